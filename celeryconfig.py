@@ -1,0 +1,52 @@
+"""How Celery runs here: broker, queues, limits, schedule.
+
+A message carries a job's id and nothing else; the job's row in PostgreSQL is the truth. So a lost,
+repeated or late message does no harm, messages are acknowledged when work begins, and there is no
+result backend: what a killed worker held is taken back through the row's lease.
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery.schedules import crontab
+
+from shared.settings import Settings
+
+broker_url = Settings.from_env(os.environ).redis_url
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# Nothing may wait for ever on a broker that is down, frozen, or half gone.
+broker_transport_options = {
+    "socket_timeout": 2,
+    "socket_connect_timeout": 1,
+    "socket_keepalive": True,
+    "max_retries": 1,
+    "interval_start": 0.1,
+    "interval_max": 0.2,
+    "connect_retries_timeout": 1,
+    "visibility_timeout": 3600,
+}
+
+accept_content = ["json"]
+task_serializer = "json"
+task_ignore_result = True
+task_store_errors_even_if_ignored = False
+task_acks_late = False
+task_default_queue = "features"
+task_create_missing_queues = True
+worker_prefetch_multiplier = 1
+worker_disable_prefetch = True
+worker_send_task_events = True
+worker_hijack_root_logger = False
+worker_max_tasks_per_child = 200
+
+timezone = "UTC"
+enable_utc = True
+beat_schedule = {
+    "nightly": {
+        "task": "ledger.nightly",
+        "schedule": crontab(minute="23", hour="3"),
+        "options": {"queue": "features", "expires": 6 * 3600},
+    }
+}

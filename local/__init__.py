@@ -1,0 +1,1 @@
+"""PostgreSQL, Redis and the processes on one machine, without Docker."""

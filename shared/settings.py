@@ -1,0 +1,143 @@
+"""What the service reads from its environment: once, at start-up, here and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from shared.errors import SettingsError
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+TOKEN_MIN = 16  # characters; a shorter token can be guessed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One API token and what its bearer may do: `predict`, or `admin`, which includes it."""
+
+    scope: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A frozen value, built from a mapping; a bad value stops the process and says which one."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    registry_dir: Path
+    registry_keep: int  # versions kept beside those that are live, previous or being read
+    deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is kept, not deployed
+    min_labels: int  # labelled transactions needed before training starts
+    train_timeout_s: int
+    train_memory_mb: int
+    web_host: str
+    web_port: int
+    web_processes: int
+    web_threads: int  # a process
+    api_auth: bool
+    api_tokens: tuple[Token, ...]
+    log_level: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read every setting.
+
+        Raises:
+            SettingsError: a variable is missing or not of the documented form; it is named.
+        """
+        try:
+            return cls(
+                database_url=_database_url(env["DATABASE_URL"]),
+                redis_url=env["REDIS_URL"],
+                registry_dir=Path(
+                    env.get("ML_REGISTRY_DIR", "/app/models/ledger_suggestions")
+                ).absolute(),
+                registry_keep=_whole(env, "ML_REGISTRY_KEEP", 10, low=1),
+                deploy_threshold_f1=_share(env, "ML_DEPLOY_THRESHOLD_F1", 0.72),
+                min_labels=_whole(env, "ML_MIN_LABELS", 20, low=2),
+                train_timeout_s=_whole(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
+                train_memory_mb=_whole(env, "ML_TRAIN_MEMORY_MB", 8192, low=512),
+                web_host=env.get("WEB_HOST", "127.0.0.1"),
+                web_port=_whole(env, "WEB_PORT", 8000, low=1, high=65535),
+                web_processes=_whole(env, "WEB_PROCESSES", 2, low=1, high=256),
+                web_threads=_whole(env, "WEB_THREADS", 4, low=1, high=256),
+                api_auth=_switch(env, "API_AUTH", default=True),
+                api_tokens=_tokens(env.get("API_TOKENS", "")),
+                log_level=_word(env, "LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            )
+        except KeyError as missing:
+            raise SettingsError(f"{missing.args[0]} is not set") from None
+
+    def require_auth(self) -> None:
+        """Refuse to serve an API that nobody guards.
+
+        Raises:
+            SettingsError: no token is configured, and API_AUTH=off is not given on loopback.
+        """
+        if self.api_auth and not self.api_tokens:
+            raise SettingsError(
+                "API_TOKENS is not set: give tokens as 'predict:SECRET,admin:SECRET', "
+                "or API_AUTH=off on a loopback address"
+            )
+        if not self.api_auth and self.web_host not in LOOPBACK_HOSTS:
+            raise SettingsError(
+                f"API_AUTH=off is for a loopback address only, and WEB_HOST is {self.web_host}"
+            )
+
+
+def _database_url(url: str) -> str:
+    """The URL with the driver this service installs; `postgres://` and a bare scheme are usual."""
+    match = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg2)?://(.+)", url)
+    if not match:
+        raise SettingsError("DATABASE_URL must be a postgresql:// address")
+    return f"postgresql+psycopg2://{match[1]}"
+
+
+def _whole(
+    env: Mapping[str, str], name: str, default: int, *, low: int, high: int = 2**31 - 1
+) -> int:
+    text = env.get(name, "").strip() or str(default)
+    if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) <= high:
+        raise SettingsError(f"{name} must be a whole number from {low} to {high}, not {text!r}")
+    return int(text)
+
+
+def _share(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name, "").strip() or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise SettingsError(f"{name} must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:
+    text = env.get(name, "").strip().lower() or default
+    if text not in words:
+        raise SettingsError(f"{name} must be one of {', '.join(words)}, not {text!r}")
+    return text
+
+
+def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    return _word(env, name, "on" if default else "off", ("on", "off")) == "on"
+
+
+def _tokens(text: str) -> tuple[Token, ...]:
+    """Tokens from `scope:secret,scope:secret`; several of a scope, so that they can be rotated."""
+    tokens = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        scope, _, secret = item.partition(":")
+        if scope not in ("predict", "admin"):
+            raise SettingsError("API_TOKENS: each token is 'predict:SECRET' or 'admin:SECRET'")
+        if len(secret) < TOKEN_MIN or not secret.isascii() or not secret.isprintable():
+            raise SettingsError(
+                f"API_TOKENS: a secret needs at least {TOKEN_MIN} printable ASCII characters"
+            )
+        tokens.append(Token(scope=scope, secret=secret))
+    return tuple(tokens)

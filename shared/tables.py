@@ -1,0 +1,223 @@
+"""The tables, as other tools query them. What a row means stands on its class."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Identity,
+    Index,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+LABEL_MAX = 80  # characters of a category name
+
+
+class Base(DeclarativeBase):
+    """Every table of the service."""
+
+
+class LabelSource(enum.StrEnum):
+    """Who said what a transaction is."""
+
+    HUMAN = "human"
+    IMPORT = "import"
+    RULE = "rule"
+
+
+class JobKind(enum.StrEnum):
+    """What a job does. A features_range is one range of ids of a features job, its parent."""
+
+    FEATURES = "features"
+    FEATURES_RANGE = "features_range"
+    TRAIN = "train"
+
+
+class JobState(enum.StrEnum):
+    """Where a job stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def _closed(kind: type[enum.StrEnum], name: str) -> Enum:
+    """A closed set of words, kept as text with a check: psql reads and writes it plainly."""
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=20,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+# What features_of reads of a transaction, in one hash: a row whose hash differs from the one its
+# features were built from is rebuilt, whoever changed it. A date has no immutable text form in
+# PostgreSQL, hence the day number.
+CONTENT_HASH = (
+    "hashtextextended("
+    "coalesce(merchant, '') || E'\\x1f' || coalesce(description, '') || E'\\x1f' || "
+    "amount::text || E'\\x1f' || currency || E'\\x1f' || (date - DATE '2000-01-01')::text || "
+    "E'\\x1f' || coalesce(channel, '') || E'\\x1f' || coalesce(account, '') || E'\\x1f' || "
+    "coalesce(mcc, '') || E'\\x1f' || coalesce(hour_of_day::text, '') || E'\\x1f' || "
+    "coalesce(user_id, ''), 0)"
+)
+
+
+class Transaction(Base):
+    """One movement on an account as the bank told it. Money out is negative, money in positive."""
+
+    __tablename__ = "transactions"
+    __table_args__ = (
+        Index("ix_transactions_date", "date"),
+        CheckConstraint("hour_of_day BETWEEN 0 AND 23", name="ck_transactions_hour"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    external_id: Mapped[str | None] = mapped_column(Text, unique=True)
+    user_id: Mapped[str | None] = mapped_column(Text)
+    date: Mapped[dt.date]
+    amount: Mapped[Decimal] = mapped_column(Numeric(18, 4))
+    currency: Mapped[str] = mapped_column(String(3), server_default=text("''"))
+    merchant: Mapped[str | None] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    channel: Mapped[str | None] = mapped_column(Text)
+    account: Mapped[str | None] = mapped_column(Text)
+    mcc: Mapped[str | None] = mapped_column(String(4))
+    hour_of_day: Mapped[int | None] = mapped_column(SmallInteger)
+    deleted_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    updated_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    content_hash: Mapped[int] = mapped_column(BigInteger, Computed(CONTENT_HASH, persisted=True))
+
+
+class TransactionLabel(Base):
+    """What a transaction is, and by whom. One row a transaction: a newer label replaces it."""
+
+    __tablename__ = "transaction_labels"
+
+    txn_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
+    )
+    label: Mapped[str] = mapped_column(String(LABEL_MAX), index=True)
+    source: Mapped[LabelSource] = mapped_column(_closed(LabelSource, "ck_labels_source"))
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    updated_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now(), index=True
+    )
+
+
+class MlFeatures(Base):
+    """features_of one transaction, stored. Amounts are doubles: they come back bit for bit."""
+
+    __tablename__ = "ml_features"
+
+    txn_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
+    )
+    date: Mapped[dt.date]
+    ts_month: Mapped[dt.date] = mapped_column(index=True)
+    amount: Mapped[float]
+    abs_amount: Mapped[float]
+    currency: Mapped[str] = mapped_column(Text)
+    merchant: Mapped[str] = mapped_column(Text)
+    norm_desc: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str] = mapped_column(Text)
+    dow: Mapped[int] = mapped_column(SmallInteger)
+    is_weekend: Mapped[bool]
+    hour_of_day: Mapped[int] = mapped_column(SmallInteger)
+    is_subscription: Mapped[bool]
+    is_p2p: Mapped[bool]
+    mcc: Mapped[str] = mapped_column(Text)
+    account: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[str] = mapped_column(Text)
+    content_hash: Mapped[int] = mapped_column(BigInteger)
+    feature_version: Mapped[int] = mapped_column(SmallInteger)
+    built_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+
+
+class Job(Base):
+    """A request for work and all that became of it; the truth, where a message is only a hint.
+
+    A running job is held by one worker through a lease: `lease_until` is renewed while it works,
+    and `token` changes with every claim, so a worker that lost its lease can write nothing more.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "uq_jobs_one_training",
+            "kind",
+            unique=True,
+            postgresql_where=text("kind = 'train' AND state IN ('queued', 'running')"),
+        ),
+        Index(
+            "uq_jobs_idempotency_key",
+            "kind",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_jobs_open",
+            "state",
+            "kind",
+            postgresql_where=text("state IN ('queued', 'running')"),
+        ),
+        Index("ix_jobs_created_at", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[JobKind] = mapped_column(_closed(JobKind, "ck_jobs_kind"))
+    state: Mapped[JobState] = mapped_column(
+        _closed(JobState, "ck_jobs_state"), server_default=text("'queued'")
+    )
+    params: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    requested_by: Mapped[str] = mapped_column(Text)
+    parent_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), index=True
+    )
+    idempotency_key: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    phase: Mapped[str | None] = mapped_column(Text)
+    done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
+    token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    sent_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    started_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    finished_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,0 +1,1 @@
+"""What only the web process does: the HTTP API."""

@@ -1,0 +1,1 @@
+"""What only the workers do: import, feature build, training."""

@@ -1,0 +1,40 @@
+"""What Celery loads: the tasks, and the keeper that runs in every worker's main process.
+
+    celery -A worker.app worker -Q features
+    celery -A worker.app beat
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
+
+from shared import log as logs
+from shared.queue import celery
+from shared.settings import Settings
+from worker import tasks
+from worker.keeper import Keeper
+
+__all__ = ["app", "tasks"]
+
+app = celery
+_stop = threading.Event()
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    logs.configure(Settings.from_env(os.environ).log_level)
+
+
+@worker_ready.connect
+def _start_keeper(**_: Any) -> None:
+    keeper = Keeper(Settings.from_env(os.environ))
+    threading.Thread(target=keeper.keep, args=(_stop,), name="keeper", daemon=True).start()
+
+
+@worker_shutting_down.connect
+def _stop_keeper(**_: Any) -> None:
+    _stop.set()

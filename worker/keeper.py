@@ -1,0 +1,50 @@
+"""The keeper: takes back the jobs of dead workers, and sends again the messages that were lost."""
+
+from __future__ import annotations
+
+import threading
+
+from redis import Redis
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import jobs, queue
+from shared.db import make_engine, transaction
+from shared.errors import Unavailable
+from shared.log import get_logger
+from shared.settings import Settings
+
+EVERY_S = 3.0
+log = get_logger()
+
+
+class Keeper:
+    """Runs in each worker's main process; several at once share the work without harm."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = make_engine(settings.database_url, pool_size=1, application="ledger keeper")
+        self._broker = Redis.from_url(
+            settings.redis_url, socket_timeout=2, socket_connect_timeout=1
+        )
+
+    def keep(self, stop: threading.Event) -> None:
+        """Tidy up every few seconds until told to stop; nothing that is down ends it."""
+        while not stop.wait(EVERY_S):
+            try:
+                self.tidy()
+            except (Unavailable, SQLAlchemyError, *queue.BROKER_ERRORS) as error:
+                log.warning("keeper.waits", error=type(error).__name__)
+
+    def tidy(self) -> None:
+        """One round.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+            RedisError, KombuError: the broker does not.
+        """
+        with transaction(self._engine) as session:
+            taken_back = jobs.sweep(session)
+        if taken_back:
+            log.warning("keeper.took_back", **taken_back)
+        sent = queue.resend(self._engine, self._broker)
+        if sent:
+            log.info("keeper.sent_again", messages=sent)

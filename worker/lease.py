@@ -1,0 +1,80 @@
+"""Keeping a claimed job while its work goes on, and learning in time that it should stop."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+
+from shared import jobs
+from shared.db import transaction
+from shared.errors import JobCancelled, LeaseLost, Unavailable
+from shared.jobs import Claim, Progress
+from shared.log import get_logger
+
+RENEW_EVERY_S = 2.0
+log = get_logger()
+
+
+class Lease:
+    """A thread that renews one job's lease and writes its progress; `check` passes on the news.
+
+    While PostgreSQL is away the thread keeps trying: the lease is lost only when another worker
+    has really taken the job over.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._progress: Progress | None = None
+        self._cancelled = False
+        self._lost = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def report(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """Note how far the work is, and check.
+
+        Raises:
+            JobCancelled, LeaseLost: see `check`.
+        """
+        self._progress = Progress(phase, done, total)
+        self.check()
+
+    def check(self) -> None:
+        """Go on, or not.
+
+        Raises:
+            JobCancelled: somebody asked for the end of the job.
+            LeaseLost: another worker has taken it over.
+        """
+        if self._lost:
+            raise LeaseLost(f"Job {self._claim.job_id} was taken over")
+        if self._cancelled:
+            raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
+
+    def _keep(self) -> None:
+        while not self._stop.wait(RENEW_EVERY_S):
+            try:
+                with transaction(self._engine) as session:
+                    self._cancelled |= jobs.renew(session, self._claim, self._progress)
+            except LeaseLost:
+                self._lost = True
+                return
+            except Unavailable:
+                log.warning("job.lease_not_renewed", job_id=self._claim.job_id)

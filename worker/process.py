@@ -1,0 +1,20 @@
+"""What one worker process holds: built on first use, so always after the fork that made it."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from shared import services as composition
+from shared.services import Services
+from shared.settings import Settings
+
+
+@lru_cache(maxsize=1)
+def _built_in(pid: int) -> Services:
+    return composition.build(Settings.from_env(os.environ))
+
+
+def services() -> Services:
+    """This process's own engine, messenger and registry; never those of the parent."""
+    return _built_in(os.getpid())

@@ -1,0 +1,40 @@
+"""The tasks: shells of a few lines around functions that know nothing of Celery."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import structlog
+
+from shared import jobs, queue
+from shared.db import transaction
+from shared.tables import JobKind
+from worker import feature_jobs, train_job
+from worker.process import services
+from worker.run import Work, run
+
+WORK: dict[JobKind, Work] = {
+    JobKind.FEATURES: feature_jobs.build,
+    JobKind.FEATURES_RANGE: feature_jobs.build_one_range,
+    JobKind.TRAIN: train_job.train,
+}
+
+
+@queue.celery.task(name=queue.RUN_JOB)
+def run_job(job_id: str) -> None:
+    """Do the work of one job; a message that comes twice, or too late, does nothing."""
+    own = services()
+    with structlog.contextvars.bound_contextvars(job_id=job_id):
+        with transaction(own.engine) as session:
+            claim = jobs.claim(session, job_id)
+        if claim is not None:
+            run(own, claim, WORK[claim.kind])
+
+
+@queue.celery.task(name=queue.NIGHTLY)
+def nightly() -> None:
+    """Ask for tonight's features and training; of many ticks the first one counts."""
+    own = services()
+    queue.request_nightly(
+        own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
+    )

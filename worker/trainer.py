@@ -1,0 +1,90 @@
+"""The fresh process in which a model is trained: one request in, progress and one result out.
+
+    python -m worker.trainer < request
+
+The request is one line of JSON on standard input, which the caller then keeps open: when it
+closes, the caller has died, and this process ends. Lines of JSON on standard output tell of the
+progress, and the last one gives the result or the error. Logs go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+from typing import Any
+
+import structlog
+
+from shared import log as logs
+from shared.db import make_engine
+from shared.errors import LedgerError
+from shared.registry import Registry
+from shared.settings import Settings
+
+log = logs.get_logger()
+
+
+def main() -> int:
+    settings = Settings.from_env(os.environ)
+    logs.configure(settings.log_level)
+    request = json.loads(sys.stdin.readline())
+    structlog.contextvars.bind_contextvars(job_id=request["job_id"])
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    _limit_memory(settings.train_memory_mb)
+    try:
+        _say({"result": _train(settings, request)})
+    except MemoryError:
+        _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
+    except LedgerError as error:
+        _fail(error.code, str(error), error.facts)
+    except Exception as error:
+        if "bad_alloc" in str(error):  # LightGBM's way to say that memory ran out
+            _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
+        else:
+            log.exception("trainer.broke")
+            _fail("internal_error", f"The run broke ({type(error).__name__}); see the log", {})
+    return 0
+
+
+def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
+    from worker import train  # LightGBM and scikit-learn: imported under the memory limit
+
+    return train.run(
+        make_engine(settings.database_url, application="ledger trainer"),
+        Registry(settings.registry_dir),
+        job_id=request["job_id"],
+        limit=request.get("limit"),
+        only_if_new=request.get("only_if_new", False),
+        min_labels=settings.min_labels,
+        threshold_f1=settings.deploy_threshold_f1,
+        progress=lambda phase, done=0, total=0: _say({"progress": [phase, done, total]}),
+    )
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _fail(code: str, message: str, facts: dict[str, Any]) -> None:
+    _say({"error": {"code": code, "message": message, "facts": facts}})
+
+
+def _end_with_the_caller() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Bound the address space: the run gets a MemoryError where the machine would start to kill."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = megabytes * 1024 * 1024
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
