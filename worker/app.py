@@ -1,7 +1,7 @@
 """What Celery loads: the tasks, and the keeper that runs in every worker's main process.
 
-    celery -A worker.app worker -Q features
-    celery -A worker.app beat
+celery -A worker.app worker -Q features
+celery -A worker.app beat
 """
 
 from __future__ import annotations

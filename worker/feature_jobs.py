@@ -95,7 +95,7 @@ def _build_together(
         if mine is not None:
             run(own, mine, build_one_range)
         elif standing.open:
-            time.sleep(0.2)
+            lease.wait(0.2)
         else:
             break
     if standing.failed:

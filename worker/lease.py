@@ -31,6 +31,7 @@ class Lease:
         self._progress: Progress | None = None
         self._cancelled = False
         self._lost = False
+        self._news = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -68,13 +69,27 @@ class Lease:
         if self._cancelled:
             raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
 
+    def wait(self, seconds: float) -> bool:
+        """Let so much time go by, or less if there is news; True if there is."""
+        return self._news.wait(seconds)
+
+    def renew(self) -> None:
+        """Renew the lease and write the progress now.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        try:
+            with transaction(self._engine) as session:
+                self._cancelled |= jobs.renew(session, self._claim, self._progress)
+        except LeaseLost:
+            self._lost = True
+        if self._cancelled or self._lost:
+            self._news.set()
+
     def _keep(self) -> None:
-        while not self._stop.wait(RENEW_EVERY_S):
+        while not self._stop.wait(RENEW_EVERY_S) and not self._lost:
             try:
-                with transaction(self._engine) as session:
-                    self._cancelled |= jobs.renew(session, self._claim, self._progress)
-            except LeaseLost:
-                self._lost = True
-                return
+                self.renew()
             except Unavailable:
                 log.warning("job.lease_not_renewed", job_id=self._claim.job_id)

@@ -69,7 +69,7 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
     except (TryAgain, Unavailable) as error:
         reason = str(error)
         log.warning("job.tried_in_vain", attempt=claim.attempt, error=type(error).__name__)
-    return lambda session: jobs.give_back(session, claim, reason)
+        return lambda session: jobs.give_back(session, claim, reason)
     except LedgerError as error:
         return _failing(claim, {"code": error.code, "message": str(error), **error.facts})
     except Exception:
@@ -129,4 +129,3 @@ def _finish(
 
 def _failing(claim: Claim, error: Mapping[str, Any]) -> Ending:
     return lambda session: _finish(session, claim, JobState.FAILED, error=error)
-

@@ -219,6 +219,6 @@ def upgrade() -> None:
         op.execute(
             f"""
             CREATE TRIGGER touch_updated_at BEFORE UPDATE ON {table}
-            FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION touch_updated_at()
+            FOR EACH ROW EXECUTE FUNCTION touch_updated_at()
             """
         )

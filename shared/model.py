@@ -1,0 +1,230 @@
+"""The trained model: candidates are proposed, a forest judges them, probabilities are calibrated.
+
+Nothing here is learned; see worker/learner.py. A model never changes and may be shared by any
+number of threads. One row and many go the same way and give the same bits.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.candidates import PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
+from shared.encode import WIDTH
+from shared.errors import DamagedVersion
+from shared.features import FEATURE_VERSION, FeatureRow
+
+SCHEMA = 1  # raise it when the files change their form or the pair features their meaning
+ALTERNATIVES = 3
+CHUNK = 1024  # rows predicted at once
+
+_BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the date of every file in the archive: same model, same bytes
+
+
+class Scored(NamedTuple):
+    """A label and how likely it is."""
+
+    label: str
+    confidence: float
+
+
+class Prediction(NamedTuple):
+    """The likeliest label and up to ALTERNATIVES others; their confidences sum to at most 1."""
+
+    label: str
+    confidence: float  # calibrated, 0..1
+    alternatives: tuple[Scored, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From scores to probabilities: a softmax of two scores, then a monotone correction.
+
+    Attributes:
+        reranker: weight of the forest's log-odds; 0 where the forest is not used.
+        linear: weight of the linear score.
+        covered: how often the truth is among the candidates, 0..1.
+        raw: softmax confidence at the knots of the correction, ascending; may be empty.
+        corrected: what share was right there, ascending.
+    """
+
+    reranker: float
+    linear: float
+    covered: float = 1.0
+    raw: tuple[float, ...] = ()
+    corrected: tuple[float, ...] = ()
+
+    def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Each candidate's share of one, shape (n, M), from *odds* of that shape, and the base."""
+        logits = self.linear * proposal.linear.astype(np.float64)
+        if odds is not None:
+            logits += self.reranker * odds
+        return softmax(logits)
+
+    def confidence(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability that the best candidate is right, given its share."""
+        if not self.raw:
+            return share * self.covered
+        return np.interp(share, self.raw, self.corrected)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base that proposes, a forest that judges (none for tiny sets) and their calibration.
+
+    Attributes:
+        labels: the K labels, in the order of the base's columns.
+        booster_text: the forest as LightGBM writes it, or "".
+        facts: how it was made; written to the files and not otherwise used.
+    """
+
+    labels: tuple[str, ...]
+    base: Base
+    booster_text: str
+    calibration: Calibration
+    facts: Mapping[str, Any]
+
+    @cached_property
+    def _booster(self) -> lightgbm.Booster | None:
+        # Always parsed from the text, so that a model fresh from training is the loaded one.
+        if not self.booster_text:
+            return None
+        return lightgbm.Booster(params={"verbosity": -1}, model_str=self.booster_text)
+
+    def predict(self, row: FeatureRow) -> Prediction:
+        """What *row* is."""
+        return self.predict_many([row])[0]
+
+    def predict_many(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
+        """What each row is, just as `predict` says it."""
+        predictions: list[Prediction] = []
+        for start in range(0, len(rows), CHUNK):
+            predictions += self._predict(inputs_of(rows[start : start + CHUNK]))
+        return predictions
+
+    def to_files(self) -> dict[str, bytes]:
+        """The model as files: model.json, arrays.npz and, if it has a forest, model.txt."""
+        meta = {
+            "schema": SCHEMA,
+            "feature_version": FEATURE_VERSION,
+            "width": WIDTH,
+            "pair_features": list(PAIR_FEATURES),
+            "libraries": {"lightgbm": lightgbm.__version__, "numpy": np.__version__},
+            "labels": list(self.labels),
+            "calibration": {
+                name: getattr(self.calibration, name) for name in Calibration.__slots__
+            },
+            "facts": dict(self.facts),
+        }
+        files = {
+            _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
+            _ARRAYS: _pack(self.base.arrays()),
+        }
+        if self.booster_text:
+            files[_BOOSTER] = self.booster_text.encode()
+        return files
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> Model:
+        """The model that `to_files` wrote, ready to predict.
+
+        Pass only bytes whose hash is known to be right: LightGBM's parser may end the process on
+        others.
+
+        Raises:
+            DamagedVersion: a file is missing, or was written by code of another schema.
+        """
+        try:
+            meta = json.loads(files[_META])
+            _check(meta)
+            labels = tuple(meta["labels"])
+            with np.load(io.BytesIO(files[_ARRAYS]), allow_pickle=False) as archive:
+                base = Base.from_arrays(len(labels), {name: archive[name] for name in archive})
+            calibration = Calibration(
+                **{
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in meta["calibration"].items()
+                }
+            )
+            text = files[_BOOSTER].decode() if calibration.reranker else ""
+        except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise DamagedVersion(f"The model's files cannot be read: {error}") from error
+        model = cls(labels, base, text, calibration, meta["facts"])
+        model._booster  # noqa: B018  parsed now, not in the first request
+        return model
+
+    def _predict(self, inputs: Inputs) -> list[Prediction]:
+        proposal = self.base.propose(inputs)
+        shares = self.calibration.shares(proposal, self.odds(proposal))
+        order = np.argsort(-shares, axis=1, kind="stable")[:, : ALTERNATIVES + 1]
+        row = np.arange(len(inputs))[:, None]
+        best = shares[row, order]
+        confidence = self.calibration.confidence(best[:, 0])
+        # What the best does not take is left to the others, in their proportion.
+        left = (1 - confidence) * self.calibration.covered / np.maximum(1 - best[:, 0], 1e-12)
+        others = np.minimum(best[:, 1:] * left[:, None], confidence[:, None])
+        return [
+            Prediction(
+                self.labels[first],
+                sure,
+                tuple(
+                    Scored(self.labels[label], share)
+                    for label, share in zip(rest, less, strict=True)
+                ),
+            )
+            for (first, *rest), sure, less in zip(
+                proposal.labels[row, order].tolist(),
+                confidence.tolist(),
+                others.tolist(),
+                strict=True,
+            )
+        ]
+
+    def odds(self, proposal: Proposal) -> NDArray[np.float64] | None:
+        """The forest's log-odds of each candidate, shape (n, M); None without a forest."""
+        if self._booster is None:
+            return None
+        n, m, width = proposal.features.shape
+        # One thread, and the same parameters in every call: only then may threads share a booster.
+        raw = self._booster.predict(
+            proposal.features.reshape(n * m, width), raw_score=True, num_threads=1
+        )
+        return np.asarray(raw, dtype=np.float64).reshape(n, m)
+
+
+def _check(meta: Mapping[str, Any]) -> None:
+    expected = {
+        "schema": SCHEMA,
+        "feature_version": FEATURE_VERSION,
+        "width": WIDTH,
+        "pair_features": list(PAIR_FEATURES),
+    }
+    for name, value in expected.items():
+        if meta.get(name) != value:
+            raise DamagedVersion(f"The model was made by other code: its {name} does not match")
+
+
+def _pack(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """What np.load reads, as np.savez_compressed writes it but without the time of day."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in sorted(arrays.items()):
+            plain = io.BytesIO()
+            np.lib.format.write_array(plain, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy", _LONG_AGO),
+                plain.getvalue(),
+                compress_type=zipfile.ZIP_DEFLATED,
+                compresslevel=1,
+            )
+    return packed.getvalue()

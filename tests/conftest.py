@@ -1,0 +1,93 @@
+"""Real servers for the whole run: a PostgreSQL and a Redis of the tests' own, gone when they end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from local import servers
+from local.servers import Server
+from shared.db import make_engine, migrate
+from shared.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL server that belongs to this run alone."""
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Server]:
+    """A Redis server that belongs to this run alone."""
+    with servers.valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: Server) -> str:
+    return postgres_server.url
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: Server) -> str:
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def environment(
+    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What a process of the service reads from its environment, for the servers of this run."""
+    return {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "ML_REGISTRY_DIR": str(tmp_path_factory.mktemp("registry")),
+        "API_AUTH": "off",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _this_process_too(environment: dict[str, str]) -> None:
+    """The Celery configuration reads the environment when it is first asked for a setting."""
+    os.environ.update(environment)
+
+
+@pytest.fixture
+def settings(environment: dict[str, str], tmp_path: Path) -> Settings:
+    """The settings of this run, with a registry of the test's own."""
+    return Settings.from_env({**environment, "ML_REGISTRY_DIR": str(tmp_path / "registry")})
+
+
+@pytest.fixture(scope="session")
+def engine(settings_url: str) -> Iterator[Engine]:
+    """One real database for the run, brought to head by the same migrations as production."""
+    engine = make_engine(settings_url, pool_size=20)
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def settings_url(environment: dict[str, str]) -> str:
+    """The database's address as the settings make it."""
+    return Settings.from_env(environment).database_url
+
+
+@pytest.fixture
+def clean(engine: Engine) -> None:
+    """Empty tables, whatever a test before has left."""
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "TRUNCATE transactions, transaction_labels, ml_features, jobs "
+                "RESTART IDENTITY CASCADE"
+            )
+        )

@@ -1,0 +1,156 @@
+"""Several real processes around one database, one broker and one registry, for a test to use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Reply(NamedTuple):
+    """What the service answered."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+class Stack:
+    """Starts and ends processes of the service; ends only what it started."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.port = free_port()
+        self.env = {**os.environ, **env, "WEB_PORT": str(self.port)}
+        self.folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def web(self) -> subprocess.Popen[bytes]:
+        process = self._start("web", "-m", "web")
+        until(lambda: self._alive(), "the web process answers")
+        return process
+
+    def worker(self, queue: str, name: str = "") -> subprocess.Popen[bytes]:
+        """A Celery worker for one queue, in a process group of its own."""
+        name = name or queue
+        options = ["-Q", queue, "-c", "1", "-n", f"{name}@%h", "--without-mingle"]
+        return self._start(name, "-m", "celery", "-A", "worker.app", "worker", *options)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+        """One request; an error status is a reply like any other."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", data, dict(headers), method=method
+        )
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Reply(answer.status, json.loads(answer.read() or b"null"), answer.headers)
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, json.loads(error.read()), error.headers)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/ml/v2/jobs/{job_id}").body)
+
+    def ended(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
+        """The job once it has ended."""
+        until(
+            lambda: self.job(job_id)["state"] in ("succeeded", "failed", "cancelled"),
+            f"job {job_id} ends",
+            within_s,
+        )
+        return self.job(job_id)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        for process in self._processes:
+            kill(process, signal.SIGKILL)
+
+    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=self.env,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def _alive(self) -> bool:
+        try:
+            return self.call("GET", "/healthz").status == 200
+        except OSError:
+            return False
+
+
+def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    """Send a signal to the process and all of its group, and wait for the end of a killed one."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, how)
+    if how is signal.SIGKILL:
+        process.wait()
+
+
+def until(holds: Callable[[], bool], what: str, within_s: float = 60) -> float:
+    """Wait for something to hold; give the seconds that it took.
+
+    Raises:
+        AssertionError: it did not come to hold in time.
+    """
+    started = time.monotonic()
+    pause = threading.Event()
+    while not holds():
+        if time.monotonic() - started > within_s:
+            raise AssertionError(f"not within {within_s} s: {what}")
+        pause.wait(0.05)
+    return time.monotonic() - started
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def callers(count: int, call: Callable[[], object]) -> Iterator[list[object]]:
+    """*count* threads that call again and again while the block runs; what they got, in the end."""
+    got: list[object] = []
+    stop = threading.Event()
+
+    def again_and_again() -> None:
+        while not stop.is_set():
+            try:
+                got.append(call())
+            except Exception as error:
+                got.append(error)
+
+    threads = [threading.Thread(target=again_and_again) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield got
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,170 @@
+"""Fits the scorers that propose: ridge regression, Naive Bayes, and the label history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
+
+from shared.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs
+from shared.encode import AMOUNT_BINS, WIDTH, Encoder
+from shared.features import CHANNELS
+from shared.history import LAST_KEY, NO_KEY, History
+
+HALF_LIFE_DAYS = 180.0
+RIDGE = 1.0
+BAYES_SMOOTHING = 0.1
+RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
+GRAM_BLOCK = 1024
+
+FloatArray = NDArray[np.float32]
+LabelArray = NDArray[np.int64]
+Tick = Callable[[], None]
+
+
+def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -> Base:
+    """Fit every scorer on the same rows.
+
+    Args:
+        inputs: the rows, the earliest first, at least one.
+        labels: the label of each, 0..label_count.
+        label_count: K; labels without a row get a prior of next to nothing.
+        tick: called now and then; may raise to end the work.
+    """
+    encoder = Encoder.fitted(inputs.grams)
+    matrix = encoder.weigh(inputs.grams)
+    targets = csr_array(
+        (np.ones(labels.size, np.float32), (np.arange(labels.size), labels)),
+        shape=(labels.size, label_count),
+    )
+    weights = np.empty((WIDTH, 2 * label_count), dtype=np.float32)
+    tick()
+    weights[:, :label_count] = _ridge(matrix, targets, tick)
+    tick()
+    weights[:, label_count:] = _naive_bayes(matrix, targets)
+    known = inputs.day[inputs.day != UNKNOWN_DAY]
+    today = known.max() if known.size else 0
+    days = np.where(inputs.day == UNKNOWN_DAY, today, inputs.day)
+    recent = np.exp2((days - today) / HALF_LIFE_DAYS)
+    history = _history(inputs, labels, label_count, recent)
+    tick()
+    return Base(
+        encoder,
+        weights.astype(np.float16).astype(np.float32),  # as it will be read back
+        history,
+        _label_stats(labels, label_count, recent),
+        _ratio(inputs.amount_bin, AMOUNT_BINS, labels, label_count),
+        _ratio(inputs.weekday, WEEKDAYS, labels, label_count),
+        _ratio(inputs.channel, len(CHANNELS), labels, label_count),
+    )
+
+
+def _ridge(matrix: csr_array, targets: csr_array, tick: Tick) -> FloatArray:
+    """Weights of least squares on one-hot targets, shape (WIDTH, K): one Cholesky, no iterations.
+
+    The smaller of the two equal systems is solved: over the columns in use or over the rows.
+    """
+    used = np.flatnonzero(np.bincount(matrix.indices, minlength=WIDTH))
+    weights = np.zeros((WIDTH, targets.shape[1]), dtype=np.float32)
+    if matrix.shape[0] < used.size:
+        gram = _gram(matrix, tick)
+        dual = _solve(gram, targets.toarray(), tick)
+        weights[:] = matrix.T @ dual
+    else:
+        columns = matrix[:, used].T.tocsr()
+        gram = _gram(columns, tick)
+        weights[used] = _solve(gram, (columns @ targets).toarray(), tick)
+    return weights
+
+
+def _gram(rows: csr_array, tick: Tick) -> FloatArray:
+    """rows @ rows.T as a dense matrix, some rows at a time so that memory stays bounded."""
+    columns = rows.T.tocsr()
+    gram = np.empty((rows.shape[0], rows.shape[0]), dtype=np.float32)
+    for start in range(0, rows.shape[0], GRAM_BLOCK):
+        gram[start : start + GRAM_BLOCK] = (rows[start : start + GRAM_BLOCK] @ columns).toarray()
+        tick()
+    return gram
+
+
+def _solve(gram: FloatArray, right: FloatArray, tick: Tick) -> FloatArray:
+    """(gram + RIDGE I)^-1 right; *gram* is overwritten."""
+    gram[np.diag_indices_from(gram)] += np.float32(RIDGE)
+    # The transpose of a symmetric matrix is itself, in the order that LAPACK can overwrite.
+    factor = cho_factor(gram.T, lower=True, overwrite_a=True, check_finite=False)
+    tick()
+    return np.asarray(cho_solve(factor, right, overwrite_b=True, check_finite=False))
+
+
+def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
+    """Multinomial Naive Bayes: log of how much likelier a column is under a label than overall.
+
+    Shape (WIDTH, K). Source: Manning, Raghavan, Schuetze, "Introduction to Information
+    Retrieval", 2008, section 13.2, with the columns' overall rate taken off: it is the same for
+    every label, so the ranking stays, and a column that says nothing weighs nothing.
+    """
+    found = (matrix.T.tocsr() @ targets).toarray().astype(np.float64)
+    overall = found.sum(axis=1, keepdims=True) + BAYES_SMOOTHING
+    overall /= overall.sum()
+    smoothed = found + BAYES_SMOOTHING * WIDTH * overall
+    return np.log(smoothed / smoothed.sum(axis=0) / overall).astype(np.float32)
+
+
+def _label_stats(labels: LabelArray, label_count: int, recent: NDArray[np.float64]) -> FloatArray:
+    """Log prior, log recent prior, log count: shape (K, 3)."""
+    count = np.bincount(labels, minlength=label_count)
+    decayed = np.bincount(labels, recent, minlength=label_count)
+    stats = (
+        np.log((count + 0.01) / (count.sum() + 0.01 * label_count)),
+        np.log((decayed + 0.01) / (decayed.sum() + 0.01 * label_count)),
+        np.log1p(count),
+    )
+    return np.column_stack(stats).astype(np.float32)
+
+
+def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: int) -> FloatArray:
+    """Log of how much likelier each bin is under each label than overall: (bin_count, K)."""
+    joint = np.bincount(bins * label_count + labels, minlength=bin_count * label_count)
+    counts = joint.reshape(bin_count, label_count).astype(np.float64)
+    overall = (counts.sum(axis=1, keepdims=True) + 0.5) / (counts.sum() + 0.5 * bin_count)
+    within = (counts + RATIO_SMOOTHING * overall) / (counts.sum(axis=0) + RATIO_SMOOTHING)
+    return np.log(within / overall).astype(np.float32)
+
+
+def _history(
+    inputs: Inputs, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
+) -> History:
+    """Count labels by key; see History for what comes out."""
+    row, _ = np.nonzero(inputs.keys != NO_KEY)
+    keys, key = np.unique(inputs.keys[inputs.keys != NO_KEY], return_inverse=True)
+    pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)
+    size = pairs.size
+    owner = pairs // label_count
+    day = inputs.day[row].astype(np.float64)
+    day[inputs.day[row] == UNKNOWN_DAY] = np.nan
+    last_row = np.zeros(size, dtype=np.int64)
+    np.maximum.at(last_row, pair, row)
+    newest = np.zeros(keys.size, dtype=np.int64)
+    np.maximum.at(newest, owner, last_row)
+    last_day = np.full(size, np.nan)
+    np.fmax.at(last_day, pair, day)
+    amount = inputs.amount[row].astype(np.float64)
+    has_amount = ~np.isnan(amount)
+    amounts = np.bincount(pair, has_amount, minlength=size)
+    total = np.bincount(pair, np.where(has_amount, amount, 0), minlength=size)
+    mean = np.divide(total, amounts, out=np.full(size, np.nan), where=amounts > 0)
+    sizes = np.append(np.bincount(owner, minlength=keys.size), 0)  # LAST_KEY has no entries
+    return History(
+        label_count,
+        np.append(keys, np.uint64(LAST_KEY)),
+        np.concatenate(([0], np.cumsum(sizes))).astype(np.int32),
+        (pairs % label_count).astype(np.int32),
+        np.bincount(pair, minlength=size).astype(np.float32),
+        np.bincount(pair, recent[row], minlength=size).astype(np.float32),
+        last_row == newest[owner],
+        last_day.astype(np.float32),
+        mean.astype(np.float32),
+    )

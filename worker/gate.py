@@ -1,0 +1,106 @@
+"""The gate: whether a model may go live, and why, in a sentence that a person can check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.metrics import f1_score
+
+MIN_FAIR_ROWS = 30  # rows that the live model has not learned from; with fewer, chance decides
+# An unlucky draw of rows must not keep a better model out, nor a lucky one let a worse one in:
+# of a model that is no worse, about one run in forty is refused.
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the model may go live, and why or why not."""
+
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The new model and the live one on the same rows, of which neither has learned.
+
+    Attributes:
+        rows: how many there are.
+        f1_macro, live_f1_macro: macro-F1 of the new and of the live model.
+        only_new_right, only_live_right: rows on which just one of the two is right.
+    """
+
+    run_id: str
+    rows: int
+    f1_macro: float
+    live_f1_macro: float
+    only_new_right: int
+    only_live_right: int
+
+
+def compare(
+    *, run_id: str, truth: Sequence[str], challenger: Sequence[str], live: Sequence[str]
+) -> Comparison:
+    """Put two models' answers to the same rows side by side; three sequences of one length."""
+    right = [guess == label for guess, label in zip(challenger, truth, strict=True)]
+    live_right = [guess == label for guess, label in zip(live, truth, strict=True)]
+    return Comparison(
+        run_id=run_id,
+        rows=len(truth),
+        f1_macro=_f1(truth, challenger),
+        live_f1_macro=_f1(truth, live),
+        only_new_right=sum(a and not b for a, b in zip(right, live_right, strict=True)),
+        only_live_right=sum(b and not a for a, b in zip(right, live_right, strict=True)),
+    )
+
+
+def judge(report: Mapping[str, Any], *, threshold_f1: float, live: Comparison | None) -> Verdict:
+    """Decide by the absolute part of the gate, then by the live model on the same rows.
+
+    Args:
+        report: of `evaluate.report`; its `f1_macro` is over the classes that can be judged.
+        threshold_f1: the least macro-F1, 0 to 1.
+        live: None where no model is live, or where the live one cannot be read.
+    """
+    f1 = report["f1_macro"]
+    if f1 is None:
+        return Verdict(False, "no category has enough labelled transactions to be judged")
+    if f1 < threshold_f1:
+        return Verdict(False, f"macro-F1 {f1:.3f} is below the threshold {threshold_f1:.2f}")
+    passed = f"macro-F1 {f1:.3f} reaches the threshold {threshold_f1:.2f}"
+    if live is None:
+        return Verdict(True, passed)
+    if live.rows < MIN_FAIR_ROWS:
+        return Verdict(
+            True,
+            f"{passed}; {live.rows} rows are new to the live model, too few to compare "
+            f"({MIN_FAIR_ROWS} needed)",
+        )
+    side_by_side = (
+        f"{live.f1_macro:.3f} against {live.live_f1_macro:.3f} of the live {live.run_id} "
+        f"on {live.rows} rows new to both"
+    )
+    if live.f1_macro < live.live_f1_macro and _surely_worse(live):
+        return Verdict(False, f"worse than the live model: macro-F1 {side_by_side}")
+    return Verdict(True, f"{passed}, and is not worse than the live model: {side_by_side}")
+
+
+def _surely_worse(live: Comparison) -> bool:
+    """Whether the live model is right more often than chance explains (McNemar's test).
+
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions
+    or percentages", Psychometrika 12, 1947.
+    """
+    apart = live.only_new_right + live.only_live_right
+    lead = live.only_live_right - live.only_new_right
+    return apart > 0 and lead > Z * apart**0.5
+
+
+def _f1(truth: Sequence[str], guess: Sequence[str]) -> float:
+    if not truth:
+        return 0.0
+    return float(
+        f1_score(truth, guess, average="macro", labels=sorted(set(truth)), zero_division=0)
+    )

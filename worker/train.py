@@ -1,0 +1,143 @@
+"""A training run: the labelled rows in, a stored version with its verdict out; it deploys nothing.
+
+The rows are cut by time. What comes first is learned from, its latest part calibrates, and the
+last fifth judges: the gate. What is stored is the same model with its base refitted on all rows,
+so that it knows yesterday's corrections; the figures are those of the model that was judged.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from sqlalchemy import Engine
+
+from shared.errors import DamagedVersion, NotEnoughLabels
+from shared.log import get_logger
+from shared.model import Model
+from shared.registry import Registry
+from worker import dataset, evaluate, feature_build, gate, learner
+from worker.dataset import Dataset
+
+SEED = 0
+log = get_logger()
+
+
+class ReportProgress(Protocol):
+    """Told of each step; may raise to end the run."""
+
+    def __call__(self, phase: str, done: int = 0, total: int = 0) -> None: ...
+
+
+def run(
+    engine: Engine,
+    registry: Registry,
+    *,
+    job_id: str,
+    limit: int | None,
+    only_if_new: bool,
+    min_labels: int,
+    threshold_f1: float,
+    progress: ReportProgress,
+) -> dict[str, Any]:
+    """Train on the newest *limit* labelled transactions and store the version.
+
+    Returns the job's result: `run_id`, the figures of the gate's rows, the baselines on the same
+    rows, and `gate` with `passed` and `reason`; or, with *only_if_new* and nothing new, `skipped`
+    and the reason.
+
+    Raises:
+        NotEnoughLabels: fewer than *min_labels* transactions are labelled.
+    """
+    progress("features")
+    feature_build.refresh_labelled(engine, progress=lambda done: progress("features", done))
+    fingerprint = dataset.fingerprint(engine, limit=limit)
+    if only_if_new and fingerprint == _fingerprint_of_the_newest(registry):
+        return {"skipped": True, "reason": "no label or transaction has changed since the last run"}
+    progress("load")
+    data = dataset.load(engine, limit=limit)
+    if len(data) < min_labels:
+        raise NotEnoughLabels(
+            f"{len(data)} labelled transactions found, {min_labels} needed",
+            found=len(data),
+            needed=min_labels,
+        )
+    learned, judged = dataset.split_by_time(data)
+    model = learner.fit(learned.rows, learned.labels, seed=SEED, progress=progress)
+    progress("evaluate")
+    predictions = model.predict_many(judged.rows)
+    report = evaluate.report(
+        judged.rows,
+        judged.labels,
+        predictions,
+        learned_rows=learned.rows,
+        learned_labels=learned.labels,
+    )
+    guesses = [prediction.label for prediction in predictions]
+    live = _beside_the_live_model(registry, judged, guesses)
+    verdict = gate.judge(report, threshold_f1=threshold_f1, live=live)
+    progress("refit")
+    stored = learner.refit_base(model, data.rows, data.labels)
+    progress("save")
+    result = {
+        "val_f1_macro": report["f1_macro"],
+        "val_accuracy": report["accuracy"],
+        "class_count": len(stored.labels),
+        "train_size": len(learned),
+        "val_size": len(judged),
+        "baselines": report["baselines"],
+        "gate": asdict(verdict),
+        "warnings": _warnings(data),
+    }
+    version = registry.save(
+        stored.to_files(),
+        {
+            **result,
+            "job_id": job_id,
+            "report": report,
+            "data_fingerprint": fingerprint,
+            "trained_through": max(data.labelled_at).isoformat(),
+        },
+    )
+    log.info("train.stored", run_id=version.run_id, gate_passed=verdict.passed)
+    return {"run_id": version.run_id, **result}
+
+
+def _fingerprint_of_the_newest(registry: Registry) -> str | None:
+    return next((version.meta.get("data_fingerprint") for version in registry.versions()), None)
+
+
+def _beside_the_live_model(
+    registry: Registry, judged: Dataset, guesses: Sequence[str]
+) -> gate.Comparison | None:
+    """How the live model does on the judged rows that it has not learned from, if there is one.
+
+    The live model was refitted on every label it knew; on those rows it would be graded on its own
+    homework. Fair are rows whose label came or changed after that.
+    """
+    pointer = registry.current()
+    if pointer is None:
+        return None
+    try:
+        version = registry.load(pointer.run_id, pointer.manifest_sha256)
+        model = Model.from_files(version.files)
+    except DamagedVersion as error:
+        log.warning("gate.live_version_damaged", run_id=pointer.run_id, reason=str(error))
+        return None
+    through = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
+    fair = [at > through for at in judged.labelled_at]
+    rows = judged.only(fair)
+    return gate.compare(
+        run_id=pointer.run_id,
+        truth=rows.labels,
+        challenger=[guess for guess, is_fair in zip(guesses, fair, strict=True) if is_fair],
+        live=[prediction.label for prediction in model.predict_many(rows.rows)],
+    )
+
+
+def _warnings(data: Dataset) -> list[str]:
+    if len(set(data.labels)) > 1:
+        return []
+    return ["All labelled transactions have one category; the model can give no other."]
