@@ -152,8 +152,7 @@ def app_commands(state: State) -> Mapping[str, str]:
         "web": "%(ENV_LEDGER_PYTHON)s -m web",
         "worker-features": f"{celery} worker -Q features -c 2 -n features@%%h -E",
         "worker-training": f"{celery} worker -Q training -c 1 -n training@%%h -E",
-        "beat": f'{celery} beat --schedule "%(ENV_LEDGER_VAR)s/run/beat-schedule"'
-        ' --pidfile ""',
+        "beat": f'{celery} beat --schedule "%(ENV_LEDGER_VAR)s/run/beat-schedule"',
         "flower": f"{celery} flower --address=127.0.0.1 --port={state.flower_port}"
         ' --persistent=True --db="%(ENV_LEDGER_VAR)s/flower"',
     }

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from shared.encode import AMOUNT_BINS, Encoder, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
@@ -61,8 +61,16 @@ class Inputs(NamedTuple):
         """Some consecutive rows of it."""
         return Inputs(*(field[start:stop] for field in self))
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """n, how many rows there are."""
         return int(self.day.size)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Inputs]) -> Inputs:
+        """The rows of all *parts*, at least one, in their order."""
+        grams, *others = zip(*parts, strict=True)
+        return cls(vstack(grams, format="csr"), *map(np.concatenate, others))
 
 
 class Proposal(NamedTuple):

@@ -229,15 +229,15 @@ def _without_tail(words: list[str]) -> list[str]:
         words = _before_store_number(words)
     if len(words) > 1 and words[-1] in REGIONS and len(words[-2]) > 2:
         words, numbered = words[:-1], True
-    elif len(words) > 2 and words[-1] in AMBIGUOUS_REGIONS and (
-        words[-2] == _GAP or _city_length(words[:-1])
+    elif (
+        len(words) > 2
+        and words[-1] in AMBIGUOUS_REGIONS
+        and (words[-2] == _GAP or _city_length(words[:-1]))
     ):
         words, numbered = words[:-1], True
     if city := _city_length(words):
         name = [word for word in words[:-city] if word != _GAP]
-        if name and name[-1] not in CONNECTORS and (
-            numbered or len(name) > 1 or len(name[0]) > 4
-        ):
+        if name and name[-1] not in CONNECTORS and (numbered or len(name) > 1 or len(name[0]) > 4):
             words = words[:-city]
     words = _without_store_number(words)
     while len(words) > 1 and words[-1] in LEGAL_FORMS:

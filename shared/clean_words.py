@@ -54,8 +54,10 @@ PROCESSOR_PREFIX = r"""
 
 # Printed in many ways, one shop. In order; a match stands for all that it spans.
 ALIASES: tuple[tuple[str, str], ...] = (
-    (r"(?:amzn|amazon)\b.{0,6}?\b(?:mktp|mktpl|marketp).*", "amazon marketplace"),
-    (r"(?:amzn|amazon)\W{0,3}(?:\.com|\.ca|\.co\.uk)?\W{0,3}prime.*", "amazon prime"),
+    (r"(?:amzn|amazon)\b.{0,6}?\b(?:mktp|marketp)\w* eu\b.*", "amazon marketplace eu"),
+    (r"(?:amzn|amazon)\b.{0,6}?\b(?:mktp|marketp).*", "amazon marketplace"),
+    (r"(?:amzn|amazon)(?:\.com|\.ca|\.co\.uk)?\W{0,3}prime now\b.*", "amazon prime now"),
+    (r"(?:amzn|amazon)(?:\.com|\.ca|\.co\.uk)?\W{0,3}prime.*", "amazon prime"),
     (r"(?:amzn|amazon)\W{0,3}(?:digital|kindle).*", "amazon digital"),
     (r"(?:amazon\W{1,3}web\W{1,3}serv|aws\.amazon).*", "amazon web services"),
     (r"amazon\.(?:com?|co\.uk|[a-z]{2})[ *].*", "amazon"),

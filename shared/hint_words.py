@@ -71,7 +71,7 @@ CHANNEL_PHRASES: dict[str, frozenset[str]] = {
         "giroconto, overboeking, overschrijving, credit card payment, bill payment, bpay"
     ),
     "online": _phrases(
-        "online, web, internet, ecommerce, e commerce, www, com, paypal, ebay, etsy, shopify,"
+        "online, web, internet, ecommerce, e commerce, www, com, co uk, org uk, paypal, ebay, etsy, shopify,"
         "amazon, amzn, en ligne, en linea, onlinekauf, on line, itunes, google, facebk, facebook,"
         "linkedin, netflix, spotify, aliexpress, temu, shein, zalando, klarna, uber, lyft, expedia,"
         "airbnb, booking com, steam, microsoft, adobe"

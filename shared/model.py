@@ -99,7 +99,7 @@ class Model:
         # Always parsed from the text, so that a model fresh from training is the loaded one.
         if not self.booster_text:
             return None
-        return lightgbm.Booster(params={"verbosity": -1}, model_str=self.booster_text)
+        return lightgbm.Booster(model_str=self.booster_text)
 
     def predict(self, row: FeatureRow) -> Prediction:
         """What *row* is."""
@@ -167,7 +167,7 @@ class Model:
         proposal = self.base.propose(inputs)
         shares = self.calibration.shares(proposal, self.odds(proposal))
         order = np.argsort(-shares, axis=1, kind="stable")[:, : ALTERNATIVES + 1]
-        row = np.arange(len(inputs))[:, None]
+        row = np.arange(inputs.size)[:, None]
         best = shares[row, order]
         confidence = self.calibration.confidence(best[:, 0])
         # What the best does not take is left to the others, in their proportion.

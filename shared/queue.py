@@ -8,6 +8,7 @@ the workers' sweep (`worker.app`).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +33,7 @@ QUEUES: dict[str, tuple[JobKind, ...]] = {
 QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}
 # What a broker that is down, frozen, full or gone makes of a send; see kombu and redis-py.
 BROKER_ERRORS = (KombuError, RedisError, OSError, RuntimeError)
+QUIET_S = 1.0
 
 celery = Celery("ledger")
 celery.config_from_object("celeryconfig")
@@ -39,12 +41,17 @@ log = get_logger()
 
 
 class Messenger:
-    """Sends the messages of new jobs, in a thread of its own, one process's after another."""
+    """Sends the messages of new jobs, in a thread of its own, one process's after another.
+
+    After a send that failed it leaves the next ones to the workers' sweep for a moment: a frozen
+    broker takes seconds to fail, and a queue of such sends would be late for ever.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="messenger")
         self._waiting = threading.Semaphore(100)  # more are left to the sweep
+        self._quiet_until = 0.0  # monotonic seconds
 
     def announce(self, sent: Sequence[Job]) -> None:
         """Have a message sent for each of these jobs, whose rows are committed."""
@@ -54,16 +61,20 @@ class Messenger:
 
     def _send(self, job_id: str, kind: JobKind) -> None:
         try:
+            if time.monotonic() < self._quiet_until:
+                return
             send(job_id, kind)
             with transaction(self._engine) as session:
                 jobs.mark_sent(session, [job_id])
         except (*BROKER_ERRORS, Unavailable) as error:
+            self._quiet_until = time.monotonic() + QUIET_S
             log.warning("job.not_sent", job_id=job_id, error=type(error).__name__)
         finally:
             self._waiting.release()
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Send what waits, and end."""
+        self._thread.shutdown(wait=True)
 
 
 def send(job_id: str, kind: JobKind) -> None:

@@ -54,6 +54,21 @@ def publish(registry: Registry, number: int) -> str:
     return run_id
 
 
+def number_live(registry: Registry) -> int:
+    """The number of the live version, after reading it whole."""
+    pointer = registry.current()
+    assert pointer is not None
+    loaded = registry.load(pointer.run_id, pointer.manifest_sha256)
+    number = int(loaded.manifest["meta"]["number"])
+    assert loaded.files == files_of(number)
+    return number
+
+
+def leftovers(root: Path) -> list[str]:
+    """Names of drafts that nobody has cleared away."""
+    return [path.name for path in root.rglob(".*")]
+
+
 class TwoParts:
     """A model of two files, which answers any row with the numbers of both."""
 
@@ -62,6 +77,33 @@ class TwoParts:
 
     def predict(self, row: Any) -> list[int]:
         return self.parts
+
+
+class Opened:
+    """The paths that this thread opens or lists meanwhile, as the interpreter itself reports."""
+
+    _active: Opened | None = None
+    _installed = False
+
+    def __enter__(self) -> Opened:
+        self.paths: list[str] = []
+        self.thread = threading.get_ident()
+        if not Opened._installed:  # an audit hook stays for ever
+            sys.addaudithook(Opened._hook)
+            Opened._installed = True
+        Opened._active = self
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        Opened._active = None
+
+    @staticmethod
+    def _hook(event: str, args: tuple[Any, ...]) -> None:
+        active = Opened._active
+        if active is None or threading.get_ident() != active.thread:
+            return
+        if event in ("open", "os.listdir", "os.scandir") and isinstance(args[0], str | Path):
+            active.paths.append(str(args[0]))
 
 
 def run(target: Callable[..., None], *args: Any) -> int | None:
@@ -116,7 +158,10 @@ def deploy_at_once(root: Path, number: int, expected_sequence: int, gate: Barrie
     gate.wait(20)
     try:
         registry.deploy(
-            run_id_of(number), by=f"process {number}", why="race", expected_sequence=expected_sequence
+            run_id_of(number),
+            by=f"process {number}",
+            why="race",
+            expected_sequence=expected_sequence,
         )
     except DeployConflict:
         os._exit(LOST)
@@ -146,7 +191,7 @@ def follow_after_a_fork(root: Path, forked: Event, number: int) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         answer = runtime.predict(None)  # type: ignore[arg-type]
-        if answer and answer.prediction == [number, number]:
+        if answer and list(answer.prediction) == [number, number]:
             os._exit(WON)
         threading.Event().wait(0.01)
     os._exit(FAILED)

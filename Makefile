@@ -1,0 +1,89 @@
+# Everything one does with this project, by one command each: `make help`.
+# Nothing is needed but python3 (3.11 or newer) and make; all else comes into .venv from the lock.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV MAKEFLAGS MFLAGS MAKELEVEL
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3 …` names another one.
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$name $(NEW_ENOUGH) >/dev/null 2>&1 && echo $$name && break; done)
+VENV_PYTHON := .venv/bin/python
+DAYS ?= 180
+UV ?= uv
+BENCH ?=
+ARGS ?=
+
+.PHONY: help demo up down logs status test check bench import lock venv venv-dev
+.PHONY: ml-features ml-train ml-status ml-predict ml-smoke
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: venv ## From nothing to a live prediction: stack, sample data, training, results, addresses
+	@$(VENV_PYTHON) -m local.demo
+
+up: venv ## Start PostgreSQL, Redis, web, workers, beat and Flower in the background
+	@$(VENV_PYTHON) -m local.stack up
+
+down: ## Stop all of that; the data are kept
+	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m local.stack down; \
+	else echo "There is no .venv, so nothing is running."; fi
+
+logs: venv ## The end of every log; ARGS="web -f" follows one of them
+	@$(VENV_PYTHON) -m local.stack logs $(ARGS)
+
+status: venv ## Process, port and address of each part of the stack
+	@$(VENV_PYTHON) -m local.stack status || true
+
+test: venv-dev ## All tests, on a PostgreSQL and a Redis of their own; ARGS="-k word" picks some
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(VENV_PYTHON) -m pytest $(ARGS)
+
+check: venv-dev ## Lint, format, types and import rules
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+
+bench: venv-dev ## The benchmarks; BENCH=name picks one
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(VENV_PYTHON) -m benchmarks $(BENCH) $(ARGS)
+
+import: venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
+	@test -n "$$CSV" || { echo "Which file? make import CSV=path/to/bank.csv" >&2; exit 2; }
+	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$$CSV" $(ARGS)
+
+ml-features: venv ## Have features built for the last DAYS=180 days, by the service at BASE_URL
+	@$(VENV_PYTHON) -m local.client features --days "$(DAYS)"
+
+ml-train: venv ## Have a model trained, follow the job, print its result as JSON
+	@$(VENV_PYTHON) -m local.client train
+
+ml-status: venv ## The model that is live
+	@$(VENV_PYTHON) -m local.client status
+
+ml-predict: venv ## Predict one example
+	@$(VENV_PYTHON) -m local.client predict
+
+ml-smoke: venv ## Health, model and a prediction of the service at BASE_URL; fails if one is not well
+	@$(VENV_PYTHON) -m local.client smoke
+
+lock: ## Resolve pyproject.toml anew into requirements/*.lock (needs uv; ARGS=--upgrade for newer versions)
+	$(call resolve,runtime,)
+	$(call resolve,local,--extra local)
+	$(call resolve,dev,--extra local --extra dev)
+
+define resolve
+$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	--no-header --python-version 3.11 $(2) $(ARGS) pyproject.toml -o requirements/$(1).lock
+endef
+
+venv venv-dev:
+	@python="$(PYTHON)"; \
+	test -n "$$python" || { echo "Python 3.11 or newer is needed; python3 here is: $$(python3 --version 2>&1)." \
+		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$$python" $(NEW_ENOUGH) 2>/dev/null || { echo "PYTHON=$$python is not Python 3.11 or newer." >&2; exit 1; }; \
+	"$$python" local/venv.py $(if $(filter venv-dev,$@),dev,local)

@@ -1,0 +1,212 @@
+"""A small client of the HTTP API: `python -m local.client train`, against any deployment.
+
+BASE_URL says where, by default the local stack's address, else http://localhost:8000. API_TOKEN
+is sent as the bearer's token when it is set. Results go to standard output as JSON, progress and
+errors to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from local.plan import State
+
+TIMEOUT_S = 30
+LOOK_EVERY_S = 0.5
+PATIENCE_S = 120  # how long a service that does not answer is waited for while a job is followed
+EXAMPLE = {"merchant": "SQ *BLUE HERON COFFEE 0423", "abs_amount": 5.25, "currency": "USD"}
+JSON = "application/json"
+
+
+class ApiError(RuntimeError):
+    """The service refused or failed; *status* is 0 if it could not be reached."""
+
+    def __init__(self, message: str, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem
+
+
+class Api:
+    """Calls one deployment."""
+
+    def __init__(self, base_url: str, token: str = "") -> None:
+        self.base_url = base_url.rstrip("/")
+        self._headers = {"Accept": JSON, "Content-Type": JSON}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._call("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._call("POST", path, body)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            self.base_url + path,
+            method=method,
+            headers=self._headers,
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            problem = _problem(error.read())
+            told = problem.get("detail") or problem.get("title") or error.reason
+            raise ApiError(f"{method} {path}: {error.code} {told}", error.code, problem) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise ApiError(f"{self.base_url} does not answer: {reason}", 0, {}) from None
+
+
+def connect() -> Api:
+    """The deployment that the environment names, or the local stack."""
+    state = State.load()
+    default = state.web_url if state else "http://localhost:8000"
+    return Api(os.environ.get("BASE_URL") or default, os.environ.get("API_TOKEN", ""))
+
+
+def follow(api: Api, job_id: str, show: Callable[[str], None]) -> dict[str, Any]:
+    """Wait for the end of a job, showing each step; give the job as it ended.
+
+    Raises:
+        ApiError: the service did not answer for two minutes, or does not know the job.
+    """
+    shown, shown_at, heard_at = "", 0.0, time.monotonic()
+    while True:
+        now = time.monotonic()
+        try:
+            job = api.get(f"/ml/v2/jobs/{job_id}")
+            heard_at = now
+        except ApiError as error:
+            if (error.status and error.status < 500) or now - heard_at > PATIENCE_S:
+                raise
+            job = {"state": "no answer yet", "progress": None}
+        if job["state"] in ("succeeded", "failed", "cancelled"):
+            return job
+        line = _progress(job)
+        # The same line again now and then: silence would look like a hang.
+        if line != shown or now - shown_at > 5:
+            show(line)
+            shown, shown_at = line, now
+        time.sleep(LOOK_EVERY_S)
+
+
+def result_of(job: dict[str, Any]) -> dict[str, Any]:
+    """The result of a job that has ended well.
+
+    Raises:
+        ApiError: it failed, or was cancelled.
+    """
+    if job["state"] != "succeeded":
+        error = job.get("error") or {}
+        message = error.get("message") if isinstance(error, dict) else error
+        raise ApiError(f"the job {job['job_id']} {job['state']}: {message or '-'}", 0, {})
+    return dict(job["result"] or {})
+
+
+def train(api: Api, show: Callable[[str], None]) -> dict[str, Any]:
+    """Have a model trained, or follow the run that is at work already; give its result."""
+    try:
+        job_id = api.post("/ml/v2/train", {})["job_id"]
+    except ApiError as error:
+        job_id = error.problem.get("job_id")
+        if error.status != 409 or not job_id:
+            raise
+        show("A training run is at work already; following that one.")
+    return result_of(follow(api, str(job_id), show))
+
+
+def features(api: Api, body: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+    """Have features built; give the job's result."""
+    return result_of(follow(api, str(api.post("/ml/v2/features", body)["job_id"]), show))
+
+
+def smoke(api: Api) -> dict[str, Any]:
+    """Health, dependencies, model and a prediction; an ApiError at the first that is not well."""
+    return {
+        "healthz": api.get("/healthz"),
+        "readyz": api.get("/readyz"),
+        "model": api.get("/ml/v2/model/status"),
+        "prediction": api.post("/ml/v2/predict", EXAMPLE),
+    }
+
+
+def _progress(job: dict[str, Any]) -> str:
+    progress = job.get("progress") or {}
+    words = [str(progress.get("phase") or job["state"])]
+    if progress.get("total"):
+        words.append(f"{progress['done']:,} of {progress['total']:,}")
+    elif progress.get("done"):
+        words.append(f"{progress['done']:,}")
+    if job.get("attempt", 0) > 1:
+        words.append(f"attempt {job['attempt']}")
+    return "  ".join(words)
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(body))
+    except ValueError:
+        return {}
+
+
+def _tell(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.client")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    built = verbs.add_parser("features", help="build features and wait for them")
+    built.add_argument("--days", type=int, default=180)
+    built.add_argument("--all", action="store_true")
+    verbs.add_parser("train", help="train and wait for the result")
+    verbs.add_parser("status", help="the model that is live")
+    predicted = verbs.add_parser("predict", help="predict one transaction")
+    predicted.add_argument("--merchant", default=EXAMPLE["merchant"])
+    predicted.add_argument("--amount", type=float, default=EXAMPLE["abs_amount"])
+    verbs.add_parser("smoke", help="fail unless everything answers")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    wanted = _arguments(argv)
+    api = connect()
+    try:
+        match wanted.verb:
+            case "features":
+                answer = features(
+                    api, {"all": True} if wanted.all else {"days": wanted.days}, _tell
+                )
+            case "train":
+                answer = train(api, _tell)
+            case "status":
+                answer = api.get("/ml/v2/model/status")
+            case "predict":
+                answer = api.post(
+                    "/ml/v2/predict", {"merchant": wanted.merchant, "abs_amount": wanted.amount}
+                )
+            case _:
+                answer = smoke(api)
+    except ApiError as error:
+        print(f"local.client: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""Deploys under load: no failed answer, and none that mixes two versions."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.features import RawTransaction, features_of
+from shared.registry import Registry
+from tests.factories import add_transactions
+from tests.system.stack import callers, until
+from worker import dataset, feature_build, learner
+
+pytestmark = pytest.mark.system
+
+SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
+
+
+@pytest.fixture
+def versions(stack, database):
+    """Two versions in the stack's registry that answer differently, and what each one says."""
+    add_transactions(database, 400, labelled=400)
+    feature_build.refresh(database, days=None)
+    data = dataset.load(database, limit=None)
+    registry = Registry(stack.env["ML_REGISTRY_DIR"])
+    row = features_of(RawTransaction(**SHOP))
+    known = {}
+    for rename in (lambda label: label, lambda label: f"New {label}"):
+        model = learner.fit(data.rows, [rename(label) for label in data.labels], seed=0)
+        meta = {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
+        version = registry.save(model.to_files(), meta)
+        known[version.run_id] = model.predict(row).label
+    return registry, known
+
+
+def test_deploys_under_load_fail_no_request_and_mix_no_versions(stack, versions):
+    """Every answer is what the version it names is known to say."""
+    registry, known = versions
+    first, second = known
+    registry.deploy(first, by="test", why="the first")
+    stack.web()
+    until(lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "a model is live")
+
+    with callers(4, lambda: stack.call("POST", "/ml/v2/predict", SHOP)) as replies:
+        for run_id in (second, first) * 5:
+            deployed = stack.call("POST", f"/ml/v2/models/{run_id}/deploy", {"why": "a drill"})
+            assert deployed.status == 200, deployed.body
+            seen = len(replies)
+            until(
+                lambda: {r.body["model"]["run_id"] for r in replies[seen:]} >= {run_id},  # noqa: B023
+                "the new version answers",
+                within_s=2,
+            )
+
+    failed = [reply for reply in replies if getattr(reply, "status", None) != 200]
+    answers = {(reply.body["model"]["run_id"], reply.body["label"]) for reply in replies}
+    assert failed == []
+    assert answers == set(known.items())
+
+
+def test_a_rollback_brings_back_the_version_before_and_is_in_the_history(stack, versions):
+    """One call at three in the morning."""
+    registry, known = versions
+    first, second = known
+    registry.deploy(first, by="test", why="the first")
+    registry.deploy(second, by="test", why="the second")
+    stack.web()
+
+    reply = stack.call("POST", "/ml/v2/model/rollback", {"why": "it went wrong"})
+    until(
+        lambda: stack.call("POST", "/ml/v2/predict", SHOP).body["model"]["run_id"] == first,
+        "the first one answers again",
+        within_s=2,
+    )
+
+    assert reply.status == 200
+    assert [(p.run_id, p.action, p.why) for p in registry.history()][0] == (
+        first,
+        "rollback",
+        "it went wrong",
+    )

@@ -1,0 +1,205 @@
+"""What stops in the middle of work costs time, never a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from shared import jobs, queue
+from tests.factories import add_transactions
+from tests.system.stack import kill, until
+
+pytestmark = pytest.mark.system
+
+
+def trainer_of(worker):
+    """The training process that runs under this worker, if there is one."""
+    for child in psutil.Process(worker.pid).children(recursive=True):
+        try:
+            if "worker.trainer" in child.cmdline():
+                return child
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
+def training(stack, worker, job_id):
+    """Wait until the job's training process runs and has told of its progress."""
+    until(lambda: trainer_of(worker) is not None, "training has begun")
+    until(
+        lambda: stack.job(job_id)["progress"]["phase"] not in (None, "start"), "it makes progress"
+    )
+    return trainer_of(worker)
+
+
+def test_a_job_of_a_killed_worker_is_taken_over_within_thirty_seconds(stack, database):
+    """kill -9 of the whole worker in mid-training: its trainer ends, another worker starts anew."""
+    add_transactions(database, 3000, labelled=3000)
+    first = stack.worker("training", "first")
+    stack.web()
+    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
+    trainer = training(stack, first, job_id)
+
+    first.kill()
+    for child in psutil.Process(first.pid).children() if psutil.pid_exists(first.pid) else []:
+        child.kill()
+    kill(first, signal.SIGKILL)
+    died = time.monotonic()
+    stack.worker("training", "second")
+    taken_over = until(lambda: stack.job(job_id)["attempt"] == 2, "it is taken over", 30)
+    job = stack.ended(job_id)
+
+    assert taken_over <= 30
+    assert time.monotonic() - died < 90
+    assert job["state"] == "succeeded", job
+    assert not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_killed_training_process_is_tried_three_times_then_failed(stack, database):
+    """The worker lives, and the reason reaches whoever asked."""
+    add_transactions(database, 3000, labelled=3000)
+    worker = stack.worker("training")
+    stack.web()
+    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
+
+    for attempt in (1, 2, 3):
+        until(lambda: stack.job(job_id)["attempt"] == attempt, f"attempt {attempt}")  # noqa: B023
+        training(stack, worker, job_id).kill()
+    job = stack.ended(job_id)
+
+    assert job["state"] == "failed"
+    assert job["error"]["code"] == "worker_lost"
+    assert "killed (signal 9); attempt 3 of 3" in job["error"]["message"]
+    assert worker.poll() is None
+
+
+def test_cancel_ends_a_running_training_within_seconds(stack, database):
+    """And its process with it."""
+    add_transactions(database, 3000, labelled=3000)
+    worker = stack.worker("training")
+    stack.web()
+    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
+    trainer = training(stack, worker, job_id)
+
+    asked = stack.call("DELETE", f"/ml/v2/jobs/{job_id}")
+    seconds = until(lambda: stack.job(job_id)["state"] == "cancelled", "it is cancelled", 10)
+
+    assert asked.status == 202
+    assert seconds < 10
+    assert not trainer.is_running()
+
+
+def test_a_request_while_redis_is_down_is_kept_and_done_later(stack, database, redis_server):
+    """202 within a second, predictions undisturbed, and the job runs once Redis is back."""
+    add_transactions(database, 60, labelled=60)
+    stack.web()
+    redis_server.kill()
+    try:
+        started = time.monotonic()
+        reply = stack.call("POST", "/ml/v2/train")
+        answered_after = time.monotonic() - started
+        predict = stack.call("POST", "/ml/v2/predict", {"merchant": "TEST", "abs_amount": 10})
+    finally:
+        redis_server.start()
+    stack.worker("training")
+    job = stack.ended(reply.body["job_id"])
+
+    assert reply.status == 202
+    assert answered_after < 1
+    assert predict.status == 200
+    assert job["state"] == "succeeded", job
+
+
+def test_a_frozen_redis_hangs_nobody(stack, database, redis_server):
+    """Frozen is worse than refused: the connection opens and nothing ever comes."""
+    add_transactions(database, 60, labelled=60)
+    stack.web()
+    os.kill(redis_server.pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        reply = stack.call("POST", "/ml/v2/train")
+        answered_after = time.monotonic() - started
+    finally:
+        os.kill(redis_server.pid, signal.SIGCONT)
+
+    assert reply.status == 202
+    assert answered_after < 1
+
+
+def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis_server):
+    """Redis comes back empty; the row is the truth."""
+    add_transactions(database, 60, labelled=60)
+    stack.web()
+    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
+    redis = queue.celery.connection_for_write()
+    until(lambda: redis.default_channel.client.llen("training") == 1, "the message is there")
+    redis.default_channel.client.flushall()
+
+    stack.worker("training")
+
+    assert stack.ended(job_id)["state"] == "succeeded"
+
+
+def test_two_ticks_of_the_night_are_one_run(stack, database):
+    """Two beats send two messages; one night is one features job and one training."""
+    add_transactions(database, 60, labelled=60)
+    stack.web()
+    stack.worker("features")
+    stack.worker("training")
+    for _ in range(2):
+        queue.celery.send_task(queue.NIGHTLY, queue="features")
+
+    def trainings():
+        return stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]
+
+    until(lambda: trainings() and trainings()[0]["state"] == "succeeded", "the night is over")
+
+    assert len(trainings()) == 1
+    assert len(stack.call("GET", "/ml/v2/jobs?kind=features").body["jobs"]) == 1
+
+
+def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
+    """No model is trained from the same rows twice; the record says why."""
+    add_transactions(database, 60, labelled=60)
+    stack.web()
+    stack.worker("features")
+    stack.worker("training")
+    stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
+
+    queue.celery.send_task(queue.NIGHTLY, queue="features")
+    until(lambda: len(stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]) == 2, "the night")
+    newest = stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"][0]
+    job = stack.ended(newest["job_id"])
+
+    assert job["state"] == "succeeded"
+    assert job["result"]["skipped"]
+    assert "has changed since the last run" in job["result"]["reason"]
+
+
+def test_the_schedule_is_every_night_at_0323_utc():
+    """As the contract has it."""
+    entry = queue.celery.conf.beat_schedule["nightly"]
+
+    assert queue.celery.conf.timezone == "UTC"
+    assert (entry["schedule"].hour, entry["schedule"].minute) == ({3}, {23})
+    assert jobs.LEASE_S < 30
+
+
+def test_training_runs_in_a_process_that_is_no_fork_of_the_worker(stack, database):
+    """LightGBM hangs in a fork; the trainer is a fresh program with a memory limit of its own."""
+    add_transactions(database, 3000, labelled=3000)
+    worker = stack.worker("training")
+    stack.web()
+    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
+
+    trainer = training(stack, worker, job_id)
+
+    assert trainer.cmdline()[1:] == ["-m", "worker.trainer"]
+    assert trainer.rlimit(psutil.RLIMIT_AS)[0] == 8192 * 1024 * 1024
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT state FROM jobs")) == "running"

@@ -1,0 +1,278 @@
+"""Learns a model from labelled rows in the order of time; no row ever informs an earlier one.
+
+The base (see worker/base.py) is fitted on the rows before a cut and proposes for the block after
+it; so the reranker learns how far the base can be trusted on rows it has not seen. Calibration
+uses the latest of those blocks' rows. For serving, the base is then fitted on everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.isotonic import IsotonicRegression
+from threadpoolctl import threadpool_limits
+
+from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
+from shared.features import FeatureRow
+from shared.model import Calibration, Model
+from worker.base import LabelArray, fit_base
+
+Progress = Callable[[str, int, int], None]
+
+ROUNDS = 400
+BLOCK_ROWS = 12_000  # of each of the two blocks of a large set: bounds the reranker's cost
+SMALL = 3_000  # rows; below, more and finer blocks, and smaller trees
+MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
+CALIBRATE_SHARE = 0.2  # of the blocks' rows, the latest
+MIN_CALIBRATE = 20  # rows, to weigh the scores
+MIN_ISOTONIC = 200  # rows, to correct the confidence
+BALANCE = 0.25  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
+DEFAULT_LINEAR_WEIGHT = 10.0  # where nothing is held out
+CHUNK = 2048
+
+_LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 40}
+_SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
+# Rare labels end up in leaves of tiny hessian and huge value without these guards.
+_GUARDS = {"lambda_l2": 5.0, "min_sum_hessian_in_leaf": 1.0}
+
+
+def fit(
+    rows: Sequence[FeatureRow],
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Model:
+    """Learn from *rows*, the earliest first, and the label of each.
+
+    Args:
+        rows: at least one.
+        labels: as many; one label only is fine, and is then always predicted.
+        seed: the same rows and seed give the same bytes.
+        progress: told phase, steps done and steps in all, every second or two; what it raises ends
+            the run and reaches the caller.
+
+    Raises:
+        ValueError: no rows, or not as many labels.
+    """
+    if not rows or len(rows) != len(labels):
+        raise ValueError(f"{len(rows)} rows and {len(labels)} labels")
+    tell = progress or _silent
+    with threadpool_limits(limits=1):  # more threads add up in another order
+        names, ids = _numbered(labels)
+        inputs = _read(rows, tell)
+        pairs, truth = _held_out(inputs, ids, len(names), tell)
+        booster, calibration = _learn_to_judge(pairs, truth, len(names), seed, tell)
+        base = _fit_base(inputs, ids, len(names), "base", tell)
+    facts = {
+        "rows": len(rows),
+        "reranker_rows": int(truth.size) if booster else 0,
+        "rounds": ROUNDS if booster else 0,
+        "seed": seed,
+        "base_rows": len(rows),
+    }
+    return Model(names, base, booster, calibration, facts)
+
+
+def refit_base(
+    model: Model,
+    rows: Sequence[FeatureRow],
+    labels: Sequence[str],
+    *,
+    progress: Progress | None = None,
+) -> Model:
+    """The same judge over a base that knows all of *rows*, new labels included.
+
+    The reranker's features mean the same for every label, so it serves unchanged.
+    """
+    tell = progress or _silent
+    with threadpool_limits(limits=1):
+        names, ids = _numbered(labels)
+        base = _fit_base(_read(rows, tell), ids, len(names), "refit", tell)
+    return replace(
+        model, labels=names, base=base, facts={**model.facts, "base_rows": len(rows)}
+    )
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Nobody wants to know."""
+
+
+def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
+    names = tuple(sorted(set(labels)))
+    index = {name: number for number, name in enumerate(names)}
+    return names, np.array([index[label] for label in labels], dtype=np.int64)
+
+
+def _read(rows: Sequence[FeatureRow], tell: Progress) -> Inputs:
+    parts = []
+    for start in range(0, len(rows), CHUNK):
+        tell("encode", start, len(rows))
+        parts.append(inputs_of(rows[start : start + CHUNK]))
+    return Inputs.joined(parts)
+
+
+def _fit_base(inputs: Inputs, ids: LabelArray, count: int, phase: str, tell: Progress) -> Base:
+    step = 0
+
+    def tick() -> None:
+        nonlocal step
+        step += 1
+        tell(phase, step, 0)
+
+    return fit_base(inputs, ids, count, tick)
+
+
+def _cuts(n: int) -> list[int]:
+    """Where the blocks begin, and n: the base of each block is fitted on all rows before it."""
+    if n > 4 * BLOCK_ROWS:
+        return [n - 2 * BLOCK_ROWS, n - BLOCK_ROWS, n]
+    shares = (0.5, 0.75, 1.0) if n >= SMALL else (0.4, 0.52, 0.64, 0.76, 0.88, 1.0)
+    return [round(n * share) for share in shares]
+
+
+def _held_out(
+    inputs: Inputs, ids: LabelArray, label_count: int, tell: Progress
+) -> tuple[Proposal, LabelArray]:
+    """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
+    cuts = _cuts(inputs.size)
+    proposals = []
+    for cut, end in zip(cuts, cuts[1:], strict=False):
+        if label_count == 1 or cut == 0 or cut == end:
+            continue
+        base = _fit_base(inputs.part(0, cut), ids[:cut], label_count, "base", tell)
+        for start in range(cut, end, CHUNK):
+            tell("candidates", start, inputs.size)
+            proposals.append(base.propose(inputs.part(start, min(start + CHUNK, end))))
+    if not proposals:
+        width = min(label_count, CANDIDATES)
+        nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
+        return Proposal(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
+    joined = Proposal(*(np.concatenate(parts) for parts in zip(*proposals, strict=True)))
+    return joined, ids[inputs.size - joined.labels.shape[0] :]
+
+
+def _learn_to_judge(
+    pairs: Proposal, truth: LabelArray, label_count: int, seed: int, tell: Progress
+) -> tuple[str, Calibration]:
+    """The forest as text, "" where none is worth growing, and its calibration."""
+    n = truth.size
+    if n < MIN_CALIBRATE:
+        return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT)
+    right = pairs.labels == truth[:, None]
+    if n < MIN_RERANKED:
+        return "", _calibrate(pairs, None, right)
+    cut = n - max(MIN_CALIBRATE, round(n * CALIBRATE_SHARE))
+    early = _grow(pairs.features[:cut], right[:cut], truth[:cut], seed, tell, 0)
+    late = Proposal(*(part[cut:] for part in pairs))
+    odds = early.predict(late.features.reshape(-1, len(PAIR_FEATURES)), raw_score=True)
+    calibration = _calibrate(late, odds.reshape(right[cut:].shape), right[cut:])
+    if calibration.reranker == 0:
+        return "", calibration
+    grown = _grow(pairs.features, right, truth, seed, tell, ROUNDS)
+    return str(grown.model_to_string()), calibration
+
+
+def _grow(
+    features: NDArray[np.float32],
+    right: NDArray[np.bool_],
+    truth: LabelArray,
+    seed: int,
+    tell: Progress,
+    done: int,
+) -> lightgbm.Booster:
+    """A forest that tells right candidates from wrong, shape (n, M); rows without one are left out.
+
+    Rows of rare labels weigh more, by the root that BALANCE names, within 1/8 and 8.
+    """
+    usable = right.any(axis=1)
+    features, right, truth = features[usable], right[usable], truth[usable]
+    counts = np.bincount(truth)
+    share = truth.size / (np.count_nonzero(counts) * counts[truth])
+    weight = np.clip(share**BALANCE, 1 / 8, 8)
+    params: dict[str, Any] = {
+        "objective": "binary",
+        **(_LARGE_TREES if truth.size * 2 >= SMALL else _SMALL_TREES),
+        **_GUARDS,
+        "feature_fraction": 0.6,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "max_bin": 127,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    n, m, width = features.shape
+    data = lightgbm.Dataset(
+        features.reshape(n * m, width), right.ravel(), weight=np.repeat(weight, m), params=params
+    )
+
+    def report(env: Any) -> None:
+        if env.iteration % 5 == 0:
+            tell("forest", done + env.iteration, 2 * ROUNDS)
+
+    return lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
+
+
+def _calibrate(
+    pairs: Proposal, odds: NDArray[np.float64] | None, right: NDArray[np.bool_]
+) -> Calibration:
+    """Weigh forest and linear score by held-out likelihood, then correct the confidence.
+
+    Where the forest has learned little, as from few rows, its weight comes out as 0 and the linear
+    score serves alone.
+    """
+    covered = right.any(axis=1)
+    calibration = _weigh(pairs, odds, right, covered)
+    share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
+    calibration = replace(calibration, covered=share)
+    if covered.size < MIN_ISOTONIC:
+        return calibration
+    shares = calibration.shares(pairs, odds if calibration.reranker else None)
+    best = shares.argmax(axis=1)[:, None]
+    isotonic = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
+    isotonic.fit(
+        np.take_along_axis(shares, best, axis=1)[:, 0],
+        np.take_along_axis(right, best, axis=1)[:, 0].astype(np.float64),
+    )
+    return replace(
+        calibration,
+        raw=tuple(isotonic.X_thresholds_.tolist()),
+        corrected=tuple(isotonic.y_thresholds_.tolist()),
+    )
+
+
+def _weigh(
+    pairs: Proposal,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+    covered: NDArray[np.bool_],
+) -> Calibration:
+    """The weights, none below 0, under which the truth is likeliest; a convex problem."""
+    scores = [pairs.linear.astype(np.float64)]
+    if odds is not None:
+        scores.append(odds)
+    stacked = np.stack(scores, axis=-1)[covered]
+    of_truth = stacked[right[covered]]
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        shares = softmax(stacked @ weights)
+        fit = -np.log(np.maximum(shares[right[covered]], 1e-300)).sum()
+        slope = np.einsum("nm,nmf->f", shares, stacked) - of_truth.sum(axis=0)
+        # As if one more row spoke, softly, for the weights without evidence.
+        pull = (weights - start) / scale
+        return float(fit + 0.5 * pull @ pull), slope + pull / scale
+
+    start = np.array([DEFAULT_LINEAR_WEIGHT, 0.0][: len(scores)])
+    scale = np.array([DEFAULT_LINEAR_WEIGHT, 1.0][: len(scores)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
+    weights = found.x.tolist()
+    return Calibration(weights[1] if odds is not None else 0.0, weights[0])
