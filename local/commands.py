@@ -24,6 +24,7 @@ from local import binaries
 from local.binaries import Identity
 
 USER = DATABASE = "ledger"
+NEAR = 20
 TEMPORARY = "ledger-servers-"  # how the names of temporary files and folders begin
 
 
@@ -49,7 +50,7 @@ def valkey_url(port: int, password: str) -> str:
 def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> Command:
     """Make the cluster if *data* holds none, and say how to run it.
 
-    Not *durable* is several times faster and loses data when the machine crashes.
+    Not *durable* is several times faster and loses data when the machine crashes, not before.
     """
     programs = binaries.postgres_programs()
     identity = binaries.postgres_identity()
@@ -69,7 +70,8 @@ def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> 
         "log_error_verbosity": "terse",
     }
     if not durable:
-        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        # What was committed still survives the end of the server, however sudden.
+        settings |= {"fsync": "off", "full_page_writes": "off"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return Command(
         argv=[str(programs / "postgres"), "-D", str(data), *options],
@@ -135,9 +137,10 @@ def valkey_ready(url: str) -> bool:
 
 
 def free_port(preferred: int = 0) -> int:
-    """*preferred* if nobody listens there, under any of localhost's names, else another one."""
-    if preferred and not _taken(preferred):
-        return preferred
+    """A port where nobody listens, under any of localhost's names: *preferred*, or one near it."""
+    for port in range(preferred, preferred + NEAR) if preferred else ():
+        if not _taken(port):
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -208,6 +211,8 @@ def _make_cluster(
 
 
 def _taken(port: int) -> bool:
+    if port > 65535:
+        return True
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with contextlib.suppress(OSError), socket.socket(family) as probe:
             probe.settimeout(0.5)

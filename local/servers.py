@@ -99,6 +99,12 @@ class Server:
         if self._guard:
             self._guard.wait(STOP_GRACE_S + 5)
 
+    def discard(self) -> None:
+        """End it and remove its data, which need not lie in its folder."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def _start_on(self, port: int | None) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         for _ in range(TRIES):
@@ -175,15 +181,11 @@ def _for_a_while(kind: Kind) -> Iterator[Server]:
     root = binaries.temporary_root()
     remove_leftovers(root)
     folder = Path(tempfile.mkdtemp(prefix=commands.TEMPORARY, dir=root))
+    server = Server(kind, folder, port=None, lasting=False)
     try:
-        server = Server(kind, folder, port=None, lasting=False)
-        try:
-            yield server
-        finally:
-            server.stop()
-            shutil.rmtree(server.data, ignore_errors=True)
+        yield server
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.discard()
 
 
 def remove_leftovers(root: Path) -> None:

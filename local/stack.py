@@ -88,7 +88,7 @@ def status() -> bool:
     for name, theirs in (("postgres", "DATABASE_URL"), ("redis", "REDIS_URL")):
         if where[name][0] is None:
             print(f"{name:<16}{'yours':<10}{'-':>8}{'-':>7}{'-':>11}  {theirs}")
-    return all(process.state == "RUNNING" for process in found) and _answers(state)
+    return _running(state) and _answers(f"{state.web_url}/healthz")
 
 
 def logs(names: list[str], lines: int, *, follow: bool) -> None:
@@ -143,7 +143,14 @@ def _servers_ready(state: State) -> bool:
 
 
 def _app_ready(state: State) -> bool:
-    return _running(supervise.processes(state) or []) and _answers(state)
+    """Whether all of it really works: a process that has only just begun may yet fail."""
+    return (
+        _running(state)
+        and _answers(f"{state.web_url}/healthz")
+        and _answers(f"{state.flower_url}/healthcheck")
+        and _workers_answer(state)
+        and _running(state)
+    )
 
 
 def _what_is_wrong(state: State) -> str | None:
@@ -246,16 +253,34 @@ def _end_everything(state: State | None) -> bool:
     return ended
 
 
-def _running(found: list[Process]) -> bool:
-    return bool(found) and all(process.state == "RUNNING" for process in found)
+def _running(state: State) -> bool:
+    found = supervise.processes(state)
+    return bool(found) and all(process.state == "RUNNING" for process in found or ())
 
 
-def _answers(state: State) -> bool:
+def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{state.web_url}/healthz", timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _workers_answer(state: State) -> bool:
+    """Whether a worker of each queue answers a ping through the broker."""
+    ping = [sys.executable, "-m", "celery", "-A", "shared.queue:celery", "inspect", "ping"]
+    try:
+        done = subprocess.run(
+            [*ping, "--timeout", "1", "--json"],
+            cwd=ROOT,
+            env=plan.environment(state),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return all(f'"{worker}@' in done.stdout for worker in ("features", "training"))
 
 
 @contextlib.contextmanager

@@ -105,8 +105,8 @@ _CHANGING = re.compile(
         \d{{4,6}}[x*•]{{4,}}\d{{0,4}} | [x*•.]{{2,}}[\s-]?\d{{3,}}              # masked card
       | \d{{4}}([-/.])\d{{1,2}}\1\d{{1,2}} (?:t?[\s]?\d\d:\d\d\S*)?           # 2024-03-31
       | \d{{1,2}}([-/.])\d{{1,2}}\2\d{{2,4}} | \d\d/\d\d                          # 31.03.24
-      | \d{{1,2}}[\s./-]?(?:{MONTHS})[a-z]{{0,6}}\.?(?:[\s./-]?(?:\d{{4}}|\d\d))?
-      | (?:{MONTHS})[a-z]{{0,6}}\.?\s\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s\d{{4}})?
+      | \d{{1,2}}[\s./-]?(?:{MONTHS})\.?(?:[\s./-]?(?:\d{{4}}|\d\d))?
+      | (?:{MONTHS})\.?\s\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s\d{{4}})?
       | \d{{1,2}}[:h]\d{{2}}(?::\d{{2}})?(?:\s?[ap]m)?                          # time
       | \+?(?:\d{{1,3}}[\s.-])?\(?\d{{3}}\)?[\s.-]\d{{3}}[\s.-]?\d{{4}}         # phone
       | \+\d[\d\s.()-]{{7,}}\d
@@ -227,9 +227,7 @@ def _without_tail(words: list[str]) -> list[str]:
     words = _without_store_number(words)
     if _GAP in words:
         words = _before_store_number(words)
-    if len(words) > 1 and words[-1] in REGIONS and len(words[-2]) > 2:
-        words, numbered = words[:-1], True
-    elif (
+    if (len(words) > 1 and words[-1] in REGIONS and len(words[-2]) > 2) or (
         len(words) > 2
         and words[-1] in AMBIGUOUS_REGIONS
         and (words[-2] == _GAP or _city_length(words[:-1]))

@@ -98,9 +98,13 @@ CONNECTORS = _words(
     " for from a an im am en bei auf"
 )
 
+# Abbreviations and names of months, whole: `marriott 12` is no date.
 MONTHS = (
-    "jan|feb|fev|mar|apr|avr|abr|may|mai|mei|jun|jul|aug|aou|ago|sept?|set|oct|okt|out|ott|nov|dec"
-    "|dez|dic|dis|janv|juin|juil|ene|gen|giu|lug"
+    "jan(?:uary|uar|vier)?|janv|feb(?:ruary|ruar)?|fev(?:rier)?|mar(?:ch|s|zo|z)?|maerz|apr(?:il)?"
+    "|avr(?:il)?|abr(?:il)?|may|mai|mei|mayo|jun(?:e|i|io)?|juin|jul(?:y|i|io)?|juil(?:let)?"
+    "|aug(?:ust)?|aou|aout|ago(?:sto)?|sep(?:t|tember|tembre|tiembre)?|set|oct(?:ober|obre|ubre)?"
+    "|okt(?:ober)?|out|ott(?:obre)?|nov(?:ember|embre|iembre)?|dec(?:ember|embre)?|dez(?:ember)?"
+    "|dic(?:iembre|embre)?|ene(?:ro)?|gen(?:naio)?|giu(?:gno)?|lug(?:lio)?"
 )
 
 TOP_LEVEL_DOMAINS = (
@@ -123,12 +127,14 @@ AMBIGUOUS_REGIONS = _words(
 CITIES = _phrases(
     "toronto, ottawa, montreal, vancouver, calgary, edmonton, winnipeg, mississauga, brampton,"
     "hamilton, etobicoke, scarborough, north york, markham, vaughan, oakville, burlington, london,"
-    "kitchener, halifax, quebec, laval, gatineau, saskatoon, regina, surrey, burnaby, richmond hill,"
+    "kitchener, halifax, quebec, laval, gatineau, saskatoon, regina, surrey, burnaby,"
+    "richmond hill,"
     "new york, brooklyn, los angeles, chicago, houston, phoenix, philadelphia, san antonio,"
     "san diego, dallas, san jose, austin, jacksonville, columbus, charlotte, san francisco,"
     "indianapolis, seattle, denver, boston, el paso, nashville, detroit, oklahoma city, portland,"
     "las vegas, memphis, louisville, baltimore, milwaukee, albuquerque, tucson, fresno, sacramento,"
-    "kansas city, atlanta, omaha, oakland, minneapolis, tulsa, tampa, new orleans, cleveland, miami,"
+    "kansas city, atlanta, omaha, oakland, minneapolis, tulsa, tampa, new orleans, cleveland,"
+    "miami,"
     "pittsburgh, cincinnati, orlando, st louis, san mateo, palo alto, salt lake city,"
     "birmingham, manchester, liverpool, leeds, sheffield, bristol, glasgow, edinburgh, cardiff,"
     "belfast, leicester, coventry, nottingham, newcastle, southampton, brighton, dublin, solihull,"

@@ -123,10 +123,9 @@ class DeployLog:
     def settle(self) -> DeployState:
         """With the lock held: the state, after doing what a dead or failed writer left undone."""
         state = self.state()
-        if state.live:
-            durable.sync_directory(self._folder)
-            if state.live not in self._logged():
-                durable.append(self._history, durable.seal(asdict(state.live)))
+        if state.live and state.live not in self._logged():
+            # This syncs the folder too, which that writer may not have come to.
+            durable.append(self._history, durable.seal(asdict(state.live)))
         return state
 
     def commit(

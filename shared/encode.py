@@ -123,7 +123,7 @@ class Encoder:
             return np.zeros(0, dtype=np.float32)
         unknown = (~self.known[grams.indices]).astype(np.int32)
         share = np.add.reduceat(unknown, grams.indptr[:-1]) / np.diff(grams.indptr)
-        return share.astype(np.float32)
+        return np.asarray(share, dtype=np.float32)
 
 
 @lru_cache(maxsize=1024)

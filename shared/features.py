@@ -79,7 +79,7 @@ def features_of(txn: RawTransaction) -> FeatureRow:
         merchant, shop = _read_merchant(bank_text)
     normal, memo = _read_description(bank_text) if bank_text else _NOTHING
     if norm_desc and description:
-        normal = clean_description(norm_desc)
+        normal = clean_description(norm_desc) or normal
 
     amount, abs_amount = _amounts(txn.amount, txn.abs_amount)
     if dow is None or not 0 <= dow <= 6:

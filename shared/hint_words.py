@@ -25,8 +25,9 @@ CHANNEL_PHRASES: dict[str, frozenset[str]] = {
     ),
     "fee": _phrases(
         "monthly fee, annual fee, atm fee, abm fee, service fee, overdraft fee, late fee, nsf fee,"
-        "bank fee, bank fees, account fee, maintenance fee, wire fee, transaction fee, transfer fee,"
-        "cash advance fee, non sterling fee, foreign transaction fee, exchange fee, card fee,"
+        "bank fee, bank fees, account fee, maintenance fee, wire fee, transaction fee,"
+        "transfer fee, cash advance fee, non sterling fee, foreign transaction fee,"
+        "exchange fee, card fee,"
         "plan fee, service charge, service charges, bank charge, bank charges, account charge,"
         "overdraft charge, finance charge, frais bancaires, frais de gestion, frais de tenue,"
         "frais mensuels, frais d intervention, cotisation carte, commission d intervention, agios,"
@@ -71,8 +72,9 @@ CHANNEL_PHRASES: dict[str, frozenset[str]] = {
         "giroconto, overboeking, overschrijving, credit card payment, bill payment, bpay"
     ),
     "online": _phrases(
-        "online, web, internet, ecommerce, e commerce, www, com, co uk, org uk, paypal, ebay, etsy, shopify,"
-        "amazon, amzn, en ligne, en linea, onlinekauf, on line, itunes, google, facebk, facebook,"
+        "online, web, internet, ecommerce, e commerce, www, com, co uk, org uk, paypal, ebay, etsy,"
+        "shopify, amazon, amzn, en ligne, en linea, onlinekauf, on line, itunes, google,"
+        "facebk, facebook,"
         "linkedin, netflix, spotify, aliexpress, temu, shein, zalando, klarna, uber, lyft, expedia,"
         "airbnb, booking com, steam, microsoft, adobe"
     ),
@@ -103,7 +105,8 @@ CHANNEL_NAMES: dict[str, frozenset[str]] = {
     "pos": _phrases(
         "pos, point of sale, card, card payment, card purchase, debit, debit card, credit,"
         "credit card, visa, mastercard, maestro, in store, instore, store, purchase, contactless,"
-        "nfc, chip, swipe, pin, interac, retail, karte, kartenzahlung, carte, tarjeta, carta, cartao"
+        "nfc, chip, swipe, pin, interac, retail, karte, kartenzahlung, carte, tarjeta, carta,"
+        "cartao"
     ),
     "online": _phrases(
         "online, web, internet, ecommerce, e commerce, ecom, app, mobile, paypal, website,"

@@ -123,9 +123,7 @@ class History:
         at = np.searchsorted(self.keys, keys)
         return np.where(self.keys[at] == keys, at, self.keys.size - 1)
 
-    def find_pairs(
-        self, found: NDArray[np.int64], labels: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def find_pairs(self, found: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """The entry of each (key, label); that behind the last where there is none.
 
         Args:

@@ -121,11 +121,15 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
-def newest(session: Session, *, limit: int, kind: JobKind | None = None) -> Sequence[Job]:
+def newest(
+    session: Session, *, limit: int, kind: JobKind | None = None, state: JobState | None = None
+) -> Sequence[Job]:
     """The jobs that people and schedules asked for, newest first; ranges are parts of those."""
     asked_for = select(Job).where(Job.parent_id.is_(None))
     if kind is not None:
         asked_for = asked_for.where(Job.kind == kind)
+    if state is not None:
+        asked_for = asked_for.where(Job.state == state)
     return session.scalars(asked_for.order_by(Job.created_at.desc(), Job.id).limit(limit)).all()
 
 

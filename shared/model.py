@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -63,6 +63,12 @@ class Calibration:
     covered: float = 1.0
     raw: tuple[float, ...] = ()
     corrected: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Calibration:
+        """What asdict made of one, after a trip through JSON."""
+        curve = {name: tuple(plain[name]) for name in ("raw", "corrected")}
+        return cls(**{**plain, **curve})
 
     def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """Each candidate's share of one, shape (n, M), from *odds* of that shape, and the base."""
@@ -121,9 +127,7 @@ class Model:
             "pair_features": list(PAIR_FEATURES),
             "libraries": {"lightgbm": lightgbm.__version__, "numpy": np.__version__},
             "labels": list(self.labels),
-            "calibration": {
-                name: getattr(self.calibration, name) for name in Calibration.__slots__
-            },
+            "calibration": asdict(self.calibration),
             "facts": dict(self.facts),
         }
         files = {
@@ -150,12 +154,7 @@ class Model:
             labels = tuple(meta["labels"])
             with np.load(io.BytesIO(files[_ARRAYS]), allow_pickle=False) as archive:
                 base = Base.from_arrays(len(labels), {name: archive[name] for name in archive})
-            calibration = Calibration(
-                **{
-                    name: tuple(value) if isinstance(value, list) else value
-                    for name, value in meta["calibration"].items()
-                }
-            )
+            calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
         except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error

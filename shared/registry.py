@@ -88,8 +88,8 @@ class Registry:
             Conflict: `run_id` is taken by other files.
         """
         run_id = run_id or new_run_id()
-        names_ok = all(_FILE_NAME.fullmatch(name) and name != MANIFEST for name in files)
-        if not names_ok or not _RUN_ID.fullmatch(run_id):
+        names = [name for name in files if name != MANIFEST and _FILE_NAME.fullmatch(name)]
+        if len(names) < len(files) or not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"not storable under these names: {run_id!r}, {sorted(files)!r}")
         manifest = {
             "run_id": run_id,
@@ -197,10 +197,8 @@ class Registry:
             if state.live and state.live.run_id == run_id:
                 return state.live
             if expected_sequence not in (None, state.sequence):
-                raise DeployConflict(
-                    f"deploy {state.sequence} is live, {expected_sequence} was expected",
-                    sequence=state.sequence,
-                )
+                message = f"deploy {state.sequence} is live, {expected_sequence} was expected"
+                raise DeployConflict(message, sequence=state.sequence)
             return self._log.commit("deploy", run_id, manifest_sha256, state, by=by, why=why)
 
     def rollback(self, *, by: str, why: str) -> Pointer:
@@ -219,15 +217,11 @@ class Registry:
             try:
                 manifest_sha256 = self._deployable(run_id, state)
             except NotFound as error:
-                message = f"version {run_id}: no longer stored"
-                raise DamagedVersion(message, run_id=run_id) from error
+                raise DamagedVersion(f"version {run_id}: no longer stored") from error
             return self._log.commit("rollback", run_id, manifest_sha256, state, by=by, why=why)
 
     def quarantine(self, run_id: str, reason: str) -> None:
-        """Mark a version as not to be deployed; the first reason stays.
-
-        A person lifts it by deleting `deploy/quarantine/<run_id>.json`. Raises NotFound.
-        """
+        """Mark a version as not to be deployed; a person lifts it by deleting the marker file."""
         if run_id not in self._listing():
             raise _no_such(run_id)
         with durable.storage(), self._log.locked():

@@ -90,7 +90,10 @@ class Transaction(Base):
     __tablename__ = "transactions"
     __table_args__ = (
         Index("ix_transactions_date", "date"),
+        Index("ix_transactions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         CheckConstraint("hour_of_day BETWEEN 0 AND 23", name="ck_transactions_hour"),
+        CheckConstraint("amount <> 'NaN'", name="ck_transactions_amount"),
+        CheckConstraint("date BETWEEN '0001-01-01' AND '9999-12-31'", name="ck_transactions_date"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

@@ -14,10 +14,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.errors import DeployConflict, Unavailable
@@ -29,6 +31,14 @@ PROCESSES.set_forkserver_preload(["tests.registry_writer"])
 PYTHON = sys.executable
 STEPS = ("open", "write", "fsync", "mkdir", "rename", "replace", "unlink", "rmdir")
 WON, LOST, FAILED = 0, 3, 4  # exit codes
+
+
+@contextmanager
+def a_disk() -> Iterator[Path]:
+    """A folder, in memory where there is such a place: a kill loses no page cache either way."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def run_id_of(number: int) -> str:

@@ -100,6 +100,8 @@ KEPT = {
     "24/7 FITNESS": "24 7 fitness",
     "MOTEL 6": "motel 6",
     "STUDIO 54": "studio 54",
+    "MARKET 21": "market 21",
+    "5 MARRIOTT": "5 marriott",
     "BET365": "bet365",
     "MICROSOFT*OFFICE 365": "microsoft office 365",
     "CITY OF TORONTO": "city of toronto",
@@ -193,7 +195,7 @@ _BANK_LINE = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(_ANY_TEXT, _BANK_LINE))
 @example("ﷺ" * TEXT_MAX)
 @example("a\ud800\x00b")
@@ -210,11 +212,11 @@ def test_any_text_gives_clean_text_that_stays_as_it_is(text: str) -> None:
         assert cleaned.encode("utf-8").decode("utf-8") == cleaned
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(_ANY_TEXT)
 def test_a_letter_or_digit_that_was_printed_never_leaves_nothing(text: str) -> None:
     has_word = any(char.isalnum() for char in fold(text))
-    assert bool(clean_merchant(text)) == has_word or not has_word
+    assert clean_merchant(text) or not has_word
 
 
 @settings(max_examples=100, deadline=None)

@@ -246,7 +246,7 @@ _TXN = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_TXN)
 def test_any_transaction_gives_values_that_the_database_can_hold(txn: RawTransaction) -> None:
     row = features_of(txn)

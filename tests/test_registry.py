@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from shared.errors import (
     InvalidInput,
     NotFound,
     NothingToRollBack,
-    Unavailable,
 )
 from shared.registry import Registry, new_run_id
 from tests import registry_writer as writer
@@ -28,8 +27,14 @@ from tests.registry_writer import files_of, number_live, publish, run_id_of, sav
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "registry"
+def disk() -> Iterator[Path]:
+    with writer.a_disk() as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(disk: Path) -> Path:
+    return disk / "registry"
 
 
 @pytest.fixture
@@ -238,19 +243,6 @@ def test_of_many_processes_with_one_expectation_exactly_one_deploys(
     assert [racer.exitcode for racer in racers].count(writer.LOST) == len(numbers) - 1
 
 
-def test_a_frozen_publisher_makes_the_others_fail_not_hang(root: Path, registry: Registry) -> None:
-    """The lock is waited for, but not for ever."""
-    publish(registry, 1)
-    save(registry, 2)
-
-    with (root / "deploy" / "lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(Unavailable, match="another process holds the registry"):
-            Registry(root, lock_wait_s=0).deploy(run_id_of(2), by="ann", why="")
-
-    assert number_live(registry) == 1
-
-
 def test_pruning_keeps_the_live_version_the_one_before_and_the_newest(registry: Registry) -> None:
     """However old the live one is."""
     for number in range(1, 8):
@@ -336,9 +328,9 @@ def test_readers_never_take_a_removal_for_damage(root: Path, registry: Registry)
     assert len(list((root / "versions").iterdir())) == 2
 
 
-def test_pruning_does_not_follow_a_link(root: Path, registry: Registry, tmp_path: Path) -> None:
+def test_pruning_does_not_follow_a_link(root: Path, registry: Registry, disk: Path) -> None:
     save(registry, 2)
-    outside = tmp_path / "outside"
+    outside = disk / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")
     (root / "versions" / run_id_of(1)).symlink_to(outside)
@@ -348,6 +340,17 @@ def test_pruning_does_not_follow_a_link(root: Path, registry: Registry, tmp_path
     save(registry, 3)
 
     assert (outside / "precious").exists()
+
+
+def test_a_folder_of_another_name_is_no_version(root: Path, registry: Registry) -> None:
+    """Such as a copy that somebody made by hand: not listed, not deployed, not removed."""
+    save(registry, 1)
+    copy = root / "versions" / f"{run_id_of(1)}.bak"
+    shutil.copytree(root / "versions" / run_id_of(1), copy)
+
+    assert [version.run_id for version in registry.versions()] == [run_id_of(1)]
+    assert registry.prune(keep=0) == [run_id_of(1)]
+    assert copy.exists()
 
 
 SPELLINGS = [
@@ -367,11 +370,11 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=[ascii(s)[:40] for s in SPELLINGS])
 def test_an_id_of_any_other_spelling_is_not_found_and_opens_nothing_outside(
-    root: Path, registry: Registry, tmp_path: Path, spelling: str
+    root: Path, registry: Registry, disk: Path, spelling: str
 ) -> None:
     """Ids are looked up in the listing, never joined to a path unchecked."""
     publish(registry, 1)
-    (tmp_path / "secret").mkdir()
+    (disk / "secret").mkdir()
 
     with writer.Opened() as opened:
         for act in (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,14 @@ from tests.registry_writer import leftovers, number_live, publish, run_id_of, sa
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "registry"
+def disk() -> Iterator[Path]:
+    with writer.a_disk() as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(disk: Path) -> Path:
+    return disk / "registry"
 
 
 @pytest.fixture
@@ -32,12 +39,12 @@ def registry(root: Path) -> Registry:
 
 
 def test_a_publisher_killed_at_any_system_call_leaves_the_old_version_or_the_new(
-    tmp_path: Path,
+    disk: Path,
 ) -> None:
     """Whole in either case; what was acknowledged is never lost; the next publisher works."""
     killed = 0
     for step in itertools.count(1):
-        root = tmp_path / str(step)
+        root = disk / str(step)
         publish(Registry(root), 1)
         acked = writer.PROCESSES.Event()
 
@@ -61,12 +68,12 @@ def test_a_publisher_killed_at_any_system_call_leaves_the_old_version_or_the_new
 
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "from then on"])
 def test_a_disk_that_fails_at_any_system_call_leaves_the_old_version_or_the_new(
-    tmp_path: Path, for_ever: bool
+    disk: Path, for_ever: bool
 ) -> None:
     """The failure is told, never swallowed before the commit; asking again then succeeds."""
     failed = 0
     for step in itertools.count(1):
-        registry = Registry(tmp_path / str(step))
+        registry = Registry(disk / str(step))
         publish(registry, 1)
         hit = False
 
@@ -97,6 +104,19 @@ def test_a_disk_that_fails_at_any_system_call_leaves_the_old_version_or_the_new(
             break
         failed += 1
     assert failed > 20
+
+
+def test_a_frozen_publisher_makes_the_others_fail_not_hang(root: Path, registry: Registry) -> None:
+    """The lock is waited for, but not for ever."""
+    publish(registry, 1)
+    save(registry, 2)
+
+    with (root / "deploy" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="another process holds the registry"):
+            Registry(root, lock_wait_s=0).deploy(run_id_of(2), by="ann", why="")
+
+    assert number_live(registry) == 1
 
 
 def test_a_full_disk_leaves_nothing_behind(root: Path, registry: Registry) -> None:

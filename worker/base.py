@@ -15,7 +15,7 @@ from shared.features import CHANNELS
 from shared.history import LAST_KEY, NO_KEY, History
 
 HALF_LIFE_DAYS = 180.0
-RIDGE = 1.0
+RIDGE = 0.3
 BAYES_SMOOTHING = 0.1
 RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
 GRAM_BLOCK = 1024
@@ -55,7 +55,7 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
         encoder,
         weights.astype(np.float16).astype(np.float32),  # as it will be read back
         history,
-        _label_stats(labels, label_count, recent),
+        _log_prior(labels, label_count),
         _ratio(inputs.amount_bin, AMOUNT_BINS, labels, label_count),
         _ratio(inputs.weekday, WEEKDAYS, labels, label_count),
         _ratio(inputs.channel, len(CHANNELS), labels, label_count),
@@ -110,19 +110,15 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
     overall = found.sum(axis=1, keepdims=True) + BAYES_SMOOTHING
     overall /= overall.sum()
     smoothed = found + BAYES_SMOOTHING * WIDTH * overall
-    return np.log(smoothed / smoothed.sum(axis=0) / overall).astype(np.float32)
+    ratio: FloatArray = np.log(smoothed / smoothed.sum(axis=0) / overall).astype(np.float32)
+    return ratio
 
 
-def _label_stats(labels: LabelArray, label_count: int, recent: NDArray[np.float64]) -> FloatArray:
-    """Log prior, log recent prior, log count: shape (K, 3)."""
-    count = np.bincount(labels, minlength=label_count)
-    decayed = np.bincount(labels, recent, minlength=label_count)
-    stats = (
-        np.log((count + 0.01) / (count.sum() + 0.01 * label_count)),
-        np.log((decayed + 0.01) / (decayed.sum() + 0.01 * label_count)),
-        np.log1p(count),
-    )
-    return np.column_stack(stats).astype(np.float32)
+def _log_prior(labels: LabelArray, label_count: int) -> FloatArray:
+    """Log share of each label, shape (K,); of one without rows, next to nothing."""
+    count = np.bincount(labels, minlength=label_count) + 0.01
+    prior: FloatArray = np.log(count / count.sum()).astype(np.float32)
+    return prior
 
 
 def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: int) -> FloatArray:
@@ -131,7 +127,8 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
     counts = joint.reshape(bin_count, label_count).astype(np.float64)
     overall = (counts.sum(axis=1, keepdims=True) + 0.5) / (counts.sum() + 0.5 * bin_count)
     within = (counts + RATIO_SMOOTHING * overall) / (counts.sum(axis=0) + RATIO_SMOOTHING)
-    return np.log(within / overall).astype(np.float32)
+    ratio: FloatArray = np.log(within / overall).astype(np.float32)
+    return ratio
 
 
 def _history(

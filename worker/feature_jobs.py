@@ -13,11 +13,9 @@ from shared.jobs import Claim
 from shared.services import Services
 from shared.tables import Job
 from worker import feature_build
-from worker.feature_build import IdRange
+from worker.feature_build import IdRange, Scope
 from worker.lease import Lease
 from worker.run import Outcome, run
-
-RANGE_ROWS = 25_000
 
 
 class RangeFailed(LedgerError):
@@ -32,20 +30,20 @@ def build(own: Services, claim: Claim, lease: Lease) -> Outcome:
     those that others have taken. An attempt after a lost worker goes on with the ranges left.
     """
     started = time.monotonic()
-    since = _since(claim.params.get("days"))
+    scope = feature_build.window(claim.params.get("days"))
     lease.report("remove deleted")
     removed = feature_build.remove_deleted(own.engine)
     lease.report("look for changes")
-    ranges = feature_build.pending_ranges(own.engine, since=since, size=RANGE_ROWS)
+    ranges = feature_build.pending_ranges(own.engine, scope)
     built = 0
     total = sum(part.rows for part in ranges)
     if len(ranges) == 1:
         built = feature_build.build_range(
-            own.engine, ranges[0], since=since, progress=lambda n: lease.report("build", n, total)
+            own.engine, ranges[0], scope, progress=lambda n: lease.report("build", n, total)
         )
     elif ranges:
-        built = _build_together(own, claim, lease, ranges, since, total)
-    unchanged = feature_build.count_current(own.engine, since=since) - built
+        built = _build_together(own, claim, lease, ranges, scope, total)
+    unchanged = feature_build.count(own.engine, scope) - built
     return Outcome(
         {
             "built": built,
@@ -64,7 +62,7 @@ def build_one_range(own: Services, claim: Claim, lease: Lease) -> Outcome:
     built = feature_build.build_range(
         own.engine,
         part,
-        since=dt.date.fromisoformat(since) if since else None,
+        Scope(since=dt.date.fromisoformat(since) if since else None),
         progress=lambda done: lease.report("build", done, part.rows),
     )
     lease.report("build", built, part.rows)
@@ -76,10 +74,10 @@ def _build_together(
     claim: Claim,
     lease: Lease,
     ranges: list[IdRange],
-    since: dt.date | None,
+    scope: Scope,
     total: int,
 ) -> int:
-    window = {"since": since.isoformat() if since else None}
+    window = {"since": scope.since.isoformat() if scope.since else None}
     with transaction(own.engine) as session:
         if jobs.ranges_of(session, claim.job_id).open:
             added: Sequence[Job] = []
@@ -101,9 +99,3 @@ def _build_together(
     if standing.failed:
         raise RangeFailed(str(standing.failed[0].get("message", "a range failed")))
     return standing.done
-
-
-def _since(days: int | None) -> dt.date | None:
-    if days is None:
-        return None
-    return dt.datetime.now(dt.UTC).date() - dt.timedelta(days=days)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import lightgbm
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
 from shared.features import FeatureRow
@@ -95,9 +96,7 @@ def refit_base(
     with threadpool_limits(limits=1):
         names, ids = _numbered(labels)
         base = _fit_base(_read(rows, tell), ids, len(names), "refit", tell)
-    return replace(
-        model, labels=names, base=base, facts={**model.facts, "base_rows": len(rows)}
-    )
+    return replace(model, labels=names, base=base, facts={**model.facts, "base_rows": len(rows)})
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -143,7 +142,7 @@ def _held_out(
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     cuts = _cuts(inputs.size)
     proposals = []
-    for cut, end in zip(cuts, cuts[1:], strict=False):
+    for cut, end in pairwise(cuts):
         if label_count == 1 or cut == 0 or cut == end:
             continue
         base = _fit_base(inputs.part(0, cut), ids[:cut], label_count, "base", tell)
@@ -165,14 +164,14 @@ def _learn_to_judge(
     n = truth.size
     if n < MIN_CALIBRATE:
         return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT)
-    right = pairs.labels == truth[:, None]
+    right = np.equal(pairs.labels, truth[:, None])
     if n < MIN_RERANKED:
         return "", _calibrate(pairs, None, right)
     cut = n - max(MIN_CALIBRATE, round(n * CALIBRATE_SHARE))
     early = _grow(pairs.features[:cut], right[:cut], truth[:cut], seed, tell, 0)
-    late = Proposal(*(part[cut:] for part in pairs))
-    odds = early.predict(late.features.reshape(-1, len(PAIR_FEATURES)), raw_score=True)
-    calibration = _calibrate(late, odds.reshape(right[cut:].shape), right[cut:])
+    late = Proposal._make(part[cut:] for part in pairs)
+    odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
+    calibration = _calibrate(late, odds.reshape(late.labels.shape), right[cut:])
     if calibration.reranker == 0:
         return "", calibration
     grown = _grow(pairs.features, right, truth, seed, tell, ROUNDS)
@@ -187,12 +186,11 @@ def _grow(
     tell: Progress,
     done: int,
 ) -> lightgbm.Booster:
-    """A forest that tells right candidates from wrong, shape (n, M); rows without one are left out.
+    """A forest that tells right candidates from wrong, shape (n, M).
 
-    Rows of rare labels weigh more, by the root that BALANCE names, within 1/8 and 8.
+    Rows of rare labels weigh more, by the root that BALANCE names, within 1/8 and 8. Rows whose
+    truth is no candidate stay: they teach what a strange row looks like.
     """
-    usable = right.any(axis=1)
-    features, right, truth = features[usable], right[usable], truth[usable]
     counts = np.bincount(truth)
     share = truth.size / (np.count_nonzero(counts) * counts[truth])
     weight = np.clip(share**BALANCE, 1 / 8, 8)
@@ -210,16 +208,19 @@ def _grow(
         "num_threads": 1,
         "verbosity": -1,
     }
-    n, m, width = features.shape
-    data = lightgbm.Dataset(
-        features.reshape(n * m, width), right.ravel(), weight=np.repeat(weight, m), params=params
-    )
+    weights = np.repeat(weight, features.shape[1])
+    data = lightgbm.Dataset(_flat(features), right.ravel(), weight=weights, params=params)
 
     def report(env: Any) -> None:
         if env.iteration % 5 == 0:
             tell("forest", done + env.iteration, 2 * ROUNDS)
 
     return lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
+
+
+def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One line a pair: (n, M, f) as (n M, f)."""
+    return features.reshape(-1, features.shape[2])
 
 
 def _calibrate(
@@ -230,7 +231,7 @@ def _calibrate(
     Where the forest has learned little, as from few rows, its weight comes out as 0 and the linear
     score serves alone.
     """
-    covered = right.any(axis=1)
+    covered = np.any(right, axis=1)
     calibration = _weigh(pairs, odds, right, covered)
     share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
     calibration = replace(calibration, covered=share)

@@ -52,7 +52,8 @@ def run(
         NotEnoughLabels: fewer than *min_labels* transactions are labelled.
     """
     progress("features")
-    feature_build.refresh_labelled(engine, progress=lambda done: progress("features", done))
+    labelled = feature_build.Scope(labelled=True)
+    feature_build.refresh(engine, labelled, progress=lambda done: progress("features", done))
     fingerprint = dataset.fingerprint(engine, limit=limit)
     if only_if_new and fingerprint == _fingerprint_of_the_newest(registry):
         return {"skipped": True, "reason": "no label or transaction has changed since the last run"}

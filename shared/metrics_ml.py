@@ -1,0 +1,154 @@
+"""Every lm_* metric on one screen.
+
+What happens in a request is counted in the process and summed over all of them through
+`PROMETHEUS_MULTIPROC_DIR`. What is a fact about jobs and models is read from PostgreSQL at the
+scrape, so that it survives every restart. Label values come from closed sets.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, text
+
+from shared.db import transaction
+from shared.errors import Unavailable
+from shared.tables import JobKind, JobState
+
+PREDICT_REQUESTS = Counter(
+    "lm_ml_predict_requests_total",
+    "Predictions asked for, by whether a model was there to answer",
+    ["available"],
+)
+PREDICT_LATENCY = Histogram(
+    "lm_ml_predict_latency_seconds",
+    "Time from a parsed request to its prediction; a batch is one observation",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+)
+MODEL_RELOADS = Counter(
+    "lm_ml_model_reloads_total", "Attempts of a process to follow a deploy", ["outcome"]
+)
+HTTP_REQUESTS = Counter(
+    "lm_http_requests_total", "Answers by route and class of status", ["route", "status"]
+)
+for _available in ("true", "false"):
+    PREDICT_REQUESTS.labels(_available)
+for _outcome in ("loaded", "refused", "missing"):
+    MODEL_RELOADS.labels(_outcome)
+
+# How a training run ended; `kept` is a version that its gate, or the caller, kept from going live.
+TRAIN_STATUSES = ("deployed", "kept", "skipped", "failed", "cancelled")
+_TRAIN_RUNS = text(
+    """
+    SELECT CASE
+        WHEN state <> 'succeeded' THEN state
+        WHEN (result->>'skipped')::boolean THEN 'skipped'
+        WHEN (result->>'deployed')::boolean THEN 'deployed'
+        ELSE 'kept' END AS status, count(*), extract(epoch FROM max(finished_at))
+    FROM jobs WHERE kind = 'train' AND finished_at IS NOT NULL GROUP BY 1
+    """
+)
+_LAST_F1 = text(
+    """
+    SELECT (result->>'val_f1_macro')::float FROM jobs
+    WHERE kind = 'train' AND state = 'succeeded' AND result->>'val_f1_macro' IS NOT NULL
+    ORDER BY finished_at DESC LIMIT 1
+    """
+)
+_OPEN_JOBS = text(
+    "SELECT kind, state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2"
+)
+
+
+def predicted(*, available: bool, seconds: float) -> None:
+    """Count one call for predictions."""
+    PREDICT_REQUESTS.labels("true" if available else "false").inc()
+    PREDICT_LATENCY.observe(seconds)
+
+
+def model_reloaded(outcome: str) -> None:
+    """Count one attempt to follow the registry's pointer."""
+    MODEL_RELOADS.labels(outcome).inc()
+
+
+class JobFacts(Collector):
+    """Facts from the jobs table; while PostgreSQL is away, those last known."""
+
+    MAX_AGE_S = 5.0
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: list[Metric] = []
+        self._read_at = float("-inf")
+        self._reading = threading.Lock()
+
+    def collect(self) -> Iterable[Metric]:
+        """Read again what is older than a few seconds; only one caller at a time waits for it."""
+        stale = time.monotonic() - self._read_at > self.MAX_AGE_S
+        if stale and self._reading.acquire(blocking=False):
+            try:
+                self._known = self._read()
+            except Unavailable:
+                pass  # what was known stays; /readyz and its alert tell of the outage
+            finally:
+                self._read_at = time.monotonic()
+                self._reading.release()
+        return self._known
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: registering must not ask the database."""
+        return []
+
+    def _read(self) -> list[Metric]:
+        with transaction(self._engine) as session:
+            ended = {row[0]: (row[1], row[2]) for row in session.execute(_TRAIN_RUNS)}
+            f1 = session.execute(_LAST_F1).scalar_one_or_none()
+            waiting = {(row[0], row[1]): row[2] for row in session.execute(_OPEN_JOBS)}
+        runs = CounterMetricFamily(
+            "lm_ml_train_runs", "Training runs that have ended, by how", labels=["status"]
+        )
+        last = GaugeMetricFamily(
+            "lm_ml_train_last_finished_timestamp_seconds",
+            "When a run last ended so (Unix time)",
+            labels=["status"],
+        )
+        for status in TRAIN_STATUSES:
+            count, finished = ended.get(status, (0, None))
+            runs.add_metric([status], count)
+            if finished is not None:
+                last.add_metric([status], float(finished))
+        jobs = GaugeMetricFamily(
+            "lm_jobs_open", "Jobs queued and running", labels=["kind", "state"]
+        )
+        for kind in JobKind:
+            for state in (JobState.QUEUED, JobState.RUNNING):
+                jobs.add_metric([kind.value, state.value], waiting.get((kind, state), 0))
+        found: list[Metric] = [runs, last, jobs]
+        if f1 is not None:
+            gauge = GaugeMetricFamily(
+                "lm_ml_train_val_f1_macro", "Validation macro-F1 of the last run that gave one"
+            )
+            gauge.add_metric([], f1)
+            found.append(gauge)
+        return found
+
+
+def exposition(facts: JobFacts) -> Callable[[], bytes]:
+    """What /metrics answers: the sum over the processes that share a folder, and the facts."""
+
+    def answer() -> bytes:
+        registry = CollectorRegistry()
+        registry.register(facts)
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs
+            return generate_latest(registry)
+        return generate_latest(REGISTRY) + generate_latest(registry)
+
+    return answer

@@ -1,0 +1,44 @@
+"""The composition root: what one process holds, built once in it and after any fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from shared import metrics_ml
+from shared.db import make_engine
+from shared.queue import Messenger
+from shared.registry import Registry
+from shared.runtime import Runtime
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Handed on as an argument; tests pass another one instead of patching."""
+
+    settings: Settings
+    engine: Engine
+    messenger: Messenger
+    registry: Registry
+    runtime: Runtime
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self.runtime.stop()
+        self.messenger.close()
+        self.engine.dispose()
+
+
+def build(settings: Settings, *, application: str = "ledger") -> Services:
+    """Nothing is connected or loaded yet; *application* names the process to PostgreSQL."""
+    engine = make_engine(settings.database_url, application=application)
+    registry = Registry(settings.registry_dir)
+    return Services(
+        settings=settings,
+        engine=engine,
+        messenger=Messenger(engine),
+        registry=registry,
+        runtime=Runtime(registry, on_reload=metrics_ml.model_reloaded),
+    )

@@ -1,0 +1,67 @@
+"""The Flask application: made of services that are handed in, so that tests hand in their own."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+
+from shared import metrics_ml
+from shared.log import get_logger
+from shared.metrics_ml import JobFacts
+from shared.services import Services
+from web import auth, ml_v2, openapi, ops, problems
+
+BODY_MAX_BYTES = 4 * 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = get_logger()
+
+
+def create_app(services: Services) -> Flask:
+    """The API around these services; the model is loaded when the runtime is started."""
+    app = Flask("web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
+    app.extensions["ledger"] = services
+    app.extensions["ledger_metrics"] = metrics_ml.exposition(JobFacts(services.engine))
+    _follow_requests(app)
+    auth.guard(app, services.settings)
+    problems.register(app)
+    for blueprint in (ml_v2.bp, ops.bp, openapi.bp):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _follow_requests(app: Flask) -> None:
+    """Give each request an id, and a line in the log when it is answered."""
+
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        g.started = time.perf_counter()
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "(none)"
+        response.headers["X-Request-ID"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+        metrics_ml.HTTP_REQUESTS.labels(route, f"{response.status_code // 100}xx").inc()
+        log.info(
+            "request",
+            method=request.method,
+            route=route,
+            status=response.status_code,
+            ms=round(1000 * (time.perf_counter() - g.started), 2),
+        )
+        return response
+
+    @app.teardown_request
+    def forget(_: BaseException | None) -> None:
+        structlog.contextvars.unbind_contextvars("request_id")

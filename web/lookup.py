@@ -1,0 +1,113 @@
+"""From what a caller sends to predictions: stored transactions are looked up, many in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Engine, Row, select
+
+from shared.db import transaction
+from shared.errors import LedgerError, NotFound
+from shared.features import RawTransaction, features_of
+from shared.model import Prediction
+from shared.runtime import Served
+from shared.tables import Transaction
+from web import problems, schemas
+
+_FIELDS = [
+    getattr(Transaction, name)
+    for name in RawTransaction._fields
+    if name in Transaction.__table__.columns
+]
+
+
+def one(engine: Engine, txn_id: int) -> RawTransaction:
+    """A stored transaction as `features_of` reads it.
+
+    Raises:
+        NotFound: there is none of this id, or it was deleted.
+        Unavailable: PostgreSQL does not answer.
+    """
+    found = _stored(engine, [txn_id])
+    if txn_id not in found:
+        raise NotFound("There is no such transaction")
+    return found[txn_id]
+
+
+def many(
+    engine: Engine, adapter: TypeAdapter[Any], rows: Sequence[Any], served: Served | None
+) -> list[dict[str, Any]]:
+    """An answer for each row, in order, all from one version.
+
+    Raises:
+        Unavailable: a `txn_id` is among the rows and PostgreSQL does not answer.
+    """
+    checked = [_checked(adapter, row) for row in rows]
+    wanted = [row.txn_id for row in checked if isinstance(row, schemas.StoredTransaction)]
+    stored = _stored(engine, wanted) if wanted else {}
+    raws = [_raw(row, stored) for row in checked]
+    good = [raw for raw in raws if isinstance(raw, RawTransaction)]
+    if served is None:
+        answers: Iterable[dict[str, Any]] = ({"available": False} for _ in good)
+    else:
+        predictions = served.model.predict_many([features_of(raw) for raw in good])
+        answers = (as_json(prediction, served) for prediction in predictions)
+    following = iter(answers)
+    return [
+        next(following) if isinstance(raw, RawTransaction) else {"error": _item_problem(raw)}
+        for raw in raws
+    ]
+
+
+def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
+    """A prediction and the version that made it."""
+    return {
+        "available": True,
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "alternatives": [
+            {"label": other.label, "confidence": other.confidence}
+            for other in prediction.alternatives
+        ],
+        "model": {"run_id": served.pointer.run_id, "sequence": served.pointer.sequence},
+    }
+
+
+def _checked(adapter: TypeAdapter[Any], row: Any) -> Any:
+    try:
+        return adapter.validate_json(schemas.as_json(row))
+    except ValidationError as error:
+        return schemas.invalid(error)
+
+
+def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | LedgerError:
+    if isinstance(row, schemas.StoredTransaction):
+        return stored.get(row.txn_id) or NotFound("There is no such transaction")
+    if isinstance(row, LedgerError):
+        return row
+    return RawTransaction(**row.__dict__)
+
+
+def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
+    statement = select(Transaction.id, *_FIELDS).where(
+        Transaction.id.in_(txn_ids), Transaction.deleted_at.is_(None)
+    )
+    with transaction(engine) as session:
+        return {row.id: _of_row(row) for row in session.execute(statement)}
+
+
+def _of_row(row: Row[Any]) -> RawTransaction:
+    values = dict(row._mapping)
+    del values["id"]
+    return RawTransaction(**{**values, "amount": float(values["amount"])})
+
+
+def _item_problem(error: LedgerError) -> dict[str, Any]:
+    described = problems.described(error)
+    return {
+        "code": described["code"],
+        "detail": described["detail"],
+        "errors": described.get("errors", []),
+    }

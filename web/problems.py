@@ -1,0 +1,124 @@
+"""Errors as application/problem+json (RFC 9457): the one place that knows status numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import (
+    Conflict,
+    FieldError,
+    InvalidInput,
+    LedgerError,
+    NotEnoughLabels,
+    NotFound,
+    Unavailable,
+)
+from shared.log import get_logger
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+log = get_logger()
+
+
+class TooLarge(InvalidInput):
+    code = "too_large"
+    title = "The request is too large"
+
+
+class WrongContentType(InvalidInput):
+    code = "wrong_content_type"
+    title = "The body is not of the expected type"
+
+
+class NotAuthenticated(LedgerError):
+    code = "not_authenticated"
+    title = "A valid token is needed"
+
+
+class NotAllowed(LedgerError):
+    code = "not_allowed"
+    title = "The token's scope does not include this"
+
+
+STATUS: dict[type[LedgerError], HTTPStatus] = {
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    WrongContentType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    InvalidInput: HTTPStatus.BAD_REQUEST,
+    NotEnoughLabels: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def described(error: LedgerError) -> dict[str, Any]:
+    """The problem document of an error on purpose."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{error.code}",
+        "title": error.title,
+        "status": status_of(error).value,
+        "detail": str(error),
+        "code": error.code,
+        **error.facts,
+    }
+    if isinstance(error, InvalidInput) and error.errors:
+        body["errors"] = listed(error.errors)
+    return body
+
+
+def listed(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
+    """Field errors as JSON."""
+    return [{"field": error.field, "message": error.message} for error in errors]
+
+
+def status_of(error: LedgerError) -> HTTPStatus:
+    """The status of an error, by the nearest of its classes."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def register(app: Flask) -> None:
+    """Answer every error of *app* as a problem document."""
+
+    @app.errorhandler(LedgerError)
+    def on_purpose(error: LedgerError) -> Response:
+        headers = {}
+        if isinstance(error, Unavailable):
+            headers["Retry-After"] = str(RETRY_AFTER_S)
+        if isinstance(error, NotAuthenticated):
+            headers["WWW-Authenticate"] = "Bearer"
+        return _answer(described(error), headers)
+
+    @app.errorhandler(HTTPException)
+    def of_http(error: HTTPException) -> Response:
+        status = HTTPStatus(error.code or 500)
+        if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return on_purpose(TooLarge("The body is larger than the server takes"))
+        body = {
+            "type": f"/problems/{status.name.lower()}",
+            "title": status.phrase,
+            "status": status.value,
+            "detail": status.description or status.phrase,
+            "code": status.name.lower(),
+        }
+        return _answer(body, {k: v for k, v in error.get_headers() if k.lower() == "allow"})
+
+    @app.errorhandler(Exception)
+    def bug(error: Exception) -> Response:
+        log.error("request.broke", exc_info=error)
+        return on_purpose(LedgerError("Something went wrong; the log has the request's id"))
+
+
+def _answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    response = jsonify(body)
+    response.status_code = body["status"]
+    response.mimetype = MEDIA_TYPE
+    response.headers.update(headers)
+    return response

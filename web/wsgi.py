@@ -1,0 +1,17 @@
+"""What the server loads in each web process: settings, services and the model, then the app."""
+
+from __future__ import annotations
+
+import atexit
+import os
+
+from shared import log, services
+from shared.settings import Settings
+from web.app import create_app
+
+settings = Settings.from_env(os.environ)
+log.configure(settings.log_level)
+held = services.build(settings, application="ledger web")
+held.runtime.start()
+atexit.register(held.close)
+app = create_app(held)

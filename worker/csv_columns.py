@@ -1,0 +1,208 @@
+"""What banks call their columns, in English, French, German, Spanish, Italian, Portuguese, Dutch."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from shared.errors import InvalidInput
+
+# Within a field the earlier name wins: a file with a booking date and a value date is usual.
+NAMES: Mapping[str, str] = {
+    "id": (
+        "txn id|external id|transaction id|transactionid|id|unique id|txnid|id transaction|"
+        "identifiant|id operacion|id transazione|id transacao|transactie id|transaktions id|"
+        "fitid|transaction reference|transaction number|reference number|reference|referenz|"
+        "referencia|riferimento|referentie|numero operation|ref|check number"
+    ),
+    "date": (
+        "date|transaction date|trans date|txn date|date operation|date de l operation|"
+        "date d operation|date de transaction|buchungstag|buchungsdatum|datum|transaktionsdatum|"
+        "fecha|fecha operacion|fecha de operacion|fecha de la operacion|data|data operazione|"
+        "data contabile|data da operacao|data movimento|data mov|data lancamento|boekdatum|"
+        "transactiedatum|datum transactie|started date|completed date|posted date|posting date|"
+        "post date|booking date|date comptable|date comptabilisation|belegdatum|timestamp|"
+        "datetime|date time|date valeur|date de valeur|value date|valuta|valutadatum|wertstellung|"
+        "wertstellungstag|fecha valor|data valuta|data valor|rentedatum"
+    ),
+    "time": "time|transaction time|heure|uhrzeit|zeit|hora|ora|tijd",
+    "amount": (
+        "amount|transaction amount|montant|montant operation|montant de l operation|betrag|umsatz|"
+        "importe|cantidad|importo|valor|montante|bedrag|transactiebedrag|amt|value|sum|monto"
+    ),
+    "debit": (
+        "debit|debit amount|paid out|money out|withdrawal|withdrawals|withdrawal amount|"
+        "montant debit|soll|ausgaben|ausgang|belastung|cargo|cargos|debe|gasto|gastos|"
+        "addebito|addebiti|dare|uscite|debito|debitos|saida|saidas|af|uitgaven|debet"
+    ),
+    "credit": (
+        "credit|credit amount|paid in|money in|deposit|deposits|deposit amount|montant credit|"
+        "haben|einnahmen|eingang|gutschrift|abono|abonos|haber|ingreso|ingresos|accredito|"
+        "accrediti|avere|entrate|credito|creditos|entrada|entradas|bij|inkomsten"
+    ),
+    "type": (
+        "transaction type|type|debit credit|credit debit|dr cr|cr dr|credit debit indicator|sens|"
+        "type operation|soll haben|soll haben kennzeichen|s h|umsatzart|tipo|"
+        "tipo de movimiento|tipo movimento|af bij|d c|debet credit|bij af"
+    ),
+    "currency": "currency|currency code|ccy|devise|monnaie|wahrung|waehrung|moneda|divisa|moeda|"
+    "valuta|munt|muntsoort|iso currency code",
+    "merchant": (
+        "merchant|merchant name|payee|payee name|counterparty|counterparty name|commercant|"
+        "marchand|tiers|beneficiaire|handler|empfanger|zahlungsempfanger|auftraggeber|"
+        "auftraggeber empfanger|beguenstigter|begunstigter|beguenstigter zahlungspflichtiger|"
+        "name zahlungsbeteiligter|zahlungspflichtige r|beneficiary|comercio|beneficiario|"
+        "establecimiento|esercente|controparte|comerciante|estabelecimento|tegenpartij|"
+        "naam tegenpartij|naam omschrijving|winkel|name|nom|vendor|store"
+    ),
+    "description": (
+        "description|transaction description|details|transaction details|narrative|memo|"
+        "particulars|libelle|libelle operation|libelle de l operation|intitule|"
+        "verwendungszweck|buchungstext|beschreibung|text|concepto|descripcion|detalle|"
+        "descrizione|causale|operazione|descricao|historico|omschrijving|mededelingen|"
+        "mededeling|purpose|note|notes|informations|motif|kommentar|original description"
+    ),
+    "label": (
+        "label|category|categorie|kategorie|categoria|rubrique|rubrik|rubriek|category name|"
+        "spending category|expense category|etiquette|etiqueta|etichetta"
+    ),
+    "account": (
+        "account|account name|account number|account id|compte|numero de compte|konto|"
+        "kontonummer|iban|cuenta|numero de cuenta|conto|conta|rekening|rekeningnummer|"
+        "auftragskonto|card|card number|carte|karte"
+    ),
+    "channel": "channel|canal|kanal|canale|kanaal|payment method|method",
+    "mcc": "mcc|mcc code|merchant category code",
+}
+FIELDS = tuple(NAMES)
+# A name of this kind alone is no promise that its values are unique.
+SURE_IDS = frozenset(NAMES["id"].split("|")[:18])
+OUT = frozenset(
+    [
+        "debit",
+        "dr",
+        "d",
+        "soll",
+        "s",
+        "out",
+        "debito",
+        "cargo",
+        "addebito",
+        "dare",
+        "af",
+        "debet",
+        "withdrawal",
+        "paid out",
+    ]
+)
+IN = frozenset(
+    [
+        "credit",
+        "cr",
+        "c",
+        "haben",
+        "h",
+        "in",
+        "credito",
+        "abono",
+        "accredito",
+        "avere",
+        "bij",
+        "deposit",
+        "paid in",
+    ]
+)
+TOTALS = frozenset(
+    [
+        "total",
+        "totals",
+        "totale",
+        "totaal",
+        "totales",
+        "totais",
+        "summe",
+        "gesamt",
+        "saldo",
+        "solde",
+        "balance",
+        "endsaldo",
+        "kontostand",
+        "subtotal",
+        "somme",
+        "suma",
+        "closing",
+        "opening",
+    ]
+)
+_RANKS = {
+    field: {name: rank for rank, name in enumerate(names.split("|"))}
+    for field, names in NAMES.items()
+}
+_UNIT = re.compile(
+    r" (?:in |en |em )?(?P<code>eur|usd|gbp|cad|aud|nzd|chf|sek|nok|dkk|pln|czk|huf|ron|bgn|brl|"
+    r"mxn|jpy|cny|inr|sgd|hkd|zar|try|ils|krw|thb|aed|euros?|dollars?)$"
+)
+
+
+def plain(name: str) -> str:
+    """A column's name without case, accents and punctuation."""
+    bare = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("ø", "o").casefold())
+    letters = "".join(char for char in bare if not unicodedata.combining(char))
+    return re.sub(r"[^a-z0-9€£$]+", " ", letters).strip()
+
+
+def understood(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
+    """Where each field stands in a row of names; a field that no name is known for is left out.
+
+    Args:
+        chosen: field to column, as the person says; never guessed over.
+    """
+    exact = [name.strip() for name in header]
+    names = [plain(name) for name in header]
+    places: dict[str, int] = {}
+    for field, column in chosen.items():
+        if column in exact:
+            places[field] = exact.index(column)
+        elif plain(column) in names:
+            places[field] = names.index(plain(column))
+    taken = set(places.values())
+    for field, ranks in _RANKS.items():
+        if field in chosen:
+            continue
+        known = [
+            (ranks[name], place)
+            for place, name in enumerate(map(_without_unit, names) if field in _MONEY else names)
+            if name in ranks and place not in taken
+        ]
+        if known:
+            places[field] = min(known)[1]
+            taken.add(places[field])
+    return places
+
+
+def check_fields(chosen: Iterable[str]) -> None:
+    """Refuse a field there is none of.
+
+    Raises:
+        InvalidInput: the field is named, with those there are.
+    """
+    for field in chosen:
+        if field not in FIELDS:
+            raise InvalidInput(f"--map {field}=…: the fields are {', '.join(FIELDS)}")
+
+
+def unit(name: str) -> str | None:
+    """The currency a column's name tells, as in `Amount (EUR)`."""
+    found = _UNIT.search(plain(name).replace("€", "eur").replace("£", "gbp"))
+    if found is None:
+        return None
+    code = found["code"]
+    return {"eur": "EUR", "dol": "USD"}.get(code[:3], code.upper())
+
+
+def _without_unit(name: str) -> str:
+    return _UNIT.sub("", name.replace("€", "eur").replace("£", "gbp").replace("$", "usd"))
+
+
+_MONEY = frozenset({"amount", "debit", "credit"})

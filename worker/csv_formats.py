@@ -1,0 +1,328 @@
+"""What the cells of a file mean: which column is what, and how a row becomes a line for COPY."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.errors import NotATable
+from shared.tables import LABEL_MAX
+from worker import csv_columns, csv_values
+from worker.csv_values import BadCell, Mark, Sign
+
+_JOIN = "\x1f"  # between the cells that together make one value, as debit and credit do
+_TEXTS = ("merchant", "description", "channel", "account")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What a person says about a file; what is left out is found in the file itself."""
+
+    user: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)  # field to column name
+    delimiter: str | None = None
+    encoding: str | None = None
+    date_format: str | None = None
+    decimal: Mark | None = None
+    sign: Sign | None = None
+    currency: str | None = None
+    account: str | None = None
+    rejects: Path | None = None
+
+
+class Cell(NamedTuple):
+    """One value of the line for COPY: the cells it is made of, and how."""
+
+    columns: tuple[str, ...]
+    places: tuple[int, ...]
+    parse: Callable[[str], str]
+
+
+class Meaning(NamedTuple):
+    """How the rows of one file are read."""
+
+    columns: tuple[str, ...]  # of the line for COPY, after the line number
+    line: Callable[[Sequence[str]], str]
+    detected: tuple[str, ...]  # for the person: what was found, and why
+
+
+def meaning_of(
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    *,
+    delimiter: str,
+    options: ImportOptions,
+) -> Meaning:
+    """Find out how a file writes its values.
+
+    Raises:
+        NotATable: its date column holds no dates, or its amount column no amounts.
+    """
+    places = csv_columns.understood(header, options.columns)
+
+    def values(name: str) -> Iterator[str]:
+        place = places.get(name)
+        if place is not None:
+            yield from (row[place] for row in sample)
+
+    found = ["columns: " + ", ".join(f"{name} = {header[at]!r}" for name, at in places.items())]
+    money = [value for name in ("amount", "debit", "credit") for value in values(name)]
+    decimal, seen = options.decimal, True
+    if decimal is None:
+        decimal, seen = csv_values.decide_decimal(money, otherwise="," if delimiter == ";" else ".")
+    found.append(f"decimal mark: {decimal!r}" + ("" if seen else " (assumed: no value shows it)"))
+    amount, why = _amount(places, sample, decimal, options)
+    if sample and not any(_taken(amount, row) for row in sample):
+        raise NotATable(f"column {header[amount.places[0]]!r} holds no amounts")
+    currency = _currency(places, header, money, options)
+    coins = Counter(value.strip().upper() for value in values("currency"))
+    mostly = coins.most_common(1)[0][0] if coins else currency
+    date, how = _date(places, header, sample, options, delimiter == ";" or decimal == ","
+                      or mostly not in ("USD", "$"))  # fmt: skip
+    found += [how, why]
+    cells = [date, amount]
+    if (name := _id(places, header, sample, options, found)) is not None:
+        cells.append(name)
+    if "currency" in places:
+        cells.append(Cell(("currency",), (places["currency"],), csv_values.currency_of))
+    cells += [
+        Cell((name,), (places[name],), csv_values.text_parser(name))
+        for name in _TEXTS
+        if name in places and not (name == "account" and options.account)
+    ]
+    if "mcc" in places:
+        cells.append(Cell(("mcc",), (places["mcc"],), _mcc))
+    if "label" in places:
+        label = csv_values.text_parser("label", LABEL_MAX)
+        cells.append(Cell(("label",), (places["label"],), label))
+    fixed = {}
+    if "currency" not in places and currency:
+        fixed["currency"] = currency
+        found.append(f"currency: {currency}")
+    if options.account:
+        fixed["account"] = csv_values.text_parser("account")(options.account)
+    return Meaning(
+        (*(name for cell in cells for name in cell.columns), *fixed),
+        _liner(cells, "".join("\t" + value for value in fixed.values()) + "\n"),
+        tuple(found),
+    )
+
+
+def _liner(cells: Sequence[Cell], ending: str) -> Callable[[Sequence[str]], str]:
+    """One row's cells to one line's end; the hot path of an import."""
+    if all(len(cell.places) == 1 for cell in cells):
+        single = [(cell.parse, cell.places[0]) for cell in cells]
+
+        def line(row: Sequence[str]) -> str:
+            return "\t".join([parse(row[place]) for parse, place in single]) + ending
+
+        return line
+
+    def joined(row: Sequence[str]) -> str:
+        return (
+            "\t".join(
+                [cell.parse(_JOIN.join([row[place] for place in cell.places])) for cell in cells]
+            )
+            + ending
+        )
+
+    return joined
+
+
+def _taken(cell: Cell, row: Sequence[str]) -> str | None:
+    """The value of a sample's row, or None where it has none that can be taken."""
+    try:
+        return cell.parse(_JOIN.join(row[place] for place in cell.places))
+    except BadCell:
+        return None
+
+
+def _date(
+    places: Mapping[str, int],
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    options: ImportOptions,
+    day_first: bool,
+) -> tuple[Cell, str]:
+    place = places["date"]
+    values = [row[place] for row in sample]
+    found = csv_values.decide_date(
+        values,
+        day_first=day_first,
+        name=csv_values.date_format_named(options.date_format) if options.date_format else None,
+    )
+    if found is None:
+        if any(value.strip() for value in values):
+            first = next(value for value in values if value.strip())
+            raise NotATable(
+                f"column {header[place]!r} holds no dates: the first value is "
+                f"{csv_values.shown(first)}; name the date column with --map date=COLUMN"
+            )
+        found = csv_values.DateFormat("yyyy-mm-dd")
+    how = f"dates: {found.name}" + (
+        " (assumed: no date tells day from month; --date-format overrides)" if found.assumed else ""
+    )
+    parse = csv_values.date_parser(found)
+    if "time" not in places:
+
+        @lru_cache(maxsize=csv_values.MEMORY)
+        def alone(text: str) -> str:
+            return "\t".join(parse(text))
+
+        return Cell(("date", "hour_of_day"), (place,), alone), how
+
+    def with_time(text: str) -> str:
+        day, _, time = text.partition(_JOIN)
+        return f"{parse(day)[0]}\t{csv_values.hour_of(time)}"
+
+    return Cell(("date", "hour_of_day"), (place, places["time"]), with_time), how
+
+
+def _amount(
+    places: Mapping[str, int],
+    sample: Sequence[Sequence[str]],
+    decimal: Mark,
+    options: ImportOptions,
+) -> tuple[Cell, str]:
+    """The amount as the database has it, money out negative; and why its sign is what it is."""
+    if "amount" not in places:
+        return _two_columns(places, sample, decimal)
+    place = places["amount"]
+    values = [row[place] for row in sample]
+    credit_negative = csv_values.credits_only(values)
+    parse = csv_values.amount_parser(decimal, credit_negative=credit_negative)
+    if options.sign is not None:
+        return _signed(place, parse, options.sign), f"sign: {options.sign} (as told)"
+    if "type" in places and _tells_side(row[places["type"]] for row in sample):
+
+        @lru_cache(maxsize=csv_values.MEMORY)
+        def typed(text: str) -> str:
+            value, _, side = text.partition(_JOIN)
+            number = parse(value).lstrip("-")
+            side_ = csv_columns.plain(side)
+            if side_ not in csv_columns.OUT | csv_columns.IN:
+                raise BadCell(f"type {csv_values.shown(side)}: expected debit or credit")
+            return "-" + number if side_ in csv_columns.OUT else number
+
+        why = "sign: the type column tells debit from credit"
+        return Cell(("amount",), (place, places["type"]), typed), why
+    numbers = [_taken(Cell(("amount",), (place,), parse), row) for row in sample]
+    negative = sum(1 for number in numbers if number and number.startswith("-"))
+    positive = sum(1 for number in numbers if number and not number.startswith("-"))
+    sign: Sign = "spend-positive" if positive > negative else "spend-negative"
+    total = positive + negative
+    more = max(positive, negative)
+    kind = "positive" if positive > negative else "negative"
+    why = f"sign: {sign} ({more:,} of the first {total:,} amounts are {kind}; --sign overrides)"
+    return _signed(place, parse, sign), why
+
+
+def _signed(place: int, parse: Callable[[str], str], sign: Sign) -> Cell:
+    if sign == "spend-negative":
+        return Cell(("amount",), (place,), lru_cache(maxsize=csv_values.MEMORY)(parse))
+
+    @lru_cache(maxsize=csv_values.MEMORY)
+    def negated(text: str) -> str:
+        number = parse(text)
+        return number[1:] if number[0] == "-" else "-" + number
+
+    return Cell(("amount",), (place,), negated)
+
+
+def _two_columns(
+    places: Mapping[str, int], sample: Sequence[Sequence[str]], decimal: Mark
+) -> tuple[Cell, str]:
+    """Debit and credit apart, or one of them alone; a debit may be written with a minus."""
+    parse = csv_values.amount_parser(decimal)
+    sides = [name for name in ("debit", "credit") if name in places]
+    written: Counter[bool] = Counter()
+    if "debit" in places:
+        debit = Cell(("amount",), (places["debit"],), parse)
+        written.update(
+            number.startswith("-") for row in sample if (number := _taken(debit, row)) is not None
+        )
+    minus = written[True] > written[False]
+
+    @lru_cache(maxsize=csv_values.MEMORY)
+    def parse_sides(text: str) -> str:
+        given = [
+            (side, parse(value))
+            for side, value in zip(sides, text.split(_JOIN), strict=True)
+            if value.strip() and (len(sides) == 1 or re.search(r"[1-9]", value))
+        ]
+        if len(given) > 1:
+            raise BadCell("both a debit and a credit")
+        if not given:
+            if re.search(r"\d", text):
+                return "0"
+            raise BadCell("no amount")
+        side, number = given[0]
+        if side == "credit" or minus:
+            return number
+        return number[1:] if number[0] == "-" else "-" + number
+
+    cell = Cell(("amount",), tuple(places[side] for side in sides), parse_sides)
+    return cell, f"sign: from the {' and '.join(sides)} column" + "s" * (len(sides) - 1)
+
+
+def _tells_side(values: Iterator[str]) -> bool:
+    sides = [csv_columns.plain(value) for value in values]
+    known = sum(side in csv_columns.OUT | csv_columns.IN for side in sides)
+    return known > 0 and known >= 0.9 * len(sides)
+
+
+def _currency(
+    places: Mapping[str, int], header: Sequence[str], money: Sequence[str], options: ImportOptions
+) -> str:
+    """The currency of the whole file, told, in a column's name or beside its amounts; or ''."""
+    if options.currency:
+        return csv_values.currency_of(options.currency)
+    for name in ("amount", "debit", "credit"):
+        if name in places and (code := csv_columns.unit(header[places[name]])):
+            return code
+    words = {word for value in money if (word := csv_values.money_word(value))}
+    return words.pop() if len(words) == 1 else ""
+
+
+def _id(
+    places: Mapping[str, int],
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]],
+    options: ImportOptions,
+    found: list[str],
+) -> Cell | None:
+    """The file's own id of a transaction, where it has one that can be trusted to be one."""
+    place = places.get("id")
+    if place is None:
+        found.append("ids: made from the rows' contents (no id column)")
+        return None
+    given = [row[place].strip() for row in sample]
+    distinct = len(set(filter(None, given)))
+    sure = csv_columns.plain(header[place]) in csv_columns.SURE_IDS and distinct * 2 > len(given)
+    if not ("id" in options.columns or sure or distinct == len(given)):
+        found.append(
+            f"ids: made from the rows' contents (column {header[place]!r} repeats or is empty)"
+        )
+        return None
+    text = csv_values.text_parser("id", remember=False)
+
+    def parse(value: str) -> str:
+        taken = text(value)
+        if taken == "\\N":
+            raise BadCell(f"no {header[place]}")
+        return taken
+
+    found.append(f"ids: column {header[place]!r}")
+    return Cell(("external_id",), (place,), parse)
+
+
+@lru_cache(maxsize=4096)
+def _mcc(text: str) -> str:
+    """A merchant category code; what is none is left out."""
+    found = re.match(r"\s*(\d{4})(?!\d)", text)
+    return found[1] if found else "\\N"

@@ -1,0 +1,322 @@
+"""A bank's CSV file opened and understood: encoding, delimiter, header; then row by row.
+
+    table = understand(path, options)
+    table.detected          what was found, and why, for the person
+    table.rows()            line number and cells of each row, as often as wanted
+
+The file is never held in memory: it is looked at once for its encoding, once for a sample, and
+then read as a stream.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TextIO, cast
+
+from shared.errors import InvalidInput, NotATable
+from worker import csv_columns
+from worker.csv_formats import ImportOptions, Meaning, meaning_of
+
+CELL_MAX = 1 << 20  # characters
+RECORD_LINES = 100  # a row on more lines than this has a quote that is never closed
+HEADER_ROWS = 30  # how far down the names of the columns may stand
+SAMPLE_ROWS = 2_000
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_PEEK = 1 << 18
+_NEEDED = "a table needs a header row with a date and an amount column"
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_OTHER_KINDS = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook (save it as CSV first)",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook (save it as CSV first)",
+}
+_UNUSED_1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
+
+
+class Row(NamedTuple):
+    """One row of the file: where it starts, its cells, and why it cannot be one, if so."""
+
+    line: int
+    cells: list[str]
+    wrong: str | None = None
+
+
+class _Runaway(Exception):
+    """A quote was opened and not closed for RECORD_LINES lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A file that is understood."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    header: list[str]
+    header_line: int
+    width: int
+    meaning: Meaning
+    detected: tuple[str, ...]
+
+    def rows(self) -> Iterator[Row]:
+        """Every row below the header that holds anything.
+
+        Raises:
+            NotATable: the file cannot be read to its end.
+        """
+        return _rows(self.path, self.encoding, self.delimiter, self.header_line, self.width)
+
+
+def understand(path: Path, options: ImportOptions) -> Table:
+    """Find out all there is to know about a file before it is read.
+
+    Raises:
+        NotATable: it is no table of transactions; what was found, and what is needed.
+        InvalidInput: an option does not fit the file, or there is no such file.
+    """
+    csv_columns.check_fields(options.columns)
+    head = _head(path)
+    _refuse_other_kinds(path, head)
+    encoding = options.encoding or _encoding(path, head)
+    text = _decoded(path, head, encoding)
+    _refuse_other_texts(path, text)
+    delimiter, names, header_line = _header(path, text, options)
+    header = [name.strip() for name in names]
+    while header and not header[-1]:
+        header.pop()
+    sample = [
+        row.cells
+        for row in islice(_rows(path, encoding, delimiter, header_line, len(header)), SAMPLE_ROWS)
+        if row.wrong is None
+    ]
+    meaning = meaning_of(header, sample, delimiter=delimiter, options=options)
+    return Table(
+        path=path,
+        encoding=encoding,
+        delimiter=delimiter,
+        header=header,
+        header_line=header_line,
+        width=len(header),
+        meaning=meaning,
+        detected=(
+            f"encoding: {encoding}",
+            f"delimiter: {DELIMITERS.get(delimiter, repr(delimiter))}",
+            f"header: line {header_line}",
+            *meaning.detected,
+        ),
+    )
+
+
+@contextmanager
+def _binary(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked if it is packed; a damaged file is refused in one line."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            if packed:
+                with gzip.GzipFile(fileobj=raw) as unpacked:
+                    yield cast(BinaryIO, io.BufferedReader(unpacked, 1 << 18))
+            else:
+                yield raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise NotATable(f"{path.name} is damaged: {error}") from error
+    except UnicodeDecodeError as error:
+        raise NotATable(
+            f"{path.name} is not written in {error.encoding} throughout; give another --encoding"
+        ) from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _head(path: Path) -> bytes:
+    with _binary(path) as source:
+        head = source.read(_PEEK)
+    if not head.strip():
+        raise NotATable(f"{path.name} is empty; {_NEEDED}")
+    return head
+
+
+def _refuse_other_kinds(path: Path, head: bytes) -> None:
+    for start, kind in _OTHER_KINDS.items():
+        if head.startswith(start):
+            raise NotATable(f"{path.name} is {kind}; {_NEEDED}")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return
+    odd = sum(byte < 32 and byte not in b"\t\n\r\f\x1a" for byte in head[:4096])
+    if odd > len(head[:4096]) // 50 + 3:
+        raise NotATable(f"{path.name} holds binary data, not text; {_NEEDED}")
+
+
+def _refuse_other_texts(path: Path, text: str) -> None:
+    start = text.lstrip("\ufeff \t\r\n")[:200]
+    if start.startswith("<"):
+        raise NotATable(f"{path.name} is an HTML or XML document; {_NEEDED}")
+    if start.startswith(("{", "[")):
+        try:
+            json.JSONDecoder().raw_decode(start)
+        except json.JSONDecodeError as error:
+            # JSON that is only cut off fails at its end, or within a string that is.
+            is_json = error.pos > len(start) - 2 or error.msg.startswith("Unterminated")
+        else:
+            is_json = True
+        if is_json or start[0] == "{":
+            raise NotATable(f"{path.name} is a JSON document; {_NEEDED}")
+
+
+def _encoding(path: Path, head: bytes) -> str:
+    """A byte order mark decides; then UTF-8 if all of the file is; else what Windows writes."""
+    for mark, name in _BOMS.items():
+        if head.startswith(mark):
+            return name
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_utf8, is_1252 = True, True
+    with _binary(path) as source:
+        while chunk := source.read(1 << 20):
+            if is_utf8:
+                try:
+                    decoder.decode(chunk)
+                except UnicodeDecodeError:
+                    is_utf8 = False
+            if not chunk.isascii():
+                is_1252 = is_1252 and _UNUSED_1252.isdisjoint(chunk)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        is_utf8 = False
+    if is_utf8:
+        return "utf-8"
+    return "cp1252" if is_1252 else "latin-1"
+
+
+def _decoded(path: Path, head: bytes, encoding: str) -> str:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(head)
+    except LookupError:
+        raise InvalidInput(f"--encoding {encoding}: there is no such encoding") from None
+    except UnicodeDecodeError:
+        raise NotATable(f"{path.name} is not written in {encoding}") from None
+
+
+def _header(path: Path, text: str, options: ImportOptions) -> tuple[str, list[str], int]:
+    """The delimiter, the row of names and its line: where most names are understood."""
+    best: tuple[int, str, list[str], int] | None = None
+    widest: list[str] = []
+    for delimiter in [options.delimiter] if options.delimiter else DELIMITERS:
+        for line, cells in _records(text, delimiter):
+            places = csv_columns.understood(cells, options.columns)
+            if len(cells) > len(widest):
+                widest = cells
+            has_amount = not places.keys().isdisjoint(("amount", "debit", "credit"))
+            if "date" in places and has_amount and (best is None or len(places) > best[0]):
+                best = (len(places), delimiter, cells, line)
+    if best is None:
+        raise NotATable(f"{path.name}: {_missing(widest, options)}")
+    for name, column in options.columns.items():
+        if name not in csv_columns.understood(best[2], options.columns):
+            raise InvalidInput(f"--map {name}={column}: there is no such column in the header")
+    return best[1:]
+
+
+def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The first rows of a text, with the line each one starts on."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    line = 1
+    try:
+        for cells in islice(reader, HEADER_ROWS):
+            yield line, cells
+            line = reader.line_num + 1
+    except csv.Error:
+        return
+
+
+def _missing(widest: list[str], options: ImportOptions) -> str:
+    if len(widest) < 2:
+        return f"one column only, no delimiter found; {_NEEDED}"
+    places = csv_columns.understood(widest, options.columns)
+    lacking = "date" if "date" not in places else "amount"
+    names = ", ".join(repr(name.strip()[:30]) for name in widest[:12])
+    return (
+        f"no {lacking} column among {names}; {_NEEDED}: "
+        f"name it with --map {lacking}=COLUMN if it is there"
+    )
+
+
+def _rows(path: Path, encoding: str, delimiter: str, header_line: int, width: int) -> Iterator[Row]:
+    csv.field_size_limit(CELL_MAX)
+    with _binary(path) as source:
+        text = io.TextIOWrapper(cast(io.BufferedReader, source), encoding, newline="")
+        yield from _split(text, delimiter, header_line, width)
+
+
+def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterator[Row]:
+    """Rows out of lines. A quote that is never closed costs its own line, not those below it."""
+    held: list[str] = []  # the lines of the row being read
+    source: Iterator[str] = iter(text)
+    skipped = sum(1 for _ in islice(source, header_line - 1))
+    header = csv.reader(source, delimiter=delimiter)
+    next(header, None)
+    line = skipped + header.line_num + 1  # of the next row
+
+    def feed(lines: Iterator[str]) -> Iterator[str]:
+        for one in lines:
+            held.append(one)
+            if len(held) > RECORD_LINES:
+                raise _Runaway
+            yield one
+
+    while True:
+        wrong = ""
+        try:
+            for cells in csv.reader(feed(source), delimiter=delimiter):
+                if len(cells) == width and len(held) == 1:
+                    yield Row(line, cells)
+                elif len(held) > 1 and _swallowed(held, cells, delimiter, width):
+                    wrong = "a quote is opened and not closed"
+                    break
+                elif (row := _odd(line, cells, width)) is not None:
+                    yield row
+                line += len(held)
+                held.clear()
+        except _Runaway:
+            wrong = "a quote is opened and not closed"
+        except csv.Error:
+            wrong = f"a cell has more than {CELL_MAX:,} characters"
+        if not wrong:
+            return
+        yield Row(line, [held[0].rstrip("\r\n")[:1000]], wrong)
+        line += 1
+        source = chain(held[1:], source)
+        held = []
+
+
+def _swallowed(held: list[str], cells: list[str], delimiter: str, width: int) -> bool:
+    """Whether a row on several lines took in other rows, for want of a closing quote."""
+    return len(cells) != width or any(
+        middle.count(delimiter) >= max(1, width - 1) for middle in held[1:-1]
+    )
+
+
+def _odd(line: int, cells: list[str], width: int) -> Row | None:
+    """A row that is not simply as wide as the header; None if it holds nothing."""
+    if not any(map(str.strip, cells)):
+        return None
+    if len(cells) == width or (len(cells) > width and not any(map(str.strip, cells[width:]))):
+        return Row(line, cells[:width])
+    return Row(line, cells, f"{len(cells)} cells, expected {width}")

@@ -1,0 +1,300 @@
+"""How a file writes dates, amounts and currencies: found over a sample, then held to.
+
+A value that contradicts what the sample showed is a `BadCell`: guessing anew for each row would
+turn 01/02 into January in one row and into February in the next.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+Mark = Literal[".", ","]
+Sign = Literal["spend-positive", "spend-negative"]
+
+TEXT_MAX = 1_000  # characters of a merchant, a description, an id
+MEMORY = 1 << 16  # distinct texts a parser remembers
+_QUOTE_MAX = 60  # characters of a bad value that a reason repeats
+
+_TIME = (
+    r"(?:[T ,]\s*(?P<hour>\d{1,2})[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?"
+    r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?:Z|UTC|[+-]\d{2}:?\d{2})?)?"
+)
+_PART = {
+    "yyyy": r"(?P<y>\d{4})",
+    "yy": r"(?P<y>\d{2})",
+    "mm": r"(?P<m>\d{1,2})",
+    "dd": r"(?P<d>\d{1,2})",
+}
+_ORDERS = (("yyyy", "mm", "dd"), ("dd", "mm", "yyyy"), ("mm", "dd", "yyyy"))
+_SHORT_ORDERS = (("dd", "mm", "yy"), ("mm", "dd", "yy"))
+_FORMATS = (
+    "yyyy-mm-dd",
+    *(s.join(o) for s in "/.-" for o in _ORDERS if s + o[0] != "-yyyy"),
+    *(s.join(o) for s in "/.-" for o in _SHORT_ORDERS),
+    "yyyymmdd",
+)
+
+_CODES = {"€": "EUR", "£": "GBP", "$": "USD", "US$": "USD", "¥": "JPY", "₹": "INR", "ZŁ": "PLN"}
+_MONEY = re.compile(r"[€£$¥₹₽₺₩]|US\$|\b[A-Z]{3}\b|zł|\bkr\.?|\bFr\.", re.IGNORECASE)
+_SPACES = re.compile("[\\s\u00a0\u202f\u2009]+")
+_SIMPLE = re.compile(r"-?\d{1,14}(?:\.\d{1,4})?")
+_FORM = {
+    # Digits in groups of three (or of two, as in India), then up to any number of decimals.
+    ".": re.compile(
+        r"(?P<whole>\d+|\d{1,3}(?:(?P<t>[,' ])\d{2,3})(?:(?P=t)\d{2,3})*)?(?:\.(?P<part>\d*))?"
+    ),
+    ",": re.compile(r"(?P<whole>\d+|\d{1,3}(?:(?P<t>[.' ])\d{3})+)?(?:,(?P<part>\d*))?"),
+}
+_SIDE = re.compile(r"(?<![A-Za-z])(CR|DR|D|C|S|H)\.?$", re.IGNORECASE)
+_LAST_GROUP = re.compile(r"[,' ]\d{2}$")
+_WRITTEN = {".": "1,234.56", ",": "1.234,56"}
+
+
+class BadCell(ValueError):
+    """One value that cannot be taken; the text is the reason, for the person."""
+
+
+def shown(value: str) -> str:
+    """A bad value as a reason repeats it: short, and on one line."""
+    return repr(value if len(value) <= _QUOTE_MAX else value[:_QUOTE_MAX] + "…")
+
+
+class DateFormat(NamedTuple):
+    """What the sample's dates look like; `assumed` when day and month could be either way."""
+
+    name: str
+    assumed: bool = False
+    with_hour: bool = True  # False where every time in the sample is midnight: no time at all
+
+
+@lru_cache(maxsize=64)
+def _date_pattern(name: str) -> re.Pattern[str]:
+    if name == "yyyymmdd":
+        return re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})" + _TIME)
+    parts = re.findall(r"yyyy|yy|mm|dd|[^ymd]+", name)
+    return re.compile("".join(_PART.get(part) or re.escape(part) for part in parts) + _TIME)
+
+
+def date_format_named(text: str) -> str:
+    """The format a person names: dd/mm/yyyy, %d/%m/%Y, yyyymmdd.
+
+    Raises:
+        ValueError: it does not have one year, one month and one day.
+    """
+    name = text.strip()
+    for code, part in {"%Y": "yyyy", "%y": "yy", "%m": "mm", "%d": "dd"}.items():
+        name = name.replace(code, part)
+    name = name.lower().replace("jj", "dd").replace("aaaa", "yyyy").replace("tt", "dd")
+    parts = re.findall(r"yyyy|yy|mm|dd|[a-z%]+", name)
+    if sorted(part[0] for part in parts) != ["d", "m", "y"] or set(parts) - set(_PART):
+        raise ValueError(f"{text!r}: give a date format such as dd/mm/yyyy or yyyy-mm-dd")
+    return name
+
+
+def decide_date(sample: Iterable[str], *, day_first: bool) -> DateFormat | None:
+    """The format that most of the sample has; None if none has any.
+
+    Args:
+        day_first: what to assume where no value of the sample tells day from month.
+    """
+    values = list(sample)
+    # Tell shape from sense by looking at distinct values only: dates repeat.
+    distinct = Counter(value.strip() for value in values)
+    fits: Counter[str] = Counter()
+    for value, times in distinct.items():
+        for name in _FORMATS:
+            if _parsed(value, name) is not None:
+                fits[name] += times
+    if not fits:
+        return None
+    most = max(fits.values())
+    best = [name for name in _FORMATS if fits[name] == most]
+    assumed = len(best) > 1 and {best[0][0], best[1][0]} == {"d", "m"}
+    name = best[0]
+    if assumed:
+        name = next(name for name in best if name.startswith("dd") == day_first)
+    times_of_day = {
+        found[0]
+        for value in distinct
+        if (match := _date_pattern(name).fullmatch(value)) and match["hour"]
+        for found in [re.search(r"[1-9]", value[match.start("hour") :])]
+        if found
+    }
+    return DateFormat(name, assumed=assumed, with_hour=bool(times_of_day))
+
+
+def _parsed(text: str, name: str) -> tuple[dt.date, int | None] | None:
+    match = _date_pattern(name).fullmatch(text)
+    if match is None:
+        return None
+    year = int(match["y"])
+    if len(match["y"]) == 2:
+        year += 2000 if year < 70 else 1900
+    hour = None
+    if match["hour"]:
+        hour = int(match["hour"])
+        if match["half"]:
+            hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
+        if hour > 23:
+            return None
+    try:
+        return dt.date(year, int(match["m"]), int(match["d"])), hour
+    except ValueError:
+        return None
+
+
+def date_parser(format_: DateFormat) -> Callable[[str], tuple[str, str]]:
+    """A parser of the file's dates: ISO date, and hour of the day or COPY's null."""
+
+    @lru_cache(maxsize=MEMORY)
+    def parse(text: str) -> tuple[str, str]:
+        value = text.strip()
+        if not value:
+            raise BadCell("no date")
+        parsed = _parsed(value, format_.name)
+        if parsed is None:
+            raise BadCell(f"date {shown(value)}: expected {format_.name}")
+        day, hour = parsed
+        if not 1900 <= day.year <= 2200:
+            raise BadCell(f"date {shown(value)}: the year must be from 1900 to 2200")
+        return day.isoformat(), "\\N" if hour is None or not format_.with_hour else str(hour)
+
+    return parse
+
+
+@lru_cache(maxsize=MEMORY)
+def hour_of(text: str) -> str:
+    """The hour of a time column's value, or COPY's null where there is none to be seen."""
+    match = re.fullmatch(_TIME, " " + text.strip())
+    if match is None or match["hour"] is None:
+        return "\\N"
+    hour = int(match["hour"])
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
+    return str(hour) if hour < 24 else "\\N"
+
+
+def decide_decimal(sample: Iterable[str], *, otherwise: Mark) -> tuple[Mark, bool]:
+    """The decimal mark, and whether the sample shows it rather than leaving it open."""
+    votes: Counter[Mark] = Counter()
+    for value in sample:
+        marks = re.findall(r"[.,](?=\d)", value)
+        if not marks:
+            continue
+        last: Mark = "," if marks[-1] == "," else "."
+        other: Mark = "." if last == "," else ","
+        tail = len(re.split(r"[.,]", re.sub(r"[^\d.,]", "", value))[-1])
+        if len(set(marks)) == 2:
+            votes[last] += 1
+        elif len(marks) > 1:
+            votes[other] += 1
+        elif tail != 3:
+            votes[last] += 1
+    if not votes:
+        return otherwise, False
+    return votes.most_common(1)[0][0], True
+
+
+def money_word(text: str) -> str | None:
+    """The currency that is written within an amount, such as € 12.50 or 12,50 EUR."""
+    found = _MONEY.search(text)
+    if found is None:
+        return None
+    code = _CODES.get(found[0].upper(), found[0].upper())
+    return code if re.fullmatch(r"[A-Z]{3}", code) else None
+
+
+def credits_only(sample: Iterable[str]) -> bool:
+    """Whether credits are marked with CR and spending with nothing, as on card statements."""
+    marks = {found[1].upper()[0] for value in sample if (found := _SIDE.search(value.strip()))}
+    return marks == {"C"}
+
+
+def amount_parser(decimal: Mark, *, credit_negative: bool = False) -> Callable[[str], str]:
+    """A parser of the file's amounts: a plain number, with a point, for PostgreSQL to read.
+
+    Args:
+        credit_negative: CR marks what is to be subtracted: the other amounts are spending.
+    """
+    form = _FORM[decimal]
+
+    @lru_cache(maxsize=MEMORY)
+    def parse(text: str) -> str:
+        value = text.strip()
+        if decimal == "." and _SIMPLE.fullmatch(value):
+            return value
+        if not value:
+            raise BadCell("no amount")
+        bare, negative = _bare(value, credit_negative)
+        match = form.fullmatch(bare)
+        if (
+            match is None
+            or not any(map(str.isdigit, bare))
+            or _LAST_GROUP.search(match["whole"] or "")
+        ):
+            raise BadCell(f"amount {shown(value)}: expected a number like {_WRITTEN[decimal]}")
+        whole = re.sub(r"\D", "", match["whole"] or "").lstrip("0") or "0"
+        part = match["part"] or ""
+        if len(part.rstrip("0")) > 4:
+            raise BadCell(f"amount {shown(value)}: more than 4 decimals")
+        if len(whole) > 14:
+            raise BadCell(f"amount {shown(value)}: too large")
+        number = f"{whole}.{part[:4]}" if part else whole
+        return "-" + number if negative else number
+
+    return parse
+
+
+def _bare(value: str, credit_negative: bool) -> tuple[str, bool]:
+    """An amount without signs, currency and odd spaces, and whether it is negative."""
+    text = _SPACES.sub(" ", value).replace("−", "-").replace("–", "-").replace("’", "'")
+    negative = False
+    if text.startswith("(") and text.endswith(")"):
+        text, negative = text[1:-1], True
+    if side := _SIDE.search(text):
+        negative ^= side[1].upper() in (("C", "CR", "H") if credit_negative else ("D", "DR", "S"))
+        text = text[: side.start()]
+    text = _MONEY.sub("", text, count=1).strip()
+    if text[:1] in ("-", "+"):
+        negative ^= text[0] == "-"
+        text = text[1:]
+    elif text[-1:] in ("-", "+"):
+        negative ^= text[-1] == "-"
+        text = text[:-1]
+    return text.strip(), negative
+
+
+@lru_cache(maxsize=1024)
+def currency_of(text: str) -> str:
+    """Three letters, or none at all; the usual signs are understood."""
+    value = text.strip().upper()
+    code = _CODES.get(value, value)
+    if code and not re.fullmatch(r"[A-Z]{3}", code):
+        raise BadCell(f"currency {shown(text)}: expected three letters such as EUR")
+    return code
+
+
+def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
+    r"""A parser of texts, in COPY's form: `\N` for an empty one, backslashes doubled."""
+
+    @lru_cache(maxsize=MEMORY)
+    def parse(text: str) -> str:
+        value = text.strip()
+        if not value:
+            return "\\N"
+        if len(value) > limit:
+            raise BadCell(f"{name} has {len(value):,} characters, at most {limit:,} are taken")
+        if "\\" in value:
+            value = value.replace("\\", "\\\\")
+        if not value.isprintable():
+            if "\0" in value:
+                raise BadCell(f"{name} holds a NUL character")
+            value = value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+        return value
+
+    return parse
