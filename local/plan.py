@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from local import commands, native
+from local import binaries, commands, native
 from local.commands import Command
 from local.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR
 
@@ -140,6 +140,12 @@ def server_commands(state: State) -> dict[str, Command]:
             VAR / "redis" / "data", state.redis_port, commands.password_in(SECRETS / "redis")
         )
     return servers
+
+
+def data_elsewhere() -> dict[str, Path]:
+    """Servers whose data do not lie under `var/`, because their user could not reach it."""
+    place = binaries.postgres_data(VAR / "postgres")
+    return {} if place.is_relative_to(VAR) else {"PostgreSQL": place}
 
 
 def app_commands(state: State) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from local import commands, plan, supervise
 from local.binaries import ServersMissing
-from local.layout import LOG, ROOT, RUN, SECRETS, STATE, StackError, make_folders
+from local.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR, StackError, make_folders
 from local.plan import State
 from local.supervise import Process
 
@@ -131,6 +131,8 @@ def _start_anew() -> State:
         say("Starting failed; ending what was started.")
         _end_everything(state)
         raise
+    for name, place in plan.data_elsewhere().items():
+        say(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
     say(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
     return state
 

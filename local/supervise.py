@@ -28,6 +28,7 @@ CONFIG = RUN / "supervisord.conf"
 APP = "app"  # the supervisor group of everything but the servers
 APP_GRACE_S = 10
 SERVER_GRACE_S = 20
+SERVERS = {"postgres": signal.SIGINT, "valkey-server": signal.SIGTERM}
 SOCKET_PREFIX = "ledger-stack-"
 UNREACHABLE = (OSError, HTTPException, xmlrpc.client.Error)
 
@@ -143,16 +144,26 @@ def leftovers() -> list[psutil.Process]:
 
 
 def end(found: list[psutil.Process]) -> None:
-    """End these processes in the proper way, and those by force that do not within 10 s."""
-    for process in found:
-        with contextlib.suppress(psutil.Error):
-            database = Path(process.name()).name == "postgres"
-            process.send_signal(signal.SIGINT if database else signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=10)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    """End these processes in the proper way, the servers last; by force what does not in 10 s."""
+    servers = [process for process in found if _name(process) in SERVERS]
+    for group in ([process for process in found if process not in servers], servers):
+        pids = {process.pid for process in group}
+        for process in group:
+            with contextlib.suppress(psutil.Error):
+                if process.ppid() not in pids:  # a parent ends its children itself
+                    process.send_signal(SERVERS.get(_name(process), signal.SIGTERM))
+        _, alive = psutil.wait_procs(group, timeout=APP_GRACE_S)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=5)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def _rpc(state: State) -> Any:
@@ -186,6 +197,7 @@ def _write_config(state: State) -> None:
 def _program(
     name: str, command: str, priority: int, stop: str, grace_s: int, *, autostart: bool
 ) -> str:
+    # supervisor fills in this log's path twice: the doubled sign keeps a `%` in it from the second.
     return f"""\
 [program:{name}]
 command={command}
@@ -198,7 +210,7 @@ stopsignal={stop}
 stopwaitsecs={grace_s}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile=%(ENV_LEDGER_LOG)s/{name}.log
+stdout_logfile=%%(ENV_LEDGER_LOG)s/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
 """

@@ -1,18 +1,24 @@
-"""Real servers for the whole run: a PostgreSQL and a Redis of the tests' own, gone when they end."""
+"""Real servers for the whole run: PostgreSQL and Redis of the tests' own, gone when they end."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from local import servers
 from local.servers import Server
+from shared import services as composition
 from shared.db import make_engine, migrate
+from shared.services import Services
 from shared.settings import Settings
+from tests.api import TOKENS
+from web.app import create_app
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +97,24 @@ def clean(engine: Engine) -> None:
                 "RESTART IDENTITY CASCADE"
             )
         )
+
+
+@pytest.fixture
+def held(settings: Settings, clean: None) -> Iterator[Services]:
+    """What a web process holds, with empty tables and an empty registry."""
+    held = composition.build(settings)
+    yield held
+    held.close()
+
+
+@pytest.fixture
+def client(held: Services) -> FlaskClient:
+    """Everybody may call everything."""
+    return create_app(held).test_client()
+
+
+@pytest.fixture
+def guarded(held: Services) -> FlaskClient:
+    """Tokens are needed."""
+    settings = replace(held.settings, api_auth=True, api_tokens=TOKENS)
+    return create_app(replace(held, settings=settings)).test_client()

@@ -19,7 +19,7 @@ PRICES = {"Groceries": 60, "Coffee": 5, "Fuel": 45, "Rent": 1200}
 
 
 def add_transactions(engine: Engine, count: int, *, labelled: int = 0, seed: int = 1) -> list[int]:
-    """Insert *count* transactions of one year, the earliest *labelled* ones with labels; their ids."""
+    """Insert *count* transactions of one year, label the earliest *labelled* ones; give the ids."""
     draw = random.Random(seed)
     rows, labels = [], []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""What banks call their columns, in English, French, German, Spanish, Italian, Portuguese, Dutch."""
+"""What banks call their columns in en, fr, de, es, it, pt and nl."""
 
 from __future__ import annotations
 

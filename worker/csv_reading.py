@@ -16,10 +16,11 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
@@ -81,6 +82,12 @@ class Table:
             NotATable: the file cannot be read to its end.
         """
         return _rows(self.path, self.encoding, self.delimiter, self.header_line, self.width)
+
+    def is_total(self, cells: Sequence[str]) -> bool:
+        """Whether a row that cannot be read is a sum or a balance below the table."""
+        filled = [cell for cell in cells if cell.strip()]
+        words = csv_columns.plain(filled[0]).split() if filled else []
+        return len(filled) <= 3 and bool(words) and words[0] in csv_columns.TOTALS
 
 
 def understand(path: Path, options: ImportOptions) -> Table:
@@ -268,14 +275,17 @@ def _rows(path: Path, encoding: str, delimiter: str, header_line: int, width: in
 def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterator[Row]:
     """Rows out of lines. A quote that is never closed costs its own line, not those below it."""
     held: list[str] = []  # the lines of the row being read
-    source: Iterator[str] = iter(text)
-    skipped = sum(1 for _ in islice(source, header_line - 1))
-    header = csv.reader(source, delimiter=delimiter)
+    again: deque[str] = deque()  # lines that are to be read once more
+    skipped = sum(1 for _ in islice(text, header_line - 1))
+    header = csv.reader(text, delimiter=delimiter)
     next(header, None)
     line = skipped + header.line_num + 1  # of the next row
 
-    def feed(lines: Iterator[str]) -> Iterator[str]:
-        for one in lines:
+    def feed() -> Iterator[str]:
+        while again:
+            held.append(again.popleft())
+            yield held[-1]
+        for one in text:
             held.append(one)
             if len(held) > RECORD_LINES:
                 raise _Runaway
@@ -284,7 +294,7 @@ def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterat
     while True:
         wrong = ""
         try:
-            for cells in csv.reader(feed(source), delimiter=delimiter):
+            for cells in csv.reader(feed(), delimiter=delimiter):
                 if len(cells) == width and len(held) == 1:
                     yield Row(line, cells)
                 elif len(held) > 1 and _swallowed(held, cells, delimiter, width):
@@ -302,8 +312,8 @@ def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterat
             return
         yield Row(line, [held[0].rstrip("\r\n")[:1000]], wrong)
         line += 1
-        source = chain(held[1:], source)
-        held = []
+        again.extendleft(reversed(held[1:]))
+        held.clear()
 
 
 def _swallowed(held: list[str], cells: list[str], delimiter: str, width: int) -> bool:

@@ -17,7 +17,7 @@ Mark = Literal[".", ","]
 Sign = Literal["spend-positive", "spend-negative"]
 
 TEXT_MAX = 1_000  # characters of a merchant, a description, an id
-MEMORY = 1 << 16  # distinct texts a parser remembers
+MEMORY = 1 << 15  # distinct texts a parser remembers
 _QUOTE_MAX = 60  # characters of a bad value that a reason repeats
 
 _TIME = (
@@ -96,36 +96,34 @@ def date_format_named(text: str) -> str:
     return name
 
 
-def decide_date(sample: Iterable[str], *, day_first: bool) -> DateFormat | None:
+def decide_date(
+    sample: Iterable[str], *, day_first: bool, name: str | None = None
+) -> DateFormat | None:
     """The format that most of the sample has; None if none has any.
 
     Args:
         day_first: what to assume where no value of the sample tells day from month.
+        name: the format, where it is told.
     """
-    values = list(sample)
-    # Tell shape from sense by looking at distinct values only: dates repeat.
-    distinct = Counter(value.strip() for value in values)
-    fits: Counter[str] = Counter()
-    for value, times in distinct.items():
-        for name in _FORMATS:
-            if _parsed(value, name) is not None:
-                fits[name] += times
-    if not fits:
-        return None
-    most = max(fits.values())
-    best = [name for name in _FORMATS if fits[name] == most]
-    assumed = len(best) > 1 and {best[0][0], best[1][0]} == {"d", "m"}
-    name = best[0]
-    if assumed:
-        name = next(name for name in best if name.startswith("dd") == day_first)
-    times_of_day = {
-        found[0]
+    distinct = Counter(value.strip() for value in sample)
+    assumed = False
+    if name is None:
+        fits: Counter[str] = Counter()
+        for value, times in distinct.items():
+            fits.update({form: times for form in _FORMATS if _parsed(value, form) is not None})
+        if not fits:
+            return None
+        best = [form for form in _FORMATS if fits[form] == max(fits.values())]
+        assumed = len(best) > 1 and {best[0][0], best[1][0]} == {"d", "m"}
+        name = next(form for form in best if form.startswith("dd") == day_first or not assumed)
+    pattern = _date_pattern(name)
+    with_hour = any(
+        (match := pattern.fullmatch(value))
+        and match["hour"]
+        and re.search("[1-9]", value[match.start("hour") :].split("+")[0])
         for value in distinct
-        if (match := _date_pattern(name).fullmatch(value)) and match["hour"]
-        for found in [re.search(r"[1-9]", value[match.start("hour") :])]
-        if found
-    }
-    return DateFormat(name, assumed=assumed, with_hour=bool(times_of_day))
+    )
+    return DateFormat(name, assumed=assumed, with_hour=with_hour)
 
 
 def _parsed(text: str, name: str) -> tuple[dt.date, int | None] | None:
@@ -223,7 +221,6 @@ def amount_parser(decimal: Mark, *, credit_negative: bool = False) -> Callable[[
     """
     form = _FORM[decimal]
 
-    @lru_cache(maxsize=MEMORY)
     def parse(text: str) -> str:
         value = text.strip()
         if decimal == "." and _SIMPLE.fullmatch(value):
@@ -279,10 +276,9 @@ def currency_of(text: str) -> str:
     return code
 
 
-def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
+def text_parser(name: str, limit: int = TEXT_MAX, *, remember: bool = True) -> Callable[[str], str]:
     r"""A parser of texts, in COPY's form: `\N` for an empty one, backslashes doubled."""
 
-    @lru_cache(maxsize=MEMORY)
     def parse(text: str) -> str:
         value = text.strip()
         if not value:
@@ -297,4 +293,4 @@ def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
             value = value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
         return value
 
-    return parse
+    return lru_cache(maxsize=MEMORY)(parse) if remember else parse

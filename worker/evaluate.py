@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from shared.features import FeatureRow
 from shared.model import Prediction
@@ -153,17 +153,12 @@ def _classes(truth: Labels, guesses: Labels, learned: Counter[str]) -> list[dict
 
 def _confusions(truth: Labels, guesses: Labels) -> list[dict[str, Any]]:
     """The pairs of true and predicted class that are mixed up most often."""
-    names = sorted({*truth, *guesses})
-    if not names:
-        return []
-    counts = confusion_matrix(truth, guesses, labels=names)
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:TOP_CONFUSIONS]
+    pairs = zip(truth, guesses, strict=True)
+    mixed_up = Counter(pair for pair in pairs if pair[0] != pair[1])
     return [
-        {"label": names[i], "predicted": names[j], "count": int(counts[i, j])}
-        for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)
-        if counts[i, j]
-    ]
+        {"label": label, "predicted": guess, "count": count}
+        for (label, guess), count in sorted(mixed_up.items(), key=lambda item: (-item[1], item[0]))
+    ][:TOP_CONFUSIONS]
 
 
 def _mean(values: Sequence[bool] | NDArray[np.bool_]) -> float | None:

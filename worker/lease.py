@@ -28,7 +28,7 @@ class Lease:
     def __init__(self, engine: Engine, claim: Claim) -> None:
         self._engine = engine
         self._claim = claim
-        self._progress: Progress | None = None
+        self.progress: Progress | None = None
         self._cancelled = False
         self._lost = False
         self._news = threading.Event()
@@ -54,7 +54,7 @@ class Lease:
         Raises:
             JobCancelled, LeaseLost: see `check`.
         """
-        self._progress = Progress(phase, done, total)
+        self.progress = Progress(phase, done, total)
         self.check()
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class Lease:
         """
         try:
             with transaction(self._engine) as session:
-                self._cancelled |= jobs.renew(session, self._claim, self._progress)
+                self._cancelled |= jobs.renew(session, self._claim, self.progress)
         except LeaseLost:
             self._lost = True
         if self._cancelled or self._lost:

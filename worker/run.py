@@ -78,6 +78,7 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
 
     def succeed(session: Session) -> JobState:
         jobs.hold(session, claim)
+        jobs.renew(session, claim, lease.progress)
         try:
             result = {**outcome.result, **outcome.settle()}
         except LedgerError as error:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from shared.deploys import Pointer
 from shared.errors import DamagedVersion, NotEnoughLabels
 from shared.log import get_logger
 from shared.model import Model
@@ -77,8 +78,9 @@ def run(
         learned_labels=learned.labels,
     )
     guesses = [prediction.label for prediction in predictions]
-    live = _beside_the_live_model(registry, judged, guesses)
-    verdict = gate.judge(report, threshold_f1=threshold_f1, live=live)
+    pointer, live_sequence = _live(registry)
+    beside = _beside_the_live_model(registry, pointer, judged, guesses)
+    verdict = gate.judge(report, threshold_f1=threshold_f1, live=beside)
     progress("refit")
     stored = learner.refit_base(model, data.rows, data.labels)
     progress("save")
@@ -103,22 +105,31 @@ def run(
         },
     )
     log.info("train.stored", run_id=version.run_id, gate_passed=verdict.passed)
-    return {"run_id": version.run_id, **result}
+    return {"run_id": version.run_id, **result, "live_sequence": live_sequence}
 
 
 def _fingerprint_of_the_newest(registry: Registry) -> str | None:
     return next((version.meta.get("data_fingerprint") for version in registry.versions()), None)
 
 
+def _live(registry: Registry) -> tuple[Pointer | None, int | None]:
+    """The live version and the sequence a deploy must find; a damaged pointer is any sequence."""
+    try:
+        pointer = registry.current()
+    except DamagedVersion as error:
+        log.warning("gate.pointer_damaged", reason=str(error))
+        return None, None
+    return pointer, pointer.sequence if pointer else 0
+
+
 def _beside_the_live_model(
-    registry: Registry, judged: Dataset, guesses: Sequence[str]
+    registry: Registry, pointer: Pointer | None, judged: Dataset, guesses: Sequence[str]
 ) -> gate.Comparison | None:
     """How the live model does on the judged rows that it has not learned from, if there is one.
 
     The live model was refitted on every label it knew; on those rows it would be graded on its own
     homework. Fair are rows whose label came or changed after that.
     """
-    pointer = registry.current()
     if pointer is None:
         return None
     try:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
-from shared.errors import TrainingFailed
+from shared.errors import DeployConflict, TrainingFailed
 from shared.jobs import Claim
 from shared.log import get_logger
 from shared.services import Services
@@ -49,7 +49,8 @@ def train(own: Services, claim: Claim, lease: Lease) -> Outcome:
 def _publish(own: Services, claim: Claim, result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Deploy the version that passed its gate, then let old ones go; runs under the row's lock.
 
-    A failed run of the gate, and `deploy: never`, keep the version and leave it undeployed.
+    A version that fails its gate is kept and not deployed; nor is one if another went live since
+    the gate: it was compared with a model that is no longer the one to beat.
     """
     if result.get("skipped"):
         return {}
@@ -58,7 +59,15 @@ def _publish(own: Services, claim: Claim, result: Mapping[str, Any]) -> Mapping[
     gate = result["gate"]
     if not gate["passed"]:
         return {"deployed": False, "deploy_reason": gate["reason"]}
-    own.registry.deploy(result["run_id"], by=claim.requested_by, why=gate["reason"])
+    try:
+        own.registry.deploy(
+            result["run_id"],
+            by=claim.requested_by,
+            why=gate["reason"],
+            expected_sequence=result["live_sequence"],
+        )
+    except DeployConflict as conflict:
+        return {"deployed": False, "deploy_reason": f"another version went live: {conflict}"}
     own.registry.prune(own.settings.registry_keep)
     return {"deployed": True, "deploy_reason": gate["reason"]}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shared.features import RawTransaction, features_of
@@ -21,7 +23,7 @@ def versions(stack, database):
     add_transactions(database, 400, labelled=400)
     feature_build.refresh(database, feature_build.Scope())
     data = dataset.load(database, limit=None)
-    registry = Registry(stack.env["ML_REGISTRY_DIR"])
+    registry = Registry(Path(stack.env["ML_REGISTRY_DIR"]))
     row = features_of(RawTransaction(**SHOP))
     known = {}
     for rename in (lambda label: label, lambda label: f"New {label}"):
@@ -73,7 +75,7 @@ def test_a_rollback_brings_back_the_version_before_and_is_in_the_history(stack, 
     )
 
     assert reply.status == 200
-    assert [(p.run_id, p.action, p.why) for p in registry.history()][0] == (
+    assert next((p.run_id, p.action, p.why) for p in registry.history()) == (
         first,
         "rollback",
         "it went wrong",

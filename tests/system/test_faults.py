@@ -29,17 +29,19 @@ def trainer_of(worker):
 
 
 def training(stack, worker, job_id):
-    """Wait until the job's training process runs and has told of its progress."""
+    """The job's training process, once it has told of its progress."""
     until(lambda: trainer_of(worker) is not None, "training has begun")
+    trainer = trainer_of(worker)
     until(
         lambda: stack.job(job_id)["progress"]["phase"] not in (None, "start"), "it makes progress"
     )
-    return trainer_of(worker)
+    assert trainer.is_running()
+    return trainer
 
 
 def test_a_job_of_a_killed_worker_is_taken_over_within_thirty_seconds(stack, database):
     """kill -9 of the whole worker in mid-training: its trainer ends, another worker starts anew."""
-    add_transactions(database, 3000, labelled=3000)
+    add_transactions(database, 12_000, labelled=12_000)
     first = stack.worker("training", "first")
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
@@ -62,7 +64,7 @@ def test_a_job_of_a_killed_worker_is_taken_over_within_thirty_seconds(stack, dat
 
 def test_a_killed_training_process_is_tried_three_times_then_failed(stack, database):
     """The worker lives, and the reason reaches whoever asked."""
-    add_transactions(database, 3000, labelled=3000)
+    add_transactions(database, 12_000, labelled=12_000)
     worker = stack.worker("training")
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
@@ -80,7 +82,7 @@ def test_a_killed_training_process_is_tried_three_times_then_failed(stack, datab
 
 def test_cancel_ends_a_running_training_within_seconds(stack, database):
     """And its process with it."""
-    add_transactions(database, 3000, labelled=3000)
+    add_transactions(database, 12_000, labelled=12_000)
     worker = stack.worker("training")
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
@@ -192,7 +194,7 @@ def test_the_schedule_is_every_night_at_0323_utc():
 
 def test_training_runs_in_a_process_that_is_no_fork_of_the_worker(stack, database):
     """LightGBM hangs in a fork; the trainer is a fresh program with a memory limit of its own."""
-    add_transactions(database, 3000, labelled=3000)
+    add_transactions(database, 12_000, labelled=12_000)
     worker = stack.worker("training")
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]

@@ -30,9 +30,11 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     again = stack.ended(stack.call("POST", "/ml/v2/features", {"all": True}).body["job_id"])
     training = stack.call("POST", "/ml/v2/train")
     trained = stack.ended(training.body["job_id"])
-    waited = until(
-        lambda: stack.call("POST", "/ml/v2/predict", shop).body["available"],
-        "the model answers",
+    answered_by_all = until(
+        lambda: all(
+            stack.call("POST", "/ml/v2/predict", shop).body["available"] for _ in range(20)
+        ),
+        "every web process answers",
         within_s=2,
     )
     after = stack.call("POST", "/ml/v2/predict", shop)
@@ -51,7 +53,7 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     assert set(result["baselines"]) >= {"most_frequent", "merchant_lookup"}
     assert after.body["label"] == "Coffee"
     assert after.body["model"]["run_id"] == result["run_id"]
-    assert waited < 2
+    assert answered_by_all < 2
 
 
 def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, database):
@@ -69,7 +71,11 @@ def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, da
     stack.web()
 
     trained = stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
-    until(lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "it is live", 2)
+    until(
+        lambda: all(stack.call("GET", "/ml/v2/model/status").body["available"] for _ in range(20)),
+        "it is live in every web process",
+        within_s=2,
+    )
     answer = stack.call("POST", "/ml/v2/predict", {"merchant": "TEST", "abs_amount": 10}).body
 
     assert trained["state"] == "succeeded", trained
