@@ -128,7 +128,8 @@ def _described(app: Flask) -> dict[str, Any]:
     )
     components = definitions["$defs"]
     for model, (name, item) in ITEMS.items():
-        components[model.__name__]["properties"][name]["items"] = _schema(item)
+        # The body is taken whatever its items are: a bad one gets an error of its own.
+        components[model.__name__]["properties"][name]["items"] = {"anyOf": [_schema(item), {}]}
     paths: dict[str, dict[str, Any]] = {}
     for rule in app.url_map.iter_rules():
         view = app.view_functions[rule.endpoint]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from flask import request
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -27,6 +28,11 @@ T = TypeVar("T")
 ITEMS_MAX = 1_000
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 2.0 is a whole one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _of_money(amount: float) -> float:
     return round(amount, 4)
 
@@ -42,7 +48,8 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Mcc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_MAX, pattern=_TRIMMED)]
 Amount = Annotated[float, Field(gt=-1e14, lt=1e14, allow_inf_nan=False), AfterValidator(_of_money)]
-Id = Annotated[int, Field(ge=1, lt=2**63)]
+WHOLE = BeforeValidator(_whole)
+Id = Annotated[int, Field(ge=1, lt=2**63), WHOLE]
 
 
 class Body(BaseModel):
@@ -65,9 +72,9 @@ class RawFields(Body):
     abs_amount: Amount | None = None
     currency: Currency | None = None
     date: dt.date | None = None
-    dow: Annotated[int, Field(ge=0, le=6, description="0 is Monday")] | None = None
+    dow: Annotated[int, Field(ge=0, le=6, description="0 is Monday"), WHOLE] | None = None
     is_weekend: bool | None = None
-    hour_of_day: Annotated[int, Field(ge=0, le=23)] | None = None
+    hour_of_day: Annotated[int, Field(ge=0, le=23), WHOLE] | None = None
     channel: Channel | None = None
     is_subscription: bool | None = None
     mcc: Mcc | None = None
@@ -100,16 +107,16 @@ class PredictBatchRequest(Body):
 class FeaturesRequest(Body):
     """Which transactions to build features of; only what is new or has changed is built."""
 
-    days: Annotated[int, Field(ge=0, le=36_500, description="counted back from today")] = 180
+    days: Annotated[int, Field(ge=0, le=36_500, description="counted back from today"), WHOLE] = 180
     all: bool = False
 
 
 class TrainRequest(Body):
     """What to train on, and whether the version may go live."""
 
-    limit: Annotated[int, Field(ge=2, le=10**9, description="the newest so many labels")] | None = (
-        None
-    )
+    limit: (
+        Annotated[int, Field(ge=2, le=10**9, description="the newest so many labels"), WHOLE] | None
+    ) = None
     deploy: Literal["gate", "never"] = "gate"
 
 
@@ -132,7 +139,7 @@ class TransactionItem(Body):
     channel: Channel | None = None
     account: Identity | None = None
     mcc: Mcc | None = None
-    hour_of_day: Annotated[int, Field(ge=0, le=23)] | None = None
+    hour_of_day: Annotated[int, Field(ge=0, le=23), WHOLE] | None = None
     deleted: bool = False
 
 
