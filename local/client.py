@@ -66,7 +66,12 @@ class Api:
             raise ApiError(f"{method} {path}: {error.code} {told}", error.code, problem) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise ApiError(f"{self.base_url} does not answer: {reason}", 0, {}) from None
+            raise ApiError(
+                f"{self.base_url} does not answer ({reason}); make up starts the local stack, "
+                "BASE_URL names another",
+                0,
+                {},
+            ) from None
 
 
 def connect() -> Api:

@@ -111,7 +111,11 @@ def environment(state: State) -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    """Print a line at once; whoever has stopped reading (`| head`) does not stop the work."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _start_anew() -> State:

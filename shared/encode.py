@@ -55,7 +55,7 @@ def columns_of(row: FeatureRow) -> list[IntArray]:
 
     Each column occurs once.
     """
-    pieces = [_merchant_columns(row.merchant)]
+    pieces = [_merchant_columns(row.line)]
     if row.norm_desc or row.mcc:
         pieces.append(_description_columns(row.norm_desc, row.mcc))
     channel = _CHANNEL_COLUMNS.get(row.channel, _CHANNEL)

@@ -8,12 +8,13 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from shared.clean import clean_description, clean_merchant, printable
+from shared.clean import clean_description, clean_merchant, printable, spaced
 from shared.hints import CHANNELS, NO_HINTS, Hints, channel_named, hints_of
 
 __all__ = ["CHANNELS", "FEATURE_VERSION", "FeatureRow", "RawTransaction", "features_of"]
 
 FEATURE_VERSION = 1  # raise it when features_of changes any answer: stored features are rebuilt
+LINE_MAX = 120  # characters; a longer line is a sentence, not a name
 
 _SATURDAY = 5
 _NOTHING = ("", NO_HINTS)
@@ -52,6 +53,7 @@ class FeatureRow(NamedTuple):
     amount: float | None  # signed, 4 decimals
     abs_amount: float | None
     currency: str  # ISO code or ''
+    line: str  # the merchant as printed, folded: store numbers and codes are still there
     merchant: str  # cleaned; '' when nothing is known
     norm_desc: str  # cleaned description; '' when there is none
     channel: str  # one of CHANNELS
@@ -74,9 +76,9 @@ def features_of(txn: RawTransaction) -> FeatureRow:
     description, norm_desc = txn.description, txn.norm_desc
     date, dow = txn.date, txn.dow
     bank_text = description or norm_desc or ""
-    merchant, shop = _read_merchant(txn.merchant or bank_text)
+    line, merchant, shop = _read_merchant(txn.merchant or bank_text)
     if not merchant and bank_text:
-        merchant, shop = _read_merchant(bank_text)
+        line, merchant, shop = _read_merchant(bank_text)
     normal, memo = _read_description(bank_text) if bank_text else _NOTHING
     if norm_desc and description:
         normal = clean_description(norm_desc) or normal
@@ -100,6 +102,7 @@ def features_of(txn: RawTransaction) -> FeatureRow:
         amount,
         abs_amount,
         _currency(txn.currency) if txn.currency else "",
+        line,
         merchant,
         normal,
         channel,
@@ -135,8 +138,9 @@ def _number(value: float | None) -> float | None:
 
 
 @lru_cache(maxsize=32_768)
-def _read_merchant(text: str) -> tuple[str, Hints]:
-    return clean_merchant(text), hints_of(clean_description(text))
+def _read_merchant(text: str) -> tuple[str, str, Hints]:
+    line = " ".join(spaced(text).split())[:LINE_MAX]
+    return line, clean_merchant(text), hints_of(clean_description(text))
 
 
 @lru_cache(maxsize=16_384)

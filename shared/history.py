@@ -35,11 +35,12 @@ def keys_of(rows: Sequence[FeatureRow]) -> KeyArray:
     """The hashes under which each row is remembered, shape (n, SLOTS); NO_KEY where it has none."""
     keys = np.zeros((len(rows), SLOTS), dtype=np.uint64)
     for index, row in enumerate(rows):
-        exact, canonical, first, *words = _merchant_keys(row.merchant)
+        exact = _key("merchant", row.line) if row.line else NO_KEY
+        canonical, first, *words = _merchant_keys(row.merchant)
         amount = (
             NO_KEY
-            if row.amount is None or not row.merchant
-            else _key("amount", f"{row.merchant}\x1f{row.amount:.2f}")
+            if row.amount is None or not row.line
+            else _key("amount", f"{row.line}\x1f{row.amount:.2f}")
         )
         description, *memo = _description_keys(row.norm_desc)
         mcc = _word_key("mcc", row.mcc) if row.mcc else NO_KEY
@@ -162,13 +163,12 @@ def _word_key(kind: str, text: str) -> int:
 
 @lru_cache(maxsize=32_768)
 def _merchant_keys(merchant: str) -> tuple[int, ...]:
-    """Of the merchant, of its first three words without digits, its first word, and each word."""
+    """Of the merchant's first three words without digits, its first word, and each word."""
     if not merchant:
-        return (NO_KEY,) * (3 + _EACH)
+        return (NO_KEY,) * (2 + _EACH)
     words = merchant.split()
     names = [word for word in words if not any(map(str.isdigit, word))] or words
     return (
-        _key("merchant", merchant),
         _key("canonical", " ".join(names[:3])),
         _word_key("first", names[0]),
         *_word_keys(words),

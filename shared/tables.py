@@ -149,6 +149,7 @@ class MlFeatures(Base):
     amount: Mapped[float]
     abs_amount: Mapped[float]
     currency: Mapped[str] = mapped_column(Text)
+    line: Mapped[str] = mapped_column(Text)
     merchant: Mapped[str] = mapped_column(Text)
     norm_desc: Mapped[str] = mapped_column(Text)
     channel: Mapped[str] = mapped_column(Text)

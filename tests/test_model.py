@@ -199,7 +199,8 @@ class TestLearner:
         model = learner.fit(rows[:1300], labels[:1300])
 
         assert is_right(model, rows[1300:], labels[1300:]) > 0.9
-        new_shop = rows[0]._replace(merchant=f"brand new {rows[0].merchant.split()[-1]}")
+        name = f"brand new {rows[0].merchant.split()[-1]}"
+        new_shop = rows[0]._replace(line=name, merchant=name)
         assert model.predict(new_shop).label == model.predict(rows[0]).label
 
     def test_a_thousand_categories_do_not_blow_up(self) -> None:
@@ -227,7 +228,8 @@ class TestLearner:
     def test_refitting_the_base_teaches_new_labels_and_shops(self) -> None:
         rows, labels = transactions(800, 6)
         model = trained(800, 6)
-        more = [rows[-1]._replace(merchant="quux novelties", norm_desc="")] * 5
+        shop = "quux novelties"
+        more = [rows[-1]._replace(line=shop, merchant=shop, norm_desc="")] * 5
 
         refitted = learner.refit_base(model, [*rows, *more], [*labels, *["Novelties"] * 5])
 

@@ -156,15 +156,16 @@ def understood(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, in
     """Where each field stands in a row of names; a field that no name is known for is left out.
 
     Args:
-        chosen: field to column, as the person says; never guessed over.
+        chosen: field to column, as the person says; never guessed over. No column at all, '',
+            leaves the field out.
     """
     exact = [name.strip() for name in header]
     names = [plain(name) for name in header]
     places: dict[str, int] = {}
     for field, column in chosen.items():
-        if column in exact:
+        if column and column in exact:
             places[field] = exact.index(column)
-        elif plain(column) in names:
+        elif column and plain(column) in names:
             places[field] = names.index(plain(column))
     taken = set(places.values())
     for field, ranks in _RANKS.items():

@@ -76,14 +76,20 @@ def meaning_of(
     if decimal is None:
         decimal, seen = csv_values.decide_decimal(money, otherwise="," if delimiter == ";" else ".")
     found.append(f"decimal mark: {decimal!r}" + ("" if seen else " (assumed: no value shows it)"))
-    amount, why = _amount(places, sample, decimal, options)
-    if sample and not any(_taken(amount, row) for row in sample):
-        raise NotATable(f"column {header[amount.places[0]]!r} holds no amounts")
     currency = _currency(places, header, money, options)
     coins = Counter(value.strip().upper() for value in values("currency"))
     mostly = coins.most_common(1)[0][0] if coins else currency
-    date, how = _date(places, header, sample, options, delimiter == ";" or decimal == ","
-                      or mostly not in ("USD", "$"))  # fmt: skip
+    day_first = delimiter == ";" or decimal == "," or mostly not in ("USD", "$")
+    date, how = _date(places, header, sample, options, day_first)
+    # What has no date is no transaction: a total below the table must not sway the sign.
+    dated = [row for row in sample if _taken(date, row) is not None]
+    amount, why = _amount(places, dated, decimal, options)
+    if dated and not any(_taken(amount, row) for row in dated):
+        raise NotATable(
+            f"column {header[amount.places[0]]!r} holds no amounts: the first value is "
+            f"{csv_values.shown(dated[0][amount.places[0]])}; "
+            "name the amount column with --map amount=COLUMN"
+        )
     found += [how, why]
     cells = [date, amount]
     if (name := _id(places, header, sample, options, found)) is not None:
@@ -198,6 +204,9 @@ def _amount(
     parse = csv_values.amount_parser(decimal, credit_negative=credit_negative)
     if options.sign is not None:
         return _signed(place, parse, options.sign), f"sign: {options.sign} (as told)"
+    if credit_negative:
+        why = "sign: spend-positive (credits are marked CR; --sign overrides)"
+        return _signed(place, parse, "spend-positive"), why
     if "type" in places and _tells_side(row[places["type"]] for row in sample):
 
         @lru_cache(maxsize=csv_values.MEMORY)
@@ -285,8 +294,9 @@ def _currency(
     for name in ("amount", "debit", "credit"):
         if name in places and (code := csv_columns.unit(header[places[name]])):
             return code
-    words = {word for value in money if (word := csv_values.money_word(value))}
-    return words.pop() if len(words) == 1 else ""
+    words = Counter(filter(None, map(csv_values.money_word, money)))
+    word, times = words.most_common(1)[0] if words else ("", 0)
+    return word if times > 0.9 * words.total() or len(words) == 1 else ""
 
 
 def _id(

@@ -83,10 +83,12 @@ class Table:
         """
         return _rows(self.path, self.encoding, self.delimiter, self.header_line, self.width)
 
-    def is_total(self, cells: Sequence[str]) -> bool:
-        """Whether a row that cannot be read is a sum or a balance below the table."""
+    def is_no_row(self, cells: Sequence[str]) -> bool:
+        """Whether what cannot be read is empty cells, or a sum or a balance below the table."""
         filled = [cell for cell in cells if cell.strip()]
-        words = csv_columns.plain(filled[0]).split() if filled else []
+        if not filled:
+            return True
+        words = csv_columns.plain(filled[0]).split()
         return len(filled) <= 3 and bool(words) and words[0] in csv_columns.TOTALS
 
 
@@ -236,7 +238,7 @@ def _header(path: Path, text: str, options: ImportOptions) -> tuple[str, list[st
     if best is None:
         raise NotATable(f"{path.name}: {_missing(widest, options)}")
     for name, column in options.columns.items():
-        if name not in csv_columns.understood(best[2], options.columns):
+        if column and name not in csv_columns.understood(best[2], options.columns):
             raise InvalidInput(f"--map {name}={column}: there is no such column in the header")
     return best[1:]
 

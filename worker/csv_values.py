@@ -204,7 +204,7 @@ def money_word(text: str) -> str | None:
     if found is None:
         return None
     code = _CODES.get(found[0].upper(), found[0].upper())
-    return code if re.fullmatch(r"[A-Z]{3}", code) else None
+    return code if re.fullmatch(r"[A-Z]{3}", code) and code not in ("NAN", "INF") else None
 
 
 def credits_only(sample: Iterable[str]) -> bool:

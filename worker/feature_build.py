@@ -230,7 +230,7 @@ def _featured(line: str) -> str:
     )
     return (
         f"{txn_id}\t{row.date}\t{row.ts_month}\t{row.amount!r}\t{row.abs_amount!r}\t"
-        f"{row.currency}\t{_escaped(row.merchant)}\t{_escaped(row.norm_desc)}\t{row.channel}\t"
+        f"{row.currency}\t{_escaped(row.line)}\t{_escaped(row.merchant)}\t{_escaped(row.norm_desc)}\t{row.channel}\t"
         f"{row.dow}\t{row.is_weekend}\t{row.hour_of_day}\t{row.is_subscription}\t{row.is_p2p}\t"
         f"{row.mcc}\t{_escaped(row.account)}\t{_escaped(row.user_id)}\t"
         f"{content_hash}\t{FEATURE_VERSION}\n"

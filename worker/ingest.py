@@ -29,7 +29,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from shared.db import make_engine
 from shared.errors import InvalidInput, SettingsError
 from shared.settings import Settings
-from worker.csv_formats import ImportOptions
+from worker.csv_formats import ImportOptions as ImportOptions
 from worker.csv_reading import DELIMITERS, Table, understand
 from worker.csv_values import BadCell, currency_of, date_format_named
 from worker.ingest_sql import Merge
@@ -62,7 +62,7 @@ class ImportReport:
     rejected: int
     rejects: tuple[Reject, ...]  # the first of them
     rejects_path: Path | None
-    skipped: int  # lines with a total below the table
+    skipped: int  # lines of empty cells, or with a total below the table
     detected: tuple[str, ...]
     elapsed_seconds: float
 
@@ -148,7 +148,7 @@ class _Stream:
             if wrong is None:
                 self.read_rows += 1
                 yield f"{number}\t{values}"
-            elif self._table.is_total(cells):
+            elif self._table.is_no_row(cells):
                 self.skipped += 1
             else:
                 self.read_rows += 1
@@ -281,7 +281,7 @@ def summary(report: ImportReport, source: Path) -> str:
     if report.rejects_path:
         lines.append(f"    all of them: {report.rejects_path}")
     if report.skipped:
-        lines.append(f"  lines with totals left out: {report.skipped:,}")
+        lines.append(f"  lines left out (totals, empty cells): {report.skipped:,}")
     return "\n".join([*lines, "Detected:", *(f"  {fact}" for fact in report.detected)])
 
 
@@ -313,8 +313,8 @@ def _options(wanted: argparse.Namespace) -> ImportOptions:
     columns = {}
     for item in wanted.map:
         name, separator, column = item.partition("=")
-        if not separator or not name.strip() or not column.strip():
-            raise ValueError(f"--map {item}: expected field=column")
+        if not separator or not name.strip():
+            raise ValueError(f"--map {item}: expected field=column, or field= to leave it out")
         columns[name.strip()] = column.strip()
     delimiter = wanted.delimiter
     for char, word in DELIMITERS.items():

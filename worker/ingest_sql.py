@@ -74,8 +74,9 @@ class Merge:
 
     def refused(self, connection: Connection) -> Iterator[tuple[int, str]]:
         """The rows that were taken out, in the file's order, with the reason."""
-        result = connection.execution_options(yield_per=1000).execute(
-            text("SELECT line, reason FROM refused ORDER BY line")
+        result = connection.execute(
+            text("SELECT line, reason FROM refused ORDER BY line"),
+            execution_options={"yield_per": 1000},
         )
         yield from ((line, reason) for line, reason in result)
 

@@ -82,7 +82,7 @@ def run(
     beside = _beside_the_live_model(registry, pointer, judged, guesses)
     verdict = gate.judge(report, threshold_f1=threshold_f1, live=beside)
     progress("refit")
-    stored = learner.refit_base(model, data.rows, data.labels)
+    stored = learner.refit_base(model, data.rows, data.labels, progress=progress)
     progress("save")
     result = {
         "val_f1_macro": report["f1_macro"],

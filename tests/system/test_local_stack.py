@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from local import binaries
 from local.layout import ROOT
 from local.plan import MARK
 
@@ -47,6 +49,7 @@ def stack(var: Path) -> Iterator[Run]:
 
     yield run
     run("down")
+    shutil.rmtree(binaries.postgres_data(var / "postgres"), ignore_errors=True)
 
 
 def members(var: Path) -> list[int]:

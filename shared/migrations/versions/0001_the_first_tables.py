@@ -147,6 +147,7 @@ def upgrade() -> None:
         sa.Column("amount", sa.Double(), nullable=False),
         sa.Column("abs_amount", sa.Double(), nullable=False),
         sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
         sa.Column("merchant", sa.Text(), nullable=False),
         sa.Column("norm_desc", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),

@@ -1,0 +1,391 @@
+"""A bank's file into a real PostgreSQL: what is stored, what a second import changes, failures."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from shared.errors import InvalidInput, NotATable
+from worker.ingest import ImportOptions, ImportReport, Reject, import_csv, main
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+HEADER = "txn_id,date,amount,currency,merchant,description,label\n"
+CANONICAL = (
+    HEADER
+    + "a-1,2026-01-02,11.11,USD,Bean House,morning coffee,Coffee\n"
+    + 'a-2,2026-01-03,1247.44,USD,"Homestead, Lettings",,Rent\n'
+    + "a-3,2026-01-04,-20.00,USD,Fresh Mart,refund,\n"
+)
+BANK = """Relevé de compte;FR76 1234
+Période du 01/01/2026 au 31/01/2026;
+
+Date;Libellé;Montant;Catégorie
+13/01/2026;"Café de la Gare
+Carte 1234";-4,20;Café
+13/01/2026;"Café de la Gare
+Carte 1234";-4,20;Café
+14/01/2026;Épicerie Zoé;-1.234,56;Courses
+15/01/2026;Employeur SA;2.500,00;Salaire
+Total;;1.257,04;
+"""
+
+
+def written(tmp_path: Path, content: str | bytes, name: str = "bank.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def did(report: ImportReport) -> tuple[int, int, int, int]:
+    return report.inserted, report.updated, report.unchanged, report.rejected
+
+
+def labels(report: ImportReport) -> tuple[int, int, int, int]:
+    return (
+        report.labels_inserted,
+        report.labels_updated,
+        report.labels_unchanged,
+        report.labels_kept,
+    )
+
+
+def test_the_canonical_file_needs_no_options(engine: Engine, tmp_path: Path) -> None:
+    report = import_csv(engine, written(tmp_path, CANONICAL))
+
+    assert report.read == 3
+    assert did(report) == (3, 0, 0, 0)
+    assert labels(report) == (2, 0, 0, 0)
+    assert report.rejects_path is None
+    assert rows(
+        engine,
+        "SELECT external_id, date::text, amount, currency, merchant, description "
+        "FROM transactions ORDER BY id",
+    ) == [
+        ("a-1", "2026-01-02", Decimal("-11.11"), "USD", "Bean House", "morning coffee"),
+        ("a-2", "2026-01-03", Decimal("-1247.44"), "USD", "Homestead, Lettings", None),
+        ("a-3", "2026-01-04", Decimal("20.00"), "USD", "Fresh Mart", "refund"),
+    ]
+    assert rows(engine, "SELECT label, source FROM transaction_labels ORDER BY txn_id") == [
+        ("Coffee", "import"),
+        ("Rent", "import"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
+def test_an_unprepared_bank_export_needs_none_either(
+    engine: Engine, tmp_path: Path, encoding: str
+) -> None:
+    report = import_csv(engine, written(tmp_path, BANK.encode(encoding)))
+
+    assert did(report) == (4, 0, 0, 0)
+    assert report.skipped == 1
+    assert rows(engine, "SELECT date::text, amount, description FROM transactions ORDER BY id") == [
+        ("2026-01-13", Decimal("-4.20"), "Café de la Gare\nCarte 1234"),
+        ("2026-01-13", Decimal("-4.20"), "Café de la Gare\nCarte 1234"),
+        ("2026-01-14", Decimal("-1234.56"), "Épicerie Zoé"),
+        ("2026-01-15", Decimal("2500.00"), "Employeur SA"),
+    ]
+
+
+@pytest.mark.parametrize("content", [CANONICAL, BANK], ids=["ids", "no ids"])
+def test_the_same_file_again_changes_nothing(engine: Engine, tmp_path: Path, content: str) -> None:
+    path = written(tmp_path, content)
+    first = import_csv(engine, path)
+    whole = "SELECT t, l FROM transactions t LEFT JOIN transaction_labels l ON txn_id = id"
+    before = sorted(map(str, rows(engine, whole)))
+
+    again = import_csv(engine, path)
+
+    assert did(again) == (0, 0, first.inserted, 0)
+    assert labels(again) == (0, 0, first.labels_inserted, 0)
+    assert sorted(map(str, rows(engine, whole))) == before
+
+
+def test_an_overlapping_file_adds_only_what_is_new(engine: Engine, tmp_path: Path) -> None:
+    import_csv(engine, written(tmp_path, BANK))
+    later = BANK.replace("Total", "16/01/2026;Employeur SA;1,00;Salaire\nTotal")
+    later = later.replace("14/01/2026;Épicerie Zoé;-1.234,56;Courses\n", "")
+
+    report = import_csv(engine, written(tmp_path, later))
+
+    assert did(report) == (1, 0, 3, 0)
+    assert rows(engine, "SELECT count(*) FROM transactions") == [(5,)]
+
+
+def test_equal_rows_are_as_many_as_the_file_has(engine: Engine, tmp_path: Path) -> None:
+    head, coffee = "date;amount;merchant\n", "13/01/2026;-4,20;Bean House\n"
+
+    assert import_csv(engine, written(tmp_path, head + coffee * 2)).inserted == 2
+    assert did(import_csv(engine, written(tmp_path, head + coffee))) == (0, 0, 1, 0)
+    assert did(import_csv(engine, written(tmp_path, head + coffee * 3))) == (1, 0, 2, 0)
+    # Written differently, it is the same transaction all the same.
+    same = "date,amount,merchant\n2026-01-13,-4.2,Bean House\n"
+    assert did(import_csv(engine, written(tmp_path, same))) == (0, 0, 1, 0)
+
+
+def test_a_row_that_changed_is_updated_and_only_in_what_the_file_has(
+    engine: Engine, tmp_path: Path
+) -> None:
+    import_csv(engine, written(tmp_path, CANONICAL))
+
+    changed = "txn_id,date,amount,label\na-1,2026-01-02,12.50,Treats\na-2,2026-01-03,1247.44,Rent\n"
+    report = import_csv(engine, written(tmp_path, changed))
+
+    assert did(report) == (0, 1, 1, 0)
+    assert labels(report) == (0, 1, 1, 0)
+    assert rows(engine, "SELECT amount, merchant FROM transactions WHERE external_id = 'a-1'") == [
+        (Decimal("-12.50"), "Bean House")
+    ]
+
+
+def test_debit_and_credit_columns(engine: Engine, tmp_path: Path) -> None:
+    content = "Date,Description,Debit,Credit\n2026-01-02,shop,12.50,\n2026-01-03,pay,,900.00\n"
+    import_csv(engine, written(tmp_path, content))
+    assert rows(engine, "SELECT amount FROM transactions ORDER BY date") == [
+        (Decimal("-12.50"),),
+        (Decimal("900.00"),),
+    ]
+
+
+def test_bad_rows_are_told_with_their_lines_and_do_not_stop_the_rest(
+    engine: Engine, tmp_path: Path
+) -> None:
+    content = (
+        CANONICAL
+        + "a-4,13/01/2026,1,USD,x,,\n"
+        + "a-5,2026-01-05,1.23456,USD,x,,\n"
+        + "a-6,2026-01-05\n"
+        + f"a-7,2026-01-05,1,USD,x,,{'l' * 81}\n"
+        + "a-1,2026-01-02,11.11,USD,Bean House,morning coffee,Coffee\n"
+        + ",2026-01-05,1,USD,x,,\n"
+        + ",,,,,,\n"
+        + "a-8,2026-01-05,1,USD,x,,\n"
+    )
+
+    report = import_csv(engine, written(tmp_path, content))
+
+    assert did(report) == (4, 0, 0, 6)
+    assert report.read == 10
+    assert report.rejects == (
+        Reject(5, "date '13/01/2026': expected yyyy-mm-dd"),
+        Reject(6, "amount '1.23456': more than 4 decimals"),
+        Reject(7, "2 cells, expected 7"),
+        Reject(8, "label has 81 characters, at most 80 are taken"),
+        Reject(9, "duplicate id, first on line 2"),
+        Reject(10, "no txn_id"),
+    )
+    assert report.rejects_path == tmp_path / "bank.rejects.csv"
+    with report.rejects_path.open(newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["line", "reason", *HEADER.strip().split(",")]
+    assert ["7", "2 cells, expected 7", "a-6", "2026-01-05"] in table
+    assert ["9", "duplicate id, first on line 2", *CANONICAL.splitlines()[1].split(",")] in table
+
+
+def test_another_users_transaction_is_not_touched(engine: Engine, tmp_path: Path) -> None:
+    path = written(tmp_path, CANONICAL)
+    import_csv(engine, path, options=ImportOptions(user="anna"))
+
+    report = import_csv(engine, path, options=ImportOptions(user="ben"))
+
+    assert did(report) == (0, 0, 0, 3)
+    assert report.rejects[0] == Reject(2, "this id belongs to another user")
+    assert labels(report) == (0, 0, 0, 0)
+    assert rows(engine, "SELECT DISTINCT user_id FROM transactions") == [("anna",)]
+
+
+def test_two_users_may_have_equal_rows(engine: Engine, tmp_path: Path) -> None:
+    path = written(tmp_path, BANK)
+    import_csv(engine, path, options=ImportOptions(user="anna"))
+    assert did(import_csv(engine, path, options=ImportOptions(user="ben"))) == (4, 0, 0, 0)
+
+
+def test_a_persons_own_label_stands(engine: Engine, tmp_path: Path) -> None:
+    path = written(tmp_path, CANONICAL)
+    import_csv(engine, path)
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE transaction_labels SET label = 'Mine', source = 'human' WHERE txn_id = 1")
+        )
+        connection.execute(
+            text("UPDATE transaction_labels SET label = 'Auto', source = 'rule' WHERE txn_id = 2")
+        )
+
+    assert labels(import_csv(engine, path)) == (0, 1, 0, 1)
+
+    assert rows(engine, "SELECT label, source FROM transaction_labels ORDER BY txn_id") == [
+        ("Mine", "human"),
+        ("Rent", "import"),
+    ]
+
+
+def test_what_was_deleted_stays_deleted(engine: Engine, tmp_path: Path) -> None:
+    path = written(tmp_path, CANONICAL)
+    import_csv(engine, path)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE transactions SET deleted_at = now() WHERE id = 1"))
+
+    assert did(import_csv(engine, path)) == (0, 0, 3, 0)
+
+    assert rows(engine, "SELECT count(*) FROM transactions WHERE deleted_at IS NULL") == [(2,)]
+
+
+def test_a_failure_in_the_middle_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+    content = HEADER + "x,bad,1,USD,x,,\n" + "".join(
+        f"a-{number},2026-01-02,5,USD,shop,,Coffee\n" for number in range(5_000)
+    )  # fmt: skip
+
+    def broken(read: int) -> None:
+        if read > 2_000:
+            raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        import_csv(engine, written(tmp_path, content), progress=broken)
+
+    assert rows(engine, "SELECT count(*) FROM transactions") == [(0,)]
+    assert [path.name for path in tmp_path.iterdir()] == ["bank.csv"]
+
+
+def test_a_failure_of_the_labels_leaves_no_transactions(engine: Engine, tmp_path: Path) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("ALTER TABLE transaction_labels ADD CONSTRAINT no CHECK (label <> 'Rent')")
+        )
+    try:
+        assert main_quietly(engine, written(tmp_path, CANONICAL)) == 1
+        assert rows(engine, "SELECT count(*) FROM transactions") == [(0,)]
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE transaction_labels DROP CONSTRAINT no"))
+
+
+def main_quietly(engine: Engine, path: Path) -> int:
+    """The command within this process; the environment is the run's own."""
+    assert engine.url.database in os.environ["DATABASE_URL"]
+    return main([str(path)])
+
+
+def test_no_table_leaves_nothing_and_no_file_of_rejects(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(NotATable):
+        import_csv(engine, written(tmp_path, b"\xff\xd8\xff\xe0" * 200))
+    assert [path.name for path in tmp_path.iterdir()] == ["bank.csv"]
+
+
+def test_rejects_that_cannot_be_written_are_an_error_that_says_so(
+    engine: Engine, tmp_path: Path
+) -> None:
+    options = ImportOptions(rejects=tmp_path / "none" / "rejects.csv")
+    with pytest.raises(InvalidInput, match="name another place with --rejects"):
+        import_csv(engine, written(tmp_path, CANONICAL + "a-9,bad,1,,,,\n"), options=options)
+    assert rows(engine, "SELECT count(*) FROM transactions") == [(0,)]
+
+
+def command(
+    environment: dict[str, str], *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "DATABASE_URL": environment["DATABASE_URL"]}
+    env.pop("REDIS_URL", None)
+    return subprocess.run(
+        [sys.executable, "-m", "worker.ingest", *map(str, arguments)],
+        env=env, text=True, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_the_command_imports_and_tells(environment: dict[str, str], tmp_path: Path) -> None:
+    path = written(tmp_path, CANONICAL + "a-9,bad,1,USD,x,,\n")
+
+    done = command(environment, path, "--user", "anna", "--map", "description=merchant")
+
+    assert done.returncode == 0, done.stderr
+    assert "4 rows read" in done.stdout
+    assert "transactions: 3 inserted, 0 updated, 0 unchanged" in done.stdout
+    assert "labels: 2 inserted, 0 updated, 0 unchanged, 0 kept" in done.stdout
+    assert "line 5: date 'bad': expected yyyy-mm-dd" in done.stdout
+    assert f"all of them: {tmp_path / 'bank.rejects.csv'}" in done.stdout
+    assert "sign: spend-positive (2 of the first 3 amounts are positive" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "code", "said"),
+    [
+        ("{}", [], 2, "ingest: bank.csv is a JSON document; a table needs"),
+        (CANONICAL, ["--map", "label=Nope"], 2, "there is no such column in the header"),
+        (CANONICAL, ["--encoding", "klingon"], 2, "there is no such encoding"),
+        (CANONICAL, ["--date-format", "soon"], 2, "such as dd/mm/yyyy"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    environment: dict[str, str],
+    tmp_path: Path,
+    content: str,
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    done = command(environment, written(tmp_path, content), *arguments)
+    assert done.returncode == code
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://nobody:none@127.0.0.1:9/none", "PostgreSQL does not answer"),
+        ("mysql://x", "DATABASE_URL must be a postgresql:// address"),
+    ],
+)
+def test_the_command_without_a_database(tmp_path: Path, url: str, said: str) -> None:
+    done = command({"DATABASE_URL": url}, written(tmp_path, CANONICAL))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+MEMORY = """
+import os, resource, sys
+from pathlib import Path
+from shared.db import make_engine
+from shared.settings import Settings
+from worker.ingest import import_csv
+
+engine = make_engine(Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url)
+for name in sys.argv[1:]:
+    report = import_csv(engine, Path(name))
+    print(report.inserted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(environment: dict[str, str], tmp_path: Path) -> None:
+    """A file of 200,000 rows takes about as much memory as one of 40,000."""
+    for name, count in (("small", 40_000), ("large", 200_000)):
+        with (tmp_path / f"{name}.csv").open("w") as file:
+            file.write("txn_id,date,amount,merchant,description\n")
+            file.writelines(
+                f"{name}-{n},2026-01-{n % 28 + 1:02},{n % 9000}.{n % 90 + 10},shop {n},text {n}\n"
+                for n in range(count)
+            )
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, tmp_path / "small.csv", tmp_path / "large.csv"],
+        env={**os.environ, **environment}, text=True, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+
+    (small, before), (large, after) = (map(int, line.split()) for line in done.stdout.splitlines())
+
+    assert (small, large) == (40_000, 200_000)
+    assert after - before < 20_000, "kilobytes"
