@@ -191,7 +191,6 @@ def test_impossible_dates_are_refused(text: str) -> None:
     ("decimal", "text", "parsed"),
     [
         (".", "12.50", "12.50"),
-        (".", "-12.5", "-12.5"),
         (".", "1,234.56", "1234.56"),
         (".", "12,34,567.89", "1234567.89"),
         (".", "1'234.56", "1234.56"),
@@ -202,7 +201,6 @@ def test_impossible_dates_are_refused(text: str) -> None:
         (".", "12.50-", "-12.50"),
         (".", "−12.50", "-12.50"),
         (".", "12.50 DR", "-12.50"),
-        (".", "12.50 CR", "12.50"),
         (".", ".5", "0.5"),
         (",", "1.234,56", "1234.56"),
         (",", "1 234,56 €", "1234.56"),
@@ -241,7 +239,6 @@ def test_what_is_no_amount_is_refused(text: str, reason: str) -> None:
         (["12,50", "1,234"], ",", True),
         (["1.234.567"], ",", True),
         (["1,234"], ".", False),
-        (["12"], ".", False),
     ],
 )
 def test_the_decimal_mark(values: list[str], mark: str, seen: bool) -> None:

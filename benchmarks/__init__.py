@@ -1,0 +1,1 @@
+"""Speed beside something named, in one run, interleaved, medians: `make bench`."""

@@ -1,0 +1,124 @@
+"""How fast the feature build is beside the server alone, and beside pandas.
+
+    make bench BENCH=features ARGS=bank.csv.gz
+
+On the file's rows, in a database of its own: each round runs every way once, one after the other,
+on an empty ml_features; the medians are compared. "The server alone" is one INSERT … SELECT that
+fills the same columns with the cleaning that SQL's regular expressions can do.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from os import environ
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from shared.db import make_engine, migrate
+from shared.features import FEATURE_VERSION, FeatureRow
+from shared.settings import Settings
+from worker import feature_build
+from worker.csv_formats import ImportOptions
+from worker.feature_build import Scope
+from worker.ingest import import_csv
+
+ROUNDS = 3
+SERVER_ALONE = f"""
+    INSERT INTO ml_features (
+        txn_id, date, ts_month, amount, abs_amount, currency, line, merchant, norm_desc, channel,
+        dow, is_weekend, hour_of_day, is_subscription, is_p2p, mcc, account, user_id,
+        content_hash, feature_version)
+    SELECT id, date, date_trunc('month', date)::date, amount::float8, abs(amount)::float8, currency,
+        regexp_replace(lower(coalesce(merchant, '')), '[^[:alnum:]]+', ' ', 'g'),
+        regexp_replace(regexp_replace(lower(coalesce(merchant, '')), '#?[0-9]+', '', 'g'),
+            '[^[:alnum:]]+', ' ', 'g'),
+        regexp_replace(lower(coalesce(description, '')), '[^[:alnum:]]+', ' ', 'g'),
+        CASE WHEN lower(merchant) ~ 'www|\\.com|online|paypal' THEN 'online'
+             WHEN lower(merchant) ~ 'atm|cash' THEN 'atm' ELSE 'pos' END,
+        extract(isodow FROM date) - 1, extract(isodow FROM date) > 5, coalesce(hour_of_day, -1),
+        lower(merchant) ~ 'netflix|spotify|gym|subscription|membership',
+        lower(merchant) ~ 'zelle|venmo|cash app|interac', coalesce(mcc, ''),
+        coalesce(account, ''), coalesce(user_id, ''), content_hash, {FEATURE_VERSION}
+    FROM transactions WHERE deleted_at IS NULL
+"""
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 1:
+        print("usage: make bench BENCH=features ARGS=bank.csv.gz", file=sys.stderr)
+        return 2
+    base = make_url(Settings.from_env(environ).database_url)
+    name = f"bench_{secrets.token_hex(4)}"
+    admin = make_engine(base.render_as_string(hide_password=False))
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = make_engine(base.set(database=name).render_as_string(hide_password=False))
+    try:
+        migrate(engine)
+        rows = import_csv(engine, Path(argv[0]), options=ImportOptions()).inserted
+        _compare(engine, rows)
+    finally:
+        engine.dispose()
+        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    return 0
+
+
+def _compare(engine: Engine, rows: int) -> None:
+    feature_build.refresh(engine, Scope())
+    columns = ", ".join(("txn_id", *FeatureRow._fields, "content_hash", "feature_version"))
+    frame = pd.read_sql(f"SELECT {columns} FROM ml_features", engine)
+
+    def ours() -> None:
+        assert feature_build.refresh(engine, Scope()).built == rows
+
+    def nothing_new() -> None:
+        assert feature_build.refresh(engine, Scope()).built == 0
+
+    def server_alone() -> None:
+        with engine.begin() as connection:
+            connection.execute(text(SERVER_ALONE))
+
+    def pandas() -> None:
+        frame.to_sql("ml_features", engine, if_exists="append", index=False)
+
+    ways: dict[str, Callable[[], None]] = {
+        "the server alone": server_alone,
+        "the build": ours,
+        "pandas to_sql": pandas,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in (*ways, "the build, nothing new")}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            with engine.begin() as connection:
+                connection.execute(text("TRUNCATE ml_features"))
+            seconds[name].append(_timed(way))
+            if name == "the build":
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    connection.execute(text("ANALYZE ml_features"))
+                seconds["the build, nothing new"].append(_timed(nothing_new))
+    base = statistics.median(seconds["the server alone"])
+    print(f"{rows:,} rows, median of {ROUNDS}")
+    for name, found in seconds.items():
+        median = statistics.median(found)
+        print(
+            f"{name:24} {median:8.2f} s {rows / median:12,.0f} rows/s"
+            f"   {base / median:6.2f} x the server's rate"
+        )
+
+
+def _timed(way: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
