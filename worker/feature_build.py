@@ -24,14 +24,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from shared.db import make_engine
 from shared.errors import SettingsError
 from shared.features import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
 from shared.settings import Settings
 
-CHUNK_ROWS = 10_000
+CHUNK_ROWS = 5_000
 RANGE_ROWS = 25_000
 Progress = Callable[[int], None]
 
@@ -45,13 +45,12 @@ _MERGE = f"""
     INSERT INTO ml_features ({_WRITE}, built_at)
     SELECT {", ".join(f"i.{name}" for name in _COLUMNS)}, now()
     FROM incoming AS i JOIN transactions AS t ON t.id = i.txn_id
-    WHERE t.deleted_at IS NULL
-    FOR KEY SHARE OF t
+    WHERE t.deleted_at IS NULL AND t.id BETWEEN :low AND :high
     ON CONFLICT (txn_id) DO UPDATE
     SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "built_at"))}
-"""  # the lock: a transaction deleted meanwhile is left out, instead of ending the build
+"""
 _INCOMING = f"""
-    CREATE TEMPORARY TABLE incoming ON COMMIT DROP AS
+    CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
     SELECT {_WRITE} FROM ml_features WITH NO DATA
 """
 
@@ -146,7 +145,7 @@ def build_range(
     merging: Future[int] | None = None
     with ThreadPoolExecutor(max_workers=1) as server:
         for start in range(0, len(lines), CHUNK_ROWS):
-            chunk = "".join(map(_featured, lines[start : start + CHUNK_ROWS]))
+            chunk = list(map(_featured, lines[start : start + CHUNK_ROWS]))
             if merging is not None:
                 written += merging.result()
                 if progress:
@@ -199,13 +198,30 @@ def _read(engine: Engine, part: IdRange, scope: Scope) -> list[str]:
     return out.getvalue().split("\n")[:-1]  # COPY escapes line feeds within values
 
 
-def _merge(engine: Engine, chunk: str) -> int:
-    """Write one chunk of lines in a transaction of its own; give the rows written."""
-    with engine.begin() as connection:
-        connection.execute(text(_INCOMING))
-        cursor = connection.connection.cursor()
-        cursor.copy_expert(f"COPY incoming ({_WRITE}) FROM STDIN", io.StringIO(chunk))
-        return connection.execute(text(_MERGE)).rowcount
+def _merge(engine: Engine, chunk: Sequence[str]) -> int:
+    """Write one chunk of lines in a transaction of its own; give the rows written.
+
+    A transaction that is deleted for good between the join and the check of the foreign key ends
+    the attempt; in the next one the join leaves it out. The bounds on the ids keep the join from
+    reading all transactions for each chunk: nobody has counted a temporary table for the planner.
+    """
+    bounds = {"low": _id(chunk[0]), "high": _id(chunk[-1])}
+    for _ in range(10):
+        try:
+            with engine.begin() as connection:
+                connection.execute(text(_INCOMING))
+                cursor = connection.connection.cursor()
+                cursor.copy_expert(
+                    f"COPY incoming ({_WRITE}) FROM STDIN", io.StringIO("".join(chunk))
+                )
+                return connection.execute(text(_MERGE), bounds).rowcount
+        except IntegrityError as error:
+            deleted = error
+    raise deleted
+
+
+def _id(line: str) -> int:
+    return int(line.partition("\t")[0])
 
 
 def _featured(line: str) -> str:
@@ -229,7 +245,7 @@ def _featured(line: str) -> str:
         )
     )
     return (
-        f"{txn_id}\t{row.date}\t{row.ts_month}\t{row.amount!r}\t{row.abs_amount!r}\t"
+        f"{txn_id}\t{_iso(row.date)}\t{_iso(row.ts_month)}\t{row.amount!r}\t{row.abs_amount!r}\t"
         f"{row.currency}\t{_escaped(row.line)}\t{_escaped(row.merchant)}\t{_escaped(row.norm_desc)}\t{row.channel}\t"
         f"{row.dow}\t{row.is_weekend}\t{row.hour_of_day}\t{row.is_subscription}\t{row.is_p2p}\t"
         f"{row.mcc}\t{_escaped(row.account)}\t{_escaped(row.user_id)}\t"
@@ -238,6 +254,13 @@ def _featured(line: str) -> str:
 
 
 _date = lru_cache(maxsize=8192)(dt.date.fromisoformat)
+
+
+@lru_cache(maxsize=8192)
+def _iso(date: dt.date | None) -> str:
+    return "\\N" if date is None else date.isoformat()
+
+
 # See "Text Format" under COPY in PostgreSQL's manual; octal and hexadecimal forms are only read.
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _UNESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
