@@ -27,7 +27,7 @@ STATEMENTS = SAMPLE / "statements.csv"
 EXAMPLES = (
     {"merchant": "SQ *PAPER CRANE ESPRESSO BAR 0423 OAKLAND CA", "abs_amount": 5.25},
     {"merchant": "TST* MIDNIGHT NOODLE HOUSE", "abs_amount": 31.40},
-    {"merchant": "TESCO STORES #2291 LONDON GB", "abs_amount": 68.20},
+    {"merchant": "SHELL OIL 57444218 AUSTIN TX", "abs_amount": 48.20},
     {"merchant": "ACME ROBOTICS PAYROLL 204417", "amount": 3950.0},
 )
 BASELINES = {"most_frequent": "most frequent category", "merchant_lookup": "merchant lookup"}

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from flask import request
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,

@@ -47,7 +47,7 @@ def report(
     keep = [index for index, label in enumerate(labels) if label in enough]
     truth = [labels[index] for index in keep]
     kept = [predictions[index] for index in keep]
-    merchants = [rows[index].line for index in keep]
+    merchants = [rows[index].merchant for index in keep]
     guesses = [prediction.label for prediction in kept]
     right = np.array(guesses, dtype=object) == np.array(truth, dtype=object)
     top = [label in _top_labels(prediction) for label, prediction in zip(truth, kept, strict=True)]
@@ -124,7 +124,7 @@ def _merchant_lookup(rows: Sequence[FeatureRow], labels: Labels) -> dict[str, st
     """The most frequent label of each merchant; of two as frequent, the first by name."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row, label in zip(rows, labels, strict=True):
-        counts[row.line][label] += 1
+        counts[row.merchant][label] += 1
     return {
         merchant: min(found, key=lambda label: (-found[label], label))
         for merchant, found in counts.items()
