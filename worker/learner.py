@@ -74,6 +74,7 @@ def fit(
     facts = {
         "rows": len(rows),
         "reranker_rows": int(truth.size) if booster else 0,
+        "calibrate_rows": _calibrate_rows(int(truth.size)),
         "rounds": ROUNDS if booster else 0,
         "seed": seed,
         "base_rows": len(rows),
@@ -167,7 +168,7 @@ def _learn_to_judge(
     right = np.equal(pairs.labels, truth[:, None])
     if n < MIN_RERANKED:
         return "", _calibrate(pairs, None, right)
-    cut = n - max(MIN_CALIBRATE, round(n * CALIBRATE_SHARE))
+    cut = n - _calibrate_rows(n)
     early = _grow(pairs.features[:cut], right[:cut], truth[:cut], seed, tell, 0)
     late = Proposal._make(part[cut:] for part in pairs)
     odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
@@ -176,6 +177,13 @@ def _learn_to_judge(
         return "", calibration
     grown = _grow(pairs.features, right, truth, seed, tell, ROUNDS)
     return str(grown.model_to_string()), calibration
+
+
+def _calibrate_rows(n: int) -> int:
+    """How many of the latest of *n* rows calibrate; of few all of them, of very few none."""
+    if n < MIN_RERANKED:
+        return n if n >= MIN_CALIBRATE else 0
+    return max(MIN_CALIBRATE, round(n * CALIBRATE_SHARE))
 
 
 def _grow(

@@ -89,6 +89,7 @@ def run(
         "val_accuracy": report["accuracy"],
         "class_count": len(stored.labels),
         "train_size": len(learned),
+        "calibrate_size": model.facts["calibrate_rows"],  # the latest of the train_size
         "val_size": len(judged),
         "baselines": report["baselines"],
         "gate": asdict(verdict),
