@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared.errors import SettingsError, Unavailable
 from shared.settings import Settings
 
+# How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
+AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
 MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
 
 

@@ -117,6 +117,35 @@ def test_cancelled_work_ends_cancelled_at_its_next_step(own):
     assert job.state is JobState.CANCELLED
 
 
+def test_a_cancel_that_comes_as_the_work_ends_still_counts(own):
+    """Nothing is settled that nobody wants any more."""
+    settled = threading.Event()
+
+    def cancelled_at_the_end(own: Holdings, claim: Claim, lease: Lease) -> Outcome:
+        with transaction(own.engine) as session:
+            jobs.cancel(session, claim.job_id)
+        return Outcome({}, lambda: settled.set() or {})
+
+    job = ended(own, cancelled_at_the_end)
+
+    assert job.state is JobState.CANCELLED
+    assert not settled.is_set()
+
+
+def test_work_that_lost_the_database_is_queued_again(own):
+    """A restart of PostgreSQL in the middle is no failure of the job."""
+
+    def cut_off(own: Holdings, *_: object) -> Outcome:
+        with own.engine.connect() as connection:
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return Outcome({})
+
+    job = ended(own, cut_off)
+
+    assert job.state is JobState.QUEUED
+    assert job.attempt == 1
+
+
 def test_a_worker_that_lost_its_lease_settles_nothing(own):
     """A stale trainer cannot publish."""
     settled = threading.Event()

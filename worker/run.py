@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from shared import jobs, queue
-from shared.db import transaction
+from shared.db import AWAY, transaction
 from shared.errors import JobCancelled, LeaseLost, LedgerError, Unavailable
 from shared.jobs import Claim
 from shared.log import get_logger
@@ -66,8 +66,8 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
         raise
     except JobCancelled:
         return lambda session: _finish(session, claim, JobState.CANCELLED)
-    except (TryAgain, Unavailable) as error:
-        reason = str(error)
+    except (TryAgain, *AWAY) as error:
+        reason = str(error) if isinstance(error, TryAgain) else "PostgreSQL went away"
         log.warning("job.tried_in_vain", attempt=claim.attempt, error=type(error).__name__)
         return lambda session: jobs.give_back(session, claim, reason)
     except LedgerError as error:
@@ -78,7 +78,8 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
 
     def succeed(session: Session) -> JobState:
         jobs.hold(session, claim)
-        jobs.renew(session, claim, lease.progress)
+        if jobs.renew(session, claim, lease.progress):
+            return _finish(session, claim, JobState.CANCELLED)
         try:
             result = {**outcome.result, **outcome.settle()}
         except LedgerError as error:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
-from shared.errors import DeployConflict, TrainingFailed
+from shared.errors import DeployConflict, TrainingFailed, Unavailable
 from shared.jobs import Claim
 from shared.log import get_logger
 from shared.services import Services
@@ -111,6 +111,8 @@ def _follow(process: subprocess.Popen[str], lease: Lease, timeout_s: int) -> dic
         message = json.loads(line)
         if "progress" in message:
             lease.report(*message["progress"])
+        elif "error" in message and message["error"]["code"] == Unavailable.code:
+            raise Unavailable(message["error"]["message"])
         elif "error" in message:
             error = TrainingFailed(message["error"]["message"], **message["error"]["facts"])
             error.code = message["error"]["code"]  # type: ignore[misc]  # this one's own code

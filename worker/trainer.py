@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 
 from shared import log as logs
-from shared.db import make_engine
-from shared.errors import LedgerError
+from shared.db import AWAY, make_engine
+from shared.errors import LedgerError, Unavailable
 from shared.registry import Registry
 from shared.settings import Settings
 
@@ -38,6 +38,8 @@ def main() -> int:
         _say({"result": _train(settings, request)})
     except MemoryError:
         _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
+    except AWAY:
+        _fail(Unavailable.code, "PostgreSQL went away", {})
     except LedgerError as error:
         _fail(error.code, str(error), error.facts)
     except Exception as error:
