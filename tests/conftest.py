@@ -15,8 +15,10 @@ from local import servers
 from local.servers import Server
 from shared import services as composition
 from shared.db import make_engine, migrate
+from shared.registry import Registry
 from shared.services import Services
 from shared.settings import Settings
+from tests import registry_writer as writer
 from tests.api import TOKENS
 from web.app import create_app
 
@@ -97,6 +99,23 @@ def clean(engine: Engine) -> None:
                 "RESTART IDENTITY CASCADE"
             )
         )
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder on the fastest disk there is; thousands of syncs are waited for."""
+    with writer.a_disk() as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(disk: Path) -> Path:
+    return disk / "registry"
+
+
+@pytest.fixture
+def registry(root: Path) -> Registry:
+    return Registry(root)
 
 
 @pytest.fixture

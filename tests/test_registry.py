@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,22 +23,6 @@ from shared.registry import Registry, new_run_id
 from tests import registry_writer as writer
 from tests.registry_damage import overwrite
 from tests.registry_writer import files_of, number_live, publish, run_id_of, save
-
-
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    with writer.a_disk() as folder:
-        yield folder
-
-
-@pytest.fixture
-def root(disk: Path) -> Path:
-    return disk / "registry"
-
-
-@pytest.fixture
-def registry(root: Path) -> Registry:
-    return Registry(root)
 
 
 def test_a_registry_that_is_not_there_is_empty_and_reading_does_not_make_it(

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,6 @@ from shared.registry import Registry
 from tests import registry_writer as writer
 from tests.registry_damage import DAMAGE, reseal
 from tests.registry_writer import leftovers, number_live, publish, run_id_of, save
-
-
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    with writer.a_disk() as folder:
-        yield folder
-
-
-@pytest.fixture
-def root(disk: Path) -> Path:
-    return disk / "registry"
-
-
-@pytest.fixture
-def registry(root: Path) -> Registry:
-    return Registry(root)
 
 
 def test_a_publisher_killed_at_any_system_call_leaves_the_old_version_or_the_new(

@@ -41,22 +41,6 @@ class Outcomes:
 
 
 @pytest.fixture
-def disk() -> Iterator[Path]:
-    with writer.a_disk() as folder:
-        yield folder
-
-
-@pytest.fixture
-def root(disk: Path) -> Path:
-    return disk / "registry"
-
-
-@pytest.fixture
-def registry(root: Path) -> Registry:
-    return Registry(root)
-
-
-@pytest.fixture
 def outcomes() -> Outcomes:
     return Outcomes()
 
