@@ -37,9 +37,7 @@ def test_of_two_users_who_bring_the_same_id_at_once_one_gets_it(client, engine):
         item = {"date": "2026-01-02", "amount": amount, "user_id": user_id}
         return {"transactions": [{**item, "external_id": f"t{n}"} for n in range(300)]}
 
-    answers = together(
-        client, "/ml/v2/transactions", brought("anna", 1), brought("bert", 2)
-    )
+    answers = together(client, "/ml/v2/transactions", brought("anna", 1), brought("bert", 2))
 
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT user_id, amount::int FROM transactions")).all()
