@@ -11,17 +11,21 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db import transaction
 from shared.errors import Unavailable
+from shared.log import get_logger
 from shared.tables import JobKind, JobState
 
+log = get_logger()
 PREDICT_REQUESTS = Counter(
     "lm_ml_predict_requests_total",
     "Predictions asked for, by whether a model was there to answer",
@@ -82,25 +86,33 @@ class JobFacts(Collector):
     """Facts from the jobs table; while PostgreSQL is away, those last known."""
 
     MAX_AGE_S = 5.0
+    PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: list[Metric] = []
         self._read_at = float("-inf")
-        self._reading = threading.Lock()
+        self._asking = threading.Lock()
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-facts")
+        self._reading: Future[list[Metric]] | None = None
 
     def collect(self) -> Iterable[Metric]:
-        """Read again what is older than a few seconds; only one caller at a time waits for it."""
-        stale = time.monotonic() - self._read_at > self.MAX_AGE_S
-        if stale and self._reading.acquire(blocking=False):
-            try:
-                self._known = self._read()
-            except Unavailable:
-                pass  # what was known stays; /readyz and its alert tell of the outage
-            finally:
-                self._read_at = time.monotonic()
-                self._reading.release()
+        """What is known, read again when it is old; never waits long, nor for an earlier read."""
+        with self._asking:
+            if self._reading is None and time.monotonic() - self._read_at > self.MAX_AGE_S:
+                self._reading = self._reader.submit(self._read)
+                wait([self._reading], self.PATIENCE_S)
+            if self._reading is not None and self._reading.done():
+                self._take(self._reading)
         return self._known
+
+    def _take(self, read: Future[list[Metric]]) -> None:
+        self._reading, self._read_at = None, time.monotonic()
+        try:
+            self._known = read.result()
+        except (Unavailable, SQLAlchemyError) as error:
+            # What was known stays; /readyz tells of the outage.
+            log.warning("metrics.jobs_not_read", error=type(error).__name__)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not ask the database."""

@@ -12,24 +12,25 @@ from shared.errors import InvalidInput
 NAMES: Mapping[str, str] = {
     "id": (
         "txn id|external id|transaction id|transactionid|id|unique id|txnid|id transaction|"
-        "identifiant|id operacion|id transazione|id transacao|transactie id|transaktions id|"
-        "fitid|transaction reference|transaction number|reference number|reference|referenz|"
-        "referencia|riferimento|referentie|numero operation|ref|check number"
+        "identifiant|identificador|id operacion|id transazione|id transacao|transactie id|"
+        "transaktions id|fitid"
     ),
     "date": (
-        "date|transaction date|trans date|txn date|date operation|date de l operation|"
+        "date|transaction date|trans date|txn date|date operation|date op|date de l operation|"
         "date d operation|date de transaction|buchungstag|buchungsdatum|datum|transaktionsdatum|"
         "fecha|fecha operacion|fecha de operacion|fecha de la operacion|data|data operazione|"
         "data contabile|data da operacao|data movimento|data mov|data lancamento|boekdatum|"
         "transactiedatum|datum transactie|started date|completed date|posted date|posting date|"
         "post date|booking date|date comptable|date comptabilisation|belegdatum|timestamp|"
-        "datetime|date time|date valeur|date de valeur|value date|valuta|valutadatum|wertstellung|"
+        "datetime|date time|date val|date valeur|date de valeur|value date|valuta|valutadatum|"
+        "wertstellung|"
         "wertstellungstag|fecha valor|data valuta|data valor|rentedatum"
     ),
     "time": "time|transaction time|heure|uhrzeit|zeit|hora|ora|tijd",
     "amount": (
         "amount|transaction amount|montant|montant operation|montant de l operation|betrag|umsatz|"
-        "importe|cantidad|importo|valor|montante|bedrag|transactiebedrag|amt|value|sum|monto"
+        "importe|cantidad|importo|valor|montante|bedrag|transactiebedrag|amt|value|sum|monto|"
+        "gross|gross amount|brutto|net amount|net"
     ),
     "debit": (
         "debit|debit amount|paid out|money out|withdrawal|withdrawals|withdrawal amount|"
@@ -49,19 +50,22 @@ NAMES: Mapping[str, str] = {
     "currency": "currency|currency code|ccy|devise|monnaie|wahrung|waehrung|moneda|divisa|moeda|"
     "valuta|munt|muntsoort|iso currency code",
     "merchant": (
-        "merchant|merchant name|payee|payee name|counterparty|counterparty name|commercant|"
-        "marchand|tiers|beneficiaire|handler|empfanger|zahlungsempfanger|auftraggeber|"
+        "merchant|merchant name|payee|payee name|counterparty|counterparty name|partner name|"
+        "commercant|marchand|tiers|beneficiaire|handler|empfanger|zahlungsempfanger|"
+        "zahlungsempfanger in|auftraggeber|"
         "auftraggeber empfanger|beguenstigter|begunstigter|beguenstigter zahlungspflichtiger|"
         "name zahlungsbeteiligter|zahlungspflichtige r|beneficiary|comercio|beneficiario|"
         "establecimiento|esercente|controparte|comerciante|estabelecimento|tegenpartij|"
-        "naam tegenpartij|naam omschrijving|winkel|name|nom|vendor|store"
+        "naam tegenpartij|naam omschrijving|winkel|name|nom|vendor|store|supplier|supplier found"
     ),
     "description": (
-        "description|transaction description|details|transaction details|narrative|memo|"
+        "description|transaction description|details|transaction details|title|narrative|memo|"
         "particulars|libelle|libelle operation|libelle de l operation|intitule|"
         "verwendungszweck|buchungstext|beschreibung|text|concepto|descripcion|detalle|"
-        "descrizione|causale|operazione|descricao|historico|omschrijving|mededelingen|"
-        "mededeling|purpose|note|notes|informations|motif|kommentar|original description"
+        "descrizione|descrizione operazione|causale|operazione|descricao|historico|titulo|"
+        "omschrijving|omschrijving 1|mededelingen|"
+        "mededeling|purpose|note|notes|informations|motif|kommentar|original description|"
+        "payment reference|betreff|reference|referenz|referencia|riferimento|referentie"
     ),
     "label": (
         "label|category|categorie|kategorie|categoria|rubrique|rubrik|rubriek|category name|"
@@ -76,8 +80,36 @@ NAMES: Mapping[str, str] = {
     "mcc": "mcc|mcc code|merchant category code",
 }
 FIELDS = tuple(NAMES)
-# A name of this kind alone is no promise that its values are unique.
-SURE_IDS = frozenset(NAMES["id"].split("|")[:18])
+# What marks income in a label column; such rows say nothing of how spending is written.
+INCOME = frozenset(
+    [
+        "income",
+        "other income",
+        "interest income",
+        "salary",
+        "paycheck",
+        "payroll",
+        "wages",
+        "deposit",
+        "gehalt",
+        "lohn",
+        "einkommen",
+        "einnahmen",
+        "salaire",
+        "revenus",
+        "revenu",
+        "salario",
+        "nomina",
+        "ingresos",
+        "stipendio",
+        "entrate",
+        "rendimento",
+        "salaris",
+        "loon",
+        "inkomen",
+        "inkomsten",
+    ]
+)
 OUT = frozenset(
     [
         "debit",
@@ -146,8 +178,9 @@ _UNIT = re.compile(
 
 
 def plain(name: str) -> str:
-    """A column's name without case, accents and punctuation."""
-    bare = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("ø", "o").casefold())
+    """A column's name without case, accents and punctuation: dateOp is date op."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("ß", "ss").replace("ø", "o"))
+    bare = unicodedata.normalize("NFKD", spaced.casefold())
     letters = "".join(char for char in bare if not unicodedata.combining(char))
     return re.sub(r"[^a-z0-9€£$]+", " ", letters).strip()
 

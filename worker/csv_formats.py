@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +41,7 @@ class Cell(NamedTuple):
     columns: tuple[str, ...]
     places: tuple[int, ...]
     parse: Callable[[str], str]
+    parse_all: Callable[[Sequence[str]], Iterable[str]] | None = None  # where that is faster
 
 
 class Meaning(NamedTuple):
@@ -48,6 +49,7 @@ class Meaning(NamedTuple):
 
     columns: tuple[str, ...]  # of the line for COPY, after the line number
     line: Callable[[Sequence[str]], str]
+    lines: Callable[[Sequence[int], Sequence[Sequence[str]]], str]  # with their numbers before
     detected: tuple[str, ...]  # for the person: what was found, and why
 
 
@@ -97,53 +99,55 @@ def meaning_of(
     if "currency" in places:
         cells.append(Cell(("currency",), (places["currency"],), csv_values.currency_of))
     cells += [
-        Cell((name,), (places[name],), csv_values.text_parser(name))
+        _text(name, places[name])
         for name in _TEXTS
         if name in places and not (name == "account" and options.account)
     ]
     if "mcc" in places:
         cells.append(Cell(("mcc",), (places["mcc"],), _mcc))
     if "label" in places:
-        label = csv_values.text_parser("label", LABEL_MAX)
-        cells.append(Cell(("label",), (places["label"],), label))
+        cells.append(_text("label", places["label"], LABEL_MAX))
     fixed = {}
     if "currency" not in places and currency:
         fixed["currency"] = currency
         found.append(f"currency: {currency}")
     if options.account:
         fixed["account"] = csv_values.text_parser("account")(options.account)
-    return Meaning(
-        (*(name for cell in cells for name in cell.columns), *fixed),
-        _liner(cells, "".join("\t" + value for value in fixed.values()) + "\n"),
-        tuple(found),
-    )
+    ending = "".join("\t" + value for value in fixed.values()) + "\n"
+
+    def line(row: Sequence[str]) -> str:
+        return "\t".join([cell.parse(_joined(cell, row)) for cell in cells]) + ending
+
+    def lines(numbers: Sequence[int], rows: Sequence[Sequence[str]]) -> str:
+        # Column by column: a loop within C for each is a third of the time of row by row.
+        by_column = list(zip(*rows, strict=True))
+        parsed = [_column(cell, [by_column[place] for place in cell.places]) for cell in cells]
+        return ending.join(map("\t".join, zip(map(str, numbers), *parsed, strict=True))) + ending
+
+    columns = (*(name for cell in cells for name in cell.columns), *fixed)
+    return Meaning(columns, line, lines, tuple(found))
 
 
-def _liner(cells: Sequence[Cell], ending: str) -> Callable[[Sequence[str]], str]:
-    """One row's cells to one line's end; the hot path of an import."""
-    if all(len(cell.places) == 1 for cell in cells):
-        single = [(cell.parse, cell.places[0]) for cell in cells]
+def _column(cell: Cell, given: Sequence[Sequence[str]]) -> Iterable[str]:
+    if cell.parse_all:
+        return cell.parse_all(given[0])
+    texts = given[0] if len(given) == 1 else map(_JOIN.join, zip(*given, strict=True))
+    return map(cell.parse, texts)
 
-        def line(row: Sequence[str]) -> str:
-            return "\t".join([parse(row[place]) for parse, place in single]) + ending
 
-        return line
+def _joined(cell: Cell, row: Sequence[str]) -> str:
+    return _JOIN.join([row[place] for place in cell.places])
 
-    def joined(row: Sequence[str]) -> str:
-        return (
-            "\t".join(
-                [cell.parse(_JOIN.join([row[place] for place in cell.places])) for cell in cells]
-            )
-            + ending
-        )
 
-    return joined
+def _text(name: str, place: int, limit: int = csv_values.TEXT_MAX) -> Cell:
+    parse = csv_values.text_parser(name, limit)
+    return Cell((name,), (place,), parse, csv_values.texts_parser(parse, limit))
 
 
 def _taken(cell: Cell, row: Sequence[str]) -> str | None:
     """The value of a sample's row, or None where it has none that can be taken."""
     try:
-        return cell.parse(_JOIN.join(row[place] for place in cell.places))
+        return cell.parse(_joined(cell, row))
     except BadCell:
         return None
 
@@ -220,6 +224,16 @@ def _amount(
 
         why = "sign: the type column tells debit from credit"
         return Cell(("amount",), (place, places["type"]), typed), why
+    if any(value.lstrip().startswith("+") for value in values):
+        why = "sign: spend-negative (money in is written with a plus; --sign overrides)"
+        return _signed(place, parse, "spend-negative"), why
+    if "label" in places:
+        spending = [
+            row
+            for row in sample
+            if csv_columns.plain(row[places["label"]]) not in csv_columns.INCOME
+        ]
+        sample = spending or sample
     numbers = [_taken(Cell(("amount",), (place,), parse), row) for row in sample]
     negative = sum(1 for number in numbers if number and number.startswith("-"))
     positive = sum(1 for number in numbers if number and not number.startswith("-"))
@@ -312,14 +326,16 @@ def _id(
         found.append("ids: made from the rows' contents (no id column)")
         return None
     given = [row[place].strip() for row in sample]
-    distinct = len(set(filter(None, given)))
-    sure = csv_columns.plain(header[place]) in csv_columns.SURE_IDS and distinct * 2 > len(given)
-    if not ("id" in options.columns or sure or distinct == len(given)):
-        found.append(
-            f"ids: made from the rows' contents (column {header[place]!r} repeats or is empty)"
-        )
+    fault = None
+    if "id" not in options.columns:
+        if len(set(filter(None, given))) * 2 < len(given):
+            fault = "repeats or is empty"
+        elif header[place].strip().lower() == "id" and _only_counts(given):
+            fault = "only numbers the rows"
+    if fault:
+        found.append(f"ids: made from the rows' contents (column {header[place]!r} {fault})")
         return None
-    text = csv_values.text_parser("id", remember=False)
+    text = csv_values.text_parser("id")
 
     def parse(value: str) -> str:
         taken = text(value)
@@ -327,8 +343,18 @@ def _id(
             raise BadCell(f"no {header[place]}")
         return taken
 
+    def parse_all(values: Sequence[str]) -> Iterable[str]:
+        return all_texts(values) if all(map(str.strip, values)) else map(parse, values)
+
+    all_texts = csv_values.texts_parser(parse)
     found.append(f"ids: column {header[place]!r}")
-    return Cell(("external_id",), (place,), parse)
+    return Cell(("external_id",), (place,), parse, parse_all)
+
+
+def _only_counts(given: Sequence[str]) -> bool:
+    """Whether ids are 1, 2, 3 …: the next file's would be the same for other transactions."""
+    counts = [[str(number + start) for number in range(len(given))] for start in (0, 1)]
+    return bool(given) and list(given) in counts
 
 
 @lru_cache(maxsize=4096)

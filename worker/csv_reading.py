@@ -15,6 +15,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
 from shared.errors import InvalidInput, NotATable
 from worker import csv_columns
@@ -34,12 +35,9 @@ HEADER_ROWS = 30  # how far down the names of the columns may stand
 SAMPLE_ROWS = 2_000
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _PEEK = 1 << 18
-_NEEDED = "a table needs a header row with a date and an amount column"
-_BOMS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+_NEEDED = "a table needs a header row with a date, an amount, and a merchant or description column"
+_BAD_BYTE = re.compile("[\udc80-\udcff]")  # how Python hands on a byte that is no text
+_DATE_LIKE = re.compile(r"\d+\W+\w+\W+\d+|\d{8}")
 _OTHER_KINDS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -47,7 +45,7 @@ _OTHER_KINDS = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook (save it as CSV first)",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (save it as CSV first)",
 }
-_UNUSED_1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
+_UNUSED_1252 = (b"\x81", b"\x8d", b"\x8f", b"\x90", b"\x9d")
 
 
 class Row(NamedTuple):
@@ -72,6 +70,7 @@ class Table:
     header: list[str]
     header_line: int
     width: int
+    date_place: int
     meaning: Meaning
     detected: tuple[str, ...]
 
@@ -81,7 +80,9 @@ class Table:
         Raises:
             NotATable: the file cannot be read to its end.
         """
-        return _rows(self.path, self.encoding, self.delimiter, self.header_line, self.width)
+        return _rows(
+            self.path, self.encoding, self.delimiter, self.header_line, self.width, self.date_place
+        )
 
     def is_no_row(self, cells: Sequence[str]) -> bool:
         """Whether what cannot be read is empty cells, or a sum or a balance below the table."""
@@ -109,11 +110,9 @@ def understand(path: Path, options: ImportOptions) -> Table:
     header = [name.strip() for name in names]
     while header and not header[-1]:
         header.pop()
-    sample = [
-        row.cells
-        for row in islice(_rows(path, encoding, delimiter, header_line, len(header)), SAMPLE_ROWS)
-        if row.wrong is None
-    ]
+    date_place = csv_columns.understood(header, options.columns)["date"]
+    rows = _rows(path, encoding, delimiter, header_line, len(header), date_place)
+    sample = [row.cells for row in islice(rows, SAMPLE_ROWS) if row.wrong is None]
     meaning = meaning_of(header, sample, delimiter=delimiter, options=options)
     return Table(
         path=path,
@@ -122,6 +121,7 @@ def understand(path: Path, options: ImportOptions) -> Table:
         header=header,
         header_line=header_line,
         width=len(header),
+        date_place=date_place,
         meaning=meaning,
         detected=(
             f"encoding: {encoding}",
@@ -133,17 +133,20 @@ def understand(path: Path, options: ImportOptions) -> Table:
 
 
 @contextmanager
-def _binary(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked if it is packed; a damaged file is refused in one line."""
+def _binary(path: Path) -> Iterator[io.BufferedReader]:
+    """The file's bytes, unpacked if it is packed; a damaged file is refused in one line.
+
+    UTF-8's mark is passed over whatever follows it: some banks put it above Latin-1.
+    """
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    yield cast(BinaryIO, io.BufferedReader(unpacked, 1 << 18))
-            else:
-                yield raw
+            source = raw
+            if raw.peek(2).startswith(b"\x1f\x8b"):
+                unpacked = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
+                source = io.BufferedReader(unpacked, 1 << 18)
+            if source.peek(3).startswith(codecs.BOM_UTF8):
+                source.read(3)
+            yield source
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotATable(f"{path.name} is damaged: {error}") from error
     except UnicodeDecodeError as error:
@@ -190,33 +193,33 @@ def _refuse_other_texts(path: Path, text: str) -> None:
 
 
 def _encoding(path: Path, head: bytes) -> str:
-    """A byte order mark decides; then UTF-8 if all of the file is; else what Windows writes."""
-    for mark, name in _BOMS.items():
-        if head.startswith(mark):
-            return name
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, is_1252 = True, True
+    """UTF-16 by its mark; UTF-8 if nearly all of the file is; else what Windows writes.
+
+    A few bad bytes in a file of UTF-8 cost their own rows, not every accent in the others.
+    """
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    good, bad, is_1252 = 0, 0, True
     with _binary(path) as source:
-        while chunk := source.read(1 << 20):
-            if is_utf8:
-                try:
-                    decoder.decode(chunk)
-                except UnicodeDecodeError:
-                    is_utf8 = False
-            if not chunk.isascii():
-                is_1252 = is_1252 and _UNUSED_1252.isdisjoint(chunk)
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        is_utf8 = False
-    if is_utf8:
+        while True:
+            chunk = source.read(1 << 20)
+            text = decoder.decode(chunk, final=not chunk)
+            if not text.isascii():
+                odd = len(_BAD_BYTE.findall(text))
+                bad += odd
+                good += len(text) - len(text.encode("ascii", "ignore")) - odd
+                is_1252 = is_1252 and not any(byte in chunk for byte in _UNUSED_1252)
+            if not chunk:
+                break
+    if good > bad or not bad:
         return "utf-8"
     return "cp1252" if is_1252 else "latin-1"
 
 
 def _decoded(path: Path, head: bytes, encoding: str) -> str:
     try:
-        return codecs.getincrementaldecoder(encoding)().decode(head)
+        return codecs.getincrementaldecoder(encoding)("surrogateescape").decode(head)
     except LookupError:
         raise InvalidInput(f"--encoding {encoding}: there is no such encoding") from None
     except UnicodeDecodeError:
@@ -237,6 +240,9 @@ def _header(path: Path, text: str, options: ImportOptions) -> tuple[str, list[st
                 best = (len(places), delimiter, cells, line)
     if best is None:
         raise NotATable(f"{path.name}: {_missing(widest, options)}")
+    texts = {"merchant", "description"}
+    if texts.isdisjoint(csv_columns.understood(best[2], options.columns).keys() | options.columns):
+        raise NotATable(f"{path.name}: {_missing(best[2], options)}")
     for name, column in options.columns.items():
         if column and name not in csv_columns.understood(best[2], options.columns):
             raise InvalidInput(f"--map {name}={column}: there is no such column in the header")
@@ -259,7 +265,8 @@ def _missing(widest: list[str], options: ImportOptions) -> str:
     if len(widest) < 2:
         return f"one column only, no delimiter found; {_NEEDED}"
     places = csv_columns.understood(widest, options.columns)
-    lacking = "date" if "date" not in places else "amount"
+    lacking = "amount" if places.keys().isdisjoint(("amount", "debit", "credit")) else "merchant"
+    lacking = lacking if "date" in places else "date"
     names = ", ".join(repr(name.strip()[:30]) for name in widest[:12])
     return (
         f"no {lacking} column among {names}; {_NEEDED}: "
@@ -267,14 +274,18 @@ def _missing(widest: list[str], options: ImportOptions) -> str:
     )
 
 
-def _rows(path: Path, encoding: str, delimiter: str, header_line: int, width: int) -> Iterator[Row]:
+def _rows(
+    path: Path, encoding: str, delimiter: str, header_line: int, width: int, date_place: int
+) -> Iterator[Row]:
     csv.field_size_limit(CELL_MAX)
     with _binary(path) as source:
-        text = io.TextIOWrapper(cast(io.BufferedReader, source), encoding, newline="")
-        yield from _split(text, delimiter, header_line, width)
+        text = io.TextIOWrapper(source, encoding, "surrogateescape", newline="")
+        yield from _split(text, delimiter, header_line, width, date_place)
 
 
-def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterator[Row]:
+def _split(
+    text: TextIO, delimiter: str, header_line: int, width: int, date_place: int
+) -> Iterator[Row]:
     """Rows out of lines. A quote that is never closed costs its own line, not those below it."""
     held: list[str] = []  # the lines of the row being read
     again: deque[str] = deque()  # lines that are to be read once more
@@ -299,7 +310,7 @@ def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterat
             for cells in csv.reader(feed(), delimiter=delimiter):
                 if len(cells) == width and len(held) == 1:
                     yield Row(line, cells)
-                elif len(held) > 1 and _swallowed(held, cells, delimiter, width):
+                elif any(_is_row(below, delimiter, width, date_place) for below in held[1:]):
                     wrong = "a quote is opened and not closed"
                     break
                 elif (row := _odd(line, cells, width)) is not None:
@@ -318,10 +329,13 @@ def _split(text: TextIO, delimiter: str, header_line: int, width: int) -> Iterat
         held.clear()
 
 
-def _swallowed(held: list[str], cells: list[str], delimiter: str, width: int) -> bool:
-    """Whether a row on several lines took in other rows, for want of a closing quote."""
-    return len(cells) != width or any(
-        middle.count(delimiter) >= max(1, width - 1) for middle in held[1:-1]
+def _is_row(line: str, delimiter: str, width: int, date_place: int) -> bool:
+    """Whether a line within a quoted cell is a row of its own, for want of a closing quote."""
+    cells = line.split(delimiter)
+    return (
+        len(cells) >= width
+        and _DATE_LIKE.search(cells[date_place]) is not None
+        and cells[date_place].count('"') % 2 == 0
     )
 
 

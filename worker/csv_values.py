@@ -9,9 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
+
+from worker.csv_columns import plain
 
 Mark = Literal[".", ","]
 Sign = Literal["spend-positive", "spend-negative"]
@@ -29,6 +31,7 @@ _PART = {
     "yy": r"(?P<y>\d{2})",
     "mm": r"(?P<m>\d{1,2})",
     "dd": r"(?P<d>\d{1,2})",
+    "mon": r"(?P<m>[^\W\d_]{3,10})\.?",
 }
 _ORDERS = (("yyyy", "mm", "dd"), ("dd", "mm", "yyyy"), ("mm", "dd", "yyyy"))
 _SHORT_ORDERS = (("dd", "mm", "yy"), ("mm", "dd", "yy"))
@@ -37,7 +40,31 @@ _FORMATS = (
     *(s.join(o) for s in "/.-" for o in _ORDERS if s + o[0] != "-yyyy"),
     *(s.join(o) for s in "/.-" for o in _SHORT_ORDERS),
     "yyyymmdd",
+    *(s.join(o) for s in " -/" for o in (("dd", "mon", "yyyy"), ("dd", "mon", "yy"))),
+    "mon dd, yyyy",
+    "mon dd yyyy",
 )
+_MONTHS = {  # by their first letters, in en, fr, de, es, it, pt and nl
+    start: month
+    for month, starts in enumerate(
+        (
+            ("jan", "ene", "gen"),
+            ("feb", "fev"),
+            ("mar", "mae", "mrt"),
+            ("apr", "avr", "abr"),
+            ("may", "mai", "mei", "mag"),
+            ("jun", "giu", "juin"),
+            ("jul", "lug", "juil"),
+            ("aug", "aou", "ago"),
+            ("sep", "set"),
+            ("oct", "okt", "ott", "out"),
+            ("nov",),
+            ("dec", "dez", "dic"),
+        ),
+        start=1,
+    )
+    for start in starts
+}
 
 _CODES = {"€": "EUR", "£": "GBP", "$": "USD", "US$": "USD", "¥": "JPY", "₹": "INR", "ZŁ": "PLN"}
 _MONEY = re.compile(r"[€£$¥₹₽₺₩]|US\$|\b[A-Z]{3}\b|zł|\bkr\.?|\bFr\.", re.IGNORECASE)
@@ -51,6 +78,7 @@ _FORM = {
     ",": re.compile(r"(?P<whole>\d+|\d{1,3}(?:(?P<t>[.' ])\d{3})+)?(?:,(?P<part>\d*))?"),
 }
 _SIDE = re.compile(r"(?<![A-Za-z])(CR|DR|D|C|S|H)\.?$", re.IGNORECASE)
+_BAD_BYTE = re.compile("[\ud800-\udfff]")
 _LAST_GROUP = re.compile(r"[,' ]\d{2}$")
 _WRITTEN = {".": "1,234.56", ",": "1.234,56"}
 
@@ -76,7 +104,7 @@ class DateFormat(NamedTuple):
 def _date_pattern(name: str) -> re.Pattern[str]:
     if name == "yyyymmdd":
         return re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})" + _TIME)
-    parts = re.findall(r"yyyy|yy|mm|dd|[^ymd]+", name)
+    parts = re.findall(r"yyyy|yy|mon|mm|dd|[^ymd]+", name)
     return re.compile("".join(_PART.get(part) or re.escape(part) for part in parts) + _TIME)
 
 
@@ -87,10 +115,10 @@ def date_format_named(text: str) -> str:
         ValueError: it does not have one year, one month and one day.
     """
     name = text.strip()
-    for code, part in {"%Y": "yyyy", "%y": "yy", "%m": "mm", "%d": "dd"}.items():
+    for code, part in {"%Y": "yyyy", "%y": "yy", "%m": "mm", "%d": "dd", "%b": "mon"}.items():
         name = name.replace(code, part)
     name = name.lower().replace("jj", "dd").replace("aaaa", "yyyy").replace("tt", "dd")
-    parts = re.findall(r"yyyy|yy|mm|dd|[a-z%]+", name)
+    parts = re.findall(r"yyyy|yy|mon|mm|dd|[a-z%]+", name)
     if sorted(part[0] for part in parts) != ["d", "m", "y"] or set(parts) - set(_PART):
         raise ValueError(f"{text!r}: give a date format such as dd/mm/yyyy or yyyy-mm-dd")
     return name
@@ -141,9 +169,17 @@ def _parsed(text: str, name: str) -> tuple[dt.date, int | None] | None:
         if hour > 23:
             return None
     try:
-        return dt.date(year, int(match["m"]), int(match["d"])), hour
+        return dt.date(year, _month(match["m"]), int(match["d"])), hour
     except ValueError:
         return None
+
+
+def _month(text: str) -> int:
+    """A month's number; 0, which is none, for a word that names none."""
+    if text.isdecimal():
+        return int(text)
+    name = plain(text)
+    return _MONTHS.get(name[:3]) or _MONTHS.get(name[:4], 0)
 
 
 def date_parser(format_: DateFormat) -> Callable[[str], tuple[str, str]]:
@@ -276,7 +312,7 @@ def currency_of(text: str) -> str:
     return code
 
 
-def text_parser(name: str, limit: int = TEXT_MAX, *, remember: bool = True) -> Callable[[str], str]:
+def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
     r"""A parser of texts, in COPY's form: `\N` for an empty one, backslashes doubled."""
 
     def parse(text: str) -> str:
@@ -290,7 +326,23 @@ def text_parser(name: str, limit: int = TEXT_MAX, *, remember: bool = True) -> C
         if not value.isprintable():
             if "\0" in value:
                 raise BadCell(f"{name} holds a NUL character")
+            if _BAD_BYTE.search(value):
+                raise BadCell(f"{name} {shown(value)}: not written in the file's encoding")
             value = value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
         return value
 
-    return lru_cache(maxsize=MEMORY)(parse) if remember else parse
+    return parse
+
+
+def texts_parser(
+    parse: Callable[[str], str], limit: int = TEXT_MAX
+) -> Callable[[Sequence[str]], Iterable[str]]:
+    """A parser of many texts at once: several times as fast where none is special, as is usual."""
+
+    def parse_all(texts: Sequence[str]) -> Iterable[str]:
+        joined = " ".join(texts)
+        if joined.isprintable() and "\\" not in joined and max(map(len, texts)) <= limit:
+            return [text.strip() or "\\N" for text in texts]
+        return map(parse, texts)
+
+    return parse_all

@@ -11,18 +11,21 @@ again changes nothing. Bad rows are written to a file of rejects, with line and 
 from __future__ import annotations
 
 import argparse
-import csv
-import itertools
+import io
 import os
+import shutil
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import BinaryIO
 
-import psycopg2
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -30,21 +33,16 @@ from shared.db import make_engine
 from shared.errors import InvalidInput, SettingsError
 from shared.settings import Settings
 from worker.csv_formats import ImportOptions as ImportOptions
-from worker.csv_reading import DELIMITERS, Table, understand
+from worker.csv_reading import DELIMITERS, Row, Table, understand
 from worker.csv_values import BadCell, currency_of, date_format_named
 from worker.ingest_sql import Merge
+from worker.rejects import Reject as Reject
+from worker.rejects import Rejects, beside
 
-REJECTS_SHOWN = 10
-_BATCH = 500  # rows that are handed to COPY at a time
+_BATCH = 500  # rows that are parsed at a time
+_PIECE_ROWS = 20_000  # rows that are stored at a time
+_PIECE_SIZE = 4_000_000  # characters, for files of long texts
 _SAY_EVERY_S = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A row that was not taken: its line in the file, and why."""
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ class ImportReport:
 
 def import_csv(
     engine: Engine,
-    source: Path,
+    source: Path | BinaryIO,
     *,
     options: ImportOptions = ImportOptions(),  # noqa: B008  it is frozen
     progress: Callable[[int], None] | None = None,
@@ -77,23 +75,38 @@ def import_csv(
     """Import one file: all of its good rows, or, if anything fails, nothing.
 
     Args:
+        source: a file, or a stream, which is put into a temporary file: it is read twice.
         progress: told the rows read so far; may raise to end the import, which undoes it.
 
     Raises:
         NotATable: the file is no table of transactions at all.
         InvalidInput: an option does not fit the file, or the file cannot be read.
     """
+    with _file_of(source) as path:
+        rejects_path = options.rejects or beside(source)
+        return _import(engine, path, rejects_path, options, progress)
+
+
+def _import(
+    engine: Engine,
+    source: Path,
+    rejects_path: Path,
+    options: ImportOptions,
+    progress: Callable[[int], None] | None,
+) -> ImportReport:
     started = time.monotonic()
     table = understand(source, options)
-    rejects = _Rejects(source, options.rejects, table.header)
-    stream = _Stream(table, rejects, progress)
+    rejects = Rejects(rejects_path, table.header)
+    pieces = _Pieces(table, rejects)
     merge = Merge(columns=table.meaning.columns, user=options.user)
     try:
         with engine.begin() as connection:
             merge.prepare(connection)
-            _copy(connection, merge.copy, stream)
-            refused = merge.settle(connection)
-            if refused:
+            for piece in _ahead(pieces):
+                merge.take(connection, piece)
+                if progress:
+                    progress(pieces.read_rows)
+            if merge.settle(connection):
                 _reject_refused(connection, merge, table, rejects)
             counts = merge.run(connection)
             rejects.close()
@@ -102,44 +115,79 @@ def import_csv(
         rejects.discard()
         raise
     return ImportReport(
-        read=stream.read_rows,
+        read=pieces.read_rows,
         rejected=rejects.count,
         rejects=tuple(rejects.first),
         rejects_path=rejects.path,
-        skipped=stream.skipped,
+        skipped=pieces.skipped,
         detected=table.detected,
         elapsed_seconds=round(time.monotonic() - started, 3),
         **counts,
     )
 
 
-class _Stream:
-    """The file's rows as COPY reads them: `read` gives some whole lines, '' at the end."""
+@contextmanager
+def _file_of(source: Path | BinaryIO) -> Iterator[Path]:
+    if isinstance(source, Path):
+        yield source
+        return
+    with tempfile.NamedTemporaryFile(prefix="import-", suffix=".csv") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+        file.flush()
+        yield Path(file.name)
 
-    def __init__(
-        self, table: Table, rejects: _Rejects, progress: Callable[[int], None] | None
-    ) -> None:
+
+def _ahead(pieces: Iterable[str]) -> Iterator[str]:
+    """The same pieces, each one made while PostgreSQL works on the one before."""
+    making = iter(pieces)
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+        following = reader.submit(next, making, None)
+        while (piece := following.result()) is not None:
+            following = reader.submit(next, making, None)
+            yield piece
+
+
+class _Pieces:
+    """The file's rows in COPY's text form, some ten thousand at a time."""
+
+    def __init__(self, table: Table, rejects: Rejects) -> None:
         self.read_rows = 0
         self.skipped = 0
-        self.error: Exception | None = None
         self._table = table
         self._rejects = rejects
-        self._progress = progress
-        self._lines = self._parsed()
 
-    def read(self, _size: int = -1) -> str:
-        try:
-            chunk = "".join(itertools.islice(self._lines, _BATCH))
-            if self._progress:
-                self._progress(self.read_rows)
-        except Exception as error:
-            self.error = error  # psycopg2 would tell of it in words of its own
-            raise
-        return chunk
+    def __iter__(self) -> Iterator[str]:
+        piece: list[str] = []
+        size = end = 0
+        for chunk in self._chunks():
+            piece.append(chunk)
+            size += len(chunk)
+            if size >= _PIECE_SIZE or self.read_rows >= end:
+                end = self.read_rows + _PIECE_ROWS
+                yield "".join(piece)
+                piece.clear()
+                size = 0
+        if piece:
+            yield "".join(piece)
 
-    def _parsed(self) -> Iterator[str]:
+    def _chunks(self) -> Iterator[str]:
+        rows = self._table.rows()
+        while batch := list(islice(rows, _BATCH)):
+            numbers, cells, wrongs = zip(*batch, strict=True)
+            chunk = None
+            if not any(wrongs):
+                with suppress(BadCell):
+                    chunk = self._table.meaning.lines(numbers, cells)
+            if chunk is None:
+                chunk = "".join(self._one_by_one(batch))
+            else:
+                self.read_rows += len(batch)
+            yield chunk
+
+    def _one_by_one(self, batch: Sequence[Row]) -> Iterator[str]:
+        """The good rows of a batch that has a bad one."""
         line = self._table.meaning.line
-        for number, cells, wrong in self._table.rows():
+        for number, cells, wrong in batch:
             if wrong is None:
                 try:
                     values = line(cells)
@@ -155,66 +203,7 @@ class _Stream:
                 self._rejects.add(number, wrong, cells)
 
 
-class _Rejects:
-    """The file of rejects: begun with the first one, and only there when all went well."""
-
-    def __init__(self, source: Path, wanted: Path | None, header: Sequence[str]) -> None:
-        name = source.name.removesuffix(".gz")
-        name = (name[:-4] if name.lower().endswith(".csv") else name) + ".rejects.csv"
-        beside = os.access(source.parent, os.W_OK)
-        self._wanted = wanted or (source.parent if beside else Path.cwd()) / name
-        self._draft = self._wanted.with_name(self._wanted.name + ".part")
-        self._header = header
-        self._file: TextIO | None = None
-        self._writer: Any = None
-        self.path: Path | None = None
-        self.count = 0
-        self.first: list[Reject] = []
-
-    def add(self, line: int, reason: str, cells: Sequence[str]) -> None:
-        self.count += 1
-        if len(self.first) < REJECTS_SHOWN:
-            self.first.append(Reject(line, reason))
-        if self._file is None:
-            try:
-                self._file = self._draft.open("w", encoding="utf-8", newline="")
-            except OSError as error:
-                raise InvalidInput(
-                    f"the rejects cannot be written to {self._wanted}: {error.strerror}; "
-                    "name another place with --rejects"
-                ) from error
-            self._writer = csv.writer(self._file)
-            self._writer.writerow(("line", "reason", *self._header))
-        self._writer.writerow((line, reason, *cells))
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def publish(self) -> None:
-        """Give the file its name; the import is committed."""
-        if self._file is not None:
-            self._draft.replace(self._wanted)
-            self.path = self._wanted
-            self.first.sort(key=lambda reject: reject.line)
-
-    def discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._draft.unlink(missing_ok=True)
-
-
-def _copy(connection: Connection, statement: str, stream: _Stream) -> None:
-    try:
-        connection.connection.cursor().copy_expert(statement, stream, size=1 << 16)
-    except psycopg2.Error as error:
-        if stream.error is not None:
-            raise stream.error from None
-        lost = isinstance(error, psycopg2.OperationalError)
-        raise (OperationalError if lost else DBAPIError)(statement, None, error) from error
-
-
-def _reject_refused(connection: Connection, merge: Merge, table: Table, rejects: _Rejects) -> None:
+def _reject_refused(connection: Connection, merge: Merge, table: Table, rejects: Rejects) -> None:
     """Write the rows that the database refused, with their cells, which only the file has."""
     refused = merge.refused(connection)
     wanted = next(refused, None)
@@ -233,18 +222,13 @@ def main(argv: Sequence[str]) -> int:
         options = _options(wanted)
     except ValueError as error:
         parser.error(str(error))
-    said = time.monotonic()
-
-    def progress(rows: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _SAY_EVERY_S:
-            said = time.monotonic()
-            print(f"{rows:,} rows read", file=sys.stderr, flush=True)
-
+    is_stdin = str(wanted.file) == "-"
+    source = sys.stdin.buffer if is_stdin else wanted.file
     try:
         # Nothing here needs the queue; the other settings may be absent in a shell.
         url = Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url
-        report = import_csv(make_engine(url), wanted.file, options=options, progress=progress)
+        with _telling() as progress:
+            report = import_csv(make_engine(url), source, options=options, progress=progress)
     except InvalidInput as error:
         print(f"ingest: {error}", file=sys.stderr)
         return 2
@@ -261,14 +245,40 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("ingest: broken off, nothing is imported", file=sys.stderr)
         return 130
-    print(summary(report, wanted.file))
+    print(summary(report, "standard input" if is_stdin else wanted.file.name))
     return 0
 
 
-def summary(report: ImportReport, source: Path) -> str:
+@contextmanager
+def _telling() -> Iterator[Callable[[int], None]]:
+    """Tell every few seconds how far it is, also while PostgreSQL works and no row is read."""
+    read, told = 0, 0
+    ended = threading.Event()
+
+    def progress(rows: int) -> None:
+        nonlocal read
+        read = rows
+
+    def tell() -> None:
+        nonlocal told
+        while not ended.wait(_SAY_EVERY_S):
+            doing = "rows read" if read != told else "rows read so far; still at work"
+            told = read
+            print(f"{read:,} {doing}", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield progress
+    finally:
+        ended.set()
+        teller.join()
+
+
+def summary(report: ImportReport, name: str) -> str:
     """A report for the person at the terminal."""
     lines = [
-        f"{source.name}: {report.read:,} rows read in {report.elapsed_seconds:.1f} s",
+        f"{name}: {report.read:,} rows read in {report.elapsed_seconds:.1f} s",
         f"  transactions: {report.inserted:,} inserted, {report.updated:,} updated, "
         f"{report.unchanged:,} unchanged",
         f"  labels: {report.labels_inserted:,} inserted, {report.labels_updated:,} updated, "
@@ -294,7 +304,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m worker.ingest",
         description="Import a bank's CSV file; what is not told is found in the file.",
     )
-    parser.add_argument("file", type=Path, help="a CSV file, plain or .gz")
+    parser.add_argument("file", type=Path, help="a CSV file, plain or .gz; - for standard input")
     parser.add_argument("--user", help="whose transactions these are")
     parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN")
     parser.add_argument("--delimiter", help="one character, or: comma, semicolon, tab, bar")
@@ -341,5 +351,8 @@ def _options(wanted: argparse.Namespace) -> ImportOptions:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
     with suppress(BrokenPipeError):
         raise SystemExit(main(sys.argv[1:]))

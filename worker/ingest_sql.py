@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
+import psycopg2
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 _TYPES = {
     "external_id": "text",
@@ -41,36 +44,57 @@ class Counts(TypedDict):
 
 
 class Merge:
-    """One import's statements, in order: prepare, COPY, settle, refused, run."""
+    """One import's statements, in order: prepare, take each piece, settle, refused, run.
+
+    A piece's new transactions are inserted as soon as it is there, while the next one is being
+    read; what is there already is compared at the end, over all pieces at once.
+    """
 
     def __init__(self, *, columns: Sequence[str], user: str | None) -> None:
         self._columns = columns
         self._user = user
         self._own = "external_id" in columns
+        self._labelled = "label" in columns
         self._stored = [name for name in columns if name not in ("external_id", "label")]
-        self.copy = f"COPY incoming (line, {', '.join(columns)}) FROM STDIN"
+        self._pieces = self._taken = self._inserted = self._labels = 0
 
     def prepare(self, connection: Connection) -> None:
-        """Make the temporary table that the file streams into."""
+        """Make the temporary table whose children the pieces are."""
         connection.execute(text(_SESSION))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IMPORT_LOCK})
         columns = ", ".join(f"{name} {_TYPES[name]}" for name in self._columns)
         connection.execute(
-            text(f"CREATE TEMPORARY TABLE incoming (line bigint, {columns}) ON COMMIT DROP")
+            text(
+                f"CREATE TEMPORARY TABLE incoming (line bigint, {columns}) ON COMMIT DROP;"
+                "CREATE TEMPORARY TABLE refused (line bigint, reason text) ON COMMIT DROP"
+            )
         )
+
+    def take(self, connection: Connection, rows: str) -> None:
+        """Store some rows, given in COPY's text form; insert those with ids that are new."""
+        self._pieces += 1
+        piece = f"incoming_{self._pieces}"
+        connection.execute(
+            text(f"CREATE TEMPORARY TABLE {piece} () INHERITS (incoming) ON COMMIT DROP")
+        )
+        self._taken += _copy(
+            connection, f"COPY {piece} (line, {', '.join(self._columns)}) FROM STDIN", rows
+        )
+        if self._own:
+            self._insert(connection, piece)
 
     def settle(self, connection: Connection) -> int:
         """Give each row its id and take out those that cannot be merged; how many those are."""
         if not self._own:
             self._derive_ids(connection)
+            self._insert(connection, "incoming")
+        if self._inserted == self._taken:
+            return 0  # every id was new, and so none is there twice or is another user's
         connection.execute(text("ANALYZE incoming (external_id, line)"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IMPORT_LOCK})
-        connection.execute(
-            text("CREATE TEMPORARY TABLE refused (line bigint, reason text) ON COMMIT DROP")
-        )
-        refused = 0
-        if self._own:
-            refused += connection.execute(text(_REPEATED)).rowcount
-        return refused + connection.execute(text(_FOREIGN), {"user": self._user}).rowcount
+        refused = connection.execute(text(_REPEATED)).rowcount if self._own else 0
+        refused += connection.execute(text(_FOREIGN), {"user": self._user}).rowcount
+        self._taken -= refused
+        return refused
 
     def refused(self, connection: Connection) -> Iterator[tuple[int, str]]:
         """The rows that were taken out, in the file's order, with the reason."""
@@ -81,22 +105,21 @@ class Merge:
         yield from ((line, reason) for line, reason in result)
 
     def run(self, connection: Connection) -> Counts:
-        """Merge transactions, then labels."""
+        """Update the transactions that differ, then the labels of those that were there."""
         user = {"user": self._user}
-        labelled = "label" in self._columns
-        given = "count(label)" if labelled else "0"
-        total, labels = connection.execute(
-            text(f"SELECT count(*), {given} FROM incoming")  # noqa: S608
-        ).one()
-        inserted, updated, new = connection.execute(text(self._merge(labelled)), user).one()
-        changed = kept = 0
+        updated = labels = changed = kept = 0
+        if self._inserted < self._taken:
+            updated = connection.execute(text(self._update()), user).rowcount
+        if self._labelled:
+            labels = connection.scalar(text("SELECT count(label) FROM incoming")) or 0
+        new = self._labels
         if labels > new:
             more, changed, kept = connection.execute(text(_LABELS), user).one()
             new += more
         return Counts(
-            inserted=inserted,
+            inserted=self._inserted,
             updated=updated,
-            unchanged=total - inserted - updated,
+            unchanged=self._taken - self._inserted - updated,
             labels_inserted=new,
             labels_updated=changed,
             labels_kept=kept,
@@ -123,38 +146,52 @@ class Merge:
             ),
             {"user": self._user},
         )
-        connection.execute(text("DROP TABLE raw_incoming"))
+        connection.execute(text("DROP TABLE raw_incoming CASCADE"))
 
-    def _merge(self, labelled: bool) -> str:
-        """New and changed transactions; new ones get their labels at once.
-
-        Nobody else can see a transaction that is inserted here, so its label meets no other.
-        """
+    def _update(self) -> str:
+        """Transactions that are there already and differ."""
         names = ", ".join(self._stored)
         given = ", ".join(map(_given, self._stored))
         known = ", ".join(f"t.{name}" for name in self._stored)
-        news = ", ".join(f"excluded.{name}" for name in self._stored)
-        labels = """
-            INSERT INTO transaction_labels (txn_id, label, source)
-            SELECT m.id, i.label, 'import' FROM merged AS m JOIN incoming AS i USING (external_id)
-            WHERE m.new AND i.label IS NOT NULL ORDER BY m.id
-            RETURNING 1
-        """
         return f"""
-            WITH merged AS (
-                INSERT INTO transactions AS t (external_id, user_id, {names})
-                SELECT i.external_id, :user, {given}
-                FROM incoming AS i LEFT JOIN transactions AS t ON t.external_id = i.external_id
-                WHERE t.id IS NULL OR ({given}) IS DISTINCT FROM ({known})
-                ORDER BY i.line
-                ON CONFLICT (external_id) DO UPDATE SET ({names}) = ROW ({news})
-                WHERE ({known}) IS DISTINCT FROM ({news})
-                AND t.user_id IS NOT DISTINCT FROM excluded.user_id
-                RETURNING t.id, t.external_id, t.xmax = 0 AS new
-            ), labelled AS ({labels if labelled else "SELECT 1 WHERE false"})
-            SELECT count(*) FILTER (WHERE new), count(*) FILTER (WHERE NOT new),
-                (SELECT count(*) FROM labelled) FROM merged
+            UPDATE transactions AS t SET ({names}) = ROW ({given}) FROM incoming AS i
+            WHERE t.external_id = i.external_id AND t.user_id IS NOT DISTINCT FROM :user
+            AND ({given}) IS DISTINCT FROM ({known})
         """  # noqa: S608  names of our own
+
+    def _insert(self, connection: Connection, table: str) -> None:
+        """New transactions, and their labels at once: nobody else can see these rows yet."""
+        names = ", ".join(self._stored)
+        given = ", ".join(map(_given, self._stored))
+        labels = f"""
+            INSERT INTO transaction_labels (txn_id, label, source)
+            SELECT m.id, i.label, 'import' FROM merged AS m JOIN {table} AS i USING (external_id)
+            WHERE i.label IS NOT NULL ORDER BY m.id
+            ON CONFLICT (txn_id) DO NOTHING
+            RETURNING 1
+        """  # noqa: S608  names of our own
+        statement = f"""
+            WITH merged AS (
+                INSERT INTO transactions (external_id, user_id, {names})
+                SELECT i.external_id, :user, {given} FROM {table} AS i ORDER BY i.line
+                ON CONFLICT (external_id) DO NOTHING
+                RETURNING id, external_id
+            ), labelled AS ({labels if self._labelled else "SELECT 1 WHERE false"})
+            SELECT count(*), (SELECT count(*) FROM labelled) FROM merged
+        """  # noqa: S608  names of our own
+        inserted, labelled = connection.execute(text(statement), {"user": self._user}).one()
+        self._inserted += inserted
+        self._labels += labelled
+
+
+def _copy(connection: Connection, statement: str, rows: str) -> int:
+    try:
+        with connection.connection.cursor() as cursor:
+            cursor.copy_expert(statement, io.StringIO(rows), size=1 << 22)
+            return int(cursor.rowcount)
+    except psycopg2.Error as error:
+        lost = isinstance(error, psycopg2.OperationalError)
+        raise (OperationalError if lost else DBAPIError)(statement, None, error) from error
 
 
 def _given(name: str) -> str:
