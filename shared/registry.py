@@ -93,7 +93,7 @@ class Registry:
             raise ValueError(f"not storable under these names: {run_id!r}, {sorted(files)!r}")
         manifest = {
             "run_id": run_id,
-            "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
             "files": {
                 name: {"size": len(data), "sha256": durable.digest(data)}
                 for name, data in files.items()
@@ -124,7 +124,8 @@ class Registry:
         for run_id in self._listing():
             with suppress(NotFound):  # pruned since the listing
                 found.append(self.version(run_id))
-        return found
+        # A run_id tells the second, the manifest the rest; a damaged one tells no more.
+        return sorted(found, key=lambda it: (it.run_id[:16], it.created_at), reverse=True)
 
     def version(self, run_id: str) -> ModelVersion:
         """One version, by its manifest alone. Raises NotFound."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
         settings.require_auth()
+        _check_port(settings.web_host, settings.web_port)
     except SettingsError as error:
         print(f"web: {error}", file=sys.stderr)
         return 1
@@ -40,6 +42,23 @@ def main() -> int:
         log_enabled=False,
     ).serve()
     return 0
+
+
+def _check_port(host: str, port: int) -> None:
+    """Granian shares its port with whoever asks for the same, who would take half of the requests.
+
+    Raises:
+        SettingsError: somebody listens there already, or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As a server does: what an ended one left in TIME_WAIT is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = error.strerror
+            raise SettingsError(f"{host}:{port} cannot be listened on: {reason}") from error
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from shared import metrics_ml
+from shared.errors import NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
@@ -27,12 +28,20 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
     app.extensions["ledger"] = services
     app.extensions["ledger_metrics"] = metrics_ml.exposition(JobFacts(services.engine))
+    app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     _follow_requests(app)
     auth.guard(app, services.settings)
+    app.before_request(_refuse_nul)
     problems.register(app)
     for blueprint in (ml_v2.bp, ops.bp, openapi.bp):
         app.register_blueprint(blueprint)
     return app
+
+
+def _refuse_nul() -> None:
+    """No text of PostgreSQL has a NUL in it, so nothing has such an id."""
+    if "\0" in request.path:
+        raise NotFound("There is no such thing")
 
 
 def _follow_requests(app: Flask) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,9 @@ _CONTENT = (
     "date", "amount", "currency", "merchant", "description", "channel", "account", "mcc",
     "hour_of_day",
 )  # fmt: skip
+# Of a row that an upsert returns: whether it was inserted. An updated one was locked before, which
+# PostgreSQL notes in xmax.
+_IS_NEW: ColumnElement[bool] = literal_column("xmax = 0")
 
 
 @dataclass(slots=True)
@@ -36,6 +39,12 @@ class Stored:
     def refuse(self, index: int, *errors: FieldError, code: str = "invalid_input") -> None:
         """Note that one item was not stored, and why."""
         self.errors.append({"index": index, "code": code, "errors": listed(errors)})
+
+    def count(self, written: Iterable[bool]) -> None:
+        """Of the rows that were written, those that are new and those that were there."""
+        for is_new in written:
+            self.inserted += is_new
+            self.updated += not is_new
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -60,28 +69,18 @@ def count_labels(session: Session) -> int:
 
 
 def store_transactions(session: Session, items: Sequence[Any]) -> Stored:
-    """Insert or update by `external_id`; an item that says nothing new changes nothing."""
+    """Insert or update by `external_id`; an item that says nothing new changes nothing.
+
+    Whose a transaction is, is asked in the same statement that writes: of two users who bring the
+    same id at the same moment, the second is refused.
+    """
     stored = Stored()
-    good = _checked(_TRANSACTION, items, stored, key=lambda item: item.external_id)
-    owners = {
-        row.external_id: row.user_id
-        for row in session.execute(
-            select(Transaction.external_id, Transaction.user_id).where(
-                Transaction.external_id.in_([item.external_id for item in good.values()])
-            )
-        )
-    }
-    rows = []
-    for index, item in good.items():
-        if item.external_id in owners and owners[item.external_id] != item.user_id:
-            error = FieldError("external_id", "belongs to another user")
-            stored.refuse(index, error, code="conflict")
-        else:
-            row = item.model_dump(exclude={"deleted"}) | {"currency": item.currency or ""}
-            rows.append(row | {"deleted_at": func.now() if item.deleted else None})
-    if not rows:
+    good = _checked(_TRANSACTION, items, stored, key=lambda item: ("external_id", item.external_id))
+    if not good:
         return stored
-    new = insert(Transaction).values(rows)
+    # All in one order: two requests with the same items then wait for each other, never both.
+    ordered = sorted(good.values(), key=lambda item: item.external_id)
+    new = insert(Transaction).values([_row(item) for item in ordered])
     was_deleted = Transaction.deleted_at.is_not(None)
     changed = func.row(
         *(getattr(Transaction, name) for name in _CONTENT), was_deleted
@@ -100,19 +99,31 @@ def store_transactions(session: Session, items: Sequence[Any]) -> Stored:
                 else_=func.coalesce(Transaction.deleted_at, new.excluded["deleted_at"]),
             ),
         },
-        where=changed,
-    ).returning(Transaction.external_id)
-    touched = set(session.scalars(upsert))
-    stored.inserted = len(touched - owners.keys())
-    stored.updated = len(touched & owners.keys())
-    stored.unchanged = len(rows) - len(touched)
+        where=changed & Transaction.user_id.is_not_distinct_from(new.excluded.user_id),
+    ).returning(Transaction.external_id, _IS_NEW)
+    written = {row[0]: row[1] for row in session.execute(upsert)}
+    stored.count(written.values())
+    left = {item.external_id: index for index, item in good.items()}
+    for external_id in written:
+        del left[external_id]
+    owners = session.execute(
+        select(Transaction.external_id, Transaction.user_id).where(
+            Transaction.external_id.in_(left)
+        )
+    )
+    for external_id, user_id in owners:
+        if good[left[external_id]].user_id == user_id:
+            stored.unchanged += 1
+        else:
+            error = FieldError("external_id", "belongs to another user")
+            stored.refuse(left[external_id], error, code="conflict")
     return stored
 
 
 def store_labels(session: Session, items: Sequence[Any]) -> Stored:
     """Set labels. One of a person is never replaced by one of an import or a rule."""
     stored = Stored()
-    good = _checked(_LABEL, items, stored, key=lambda item: (item.txn_id, item.external_id))
+    good = _checked(_LABEL, items, stored, key=_label_key)
     by_external = {
         row.external_id: row.id
         for row in session.execute(
@@ -144,10 +155,7 @@ def store_labels(session: Session, items: Sequence[Any]) -> Stored:
             rows[txn_id] = {"txn_id": txn_id, "label": item.label, "source": item.source}
     if not rows:
         return stored
-    before = set(
-        session.scalars(select(TransactionLabel.txn_id).where(TransactionLabel.txn_id.in_(rows)))
-    )
-    new = insert(TransactionLabel).values(list(rows.values()))
+    new = insert(TransactionLabel).values([rows[txn_id] for txn_id in sorted(rows)])
     theirs, ours = TransactionLabel, new.excluded
     upsert = new.on_conflict_do_update(
         index_elements=["txn_id"],
@@ -158,23 +166,37 @@ def store_labels(session: Session, items: Sequence[Any]) -> Stored:
             )
             & ((theirs.source != LabelSource.HUMAN) | (ours["source"] == LabelSource.HUMAN))
         ),
-    ).returning(TransactionLabel.txn_id)
-    touched = set(session.scalars(upsert))
-    stored.inserted = len(touched - before)
-    stored.updated = len(touched & before)
-    stored.unchanged = len(rows) - len(touched)
+    ).returning(_IS_NEW)
+    written = session.scalars(upsert).all()
+    stored.count(written)
+    stored.unchanged = len(rows) - len(written)
     return stored
+
+
+def _row(item: schemas.TransactionItem) -> dict[str, Any]:
+    row = item.model_dump(exclude={"deleted"}) | {"currency": item.currency or ""}
+    return row | {"deleted_at": func.now() if item.deleted else None}
+
+
+def _label_key(item: schemas.LabelItem) -> tuple[str, str | int | None]:
+    if item.txn_id is None:
+        return "external_id", item.external_id
+    return "txn_id", item.txn_id
 
 
 def _checked(
     adapter: TypeAdapter[Any],
     items: Sequence[Any],
     stored: Stored,
-    key: Callable[[Any], Hashable],
+    key: Callable[[Any], tuple[str, str | int | None]],
 ) -> dict[int, Any]:
-    """The good items by their index; the bad ones, and repeated ones, are refused in *stored*."""
+    """The good items by their index; the bad ones, and repeated ones, are refused in *stored*.
+
+    Args:
+        key: the field that names an item's transaction, and its value.
+    """
     good: dict[int, Any] = {}
-    first: dict[Hashable, int] = {}
+    first: dict[tuple[str, str | int | None], int] = {}
     for index, raw in enumerate(items):
         try:
             # JSON's own rules for types, as for a body: a date is text there.
@@ -183,12 +205,9 @@ def _checked(
             stored.refuse(index, *schemas.invalid(error).errors)
             continue
         given = key(item)
-        if given in ((None, None),) or (isinstance(given, tuple) and None not in given):
-            message = "give exactly one of txn_id and external_id"
-            stored.refuse(index, FieldError("txn_id", message))
-        elif given in first:
+        if given in first:
             message = f"is in item {first[given]} of this request too"
-            stored.refuse(index, FieldError("external_id", message))
+            stored.refuse(index, FieldError(given[0], message))
         else:
             first[given] = index
             good[index] = item

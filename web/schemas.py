@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Annotated, Any, Literal, TypeVar
+import re
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from flask import request
 from pydantic import (
@@ -18,7 +20,9 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from shared.errors import FieldError, InvalidInput
 from shared.tables import LABEL_MAX, JobKind, JobState, LabelSource
@@ -31,6 +35,14 @@ ITEMS_MAX = 1_000
 def _whole(value: Any) -> Any:
     """JSON has one kind of number: 2.0 is a whole one."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _day(value: Any) -> dt.date:
+    """In one form only: pydantic would take the text of a Unix time for a date, too."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        with suppress(ValueError):  # such as the 30th of February
+            return dt.date.fromisoformat(value)
+    raise PydanticCustomError("date", "Input should be a date, as YYYY-MM-DD")
 
 
 def _of_money(amount: float) -> float:
@@ -48,6 +60,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Mcc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_MAX, pattern=_TRIMMED)]
 Amount = Annotated[float, Field(gt=-1e14, lt=1e14, allow_inf_nan=False), AfterValidator(_of_money)]
+Day = Annotated[dt.date, BeforeValidator(_day)]
 WHOLE = BeforeValidator(_whole)
 Id = Annotated[int, Field(ge=1, lt=2**63), WHOLE]
 
@@ -71,7 +84,7 @@ class RawFields(Body):
     amount: Amount | None = None
     abs_amount: Amount | None = None
     currency: Currency | None = None
-    date: dt.date | None = None
+    date: Day | None = None
     dow: Annotated[int, Field(ge=0, le=6, description="0 is Monday"), WHOLE] | None = None
     is_weekend: bool | None = None
     hour_of_day: Annotated[int, Field(ge=0, le=23), WHOLE] | None = None
@@ -130,7 +143,7 @@ class TransactionItem(Body):
     """One transaction, known by its `external_id`. Money out is negative, money in positive."""
 
     external_id: Identity
-    date: dt.date
+    date: Day
     amount: Amount
     currency: Currency | None = None
     user_id: Identity | None = None
@@ -156,6 +169,12 @@ class LabelItem(Body):
     external_id: Identity | None = None
     label: Label
     source: LabelSource = Field(default=LabelSource.HUMAN, strict=False)
+
+    @model_validator(mode="after")
+    def _one_id(self) -> Self:
+        if (self.txn_id is None) == (self.external_id is None):
+            raise PydanticCustomError("one_id", "Give exactly one of txn_id and external_id")
+        return self
 
 
 class LabelsRequest(Body):
@@ -341,6 +360,9 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
         WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
     """
     body = request.get_data(cache=False)
+    if request.content_length is None and len(body) == request.max_content_length:
+        # A body sent in chunks is cut there without a word; what is left may even be valid.
+        raise TooLarge("The body is larger than the server takes")
     if not body.strip() and empty:
         body = empty.encode()
     elif request.mimetype != "application/json":

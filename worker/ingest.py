@@ -137,7 +137,7 @@ def _file_of(source: Path | BinaryIO) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def _ahead(pieces: Iterable[str]) -> Iterator[str]:
+def _ahead(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same pieces, each one made while PostgreSQL works on the one before."""
     making = iter(pieces)
     with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
@@ -156,19 +156,19 @@ class _Pieces:
         self._table = table
         self._rejects = rejects
 
-    def __iter__(self) -> Iterator[str]:
-        piece: list[str] = []
+    def __iter__(self) -> Iterator[bytes]:
+        piece: list[bytes] = []
         size = end = 0
         for chunk in self._chunks():
-            piece.append(chunk)
+            piece.append(chunk.encode())
             size += len(chunk)
             if size >= _PIECE_SIZE or self.read_rows >= end:
                 end = self.read_rows + _PIECE_ROWS
-                yield "".join(piece)
+                yield b"".join(piece)
                 piece.clear()
                 size = 0
         if piece:
-            yield "".join(piece)
+            yield b"".join(piece)
 
     def _chunks(self) -> Iterator[str]:
         rows = self._table.rows()

@@ -70,8 +70,8 @@ class Merge:
             )
         )
 
-    def take(self, connection: Connection, rows: str) -> None:
-        """Store some rows, given in COPY's text form; insert those with ids that are new."""
+    def take(self, connection: Connection, rows: bytes) -> None:
+        """Store some rows, given in COPY's text form, UTF-8; insert those with ids that are new."""
         self._pieces += 1
         piece = f"incoming_{self._pieces}"
         connection.execute(
@@ -167,7 +167,6 @@ class Merge:
             INSERT INTO transaction_labels (txn_id, label, source)
             SELECT m.id, i.label, 'import' FROM merged AS m JOIN {table} AS i USING (external_id)
             WHERE i.label IS NOT NULL ORDER BY m.id
-            ON CONFLICT (txn_id) DO NOTHING
             RETURNING 1
         """  # noqa: S608  names of our own
         statement = f"""
@@ -184,11 +183,11 @@ class Merge:
         self._labels += labelled
 
 
-def _copy(connection: Connection, statement: str, rows: str) -> int:
+def _copy(connection: Connection, statement: str, rows: bytes) -> int:
     try:
-        with connection.connection.cursor() as cursor:
-            cursor.copy_expert(statement, io.StringIO(rows), size=1 << 22)
-            return int(cursor.rowcount)
+        cursor = connection.connection.cursor()
+        cursor.copy_expert(statement, io.BytesIO(rows), size=1 << 20)
+        return int(cursor.rowcount)
     except psycopg2.Error as error:
         lost = isinstance(error, psycopg2.OperationalError)
         raise (OperationalError if lost else DBAPIError)(statement, None, error) from error
