@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,8 +22,12 @@ AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError
 MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
 
 
-def make_engine(database_url: str, *, pool_size: int = 5, application: str = "ledger") -> Engine:
+def make_engine(
+    database_url: str, *, pool_size: int = 5, spare: int = 5, application: str = "ledger"
+) -> Engine:
     """An engine whose every wait ends, and whose errors never quote a person's data.
+
+    At most *pool_size* and *spare* connections are open at once; who finds none free waits 1 s.
 
     Connecting takes at most 2 s, a frozen peer is noticed within about 10 s, a statement that
     runs for ten minutes is ended by the server. Build it after any fork.
@@ -33,8 +35,8 @@ def make_engine(database_url: str, *, pool_size: int = 5, application: str = "le
     return create_engine(
         database_url,
         pool_size=pool_size,
-        max_overflow=5,
-        pool_timeout=2,
+        max_overflow=spare,
+        pool_timeout=1,
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
@@ -70,6 +72,9 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to the newest revision; two callers at once take turns."""
+    from alembic import command  # not above: it is slow, and only migrations need it
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect() as connection:

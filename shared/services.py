@@ -31,9 +31,16 @@ class Services:
         self.engine.dispose()
 
 
-def build(settings: Settings, *, application: str = "ledger") -> Services:
-    """Nothing is connected or loaded yet; *application* names the process to PostgreSQL."""
-    engine = make_engine(settings.database_url, application=application)
+def build(settings: Settings, *, application: str = "ledger", connections: int = 10) -> Services:
+    """Nothing is connected or loaded yet.
+
+    Args:
+        application: names the process to PostgreSQL.
+        connections: at most so many at once.
+    """
+    engine = make_engine(
+        settings.database_url, pool_size=connections, spare=0, application=application
+    )
     registry = Registry(settings.registry_dir)
     return Services(
         settings=settings,

@@ -35,7 +35,7 @@ def test_the_table_in_the_docs_names_every_setting_and_no_other():
     env = Recorded(LEAST)
     Settings.from_env(env)
     docs = Path(__file__).parents[1] / "docs" / "operations.md"
-    table = docs.read_text().split("## Settings")[1].split("\n## ")[0]
+    table = docs.read_text().split("## Settings")[1].split("\n##")[0]
 
     documented = set(re.findall(r"^\| `([A-Z0-9_]+)`", table, re.MULTILINE))
 

@@ -11,7 +11,10 @@ from web.app import create_app
 
 settings = Settings.from_env(os.environ)
 log.configure(settings.log_level)
-held = services.build(settings, application="ledger web")
+# Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.
+held = services.build(
+    settings, application="ledger web", connections=max(1, settings.web_threads // 2)
+)
 held.runtime.start()
 atexit.register(held.close)
 app = create_app(held)

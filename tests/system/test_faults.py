@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from shared import jobs, queue
 from tests.factories import add_transactions
-from tests.system.stack import kill, until
+from tests.system.stack import callers, kill, until
 
 pytestmark = pytest.mark.system
 
@@ -205,3 +205,26 @@ def test_training_runs_in_a_process_that_is_no_fork_of_the_worker(stack, databas
     assert trainer.rlimit(psutil.RLIMIT_AS)[0] == 8192 * 1024 * 1024
     with database.connect() as connection:
         assert connection.scalar(text("SELECT state FROM jobs")) == "running"
+
+
+def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_server):
+    """However many requests wait for it: half of the threads at most can be held up by them."""
+    stack.env["WEB_PROCESSES"] = "1"
+    stack.web()
+    frozen = psutil.Process(postgres_server.pid)
+    stopped = [frozen, *frozen.children(recursive=True)]
+    with callers(6, lambda: stack.call("GET", "/ml/v2/jobs")) as listed:
+        until(lambda: len(listed) > 20, "connections are open")
+        for process in stopped:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            seconds = []
+            for _ in range(5):
+                started = time.monotonic()
+                assert stack.call("POST", "/ml/v2/predict", {"merchant": "X"}).status == 200
+                seconds.append(time.monotonic() - started)
+        finally:
+            for process in reversed(stopped):
+                process.send_signal(signal.SIGCONT)
+
+    assert max(seconds) < 5
