@@ -15,8 +15,10 @@ DAYS ?= 180
 UV ?= uv
 BENCH ?=
 ARGS ?=
+# Not every shell expands the `~` in CSV=~/Downloads/bank.csv.
+CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 
-.PHONY: help demo up down logs status test check bench import lock venv venv-dev
+.PHONY: help demo up down logs status test check bench import csv lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-smoke
 
 help: ## This list
@@ -52,9 +54,13 @@ bench: venv-dev ## The benchmarks; BENCH=name picks one
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		$(VENV_PYTHON) -m benchmarks $(BENCH) $(ARGS)
 
-import: venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
+import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
+	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)
+
+# Looked at first: without the file, neither the environment nor the stack is needed.
+csv:
 	@test -n "$$CSV" || { echo "Which file? make import CSV=path/to/bank.csv" >&2; exit 2; }
-	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$$CSV" $(ARGS)
+	@test "$$CSV" = - || test -r "$(CSV_PATH)" || { echo "$$CSV cannot be read: is there such a file?" >&2; exit 2; }
 
 ml-features: venv ## Have features built for the last DAYS=180 days, by the service at BASE_URL
 	@$(VENV_PYTHON) -m local.client features --days "$(DAYS)"

@@ -71,6 +71,18 @@ def new_state(socket: Path) -> State:
     )
 
 
+def moved_ports(state: State) -> list[str]:
+    """A line for each part that did not get the port where one would look for it."""
+    return [
+        f"port {wanted} is taken, so {said} gets {port}"
+        for said, wanted, port in (
+            ("the API", _preferred("web", "WEB_PORT"), state.web_port),
+            ("Flower", _preferred("flower", "FLOWER_PORT"), state.flower_port),
+        )
+        if port != wanted
+    ]
+
+
 def fingerprint() -> str:
     """Changes with the settings in the environment and with the code."""
     digest = hashlib.sha256(sys.executable.encode())

@@ -122,6 +122,8 @@ def _start_anew() -> State:
     began = time.monotonic()
     say("Starting PostgreSQL and Redis.")
     state = plan.new_state(supervise.new_socket())
+    for line in plan.moved_ports(state):
+        say(f"  {line}")
     state.save()
     plan.fresh_run_folder()
     try:
@@ -239,19 +241,20 @@ def _end_everything(state: State | None) -> bool:
         ended = True
         say("Ending the processes; what is at work has 10 s to finish.")
         began = said = time.monotonic()
-        while (found := supervise.processes(state)) is not None:
+        # supervisord answers nothing any more, but it ends as the last.
+        while left := supervise.leftovers():
             now = time.monotonic()
             if now - began > DOWN_TIMEOUT_S:
                 break
             if now - said > SAY_EVERY_S:
                 said = now
-                names = [p.name for p in found if p.state in ("RUNNING", "STOPPING")]
-                say(f"  waiting for {', '.join(names)}")
-            time.sleep(0.1)
-    # supervisord's own last moments, what it lost, and what outlived it after a crash.
+                say(f"  waiting for {supervise.names(left)}, {now - began:.0f} s")
+            time.sleep(0.2)
+    # What supervisord lost, and what outlived it after a crash.
     for _ in range(3):
         if left := supervise.leftovers():
             ended = True
+            say(f"Ending what is left: {supervise.names(left)}.")
             supervise.end(left)
     if state:
         supervise.remove_socket(state)

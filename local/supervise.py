@@ -159,6 +159,16 @@ def end(found: list[psutil.Process]) -> None:
         psutil.wait_procs(alive, timeout=5)
 
 
+def names(found: list[psutil.Process]) -> str:
+    """What a person calls them: the service's own, as long as one is there, else the programs."""
+    called = set()
+    for process in found:
+        with contextlib.suppress(psutil.Error, OSError):
+            called.add(process.environ().get("SUPERVISOR_PROCESS_NAME", ""))
+    called = called - {""} or {_name(process) for process in found} - {""}
+    return ", ".join(sorted(called)) or "the last of them"
+
+
 def _name(process: psutil.Process) -> str:
     try:
         return process.name()

@@ -31,6 +31,9 @@ def main(lock: str) -> int:
     wanted = {name: digest(name) for name in INCLUDES[lock]}
     installed = read_stamp().get("locks", {})
     usable = works()
+    # PYTHON is in the environment only where somebody has named one.
+    if usable and os.environ.get("PYTHON") and not same_release():
+        say(f"Keeping .venv with its own Python; rm -r .venv makes it anew with {version()}.")
     if usable and all(installed.get(name) == wanted[name] for name in wanted):
         return 0
     if not usable:
@@ -89,12 +92,29 @@ def works() -> bool:
     return done.returncode == 0 and done.stdout.strip() == str(VENV)
 
 
+def same_release() -> bool:
+    """Whether the environment's Python is of the release that runs this, such as 3.12."""
+    release = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return (VENV / "lib" / release).is_dir()
+
+
 def make_venv() -> None:
-    if succeeds(sys.executable, "-m", "venv", VENV):
-        return
+    done = threading.Event()
+    threading.Thread(target=tell_time, args=(done,), daemon=True).start()
+    try:
+        if succeeds(sys.executable, "-m", "venv", VENV):
+            return
+    finally:
+        done.set()
     # Debian keeps ensurepip in a package of its own; a pip outside will do as well.
     shutil.rmtree(VENV, ignore_errors=True)
     succeeds(sys.executable, "-m", "venv", "--without-pip", VENV)
+
+
+def tell_time(done: threading.Event) -> None:
+    began = time.monotonic()
+    while not done.wait(SAY_EVERY_S):
+        say(f"  {time.monotonic() - began:3.0f} s  making it")
 
 
 def find_pip() -> list[str] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import os
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,10 @@ def test_a_row_that_changed_is_updated_and_only_in_what_the_file_has(
 ) -> None:
     import_csv(engine, written(tmp_path, CANONICAL))
 
-    changed = "txn_id,date,amount,label\na-1,2026-01-02,12.50,Treats\na-2,2026-01-03,1247.44,Rent\n"
+    changed = (
+        "txn_id,date,amount,description,label\n"
+        "a-1,2026-01-02,12.50,morning coffee,Treats\na-2,2026-01-03,1247.44,,Rent\n"
+    )
     report = import_csv(engine, written(tmp_path, changed))
 
     assert did(report) == (0, 1, 1, 0)
@@ -194,6 +197,34 @@ def test_bad_rows_are_told_with_their_lines_and_do_not_stop_the_rest(
     assert table[0] == ["line", "reason", *HEADER.strip().split(",")]
     assert ["7", "2 cells, expected 7", "a-6", "2026-01-05"] in table
     assert ["9", "duplicate id, first on line 2", *CANONICAL.splitlines()[1].split(",")] in table
+
+
+def test_a_file_of_many_pieces_is_merged_as_one(engine: Engine, tmp_path: Path) -> None:
+    """Ids that are new, stored, changed, repeated far apart or another user's, in one long file."""
+
+    def lines(first: int, last: int, amount: str) -> str:
+        return "".join(f"r-{n},2026-01-02,{amount},shop,L\n" for n in range(first, last))
+
+    head = "txn_id,date,amount,merchant,label\n"
+    anna, ben = ImportOptions(user="anna"), ImportOptions(user="ben")
+    import_csv(engine, written(tmp_path, head + lines(30_000, 30_010, "5")), options=ben)
+    import_csv(engine, written(tmp_path, head + lines(0, 1_000, "5")), options=anna)
+    content = head + lines(45_000, 46_000, "5") + lines(0, 10, "7") + lines(10, 45_001, "5")
+
+    report = import_csv(engine, written(tmp_path, content), options=anna)
+
+    assert did(report) == (45_000 - 10, 10, 990, 11)
+    assert labels(report) == (45_000 - 10, 0, 1_000, 0)
+    assert Reject(46_002, "duplicate id, first on line 2") in (
+        Reject(int(line), reason) for line, reason, *_ in rejected(report)
+    )
+    assert did(import_csv(engine, written(tmp_path, content), options=anna)) == (0, 0, 45_990, 11)
+
+
+def rejected(report: ImportReport) -> list[list[str]]:
+    assert report.rejects_path is not None
+    with report.rejects_path.open(newline="") as file:
+        return list(csv.reader(file))[1:]
 
 
 def test_another_users_transaction_is_not_touched(engine: Engine, tmp_path: Path) -> None:
@@ -275,7 +306,7 @@ def test_a_failure_of_the_labels_leaves_no_transactions(engine: Engine, tmp_path
 
 def main_quietly(engine: Engine, path: Path) -> int:
     """The command within this process; the environment is the run's own."""
-    assert engine.url.database in os.environ["DATABASE_URL"]
+    assert str(engine.url.database) in os.environ["DATABASE_URL"]
     return main([str(path)])
 
 
@@ -294,98 +325,6 @@ def test_rejects_that_cannot_be_written_are_an_error_that_says_so(
     assert rows(engine, "SELECT count(*) FROM transactions") == [(0,)]
 
 
-def command(
-    environment: dict[str, str], *arguments: str | Path
-) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "DATABASE_URL": environment["DATABASE_URL"]}
-    env.pop("REDIS_URL", None)
-    return subprocess.run(
-        [sys.executable, "-m", "worker.ingest", *map(str, arguments)],
-        env=env, text=True, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-
-
-def test_the_command_imports_and_tells(environment: dict[str, str], tmp_path: Path) -> None:
-    path = written(tmp_path, CANONICAL + "a-9,bad,1,USD,x,,\n")
-
-    done = command(environment, path, "--user", "anna", "--map", "description=merchant")
-
-    assert done.returncode == 0, done.stderr
-    assert "4 rows read" in done.stdout
-    assert "transactions: 3 inserted, 0 updated, 0 unchanged" in done.stdout
-    assert "labels: 2 inserted, 0 updated, 0 unchanged, 0 kept" in done.stdout
-    assert "line 5: date 'bad': expected yyyy-mm-dd" in done.stdout
-    assert f"all of them: {tmp_path / 'bank.rejects.csv'}" in done.stdout
-    assert "sign: spend-positive (2 of the first 3 amounts are positive" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("content", "arguments", "code", "said"),
-    [
-        ("{}", [], 2, "ingest: bank.csv is a JSON document; a table needs"),
-        (CANONICAL, ["--map", "label=Nope"], 2, "there is no such column in the header"),
-        (CANONICAL, ["--encoding", "klingon"], 2, "there is no such encoding"),
-        (CANONICAL, ["--date-format", "soon"], 2, "such as dd/mm/yyyy"),
-    ],
-)
-def test_the_command_refuses_in_one_line(
-    environment: dict[str, str],
-    tmp_path: Path,
-    content: str,
-    arguments: list[str],
-    code: int,
-    said: str,
-) -> None:
-    done = command(environment, written(tmp_path, content), *arguments)
-    assert done.returncode == code
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("postgresql://nobody:none@127.0.0.1:9/none", "PostgreSQL does not answer"),
-        ("mysql://x", "DATABASE_URL must be a postgresql:// address"),
-    ],
-)
-def test_the_command_without_a_database(tmp_path: Path, url: str, said: str) -> None:
-    done = command({"DATABASE_URL": url}, written(tmp_path, CANONICAL))
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
-
-
-MEMORY = """
-import os, resource, sys
-from pathlib import Path
-from shared.db import make_engine
-from shared.settings import Settings
-from worker.ingest import import_csv
-
-engine = make_engine(Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url)
-for name in sys.argv[1:]:
-    report = import_csv(engine, Path(name))
-    print(report.inserted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def test_memory_does_not_grow_with_the_file(environment: dict[str, str], tmp_path: Path) -> None:
-    """A file of 200,000 rows takes about as much memory as one of 40,000."""
-    for name, count in (("small", 40_000), ("large", 200_000)):
-        with (tmp_path / f"{name}.csv").open("w") as file:
-            file.write("txn_id,date,amount,merchant,description\n")
-            file.writelines(
-                f"{name}-{n},2026-01-{n % 28 + 1:02},{n % 9000}.{n % 90 + 10},shop {n},text {n}\n"
-                for n in range(count)
-            )
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY, tmp_path / "small.csv", tmp_path / "large.csv"],
-        env={**os.environ, **environment}, text=True, capture_output=True, check=True, timeout=120,
-    )  # fmt: skip
-
-    (small, before), (large, after) = (map(int, line.split()) for line in done.stdout.splitlines())
-
-    assert (small, large) == (40_000, 200_000)
-    assert after - before < 20_000, "kilobytes"
+def test_a_stream_is_taken_as_a_file_is(engine: Engine) -> None:
+    stream = io.BytesIO(gzip.compress(CANONICAL.encode()))
+    assert did(import_csv(engine, stream)) == (3, 0, 0, 0)

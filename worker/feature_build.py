@@ -44,13 +44,13 @@ _WRITE = ", ".join(_COLUMNS)
 _MERGE = f"""
     INSERT INTO ml_features ({_WRITE}, built_at)
     SELECT {", ".join(f"i.{name}" for name in _COLUMNS)}, now()
-    FROM incoming AS i JOIN transactions AS t ON t.id = i.txn_id
+    FROM built_features AS i JOIN transactions AS t ON t.id = i.txn_id
     WHERE t.deleted_at IS NULL AND t.id BETWEEN :low AND :high
     ON CONFLICT (txn_id) DO UPDATE
     SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "built_at"))}
 """
 _INCOMING = f"""
-    CREATE TEMPORARY TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS
+    CREATE TEMPORARY TABLE IF NOT EXISTS built_features ON COMMIT DELETE ROWS AS
     SELECT {_WRITE} FROM ml_features WITH NO DATA
 """
 
@@ -212,7 +212,7 @@ def _merge(engine: Engine, chunk: Sequence[str]) -> int:
                 connection.execute(text(_INCOMING))
                 cursor = connection.connection.cursor()
                 cursor.copy_expert(
-                    f"COPY incoming ({_WRITE}) FROM STDIN", io.StringIO("".join(chunk))
+                    f"COPY built_features ({_WRITE}) FROM STDIN", io.StringIO("".join(chunk))
                 )
                 return connection.execute(text(_MERGE), bounds).rowcount
         except IntegrityError as error:

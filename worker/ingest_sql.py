@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import psycopg2
+from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 _TYPES = {
     "external_id": "text",
@@ -54,6 +55,7 @@ class Merge:
         self._columns = columns
         self._user = user
         self._own = "external_id" in columns
+        self._only_new = self._own  # so far; derived ids come in one piece, too much to redo
         self._labelled = "label" in columns
         self._stored = [name for name in columns if name not in ("external_id", "label")]
         self._pieces = self._taken = self._inserted = self._labels = 0
@@ -78,7 +80,9 @@ class Merge:
             text(f"CREATE TEMPORARY TABLE {piece} () INHERITS (incoming) ON COMMIT DROP")
         )
         self._taken += _copy(
-            connection, f"COPY {piece} (line, {', '.join(self._columns)}) FROM STDIN", rows
+            connection,
+            f"COPY {piece} (line, {', '.join(self._columns)}) FROM STDIN (ENCODING 'UTF8')",
+            rows,
         )
         if self._own:
             self._insert(connection, piece)
@@ -160,20 +164,37 @@ class Merge:
         """  # noqa: S608  names of our own
 
     def _insert(self, connection: Connection, table: str) -> None:
-        """New transactions, and their labels at once: nobody else can see these rows yet."""
+        """New transactions, and their labels at once: nobody else can see these rows yet.
+
+        ON CONFLICT costs a seventh of a first import's rate, so it waits for the first id that
+        is there already.
+        """
+        if self._only_new:
+            try:
+                with connection.begin_nested():
+                    self._insert_from(connection, table, "")
+                return
+            except IntegrityError as error:
+                if not isinstance(error.orig, UniqueViolation):
+                    raise
+                self._only_new = False
+        self._insert_from(connection, table, "ON CONFLICT (external_id) DO NOTHING")
+
+    def _insert_from(self, connection: Connection, table: str, on_conflict: str) -> None:
         names = ", ".join(self._stored)
         given = ", ".join(map(_given, self._stored))
         labels = f"""
             INSERT INTO transaction_labels (txn_id, label, source)
-            SELECT m.id, i.label, 'import' FROM merged AS m JOIN {table} AS i USING (external_id)
-            WHERE i.label IS NOT NULL ORDER BY m.id
+            SELECT DISTINCT ON (m.id) m.id, i.label, 'import'
+            FROM merged AS m JOIN {table} AS i USING (external_id)
+            WHERE i.label IS NOT NULL ORDER BY m.id, i.line
             RETURNING 1
         """  # noqa: S608  names of our own
         statement = f"""
             WITH merged AS (
                 INSERT INTO transactions (external_id, user_id, {names})
                 SELECT i.external_id, :user, {given} FROM {table} AS i ORDER BY i.line
-                ON CONFLICT (external_id) DO NOTHING
+                {on_conflict}
                 RETURNING id, external_id
             ), labelled AS ({labels if self._labelled else "SELECT 1 WHERE false"})
             SELECT count(*), (SELECT count(*) FROM labelled) FROM merged
