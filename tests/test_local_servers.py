@@ -211,6 +211,20 @@ def test_a_free_port_is_taken_as_it_is():
     assert commands.free_port(free) == free
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "Which file?"), (("CSV=~/none.csv",), "~/none.csv cannot be read")],
+)
+def test_an_import_without_its_file_starts_nothing(arguments, said):
+    done = subprocess.run(
+        ["make", "import", "PYTHON=false", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(said)
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -79,6 +79,7 @@ def test_everything_comes_up_on_free_ports_and_down_leaves_nothing(stack, var):
     assert up.returncode == 0, up.stdout + up.stderr
     running = state(var)
     assert running["web_port"] != taken
+    assert f"port {taken} is taken, so the API gets {running['web_port']}" in up.stdout
     with urllib.request.urlopen(f"http://127.0.0.1:{running['web_port']}/healthz") as answer:
         assert answer.status == 200
     lines = stack("status", WEB_PORT=str(taken)).stdout.splitlines()[1:]
