@@ -58,34 +58,26 @@ class Merge:
         self._only_new = self._own  # so far; derived ids come in one piece, too much to redo
         self._labelled = "label" in columns
         self._stored = [name for name in columns if name not in ("external_id", "label")]
-        self._pieces = self._taken = self._inserted = self._labels = 0
+        self._taken = self._inserted = self._labels = 0
 
     def prepare(self, connection: Connection) -> None:
-        """Make the temporary table whose children the pieces are."""
+        """Make the temporary tables: for one piece, for all of them, for rows that are refused."""
         connection.execute(text(_SESSION))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IMPORT_LOCK})
         columns = ", ".join(f"{name} {_TYPES[name]}" for name in self._columns)
-        connection.execute(
-            text(
-                f"CREATE TEMPORARY TABLE incoming (line bigint, {columns}) ON COMMIT DROP;"
-                "CREATE TEMPORARY TABLE refused (line bigint, reason text) ON COMMIT DROP"
-            )
-        )
+        for table in (f"piece (line bigint, {columns})", f"incoming (line bigint, {columns})",
+                      "refused (line bigint, reason text)"):  # fmt: skip
+            connection.execute(text(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP"))
 
     def take(self, connection: Connection, rows: bytes) -> None:
         """Store some rows, given in COPY's text form, UTF-8; insert those with ids that are new."""
-        self._pieces += 1
-        piece = f"incoming_{self._pieces}"
-        connection.execute(
-            text(f"CREATE TEMPORARY TABLE {piece} () INHERITS (incoming) ON COMMIT DROP")
-        )
-        self._taken += _copy(
-            connection,
-            f"COPY {piece} (line, {', '.join(self._columns)}) FROM STDIN (ENCODING 'UTF8')",
-            rows,
-        )
+        columns = ", ".join(self._columns)
+        table = "piece" if self._own else "incoming"
+        copy = f"COPY {table} (line, {columns}) FROM STDIN (ENCODING 'UTF8')"
+        self._taken += _copy(connection, copy, rows)
         if self._own:
-            self._insert(connection, piece)
+            self._insert(connection, "piece")
+            connection.execute(text("INSERT INTO incoming SELECT * FROM piece; TRUNCATE piece"))
 
     def settle(self, connection: Connection) -> int:
         """Give each row its id and take out those that cannot be merged; how many those are."""
@@ -150,7 +142,7 @@ class Merge:
             ),
             {"user": self._user},
         )
-        connection.execute(text("DROP TABLE raw_incoming CASCADE"))
+        connection.execute(text("DROP TABLE raw_incoming"))
 
     def _update(self) -> str:
         """Transactions that are there already and differ."""
