@@ -216,8 +216,14 @@ def test_a_free_port_is_taken_as_it_is():
     [((), "Which file?"), (("CSV=~/none.csv",), "~/none.csv cannot be read")],
 )
 def test_an_import_without_its_file_starts_nothing(arguments, said):
+    # `make test` tells a make below it things that this one is not to know.
+    theirs = ("MAKELEVEL", "MAKEFLAGS", "MFLAGS", "CSV")
     done = subprocess.run(
-        ["make", "import", "PYTHON=false", *arguments], cwd=ROOT, capture_output=True, text=True
+        ["make", "import", "PYTHON=false", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in theirs},
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 2
