@@ -18,11 +18,11 @@ ARGS ?=
 # Not every shell expands the `~` in CSV=~/Downloads/bank.csv.
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 
-.PHONY: help demo up down logs status test check bench import csv lock venv venv-dev
+.PHONY: help demo up down logs status test check bench bench-quality import csv lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-smoke
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: venv ## From nothing to a live prediction: stack, sample data, training, results, addresses
 	@$(VENV_PYTHON) -m local.demo
@@ -53,6 +53,10 @@ check: venv-dev ## Lint, format, types and import rules
 bench: venv-dev ## The benchmarks; BENCH=name picks one
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		$(VENV_PYTHON) -m benchmarks $(BENCH) $(ARGS)
+
+bench-quality: venv-dev ## Suggestions beside baselines: make bench-quality CSV=labelled.csv [ARGS="--few 100,300"]
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(VENV_PYTHON) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)
 
 import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
 	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)

@@ -132,6 +132,14 @@ def train(api: Api, show: Callable[[str], None]) -> dict[str, Any]:
     return result_of(follow(api, str(job_id), show))
 
 
+def verdict_on(result: dict[str, Any]) -> str:
+    """In a line, whether the model that a training run made is live, and why."""
+    if result.get("skipped"):
+        return str(result["reason"])
+    how = "deployed" if result["deployed"] else "NOT deployed"
+    return f"model {result['run_id']} {how}: {result['deploy_reason']}"
+
+
 def features(api: Api, body: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
     """Have features built; give the job's result."""
     return result_of(follow(api, str(api.post("/ml/v2/features", body)["job_id"]), show))
@@ -196,6 +204,7 @@ def main(argv: list[str]) -> int:
                 )
             case "train":
                 answer = train(api, _tell)
+                _tell(verdict_on(answer))
             case "status":
                 answer = api.get("/ml/v2/model/status")
             case "predict":

@@ -17,7 +17,7 @@ from typing import Any
 
 from local import sample, stack
 from local.binaries import ServersMissing
-from local.client import Api, ApiError, features, train
+from local.client import Api, ApiError, features, train, verdict_on
 from local.layout import ROOT, SAMPLE, StackError
 from local.plan import State
 from local.stack import say
@@ -30,7 +30,11 @@ EXAMPLES = (
     {"merchant": "SHELL OIL 57444218 AUSTIN TX", "abs_amount": 48.20},
     {"merchant": "ACME ROBOTICS PAYROLL 204417", "amount": 3950.0},
 )
-BASELINES = {"most_frequent": "most frequent category", "merchant_lookup": "merchant lookup"}
+BASELINES = {
+    "most_frequent": "most frequent category",
+    "merchant_lookup": "merchant lookup",
+    "linear_text_model": "linear text model",
+}
 
 
 def demo() -> None:
@@ -53,12 +57,11 @@ def demo() -> None:
     live = api.get("/ml/v2/model/status")
     if live["available"] and not built["built"] and not built.get("removed"):
         run_id = live["meta"]["run_id"]
-        say(f"  model {run_id} is live and nothing has changed since")
         figures = api.get(f"/ml/v2/models/{run_id}")
+        say(f"  model {run_id} is live and nothing has changed since: {_reason(figures)}")
     else:
         figures = train(api, _tell)
-        verdict = "deployed" if figures["deployed"] else "NOT deployed"
-        say(f"  model {figures['run_id']} {verdict}: {figures['deploy_reason']}")
+        say(f"  {verdict_on(figures)}")
     _show_figures(_flat(figures))
     _title(5, "Predictions")
     _show_predictions(api)
@@ -84,16 +87,22 @@ def _import_sample(state: State) -> None:
 
 
 def _show_figures(figures: Mapping[str, Any]) -> None:
-    """The model beside the simple rules, on the same later rows that none of them has seen."""
+    """The model between simple rules and the noise ceiling, on later rows that it has not seen."""
     if figures.get("val_f1_macro") is None:
         say("  no category has enough labels to be judged")
         return
     print(f"\n  {'on ' + format(figures['val_size'], ',') + ' later transactions':<34}", end="")
     print(f"{'macro-F1':>9}{'accuracy':>10}")
     print(f"  {'the model':<34}{figures['val_f1_macro']:>9.3f}{figures['val_accuracy']:>10.3f}")
-    for name, said in BASELINES.items():
-        rule = figures["baselines"][name]
-        print(f"  {said:<34}{rule['f1_macro']:>9.3f}{rule['accuracy']:>10.3f}")
+    # A version made by older code may lack some of them.
+    beside = {said: figures["baselines"].get(name) for name, said in BASELINES.items()}
+    beside["estimated ceiling (label noise)"] = figures.get("ceiling")
+    for said, found in beside.items():
+        if found and found["f1_macro"] is not None:
+            print(f"  {said:<34}{found['f1_macro']:>9.3f}{found['accuracy']:>10.3f}")
+    settled = figures.get("coverage_at_95")
+    if settled:
+        print(f"  the surest {settled['share']:.0%} of them are 95% right")
 
 
 def _show_predictions(api: Api) -> None:
@@ -117,6 +126,11 @@ def _show_predictions(api: Api) -> None:
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
     """The figures at the top level, whether of a job's result or of a stored version."""
     return {**figures, **figures.get("meta", {}), **figures.get("manifest", {})}
+
+
+def _reason(figures: Mapping[str, Any]) -> str:
+    gate = figures.get("gate") or {}
+    return str(gate.get("reason") or "its gate is not known")
 
 
 def _admin_token() -> str:

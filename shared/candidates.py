@@ -20,14 +20,14 @@ from scipy.sparse import csr_array, vstack
 from shared.encode import Encoder, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
 from shared.history import MEMORIES, WORDS, History, keys_of
+from shared.linear import Weights
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Float = TypeVar("Float", np.float32, np.float64)
 
-CANDIDATES = 12
+CANDIDATES = 6  # the truth is among six nearly as often as among twelve, at half the cost
 WEEKDAYS = 8  # Monday to Sunday, then unknown
-LINEAR_SHARPNESS = np.float32(10.0)  # makes shares of ridge scores, which lie about 0..1
 UNKNOWN_DAY = dt.date.min.toordinal()
 
 _OF_PAIR = ("share", "recent", "count", "latest")
@@ -82,15 +82,15 @@ class Proposal(NamedTuple):
     features: FloatArray  # (n, M, len(PAIR_FEATURES))
 
 
-def inputs_of(rows: Sequence[FeatureRow]) -> Inputs:
-    """Turn rows into arrays, each row on its own."""
+def inputs_of(rows: Sequence[FeatureRow], hash_key: bytes) -> Inputs:
+    """Turn rows into arrays, each row on its own; *hash_key* is the key of the history's hashes."""
     numbers = [_numbers(row) for row in rows]
     day, amount, bins, weekday, channel, *flags = (
         zip(*numbers, strict=True) if numbers else [()] * 8
     )
     return Inputs(
         grams_of(rows),
-        keys_of(rows),
+        keys_of(rows, hash_key),
         np.array(day, dtype=np.int64),
         np.array(amount, dtype=np.float32),
         np.array(bins, dtype=np.int64),
@@ -106,7 +106,7 @@ class Base:
 
     Attributes:
         encoder: its IDF is of those rows.
-        weights: of linear scorer and Naive Bayes side by side, shape (WIDTH, 2 K).
+        weights: of the linear scorer and Naive Bayes, shape (WIDTH, 2, K).
         history: the labels by key.
         log_prior: of each label, shape (K,). It informs the candidates alone: a reranker that sees
             how frequent a label is gains half a point of accuracy and loses more of the rare ones.
@@ -115,7 +115,7 @@ class Base:
     """
 
     encoder: Encoder
-    weights: FloatArray
+    weights: Weights
     history: History
     log_prior: FloatArray
     amount_ratio: FloatArray
@@ -128,11 +128,9 @@ class Base:
 
     def propose(self, inputs: Inputs) -> Proposal:
         """The candidates of each row and the features of each pair. No row sees another."""
-        k = self.label_count
-        scores = self.encoder.weigh(inputs.grams) @ self.weights
-        linear = np.ascontiguousarray(scores[:, :k])
-        bayes = scores[:, k:] + self.log_prior
-        linear_share = softmax(linear * LINEAR_SHARPNESS)
+        scores = self.weights.score(self.encoder.weigh(inputs.grams))
+        linear, bayes = scores[:, 0], scores[:, 1] + self.log_prior
+        linear_share = softmax(linear)
         bayes_share = softmax(bayes)
         found = self.history.find(inputs.keys)
         labels = self._candidates(linear_share + bayes_share, found[:, : len(MEMORIES)])
@@ -212,11 +210,12 @@ class Base:
         return order[:, :CANDIDATES]
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that must be kept of it; weights as float16, which they were rounded to."""
+        """All that must be kept of it."""
         kept: dict[str, NDArray[np.generic]] = {
             "idf": self.encoder.idf,
             "known": self.encoder.known,
-            "weights": self.weights.astype(np.float16),
+            "weights": self.weights.values,
+            "weights_scale": self.weights.scale,
             **{name: getattr(self, name) for name in _KEPT},
         }
         kept.update({f"history_{name}": kept_ for name, kept_ in self.history.arrays().items()})
@@ -231,7 +230,7 @@ class Base:
         }
         return cls(
             Encoder(arrays["idf"], arrays["known"]),  # type: ignore[arg-type]
-            arrays["weights"].astype(np.float32),
+            Weights(arrays["weights"], arrays["weights_scale"]),  # type: ignore[arg-type]
             History.from_arrays(label_count, history),
             **{name: arrays[name] for name in _KEPT},  # type: ignore[arg-type]
         )

@@ -23,7 +23,7 @@ from shared.features import CHANNELS, FeatureRow
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
-TEXT_COLUMNS = 4096  # for the merchant, and as many again for the description
+TEXT_COLUMNS = 2**14  # for the merchant, and as many again for the description
 AMOUNT_BINS = 48
 UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
 ONE_HOT_WEIGHT = 0.3  # beside text of length one
@@ -133,13 +133,14 @@ def _one_hots(amount: int, channel: int) -> IntArray:
 
 @lru_cache(maxsize=32_768)
 def _merchant_columns(merchant: str) -> IntArray:
-    """Words, pairs, the whole, and runs of 3 to 5 characters: columns 0..TEXT_COLUMNS."""
+    """Words, pairs, triples, the first word, the whole, and runs of 3 to 5 characters."""
     name = merchant[:_MERCHANT_MAX]
     if not name:
         return np.zeros(0, dtype=np.int32)
     words = name.split()
-    found = {crc32(b"=" + name.encode())}
+    found = {crc32(b"=" + name.encode()), crc32(b"1" + words[0].encode())}
     found.update(_word_hashes(words))
+    found.update(crc32("t{} {} {}".format(*three).encode()) for three in _threes(words))
     for size in (3, 4, 5):
         found.update(_runs(f" {name} ", size))
     return _columns(found)
@@ -162,6 +163,10 @@ def _word_hashes(words: Sequence[str]) -> Iterator[int]:
         yield crc32(b"w" + word.encode())
     for first, second in pairwise(words):
         yield crc32(f"p{first} {second}".encode())
+
+
+def _threes(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    return zip(words, words[1:], words[2:], strict=False)
 
 
 def _runs(text: str, size: int) -> Iterator[int]:

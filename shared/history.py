@@ -1,7 +1,8 @@
 """What was decided before about the same merchant, description or word: counts by label, decayed.
 
-The tables hold 64-bit hashes, never a text, and are sorted, so that a look-up is a binary search
-for any number of rows at once.
+The tables hold 64-bit keyed hashes, never a text, and are sorted, so that a look-up is a binary
+search for any number of rows at once. Each model has a key of its own: hashes of one model, or a
+list of them made once, say nothing about another. Who has the whole model can still test a guess.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.brands import guess
 from shared.features import FeatureRow
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 KeyArray = NDArray[np.uint64]
 
-MEMORIES = ("merchant", "canonical", "first word", "merchant + amount", "description", "mcc")
+MEMORIES = (
+    "merchant",
+    "canonical",
+    "first word",
+    "merchant + amount",
+    "description",
+    "mcc",
+    "kind",  # of shop, as brand names, merchant category codes and words tell it
+)
 WORDS = 12  # of the merchant and of the description, the first six each
 SLOTS = len(MEMORIES) + WORDS
 
@@ -31,20 +41,25 @@ PROPOSED = 6  # labels that one memory proposes at most
 _EACH = WORDS // 2
 
 
-def keys_of(rows: Sequence[FeatureRow]) -> KeyArray:
-    """The hashes under which each row is remembered, shape (n, SLOTS); NO_KEY where it has none."""
+def keys_of(rows: Sequence[FeatureRow], hash_key: bytes) -> KeyArray:
+    """The hashes under which each row is remembered, shape (n, SLOTS); NO_KEY where it has none.
+
+    *hash_key* is the key of the hashes, up to 64 bytes.
+    """
     keys = np.zeros((len(rows), SLOTS), dtype=np.uint64)
     for index, row in enumerate(rows):
-        exact = _key("merchant", row.line) if row.line else NO_KEY
-        canonical, first, *words = _merchant_keys(row.merchant)
+        exact = _word_key(hash_key, "merchant", row.line) if row.line else NO_KEY
+        canonical, first, *words = _merchant_keys(hash_key, row.merchant)
         amount = (
             NO_KEY
             if row.amount is None or not row.line
-            else _key("amount", f"{row.line}\x1f{row.amount:.2f}")
+            else _key(hash_key, "amount", f"{row.line}\x1f{row.amount:.2f}")
         )
-        description, *memo = _description_keys(row.norm_desc)
-        mcc = _word_key("mcc", row.mcc) if row.mcc else NO_KEY
-        keys[index] = (exact, canonical, first, amount, description, mcc, *words, *memo)
+        description, *memo = _description_keys(hash_key, row.norm_desc)
+        mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
+        told = guess(row)
+        kind = _word_key(hash_key, "kind", told.kind) if told else NO_KEY
+        keys[index] = (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
     return keys
 
 
@@ -150,39 +165,39 @@ class History:
 _KEPT = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", "amount")
 
 
-def _key(kind: str, text: str) -> int:
+def _key(hash_key: bytes, kind: str, text: str) -> int:
     """64 bits of BLAKE2b over *text*; never NO_KEY or LAST_KEY."""
-    digest = blake2b(text.encode(), digest_size=8, person=kind.encode()).digest()
+    digest = blake2b(text.encode(), digest_size=8, key=hash_key, person=kind.encode()).digest()
     return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
 
 
 @lru_cache(maxsize=32_768)
-def _word_key(kind: str, text: str) -> int:
-    return _key(kind, text)
+def _word_key(hash_key: bytes, kind: str, text: str) -> int:
+    return _key(hash_key, kind, text)
 
 
 @lru_cache(maxsize=32_768)
-def _merchant_keys(merchant: str) -> tuple[int, ...]:
+def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
     """Of the merchant's first three words without digits, its first word, and each word."""
     if not merchant:
         return (NO_KEY,) * (2 + _EACH)
     words = merchant.split()
     names = [word for word in words if not any(map(str.isdigit, word))] or words
     return (
-        _key("canonical", " ".join(names[:3])),
-        _word_key("first", names[0]),
-        *_word_keys(words),
+        _key(hash_key, "canonical", " ".join(names[:3])),
+        _word_key(hash_key, "first", names[0]),
+        *_word_keys(hash_key, words),
     )
 
 
-def _description_keys(description: str) -> tuple[int, ...]:
+def _description_keys(hash_key: bytes, description: str) -> tuple[int, ...]:
     """Of its first six words together, then of each."""
     if not description:
         return (NO_KEY,) * (1 + _EACH)
     words = description.split(maxsplit=_EACH)[:_EACH]
-    return _key("description", " ".join(words)), *_word_keys(words)
+    return _key(hash_key, "description", " ".join(words)), *_word_keys(hash_key, words)
 
 
-def _word_keys(words: Sequence[str]) -> tuple[int, ...]:
-    first = [_word_key("word", word) for word in words[:_EACH]]
+def _word_keys(hash_key: bytes, words: Sequence[str]) -> tuple[int, ...]:
+    first = [_word_key(hash_key, "word", word) for word in words[:_EACH]]
     return (*first, *[NO_KEY] * (_EACH - len(first)))

@@ -23,9 +23,10 @@ from shared.encode import WIDTH
 from shared.errors import DamagedVersion
 from shared.features import FEATURE_VERSION, FeatureRow
 
-SCHEMA = 1  # raise it when the files change their form or the pair features their meaning
+SCHEMA = 2  # raise it when the files change their form or the pair features their meaning
 ALTERNATIVES = 3
-CHUNK = 1024  # rows predicted at once
+CHUNK = 2048  # rows predicted at once
+UNSURE = 1e-3  # no confidence is nearer to 0 or 1
 
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the date of every file in the archive: same model, same bytes
@@ -54,21 +55,21 @@ class Calibration:
         reranker: weight of the forest's log-odds; 0 where the forest is not used.
         linear: weight of the linear score.
         covered: how often the truth is among the candidates, 0..1.
-        raw: softmax confidence at the knots of the correction, ascending; may be empty.
-        corrected: what share was right there, ascending.
+        beta: a, b and c of the correction of the best share s, none of a and b below 0: the
+            log-odds of being right are a log(s) - b log(1 - s) + c. (1, 1, 0) changes nothing.
+
+    Source: Kull, Silva Filho, Flach, "Beta calibration", AISTATS 2017.
     """
 
     reranker: float
     linear: float
     covered: float = 1.0
-    raw: tuple[float, ...] = ()
-    corrected: tuple[float, ...] = ()
+    beta: tuple[float, float, float] = (1.0, 1.0, 0.0)
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Calibration:
         """What asdict made of one, after a trip through JSON."""
-        curve = {name: tuple(plain[name]) for name in ("raw", "corrected")}
-        return cls(**{**plain, **curve})
+        return cls(**{**plain, "beta": tuple(plain["beta"])})
 
     def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """Each candidate's share of one, shape (n, M), from *odds* of that shape, and the base."""
@@ -79,9 +80,10 @@ class Calibration:
 
     def confidence(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
         """The probability that the best candidate is right, given its share."""
-        if not self.raw:
-            return share * self.covered
-        return np.interp(share, self.raw, self.corrected)
+        a, b, c = self.beta
+        share = np.clip(share, UNSURE, 1 - UNSURE)
+        odds = a * np.log(share) - b * np.log1p(-share) + c
+        return np.clip(1 / (1 + np.exp(-odds)), UNSURE, 1 - UNSURE)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Model:
     Attributes:
         labels: the K labels, in the order of the base's columns.
         booster_text: the forest as LightGBM writes it, or "".
+        hash_key: the key of the history's hashes.
         facts: how it was made; written to the files and not otherwise used.
     """
 
@@ -98,6 +101,7 @@ class Model:
     base: Base
     booster_text: str
     calibration: Calibration
+    hash_key: bytes
     facts: Mapping[str, Any]
 
     @cached_property
@@ -115,7 +119,7 @@ class Model:
         """What each row is, just as `predict` says it."""
         predictions: list[Prediction] = []
         for start in range(0, len(rows), CHUNK):
-            predictions += self._predict(inputs_of(rows[start : start + CHUNK]))
+            predictions += self._predict(inputs_of(rows[start : start + CHUNK], self.hash_key))
         return predictions
 
     def to_files(self) -> dict[str, bytes]:
@@ -128,6 +132,7 @@ class Model:
             "libraries": {"lightgbm": lightgbm.__version__, "numpy": np.__version__},
             "labels": list(self.labels),
             "calibration": asdict(self.calibration),
+            "hash_key": self.hash_key.hex(),
             "facts": dict(self.facts),
         }
         files = {
@@ -156,9 +161,10 @@ class Model:
                 base = Base.from_arrays(len(labels), {name: archive[name] for name in archive})
             calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
+            hash_key = bytes.fromhex(meta["hash_key"])
         except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
-        model = cls(labels, base, text, calibration, meta["facts"])
+        model = cls(labels, base, text, calibration, hash_key, meta["facts"])
         model._booster  # noqa: B018  parsed now, not in the first request
         return model
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from shared.features import FeatureRow, RawTransaction, features_of
@@ -40,6 +40,7 @@ def report() -> dict[str, Any]:
         ],
         learned_rows=[shop("bean")] * 19 + [shop("pump")] * 23 + [shop("gallery")] * 2,
         learned_labels=["coffee"] * 19 + ["fuel"] * 22 + ["coffee"] + ["gifts"] * 2,
+        linear=["coffee", "coffee", "coffee", "coffee", "fuel", "coffee"],
     )
 
 
@@ -80,6 +81,15 @@ def test_the_baselines_stand_on_the_same_rows(report: dict[str, Any]) -> None:
     assert baselines["most_frequent"]["accuracy"] == pytest.approx(1 / 5)
     assert baselines["most_frequent"]["f1_macro"] == pytest.approx((0 + 1 / 3) / 2)
     assert baselines["merchant_lookup"]["accuracy"] == pytest.approx(4 / 5)
+    assert baselines["linear_text_model"] == {"accuracy": 1.0, "f1_macro": 1.0}
+
+
+def test_the_best_baseline_is_named(report: dict[str, Any]) -> None:
+    assert report["baselines"]["best"] == {
+        "name": "linear_text_model",
+        "accuracy": 1.0,
+        "f1_macro": 1.0,
+    }
 
 
 def test_the_pairs_that_are_mixed_up_come_with_their_counts(report: dict[str, Any]) -> None:
@@ -95,42 +105,56 @@ def test_calibration_error_weighs_each_bins_gap(report: dict[str, Any]) -> None:
     assert report["calibration_error"] == pytest.approx((0.3 + 0.2 + 0.6) / 5)
 
 
+def test_the_surest_rows_are_counted_up_to_the_first_mistakes(report: dict[str, Any]) -> None:
+    """Three at 0.9 and one at 0.8 are right, the one at 0.6 is not."""
+    assert report["coverage_at_95"] == {"precision": 0.95, "share": 0.8, "confidence": 0.8}
+    assert report["precision_curve"][-1] == {"coverage": 1.0, "precision": 0.8, "confidence": 0.6}
+    assert sum(bin_["rows"] for bin_ in report["reliability"]) == 5
+
+
+def test_the_ceiling_counts_labels_of_learned_and_judged_rows_alike() -> None:
+    """Every fourth of bean's 80 rows is noise: in hindsight, three in four can be right.
+
+    The model is right on half of the judged ones, and the look-up of what was learned on 3/4.
+    """
+    rows = [shop("bean")._replace(date=dt.date(2026, 1, 1) + dt.timedelta(n)) for n in range(80)]
+    labels = ["coffee", "coffee", "coffee", "snacks"] * 20
+
+    report = evaluate.report(
+        rows[76:],
+        labels[76:],
+        [guess("coffee"), guess("coffee"), guess("snacks"), guess("coffee")],
+        learned_rows=rows[:76],
+        learned_labels=labels[:76],
+        linear=["coffee"] * 4,
+    )
+
+    assert report["accuracy"] == 0.5
+    assert (report["ceiling"]["rows"], report["ceiling"]["accuracy"]) == (4, 0.75)
+
+
 def test_the_report_is_json(report: dict[str, Any]) -> None:
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
-@pytest.mark.parametrize(
-    ("confidence", "correct", "expected"),
-    [
-        ([0.75, 0.75], [True, True], 0.25),
-        ([0.75, 0.75, 0.75, 0.75], [True, True, True, False], 0.0),
-        ([1.0], [True], 0.0),
-        ([0.0, 1.0], [True, False], 1.0),
-    ],
-    ids=["too modest", "calibrated", "sure and right", "the worst"],
-)
-def test_calibration_error_of_simple_cases(
-    confidence: list[float], correct: list[bool], expected: float
-) -> None:
-    error = evaluate.calibration_error(np.array(confidence), np.array(correct))
-
-    assert error == pytest.approx(expected)
-
-
-def test_calibration_error_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="shapes"):
-        evaluate.calibration_error(np.zeros(0), np.zeros(0, dtype=np.bool_))
-
-
 def test_without_a_class_to_judge_there_are_no_figures() -> None:
     report = evaluate.report(
-        [shop("bean")], ["coffee"], [guess("fuel")], learned_rows=[], learned_labels=[]
+        [shop("bean")],
+        ["coffee"],
+        [guess("fuel")],
+        learned_rows=[],
+        learned_labels=[],
+        linear=["fuel"],
     )
 
     assert report["f1_macro"] is None
     assert report["accuracy"] is None
     assert report["too_rare"] == [{"label": "coffee", "learned": 0, "judged": 1}]
     assert report["baselines"]["merchant_lookup"] == {"accuracy": None, "f1_macro": None}
+    assert report["baselines"]["best"]["f1_macro"] is None
+    assert report["ceiling"]["f1_macro"] is None
+    assert report["coverage_at_95"] is None
+    assert report["precision_curve"] == []
     json.dumps(report, allow_nan=False)
 
 
@@ -141,6 +165,7 @@ def test_a_single_label_that_is_always_right_has_full_marks() -> None:
         [guess("coffee")] * 10,
         learned_rows=[shop("bean")] * 40,
         learned_labels=["coffee"] * 40,
+        linear=["coffee"] * 10,
     )
 
     assert (report["accuracy"], report["f1_macro"], report["calibration_error"]) == (1.0, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""Fits the scorers that propose: ridge regression, Naive Bayes, and the label history."""
+"""Fits the scorers that propose: softmax regression, Naive Bayes, and the label history."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.sparse import csr_array
 
-from shared.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs
+from shared.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs, softmax
 from shared.encode import AMOUNT_BINS, WIDTH, Encoder
 from shared.features import CHANNELS
 from shared.history import LAST_KEY, NO_KEY, History
+from shared.linear import Weights
 
 HALF_LIFE_DAYS = 180.0
-RIDGE = 0.5
+EPOCHS, MAX_EPOCHS = 3, 30
+MIN_ROWS = 60_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
+BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
+MIN_BATCH = 16
+LEARNING_RATE = 0.1
+AVERAGE_EVERY = 8  # steps
 BAYES_SMOOTHING = 0.1
 RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
-GRAM_BLOCK, BLOCK = 512, 1024  # rows of a dense matrix worked on between two ticks
 
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.int64]
@@ -40,11 +44,10 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
         (np.ones(labels.size, np.float32), (np.arange(labels.size), labels)),
         shape=(labels.size, label_count),
     )
-    weights = np.empty((WIDTH, 2 * label_count), dtype=np.float32)
+    weights = np.empty((WIDTH, 2, label_count), dtype=np.float32)
+    weights[:, 0] = _softmax_regression(matrix, labels, label_count, tick)
     tick()
-    weights[:, :label_count] = _ridge(matrix, targets, tick)
-    tick()
-    weights[:, label_count:] = _naive_bayes(matrix, targets)
+    weights[:, 1] = _naive_bayes(matrix, targets)
     known = inputs.day[inputs.day != UNKNOWN_DAY]
     today = known.max() if known.size else 0
     days = np.where(inputs.day == UNKNOWN_DAY, today, inputs.day)
@@ -53,7 +56,7 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
     tick()
     return Base(
         encoder,
-        weights.astype(np.float16).astype(np.float32),  # as it will be read back
+        Weights.of(weights),
         history,
         _log_prior(labels, label_count),
         _ratio(inputs.amount_bin, AMOUNT_BINS, labels, label_count),
@@ -62,60 +65,44 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
     )
 
 
-def _ridge(matrix: csr_array, targets: csr_array, tick: Tick) -> FloatArray:
-    """Weights of least squares on one-hot targets, shape (WIDTH, K): one Cholesky, no iterations.
+def _softmax_regression(
+    matrix: csr_array, labels: LabelArray, label_count: int, tick: Tick
+) -> FloatArray:
+    """Weights of multinomial logistic regression, shape (WIDTH, K), averaged over the last epochs.
 
-    The smaller of the two equal systems is solved: over the columns in use or over the rows.
+    Stochastic gradient descent with a step size for each column, which rare words need: they are
+    seen seldom, so they must learn from each time. The average of the weights on the way is
+    steadier than where they end.
+    Sources: Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 12, 2011; Polyak, Juditsky,
+    "Acceleration of Stochastic Approximation by Averaging", SIAM J. Control Optim. 30, 1992.
     """
-    used = np.flatnonzero(np.bincount(matrix.indices, minlength=WIDTH))
-    weights = np.zeros((WIDTH, targets.shape[1]), dtype=np.float32)
-    if matrix.shape[0] < used.size:
-        weights[:] = matrix.T @ _solve(_gram(matrix, tick), targets.toarray(), tick)
-    else:
-        place = np.cumsum(np.bincount(used, minlength=WIDTH)) - 1
-        parts = matrix.data, place[matrix.indices], matrix.indptr
-        columns = csr_array(parts, shape=(matrix.shape[0], used.size)).T.tocsr()
-        tick()
-        weights[used] = _solve(_gram(columns, tick), (columns @ targets).toarray(), tick)
+    n = labels.size
+    order = np.random.default_rng(0)  # the rows' order; the same for every seed of the forest
+    batch = min(BATCH, max(MIN_BATCH, n // 20))
+    epochs = min(max(EPOCHS, MIN_ROWS // n), MAX_EPOCHS)
+    weights = np.zeros((matrix.shape[1], label_count), dtype=np.float32)
+    total = np.zeros_like(weights)
+    squares = np.full((matrix.shape[1], 1), 1e-8, dtype=np.float32)
+    steps = averaged = 0
+    for epoch in range(epochs):
+        shuffled = order.permutation(n)
+        for start in range(0, n, batch):
+            rows = shuffled[start : start + batch]
+            part = matrix[rows]
+            error = softmax(part @ weights)
+            error[np.arange(rows.size), labels[rows]] -= 1
+            used = np.unique(part.indices)
+            slope = part.T.tocsr()[used] @ error
+            squares[used] += (slope * slope).mean(axis=1, keepdims=True)
+            weights[used] -= LEARNING_RATE * slope / np.sqrt(squares[used])
+            steps += 1
+            if epoch >= epochs // 2 and steps % AVERAGE_EVERY == 0:
+                total += weights
+                averaged += 1
+            tick()
+    if averaged:
+        weights = total / np.float32(averaged)
     return weights
-
-
-def _gram(rows: csr_array, tick: Tick) -> NDArray[np.float64]:
-    """The lower half of rows @ rows.T, dense, some rows at a time so that memory stays bounded.
-
-    In double precision: in single, 140,000 terms of 0.09 add up to a matrix that is not positive.
-    """
-    rows = rows.astype(np.float64)
-    columns = rows.T.tocsr()
-    tick()
-    gram = np.zeros((rows.shape[0], rows.shape[0]))
-    for start in range(0, rows.shape[0], GRAM_BLOCK):
-        stop = min(start + GRAM_BLOCK, rows.shape[0])
-        gram[start:stop, :stop] = (rows[start:stop] @ columns[:, :stop]).toarray()
-        tick()
-    return gram
-
-
-def _solve(gram: NDArray[np.float64], right: FloatArray, tick: Tick) -> FloatArray:
-    """(gram + RIDGE I)^-1 right; of *gram* the lower half is read, and overwritten.
-
-    Cholesky by blocks of rows, left-looking, so that a run can be ended between two of them.
-    Source: Golub, Van Loan, "Matrix Computations", 4th ed., 2013, section 4.2.
-    """
-    gram[np.diag_indices_from(gram)] += RIDGE
-    for start in range(0, gram.shape[0], BLOCK):
-        stop = start + BLOCK
-        done = gram[start:stop, :start]
-        gram[start:, start:stop] -= gram[start:, :start] @ done.T
-        tick()
-        corner = cholesky(gram[start:stop, start:stop], lower=True, check_finite=False)
-        gram[start:stop, start:stop] = corner
-        below = gram[stop:, start:stop]
-        below[:] = solve_triangular(corner, below.T, lower=True, check_finite=False).T
-        tick()
-    # Seen as columns, which LAPACK wants, the lower triangle is the upper one: no copy is made.
-    solved = cho_solve((gram.T, False), right.astype(np.float64), check_finite=False)
-    return np.asarray(solved, dtype=np.float32)
 
 
 def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:

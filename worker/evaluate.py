@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
 from shared.features import FeatureRow
 from shared.model import Prediction
+from worker.ceiling import ceiling
+from worker.confidence import calibration_error, coverage, precision_curve, reliability
+from worker.scores import Figures, Labels, figures
 
 MIN_SUPPORT = 20  # labelled rows, learned and judged together; a class with fewer is not judged
 TOP_CONFUSIONS = 20
 TOP = 3
-
-Labels = Sequence[str]
 
 
 def report(
@@ -27,19 +28,26 @@ def report(
     *,
     learned_rows: Sequence[FeatureRow],
     learned_labels: Labels,
+    linear: Labels,
 ) -> dict[str, Any]:
     """Compare *predictions* with *labels*, three sequences of n, none of them learned from.
 
     All figures are over the judged rows: those whose true class has MIN_SUPPORT rows or more in
     learned and judged rows together. The other classes are named with their counts.
 
+    Args:
+        linear: the answers of a simpler model that has learned the same, n of them; see
+            `explain.linear_answers`.
+
     Returns:
         JSON-able: `rows` and `judged_rows` (counts), `accuracy`, `f1_macro` (over the classes that
         judged rows have), `top3_accuracy`, `calibration_error`, each 0..1 and None without a
-        judged row; `classes` [{label, precision, recall, f1, support, learned}], `confusions`
+        judged row; `reliability`, `coverage_at_95` and `precision_curve` of worker/confidence.py;
+        `classes` [{label, precision, recall, f1, support, learned}], `confusions`
         [{label, predicted, count}] most frequent first, `too_rare` [{label, learned, judged}],
         `merchants` {seen, unseen}, each {rows, accuracy}, and `baselines` {most_frequent,
-        merchant_lookup}, each {accuracy, f1_macro}, on the same rows.
+        merchant_lookup, linear_text_model}, each {accuracy, f1_macro}, on the same rows, with
+        `best` {name, accuracy, f1_macro}, that of the best macro-F1; and `ceiling`, see there.
     """
     learned = Counter(learned_labels)
     judged = Counter(labels)
@@ -49,18 +57,29 @@ def report(
     kept = [predictions[index] for index in keep]
     merchants = [rows[index].merchant for index in keep]
     guesses = [prediction.label for prediction in kept]
+    own = figures(truth, guesses)
     right = np.array(guesses, dtype=object) == np.array(truth, dtype=object)
     top = [label in _top_labels(prediction) for label, prediction in zip(truth, kept, strict=True)]
     confidence = np.array([prediction.confidence for prediction in kept], dtype=np.float64)
     most_frequent = learned.most_common(1)[0][0] if learned else ""
     lookup = _merchant_lookup(learned_rows, learned_labels)
     seen = np.array([merchant in lookup for merchant in merchants], dtype=np.bool_)
+    baselines = {
+        "most_frequent": figures(truth, [most_frequent] * len(truth)),
+        "merchant_lookup": figures(
+            truth, [lookup.get(merchant, most_frequent) for merchant in merchants]
+        ),
+        "linear_text_model": figures(truth, [linear[index] for index in keep]),
+    }
     return {
         "rows": len(labels),
         "judged_rows": len(keep),
-        **_figures(truth, guesses),
+        **own,
         "top3_accuracy": _mean(top),
         "calibration_error": calibration_error(confidence, right) if keep else None,
+        "reliability": reliability(confidence, right),
+        "coverage_at_95": coverage(confidence, right) if keep else None,
+        "precision_curve": precision_curve(confidence, right),
         "classes": _classes(truth, guesses, learned),
         "confusions": _confusions(truth, guesses),
         "too_rare": [
@@ -72,47 +91,20 @@ def report(
             "seen": {"rows": int(seen.sum()), "accuracy": _mean(right[seen])},
             "unseen": {"rows": int((~seen).sum()), "accuracy": _mean(right[~seen])},
         },
-        "baselines": {
-            "most_frequent": _figures(truth, [most_frequent] * len(truth)),
-            "merchant_lookup": _figures(
-                truth, [lookup.get(merchant, most_frequent) for merchant in merchants]
-            ),
-        },
+        "baselines": {**baselines, "best": _best(baselines)},
+        "ceiling": ceiling(
+            [*learned_rows, *rows],
+            [*learned_labels, *labels],
+            [len(learned_rows) + index for index in keep],
+            own,
+        ),
     }
 
 
-def calibration_error(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
-) -> float:
-    """How far stated confidence lies from observed accuracy: 0 is perfect, 1 the worst.
-
-    Args:
-        confidence: probability of the predicted class, shape (n,), each in [0, 1].
-        correct: whether that class was right, shape (n,).
-        bins: bins of equal width; an empty one adds nothing.
-
-    Raises:
-        ValueError: n is 0, or the shapes differ.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
-
-    >>> calibration_error(np.array([0.75, 0.75]), np.array([True, True]))
-    0.25
-    """
-    if confidence.size == 0 or confidence.shape != correct.shape:
-        raise ValueError(f"shapes {confidence.shape} and {correct.shape}")
-    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(place, confidence - correct, minlength=bins)
-    return float(np.abs(gap).sum() / confidence.size)
-
-
-def _figures(truth: Labels, guesses: Labels) -> dict[str, float | None]:
-    """Accuracy, and macro-F1 over the classes that *truth* has; None where it is empty."""
-    if not truth:
-        return {"accuracy": None, "f1_macro": None}
-    right = [guess == label for guess, label in zip(guesses, truth, strict=True)]
-    f1 = f1_score(truth, guesses, labels=sorted(set(truth)), average="macro", zero_division=0)
-    return {"accuracy": _mean(right), "f1_macro": float(f1)}
+def _best(baselines: Mapping[str, Figures]) -> dict[str, Any]:
+    """The one with the best macro-F1, and its name."""
+    name = max(baselines, key=lambda name: baselines[name]["f1_macro"] or 0.0)
+    return {"name": name, **baselines[name]}
 
 
 def _top_labels(prediction: Prediction) -> Collection[str]:

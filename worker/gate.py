@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.metrics import f1_score
+from worker.scores import macro_f1
 
 MIN_FAIR_ROWS = 30  # rows that the live model has not learned from; with fewer, chance decides
 # An unlucky draw of rows must not keep a better model out, nor a lucky one let a worse one in:
@@ -49,8 +49,8 @@ def compare(
     return Comparison(
         run_id=run_id,
         rows=len(truth),
-        f1_macro=_f1(truth, challenger),
-        live_f1_macro=_f1(truth, live),
+        f1_macro=macro_f1(truth, challenger) or 0.0,
+        live_f1_macro=macro_f1(truth, live) or 0.0,
         only_new_right=sum(a and not b for a, b in zip(right, live_right, strict=True)),
         only_live_right=sum(b and not a for a, b in zip(right, live_right, strict=True)),
     )
@@ -67,24 +67,39 @@ def judge(report: Mapping[str, Any], *, threshold_f1: float, live: Comparison | 
     f1 = report["f1_macro"]
     if f1 is None:
         return Verdict(False, "no category has enough labelled transactions to be judged")
+    told = _figures(report, threshold_f1)
     if f1 < threshold_f1:
-        return Verdict(False, f"macro-F1 {f1:.3f} is below the threshold {threshold_f1:.2f}")
-    passed = f"macro-F1 {f1:.3f} reaches the threshold {threshold_f1:.2f}"
+        return Verdict(False, f"below the threshold: {told}")
     if live is None:
-        return Verdict(True, passed)
+        return Verdict(True, f"reaches the threshold: {told}")
     if live.rows < MIN_FAIR_ROWS:
         return Verdict(
             True,
-            f"{passed}; {live.rows} rows are new to the live model, too few to compare "
-            f"({MIN_FAIR_ROWS} needed)",
+            f"reaches the threshold: {told}; {live.rows} rows are new to the live model, too few "
+            f"to compare ({MIN_FAIR_ROWS} needed)",
         )
     side_by_side = (
         f"{live.f1_macro:.3f} against {live.live_f1_macro:.3f} of the live {live.run_id} "
         f"on {live.rows} rows new to both"
     )
     if live.f1_macro < live.live_f1_macro and _surely_worse(live):
-        return Verdict(False, f"worse than the live model: macro-F1 {side_by_side}")
-    return Verdict(True, f"{passed}, and is not worse than the live model: {side_by_side}")
+        return Verdict(False, f"worse than the live model, {side_by_side}: {told}")
+    return Verdict(
+        True, f"reaches the threshold: {told}; not worse than the live model, {side_by_side}"
+    )
+
+
+def _figures(report: Mapping[str, Any], threshold_f1: float) -> str:
+    """What the score is to be seen beside: the simplest rules below it, the noise above it."""
+    told = [
+        f"macro-F1 {report['f1_macro']:.3f}",
+        f"threshold {threshold_f1:.3f}",
+        f"best baseline {report['baselines']['best']['f1_macro']:.3f}",
+    ]
+    ceiling = report["ceiling"]["f1_macro"]
+    if ceiling is not None:
+        told.append(f"estimated ceiling {ceiling:.3f}")
+    return ", ".join(told)
 
 
 def _surely_worse(live: Comparison) -> bool:
@@ -96,11 +111,3 @@ def _surely_worse(live: Comparison) -> bool:
     apart = live.only_new_right + live.only_live_right
     lead = live.only_live_right - live.only_new_right
     return apart > 0 and lead > Z * apart**0.5
-
-
-def _f1(truth: Sequence[str], guess: Sequence[str]) -> float:
-    if not truth:
-        return 0.0
-    return float(
-        f1_score(truth, guess, average="macro", labels=sorted(set(truth)), zero_division=0)
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
 
@@ -16,28 +17,27 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
 from shared.features import FeatureRow
-from shared.model import Calibration, Model
+from shared.model import UNSURE, Calibration, Model
 from worker.base import LabelArray, fit_base
 
 Progress = Callable[[str, int, int], None]
 
 ROUNDS = 400
-BLOCK_ROWS = 12_000  # of each of the two blocks of a large set: bounds the reranker's cost
+BLOCK_ROWS = 24_000  # of each of the three blocks of a large set: bounds the reranker's cost
 SMALL = 3_000  # rows; below, more and finer blocks, and smaller trees
 MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
-CALIBRATE_SHARE = 0.2  # of the blocks' rows, the latest
+CALIBRATE_SHARE = 0.5  # of the blocks' rows, the latest
 MIN_CALIBRATE = 20  # rows, to weigh the scores
-MIN_ISOTONIC = 200  # rows, to correct the confidence
-BALANCE = 0.25  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
-DEFAULT_LINEAR_WEIGHT = 10.0  # where nothing is held out
+BETA_PULL = 4.0  # of the correction towards none, in rows' worth
+BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
+DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 CHUNK = 2048
 
-_LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 40}
+_LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
 _SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
 # Rare labels end up in leaves of tiny hessian and huge value without these guards.
 _GUARDS = {"lambda_l2": 5.0, "min_sum_hessian_in_leaf": 1.0}
@@ -67,7 +67,8 @@ def fit(
     tell = progress or _silent
     with threadpool_limits(limits=1):  # more threads add up in another order
         names, ids = _numbered(labels)
-        inputs = _read(rows, tell)
+        hash_key = _hash_key(rows, labels, seed)
+        inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
         booster, calibration = _learn_to_judge(pairs, truth, len(names), seed, tell)
         base = _fit_base(inputs, ids, len(names), "base", tell)
@@ -79,7 +80,7 @@ def fit(
         "seed": seed,
         "base_rows": len(rows),
     }
-    return Model(names, base, booster, calibration, facts)
+    return Model(names, base, booster, calibration, hash_key, facts)
 
 
 def refit_base(
@@ -96,7 +97,7 @@ def refit_base(
     tell = progress or _silent
     with threadpool_limits(limits=1):
         names, ids = _numbered(labels)
-        base = _fit_base(_read(rows, tell), ids, len(names), "refit", tell)
+        base = _fit_base(_read(rows, model.hash_key, tell), ids, len(names), "refit", tell)
     return replace(model, labels=names, base=base, facts={**model.facts, "base_rows": len(rows)})
 
 
@@ -110,11 +111,19 @@ def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
     return names, np.array([index[label] for label in labels], dtype=np.int64)
 
 
-def _read(rows: Sequence[FeatureRow], tell: Progress) -> Inputs:
+def _hash_key(rows: Sequence[FeatureRow], labels: Sequence[str], seed: int) -> bytes:
+    """A key that nobody guesses who has not the same rows, and the same for the same rows."""
+    digest = blake2b(str(seed).encode(), digest_size=16)
+    for row, label in zip(rows, labels, strict=True):
+        digest.update(f"{row.line}\x1f{row.norm_desc}\x1f{row.amount}\x1f{label}\x1e".encode())
+    return digest.digest()
+
+
+def _read(rows: Sequence[FeatureRow], hash_key: bytes, tell: Progress) -> Inputs:
     parts = []
     for start in range(0, len(rows), CHUNK):
         tell("encode", start, len(rows))
-        parts.append(inputs_of(rows[start : start + CHUNK]))
+        parts.append(inputs_of(rows[start : start + CHUNK], hash_key))
     return Inputs.joined(parts)
 
 
@@ -131,10 +140,10 @@ def _fit_base(inputs: Inputs, ids: LabelArray, count: int, phase: str, tell: Pro
 
 def _cuts(n: int) -> list[int]:
     """Where the blocks begin, and n: the base of each block is fitted on all rows before it."""
-    if n > 4 * BLOCK_ROWS:
-        return [n - 2 * BLOCK_ROWS, n - BLOCK_ROWS, n]
-    shares = (0.5, 0.75, 1.0) if n >= SMALL else (0.4, 0.52, 0.64, 0.76, 0.88, 1.0)
-    return [round(n * share) for share in shares]
+    if n >= SMALL:
+        block = min(n // 5, BLOCK_ROWS)
+        return [n - blocks * block for blocks in (3, 2, 1, 0)]
+    return [round(n * share) for share in (0.4, 0.52, 0.64, 0.76, 0.88, 1.0)]
 
 
 def _held_out(
@@ -167,12 +176,13 @@ def _learn_to_judge(
         return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT)
     right = np.equal(pairs.labels, truth[:, None])
     if n < MIN_RERANKED:
-        return "", _calibrate(pairs, None, right)
+        return "", _calibrate(pairs, None, right, _balanced(truth))
     cut = n - _calibrate_rows(n)
     early = _grow(pairs.features[:cut], right[:cut], truth[:cut], seed, tell, 0)
     late = Proposal._make(part[cut:] for part in pairs)
     odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
-    calibration = _calibrate(late, odds.reshape(late.labels.shape), right[cut:])
+    weight = _balanced(truth)[cut:]
+    calibration = _calibrate(late, odds.reshape(late.labels.shape), right[cut:], weight)
     if calibration.reranker == 0:
         return "", calibration
     grown = _grow(pairs.features, right, truth, seed, tell, ROUNDS)
@@ -196,12 +206,8 @@ def _grow(
 ) -> lightgbm.Booster:
     """A forest that tells right candidates from wrong, shape (n, M).
 
-    Rows of rare labels weigh more, by the root that BALANCE names, within 1/8 and 8. Rows whose
-    truth is no candidate stay: they teach what a strange row looks like.
+    Rows whose truth is no candidate stay: they teach what a strange row looks like.
     """
-    counts = np.bincount(truth)
-    share = truth.size / (np.count_nonzero(counts) * counts[truth])
-    weight = np.clip(share**BALANCE, 1 / 8, 8)
     params: dict[str, Any] = {
         "objective": "binary",
         **(_LARGE_TREES if truth.size * 2 >= SMALL else _SMALL_TREES),
@@ -216,7 +222,7 @@ def _grow(
         "num_threads": 1,
         "verbosity": -1,
     }
-    weights = np.repeat(weight, features.shape[1])
+    weights = np.repeat(_balanced(truth), features.shape[1])
     data = lightgbm.Dataset(_flat(features), right.ravel(), weight=weights, params=params)
 
     def report(env: Any) -> None:
@@ -226,13 +232,23 @@ def _grow(
     return lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
 
 
+def _balanced(truth: LabelArray) -> NDArray[np.float64]:
+    """A weight for each row: those of rare labels count for more."""
+    counts = np.bincount(truth)
+    share = truth.size / (np.count_nonzero(counts) * counts[truth])
+    return np.asarray(np.clip(share**BALANCE, 1 / 8, 8))
+
+
 def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """One line a pair: (n, M, f) as (n M, f)."""
     return features.reshape(-1, features.shape[2])
 
 
 def _calibrate(
-    pairs: Proposal, odds: NDArray[np.float64] | None, right: NDArray[np.bool_]
+    pairs: Proposal,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+    weight: NDArray[np.float64],
 ) -> Calibration:
     """Weigh forest and linear score by held-out likelihood, then correct the confidence.
 
@@ -240,42 +256,56 @@ def _calibrate(
     score serves alone.
     """
     covered = np.any(right, axis=1)
-    calibration = _weigh(pairs, odds, right, covered)
+    calibration = _weigh(pairs, odds, right, weight)
     share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
     calibration = replace(calibration, covered=share)
-    if covered.size < MIN_ISOTONIC:
-        return calibration
     shares = calibration.shares(pairs, odds if calibration.reranker else None)
     best = shares.argmax(axis=1)[:, None]
-    isotonic = IsotonicRegression(y_min=0.001, y_max=0.999, out_of_bounds="clip")
-    isotonic.fit(
-        np.take_along_axis(shares, best, axis=1)[:, 0],
-        np.take_along_axis(right, best, axis=1)[:, 0].astype(np.float64),
-    )
-    return replace(
-        calibration,
-        raw=tuple(isotonic.X_thresholds_.tolist()),
-        corrected=tuple(isotonic.y_thresholds_.tolist()),
-    )
+    sure = np.take_along_axis(shares, best, axis=1)[:, 0]
+    return replace(calibration, beta=_beta(sure, np.take_along_axis(right, best, axis=1)[:, 0]))
+
+
+def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The correction of Calibration, by likelihood; three numbers, since steps learn the noise."""
+    share = np.clip(share, UNSURE, 1 - UNSURE)
+    logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
+    sign = np.where(right, 1.0, -1.0)
+    start = np.array([1.0, 1.0, 0.0])
+
+    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (logs @ beta)
+        slope = -(sign / (1 + np.exp(margin))) @ logs
+        pull = beta - start  # soft, so that a few rows leave the shares nearly as they are
+        fit = np.logaddexp(0, -margin).sum() + BETA_PULL / 2 * pull @ pull
+        return float(fit), slope + BETA_PULL * pull
+
+    bounds = [(0, None), (0, None), (None, None)]
+    a, b, c = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    return a, b, c
 
 
 def _weigh(
     pairs: Proposal,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
-    covered: NDArray[np.bool_],
+    weight: NDArray[np.float64],
 ) -> Calibration:
-    """The weights, none below 0, under which the truth is likeliest; a convex problem."""
+    """The weights, none below 0, under which the truth is likeliest; a convex problem.
+
+    *weight* is that of each row, shape (n,).
+    """
     scores = [pairs.linear.astype(np.float64)]
     if odds is not None:
         scores.append(odds)
+    covered = np.any(right, axis=1)
+    right, weight = right[covered], weight[covered]
     stacked = np.stack(scores, axis=-1)[covered]
-    of_truth = stacked[right[covered]]
+    of_truth = weight @ stacked[right]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         shares = softmax(stacked @ weights)
-        fit = -np.log(np.maximum(shares[right[covered]], 1e-300)).sum()
-        slope = np.einsum("nm,nmf->f", shares, stacked) - of_truth.sum(axis=0)
+        fit = -weight @ np.log(np.maximum(shares[right], 1e-300))
+        slope = np.einsum("n,nm,nmf->f", weight, shares, stacked) - of_truth
         # As if one more row spoke, softly, for the weights without evidence.
         pull = (weights - start) / scale
         return float(fit + 0.5 * pull @ pull), slope + pull / scale

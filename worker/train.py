@@ -19,7 +19,7 @@ from shared.errors import DamagedVersion, NotEnoughLabels
 from shared.log import get_logger
 from shared.model import Model
 from shared.registry import Registry
-from worker import dataset, evaluate, feature_build, gate, learner
+from worker import dataset, evaluate, explain, feature_build, gate, learner
 from worker.dataset import Dataset
 
 SEED = 0
@@ -45,9 +45,9 @@ def run(
 ) -> dict[str, Any]:
     """Train on the newest *limit* labelled transactions and store the version.
 
-    Returns the job's result: `run_id`, the figures of the gate's rows, the baselines on the same
-    rows, and `gate` with `passed` and `reason`; or, with *only_if_new* and nothing new, `skipped`
-    and the reason.
+    Returns the job's result: `run_id`, the figures of the gate's rows, the baselines and the noise
+    ceiling on the same rows, and `gate` with `passed` and `reason`; or, with *only_if_new* and
+    nothing new, `skipped` and the reason.
 
     Raises:
         NotEnoughLabels: fewer than *min_labels* transactions are labelled.
@@ -76,6 +76,7 @@ def run(
         predictions,
         learned_rows=learned.rows,
         learned_labels=learned.labels,
+        linear=explain.linear_answers(model, judged.rows),
     )
     guesses = [prediction.label for prediction in predictions]
     pointer, live_sequence = _live(registry)
@@ -92,6 +93,8 @@ def run(
         "calibrate_size": model.facts["calibrate_rows"],  # the latest of the train_size
         "val_size": len(judged),
         "baselines": report["baselines"],
+        "ceiling": report["ceiling"],
+        "coverage_at_95": report["coverage_at_95"],
         "gate": asdict(verdict),
         "warnings": _warnings(data),
     }
@@ -100,7 +103,7 @@ def run(
         {
             **result,
             "job_id": job_id,
-            "report": report,
+            "report": {**report, "leans_on": explain.leans_on(model)},
             "data_fingerprint": fingerprint,
             "trained_through": max(data.labelled_at).isoformat(),
         },

@@ -1,0 +1,1 @@
+"""How good the suggestions are beside baselines: `python -m benchmarks.quality`."""

@@ -1,0 +1,50 @@
+"""Weights of linear scorers over encoded rows, kept as small integers.
+
+A float32 for each of 33,000 columns and hundreds of labels would be most of a model's size, in
+memory and on disk. Eight bits and a scale a column lose nothing that a test row shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+FloatArray = NDArray[np.float32]
+
+_LARGEST = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """S scorers side by side, each with one weight a column for each of K labels.
+
+    Attributes:
+        values: shape (WIDTH, S, K), int8.
+        scale: what a unit of them is worth, shape (WIDTH, S, 1), float32.
+    """
+
+    values: NDArray[np.int8]
+    scale: FloatArray
+
+    @classmethod
+    def of(cls, weights: FloatArray) -> Self:
+        """Round *weights*, shape (WIDTH, S, K), by at most 1/254 of the largest of their column."""
+        scale = np.maximum(np.abs(weights).max(axis=2, keepdims=True), np.float32(1e-30)) / _LARGEST
+        return cls(np.rint(weights / scale).astype(np.int8), scale.astype(np.float32))
+
+    def score(self, matrix: csr_array) -> FloatArray:
+        """The scores of each row of *matrix*, (n, WIDTH): shape (n, S, K). No row sees another."""
+        _, scorers, labels = self.values.shape
+        if matrix.shape[0] == 1:
+            used, place = matrix.indices, np.arange(matrix.indices.size)
+        else:
+            is_used = np.zeros(matrix.shape[1], dtype=np.bool_)
+            is_used[matrix.indices] = True
+            used, place = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[matrix.indices]
+        dense = (self.values[used] * self.scale[used]).reshape(used.size, scorers * labels)
+        narrow = csr_array((matrix.data, place, matrix.indptr), (matrix.shape[0], used.size))
+        return np.asarray(narrow @ dense).reshape(-1, scorers, labels)
