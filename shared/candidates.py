@@ -15,9 +15,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
-from shared.encode import Encoder, amount_bin, grams_of
+from shared.encode import Encoder, Grams, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
 from shared.history import MEMORIES, WORDS, History, keys_of
 from shared.linear import Weights
@@ -49,7 +48,7 @@ PAIR_FEATURES = (
 class Inputs(NamedTuple):
     """Rows as arrays, before anything fitted; n entries each."""
 
-    grams: csr_array  # (n, WIDTH) binary
+    grams: Grams
     keys: NDArray[np.uint64]  # (n, SLOTS)
     day: IntArray  # ordinal of the date, or UNKNOWN_DAY
     amount: FloatArray  # signed log, NaN unknown
@@ -60,7 +59,17 @@ class Inputs(NamedTuple):
 
     def part(self, start: int, stop: int) -> Inputs:
         """Some consecutive rows of it."""
-        return Inputs._make(field[start:stop] for field in self)
+        keep = slice(start, stop)
+        return Inputs(
+            self.grams.part(start, stop),
+            self.keys[keep],
+            self.day[keep],
+            self.amount[keep],
+            self.amount_bin[keep],
+            self.weekday[keep],
+            self.channel[keep],
+            self.flags[keep],
+        )
 
     @property
     def size(self) -> int:
@@ -71,7 +80,7 @@ class Inputs(NamedTuple):
     def joined(cls, parts: Sequence[Inputs]) -> Inputs:
         """The rows of all *parts*, at least one, in their order."""
         grams, *others = zip(*parts, strict=True)
-        return cls._make((vstack(grams, format="csr"), *map(np.concatenate, others)))
+        return cls(Grams.joined(grams), *map(np.concatenate, others))
 
 
 class Proposal(NamedTuple):
@@ -128,7 +137,7 @@ class Base:
 
     def propose(self, inputs: Inputs) -> Proposal:
         """The candidates of each row and the features of each pair. No row sees another."""
-        scores = self.weights.score(self.encoder.weigh(inputs.grams))
+        scores = self.weights.score(inputs.grams, self.encoder.values(inputs.grams))
         linear, bayes = scores[:, 0], scores[:, 1] + self.log_prior
         linear_share = softmax(linear)
         bayes_share = softmax(bayes)

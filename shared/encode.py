@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -63,8 +64,32 @@ def columns_of(row: FeatureRow) -> list[IntArray]:
     return pieces
 
 
-def grams_of(rows: Sequence[FeatureRow]) -> csr_array:
-    """Which columns each row sets: binary, shape (n, WIDTH), float32, nothing fitted."""
+class Grams(NamedTuple):
+    """Which columns each of n rows sets, nothing fitted; a sparse binary matrix, (n, WIDTH)."""
+
+    columns: IntArray  # of the first row, then of the next
+    starts: IntArray  # (n + 1,): columns[starts[i]:starts[i + 1]] are row i's
+
+    @property
+    def size(self) -> int:
+        """n, how many rows there are."""
+        return self.starts.size - 1
+
+    def part(self, start: int, stop: int) -> Grams:
+        """Some consecutive rows of it."""
+        starts = self.starts[start : stop + 1]
+        return Grams(self.columns[starts[0] : starts[-1]], starts - starts[0])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Grams]) -> Grams:
+        """The rows of all *parts*, in their order."""
+        sizes = np.concatenate([np.diff(part.starts) for part in parts])
+        starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+        return cls(np.concatenate([part.columns for part in parts]), starts)
+
+
+def grams_of(rows: Sequence[FeatureRow]) -> Grams:
+    """Which columns each row sets."""
     pieces: list[IntArray] = []
     starts = np.zeros(len(rows) + 1, dtype=np.int32)
     total = 0
@@ -74,8 +99,7 @@ def grams_of(rows: Sequence[FeatureRow]) -> csr_array:
             total += piece.size
         starts[index] = total
     columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
-    ones = np.ones(columns.size, dtype=np.float32)
-    return csr_array((ones, columns, starts), shape=(len(rows), WIDTH))
+    return Grams(columns, starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +115,13 @@ class Encoder:
     known: NDArray[np.bool_]
 
     @classmethod
-    def fitted(cls, grams: csr_array) -> Encoder:
-        """Learn how rare each column is from binary *grams*, shape (n, WIDTH).
+    def fitted(cls, grams: Grams) -> Encoder:
+        """Learn how rare each column is.
 
         Source: smooth IDF, log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
         """
-        found = np.bincount(grams.indices, minlength=WIDTH)
-        idf = np.log((1 + grams.shape[0]) / (1 + found)) + 1
+        found = np.bincount(grams.columns, minlength=WIDTH)
+        idf = np.log((1 + grams.size) / (1 + found)) + 1
         idf[_AMOUNT:] = 0
         return cls(idf.astype(np.float32), found > 0)
 
@@ -105,24 +129,28 @@ class Encoder:
         """The matrix of *rows*, shape (n, WIDTH), float32."""
         return self.weigh(grams_of(rows))
 
-    def weigh(self, grams: csr_array) -> csr_array:
-        """Binary *grams* as TF-IDF of length one a row, beside one-hots of ONE_HOT_WEIGHT."""
-        if not grams.shape[0]:
-            return grams
-        values = self.idf[grams.indices]
-        # A row is never empty: it has its one-hots, whose weight here is 0.
-        squared = np.add.reduceat(values * values, grams.indptr[:-1])
-        length = np.sqrt(np.where(squared > 0, squared, np.float32(1)))
-        values /= np.repeat(length, np.diff(grams.indptr))
-        values[grams.indices >= _AMOUNT] = ONE_HOT_WEIGHT
-        return csr_array((values, grams.indices, grams.indptr), shape=grams.shape)
+    def weigh(self, grams: Grams) -> csr_array:
+        """TF-IDF of length one a row, beside one-hots of ONE_HOT_WEIGHT: shape (n, WIDTH)."""
+        parts = self.values(grams), grams.columns, grams.starts
+        return csr_array(parts, shape=(grams.size, WIDTH))
 
-    def unknown_share(self, grams: csr_array) -> FloatArray:
+    def values(self, grams: Grams) -> FloatArray:
+        """The entries of that matrix, one for each of grams.columns."""
+        values = self.idf[grams.columns]
+        if grams.size:
+            # A row is never empty: it has its one-hots, whose weight here is 0.
+            squared = np.add.reduceat(values * values, grams.starts[:-1])
+            length = np.sqrt(np.where(squared > 0, squared, np.float32(1)))
+            values /= np.repeat(length, np.diff(grams.starts))
+            values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT
+        return values
+
+    def unknown_share(self, grams: Grams) -> FloatArray:
         """Which share of each row's columns no fitted row had set, shape (n,)."""
-        if not grams.shape[0]:
+        if not grams.size:
             return np.zeros(0, dtype=np.float32)
-        unknown = (~self.known[grams.indices]).astype(np.int32)
-        share = np.add.reduceat(unknown, grams.indptr[:-1]) / np.diff(grams.indptr)
+        unknown = (~self.known[grams.columns]).astype(np.int32)
+        share = np.add.reduceat(unknown, grams.starts[:-1]) / np.diff(grams.starts)
         return np.asarray(share, dtype=np.float32)
 
 

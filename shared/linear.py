@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from shared.encode import Grams
+
 FloatArray = NDArray[np.float32]
 
 _LARGEST = 127
@@ -36,15 +38,19 @@ class Weights:
         scale = np.maximum(np.abs(weights).max(axis=2, keepdims=True), np.float32(1e-30)) / _LARGEST
         return cls(np.rint(weights / scale).astype(np.int8), scale.astype(np.float32))
 
-    def score(self, matrix: csr_array) -> FloatArray:
-        """The scores of each row of *matrix*, (n, WIDTH): shape (n, S, K). No row sees another."""
-        _, scorers, labels = self.values.shape
-        if matrix.shape[0] == 1:
-            used, place = matrix.indices, np.arange(matrix.indices.size)
+    def score(self, grams: Grams, entries: FloatArray) -> FloatArray:
+        """The scores of each row: shape (n, S, K). No row sees another.
+
+        *entries* are what stands in grams.columns, a sparse matrix (n, WIDTH).
+        """
+        width, scorers, labels = self.values.shape
+        if grams.size == 1:
+            used, place = grams.columns, np.arange(grams.columns.size, dtype=np.int32)
         else:
-            is_used = np.zeros(matrix.shape[1], dtype=np.bool_)
-            is_used[matrix.indices] = True
-            used, place = np.flatnonzero(is_used), (np.cumsum(is_used) - 1)[matrix.indices]
+            is_used = np.zeros(width, dtype=np.bool_)
+            is_used[grams.columns] = True
+            used = np.flatnonzero(is_used).astype(np.int32)
+            place = (np.cumsum(is_used, dtype=np.int32) - 1)[grams.columns]
         dense = (self.values[used] * self.scale[used]).reshape(used.size, scorers * labels)
-        narrow = csr_array((matrix.data, place, matrix.indptr), (matrix.shape[0], used.size))
-        return np.asarray(narrow @ dense).reshape(-1, scorers, labels)
+        matrix = csr_array((entries, place, grams.starts), (grams.size, used.size))
+        return np.asarray(matrix @ dense).reshape(-1, scorers, labels)

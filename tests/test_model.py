@@ -154,7 +154,7 @@ class TestEncoder:
         """Stored models depend on the hash: a changed column would silently blind them."""
         row = features_of(RawTransaction(merchant="Blue Bottle", amount=-4.5))
 
-        columns = grams_of([row]).indices
+        columns = grams_of([row]).columns
 
         assert columns[:5].tolist() == PINNED_COLUMNS
         assert columns.size == len(set(columns.tolist()))
