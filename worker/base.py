@@ -84,17 +84,24 @@ def _softmax_regression(
     total = np.zeros_like(weights)
     squares = np.full((matrix.shape[1], 1), 1e-8, dtype=np.float32)
     steps = averaged = 0
+    place = np.zeros(matrix.shape[1], dtype=np.int32)
     for epoch in range(epochs):
         shuffled = order.permutation(n)
         for start in range(0, n, batch):
             rows = shuffled[start : start + batch]
             part = matrix[rows]
-            error = softmax(part @ weights)
-            error[np.arange(rows.size), labels[rows]] -= 1
             used = np.unique(part.indices)
-            slope = part.T.tocsr()[used] @ error
-            squares[used] += (slope * slope).mean(axis=1, keepdims=True)
-            weights[used] -= LEARNING_RATE * slope / np.sqrt(squares[used])
+            place[used] = np.arange(used.size, dtype=np.int32)
+            narrow = csr_array(
+                (part.data, place[part.indices], part.indptr), (rows.size, used.size)
+            )
+            own = weights[used]
+            error = softmax(narrow @ own)
+            error[np.arange(rows.size), labels[rows]] -= 1
+            slope = narrow.T @ error
+            squares[used] += np.square(slope).mean(axis=1, keepdims=True)
+            own -= slope * (LEARNING_RATE / np.sqrt(squares[used]))
+            weights[used] = own
             steps += 1
             if epoch >= epochs // 2 and steps % AVERAGE_EVERY == 0:
                 total += weights
