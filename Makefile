@@ -19,7 +19,7 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 
 .PHONY: help demo up down logs status test check bench bench-quality import csv lock venv venv-dev
-.PHONY: ml-features ml-train ml-status ml-predict ml-smoke
+.PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,11 @@ ml-status: venv ## The model that is live
 
 ml-predict: venv ## Predict one example
 	@$(VENV_PYTHON) -m local.client predict
+
+# Each word is read by the shell from the environment, whatever quotes or dollars it has.
+ml-explain: venv ## What moved a prediction: make ml-explain MERCHANT="TIM HORTONS #2392" [DESCRIPTION=… AMOUNT=-4.50]
+	@$(VENV_PYTHON) -m local.client explain $${MERCHANT+"--merchant=$$MERCHANT"} \
+		$${DESCRIPTION+"--description=$$DESCRIPTION"} $${AMOUNT:+"--amount=$$AMOUNT"}
 
 ml-smoke: venv ## Health, model and a prediction of the service at BASE_URL; fails if one is not well
 	@$(VENV_PYTHON) -m local.client smoke

@@ -1,8 +1,8 @@
 """A small client of the HTTP API: `python -m local.client train`, against any deployment.
 
 BASE_URL says where, by default the local stack's address, else http://localhost:8000. API_TOKEN
-is sent as the bearer's token when it is set. Results go to standard output as JSON, progress and
-errors to standard error.
+is sent as the bearer's token when it is set. Results go to standard output as JSON, an explanation
+as a table; progress and errors go to standard error.
 """
 
 from __future__ import annotations
@@ -155,6 +155,40 @@ def smoke(api: Api) -> dict[str, Any]:
     }
 
 
+def explanation_lines(answer: dict[str, Any]) -> list[str]:
+    """An explanation for a terminal: each candidate, then what moved its two scores."""
+    if not answer["available"]:
+        return ["No model is deployed yet: make ml-train"]
+    kind = answer["kind"]
+    told = f"{kind['kind']} ({kind['source']}: {kind['evidence']})" if kind else "-"
+    lines = [
+        f"{answer['label']}  confidence {answer['confidence']:.3f}",
+        f"merchant {answer['merchant'] or '-'}  kind {told}  model {answer['model']['run_id']}",
+    ]
+    for rank, candidate in enumerate(answer["candidates"], start=1):
+        odds = candidate["log_odds"]
+        shown = "-" if odds is None else f"{odds:+.3f}"
+        lines += [
+            "",
+            f"{rank}  {candidate['label']:<32}  share {candidate['share']:.3f}"
+            f"  log-odds {shown}  linear {candidate['linear']:+.3f}",
+        ]
+        if odds is not None:
+            for move in candidate["features"]:
+                value = "-" if move["value"] is None else f"{move['value']:.4g}"
+                lines.append(_moved(move["contribution"], move["name"], value))
+            lines.append(_moved(candidate["rest"], "(all other features)"))
+            lines.append(_moved(candidate["bias"], "(bias)"))
+        lines.append("   of linear:")
+        lines += [_moved(move["contribution"], f'"{move["text"]}"') for move in candidate["words"]]
+        lines.append(_moved(candidate["other"], "(all else)"))
+    return lines
+
+
+def _moved(contribution: float, name: str, value: str = "") -> str:
+    return f"   {contribution:+9.3f}  {name:<34}{value:>12}".rstrip()
+
+
 def _progress(job: dict[str, Any]) -> str:
     progress = job.get("progress") or {}
     words = [str(progress.get("phase") or job["state"])]
@@ -189,6 +223,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     predicted = verbs.add_parser("predict", help="predict one transaction")
     predicted.add_argument("--merchant", default=EXAMPLE["merchant"])
     predicted.add_argument("--amount", type=float, default=EXAMPLE["abs_amount"])
+    explained = verbs.add_parser("explain", help="what moved the prediction of one transaction")
+    explained.add_argument("--merchant", default=EXAMPLE["merchant"])
+    explained.add_argument("--description")
+    explained.add_argument("--amount", type=float, help="money out is negative")
     verbs.add_parser("smoke", help="fail unless everything answers")
     return parser.parse_args(argv)
 
@@ -211,6 +249,11 @@ def main(argv: list[str]) -> int:
                 answer = api.post(
                     "/ml/v2/predict", {"merchant": wanted.merchant, "abs_amount": wanted.amount}
                 )
+            case "explain":
+                names = ("merchant", "description", "amount")
+                known = {name: getattr(wanted, name) for name in names}
+                print(*explanation_lines(api.post("/ml/v2/predict/explain", known)), sep="\n")
+                return 0
             case _:
                 answer = smoke(api)
     except ApiError as error:

@@ -64,6 +64,23 @@ def columns_of(row: FeatureRow) -> list[IntArray]:
     return pieces
 
 
+def word_columns(row: FeatureRow) -> list[tuple[str, int]]:
+    """The words and pairs of words of *row*, each with the column that it sets in `columns_of`.
+
+    Each column occurs once, though texts whose hashes collide share one.
+    """
+    found: dict[int, str] = {}
+    for text, start in (
+        (row.line[:_MERCHANT_MAX], 0),
+        (row.norm_desc[:_DESCRIPTION_MAX], _DESCRIPTION),
+    ):
+        words = text.split()
+        texts = [*words, *map(" ".join, pairwise(words))]
+        for told, value in zip(texts, _word_hashes(words), strict=True):
+            found.setdefault(start + value % TEXT_COLUMNS, told)
+    return [(text, column) for column, text in found.items()]
+
+
 class Grams(NamedTuple):
     """Which columns each of n rows sets, nothing fitted; a sparse binary matrix, (n, WIDTH)."""
 
@@ -187,6 +204,7 @@ def _description_columns(description: str, mcc: str) -> IntArray:
 
 
 def _word_hashes(words: Sequence[str]) -> Iterator[int]:
+    """Of each word, then of each pair: the order in which `word_columns` names them."""
     for word in words:
         yield crc32(b"w" + word.encode())
     for first, second in pairwise(words):

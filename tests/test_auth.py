@@ -42,7 +42,7 @@ def test_a_predict_token_can_change_nothing(guarded):
         assert status != 401
 
 
-@pytest.mark.parametrize("endpoint", ["predict", "predict_batch"])
+@pytest.mark.parametrize("endpoint", ["predict", "predict_batch", "predict_explain"])
 def test_predictions_need_the_predict_scope_only(endpoint):
     """They are posted, and change nothing."""
     assert scope_needed(f"ml_v2.{endpoint}", "POST") == "predict"

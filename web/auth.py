@@ -15,7 +15,7 @@ OPEN_ENDPOINTS = frozenset(
 )
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Requests that change nothing, though they are posted: a prediction has a body.
-PREDICT_POSTS = frozenset({"ml_v2.predict", "ml_v2.predict_batch"})
+PREDICT_POSTS = frozenset({"ml_v2.predict", "ml_v2.predict_batch", "ml_v2.predict_explain"})
 
 
 def guard(app: Flask, settings: Settings) -> None:

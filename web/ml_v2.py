@@ -14,10 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from shared import jobs, metrics_ml, queue
 from shared.db import transaction
 from shared.errors import FieldError, InvalidInput, NotEnoughLabels
+from shared.explain import explain
 from shared.features import RawTransaction, features_of
 from shared.services import Services
 from shared.tables import Job
-from web import intake, lookup, schemas, versions
+from web import answers, intake, lookup, schemas, versions
 from web.auth import caller
 from web.openapi import documented
 from web.schemas import parse
@@ -50,11 +51,7 @@ def predict() -> ResponseReturnValue:
     """
     wanted = parse(PREDICT)
     started = time.perf_counter()
-    if isinstance(wanted, schemas.StoredTransaction):
-        raw = lookup.one(services().engine, wanted.txn_id)
-    else:
-        raw = RawTransaction(**wanted.__dict__)
-    answer = services().runtime.predict(features_of(raw))
+    answer = services().runtime.predict(features_of(_transaction(wanted)))
     metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}
@@ -71,6 +68,22 @@ def predict_batch() -> ResponseReturnValue:
     results = lookup.many(services().engine, PREDICT, rows, served)
     metrics_ml.predicted(available=served is not None, seconds=time.perf_counter() - started)
     return {"results": results}
+
+
+@bp.post("/predict/explain")
+@documented(body=schemas.PredictRequest, answer=answers.Explanation, errors=(404, 503))
+def predict_explain() -> ResponseReturnValue:
+    """Predict one transaction, and say what moved each category that was considered.
+
+    Takes what `/ml/v2/predict` takes, and answers the same label and confidence.
+    """
+    wanted = parse(PREDICT)
+    started = time.perf_counter()
+    row = features_of(_transaction(wanted))
+    served = services().runtime.served()
+    answer = answers.explained(explain(served.model, row), served) if served else None
+    metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
+    return answer or {"available": False}
 
 
 @bp.post("/features")
@@ -222,6 +235,13 @@ def labels() -> ResponseReturnValue:
     items = parse(LABELS).labels
     with transaction(services().engine) as session:
         return intake.store_labels(session, items).as_json()
+
+
+def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
+    """What the caller tells of it, or what is stored of it."""
+    if isinstance(wanted, schemas.StoredTransaction):
+        return lookup.one(services().engine, wanted.txn_id)
+    return RawTransaction(**wanted.__dict__)
 
 
 def _idempotency_key() -> str | None:

@@ -1,0 +1,165 @@
+"""Why a model says what it says of one row: what moved the scores of each candidate.
+
+Exact, not estimated: the forest's part by TreeSHAP, the linear part by its own weights. Texts are
+those of the row asked about; the model holds none.
+
+Source: Lundberg, Erion, Lee, "Consistent Individualized Feature Attribution for Tree Ensembles",
+2018; in LightGBM it is `pred_contrib`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.brands import Guess, guess
+from shared.candidates import PAIR_FEATURES, Proposal, inputs_of
+from shared.encode import Grams, word_columns
+from shared.features import FeatureRow
+from shared.model import Model, Prediction
+
+TOP = 8  # features, and words, of each candidate
+
+# LightGBM may note the depth of every tree in such a call: two at once could see it half noted.
+_one_at_a_time = threading.Lock()
+
+
+class FeatureMove(NamedTuple):
+    """What one pair feature added to the log-odds."""
+
+    name: str  # one of PAIR_FEATURES
+    value: float | None  # None: unknown
+    contribution: float
+
+
+class WordMove(NamedTuple):
+    """What a word or a pair of words of the row added to the linear score."""
+
+    text: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A label that was considered, and what moved its two scores, the strongest first.
+
+    log_odds = bias + the contributions of `features` + rest;
+    linear = the contributions of `words` + other.
+
+    Attributes:
+        share: of all candidates' one, before the correction that gives the confidence.
+        log_odds: the forest's; None without a forest.
+        linear: the linear score.
+        bias: the log-odds of a pair of which nothing is known; 0 without a forest.
+        rest: what all other pair features added.
+        other: what the row has beside `words`: runs of characters, amount, channel.
+    """
+
+    label: str
+    share: float
+    log_odds: float | None
+    linear: float
+    bias: float
+    features: tuple[FeatureMove, ...]
+    rest: float
+    words: tuple[WordMove, ...]
+    other: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A prediction with all its candidates, the best first, and what was read from the row."""
+
+    prediction: Prediction
+    merchant: str  # cleaned
+    guess: Guess | None  # the kind of shop, without anybody's labels
+    candidates: tuple[Candidate, ...]
+
+
+def explain(model: Model, row: FeatureRow) -> Explanation:
+    """Say what moved each candidate of *row*; the prediction is that of `model.predict`."""
+    inputs = inputs_of([row], model.hash_key)
+    proposal = model.base.propose(inputs)
+    odds = model.odds(proposal)
+    shares = model.calibration.shares(proposal, odds)[0]
+    labels = proposal.labels[0]
+    by_feature = _by_feature(model, proposal)
+    by_column = _by_column(model, inputs.grams, labels)
+    texts = word_columns(row)
+    candidates = []
+    for place in np.argsort(-shares, kind="stable").tolist():
+        features, rest, bias = _features(proposal.features[0, place], by_feature[place])
+        words, other = _words(texts, inputs.grams, by_column[:, place])
+        candidates.append(
+            Candidate(
+                label=model.labels[labels[place]],
+                share=float(shares[place]),
+                log_odds=None if odds is None else float(odds[0, place]),
+                linear=float(proposal.linear[0, place]),
+                bias=bias,
+                features=features,
+                rest=rest,
+                words=words,
+                other=other,
+            )
+        )
+    return Explanation(
+        prediction=model.predict(row),
+        merchant=row.merchant,
+        guess=guess(row),
+        candidates=tuple(candidates),
+    )
+
+
+def _by_feature(model: Model, proposal: Proposal) -> NDArray[np.float64]:
+    """What each feature added to each candidate's log-odds, the bias last: (M, features + 1)."""
+    lines = proposal.features[0]
+    if model._booster is None:
+        return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
+    with _one_at_a_time:
+        told = model._booster.predict(lines, pred_contrib=True, num_threads=1)
+    return np.asarray(told, dtype=np.float64)
+
+
+def _by_column(model: Model, grams: Grams, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each column that the row sets added to each candidate's linear score: (columns, M)."""
+    weights = model.base.weights
+    of_labels = weights.values[grams.columns, 0][:, labels] * weights.scale[grams.columns, 0]
+    entries = model.base.encoder.values(grams)
+    added: NDArray[np.float64] = entries[:, None].astype(np.float64) * of_labels
+    return added
+
+
+def _features(
+    values: NDArray[np.float32], contributions: NDArray[np.float64]
+) -> tuple[tuple[FeatureMove, ...], float, float]:
+    """The TOP features that moved a candidate, what all others added, and the bias."""
+    *added, bias = contributions.tolist()
+    moves = [
+        FeatureMove(name, value if math.isfinite(value) else None, contribution)
+        for name, value, contribution in zip(PAIR_FEATURES, values.tolist(), added, strict=True)
+        if contribution
+    ]
+    moves.sort(key=lambda move: -abs(move.contribution))
+    return tuple(moves[:TOP]), math.fsum(move.contribution for move in moves[TOP:]), bias
+
+
+def _words(
+    texts: list[tuple[str, int]], grams: Grams, contributions: NDArray[np.float64]
+) -> tuple[tuple[WordMove, ...], float]:
+    """The TOP words that moved a candidate, and what all else that the row has added."""
+    added = dict(zip(grams.columns.tolist(), contributions.tolist(), strict=True))
+    total = math.fsum(added.values())
+    found: defaultdict[str, float] = defaultdict(float)
+    for text, column in texts:  # a word of the merchant may stand in the description, too
+        found[text] += added[column]
+    moves = [WordMove(text, contribution) for text, contribution in found.items() if contribution]
+    moves.sort(key=lambda move: -abs(move.contribution))
+    words = tuple(moves[:TOP])
+    return words, total - math.fsum(word.contribution for word in words)
