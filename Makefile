@@ -18,7 +18,7 @@ ARGS ?=
 # Not every shell expands the `~` in CSV=~/Downloads/bank.csv.
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 
-.PHONY: help demo up down logs status test check bench bench-quality import csv lock venv venv-dev
+.PHONY: help demo up down logs status test check bench bench-quality docs-quality import csv lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
@@ -57,6 +57,12 @@ bench: venv-dev ## The benchmarks; BENCH=name picks one
 bench-quality: venv-dev ## Suggestions beside baselines: make bench-quality CSV=labelled.csv [ARGS="--few 100,300"]
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		$(VENV_PYTHON) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)
+
+docs-quality: venv-dev ## Measure anew and write docs/quality.md: make docs-quality DATA=folder [ARGS=--keep-cost]
+	@test -d "$(DATA)" || { echo "Which folder of CSVs? make docs-quality DATA=path/to/folder" >&2; exit 2; }
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(VENV_PYTHON) -m benchmarks.quality.everything "$(DATA)" --results var/quality $(ARGS)
+	@$(VENV_PYTHON) -m benchmarks.quality.page var/quality/*.jsonl
 
 import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
 	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)

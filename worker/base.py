@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,12 +16,12 @@ from shared.history import LAST_KEY, NO_KEY, History
 from shared.linear import Weights
 
 HALF_LIFE_DAYS = 180.0
-EPOCHS, MAX_EPOCHS = 3, 30
-MIN_ROWS = 60_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
+EPOCHS, MAX_EPOCHS = 5, 15
+MIN_ROWS = 100_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
 BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
 MIN_BATCH = 16
 LEARNING_RATE = 0.1
-AVERAGE_EVERY = 8  # steps
+CACHED = 2**18  # weights worked on at once, a megabyte of them: what a core keeps close
 BAYES_SMOOTHING = 0.1
 RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
 
@@ -68,7 +69,7 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
 def _softmax_regression(
     matrix: csr_array, labels: LabelArray, label_count: int, tick: Tick
 ) -> FloatArray:
-    """Weights of multinomial logistic regression, shape (WIDTH, K), averaged over the last epochs.
+    """Weights of multinomial logistic regression, shape (WIDTH, K), averaged over the later steps.
 
     Stochastic gradient descent with a step size for each column, which rare words need: they are
     seen seldom, so they must learn from each time. The average of the weights on the way is
@@ -80,36 +81,44 @@ def _softmax_regression(
     order = np.random.default_rng(0)  # the rows' order; the same for every seed of the forest
     batch = min(BATCH, max(MIN_BATCH, n // 20))
     epochs = min(max(EPOCHS, MIN_ROWS // n), MAX_EPOCHS)
+    steps = epochs * math.ceil(n / batch)
     weights = np.zeros((matrix.shape[1], label_count), dtype=np.float32)
-    total = np.zeros_like(weights)
+    back = np.zeros_like(weights)  # the way from where they end to their average
     squares = np.full((matrix.shape[1], 1), 1e-8, dtype=np.float32)
-    steps = averaged = 0
-    place = np.zeros(matrix.shape[1], dtype=np.int32)
-    for epoch in range(epochs):
-        shuffled = order.permutation(n)
-        for start in range(0, n, batch):
-            rows = shuffled[start : start + batch]
-            part = matrix[rows]
-            used = np.unique(part.indices)
-            place[used] = np.arange(used.size, dtype=np.int32)
-            narrow = csr_array(
-                (part.data, place[part.indices], part.indptr), (rows.size, used.size)
-            )
-            own = weights[used]
-            error = softmax(narrow @ own)
-            error[np.arange(rows.size), labels[rows]] -= 1
-            slope = narrow.T @ error
-            squares[used] += np.square(slope).mean(axis=1, keepdims=True)
-            own -= slope * (LEARNING_RATE / np.sqrt(squares[used]))
-            weights[used] = own
-            steps += 1
-            if epoch >= epochs // 2 and steps % AVERAGE_EVERY == 0:
-                total += weights
-                averaged += 1
-            tick()
-    if averaged:
-        weights = total / np.float32(averaged)
+    at_once = max(1, CACHED // label_count)
+    starts = (start for _ in range(epochs) for start in range(0, n, batch))
+    for step, start in enumerate(starts):
+        if start == 0:
+            shuffled = order.permutation(n)
+        rows = shuffled[start : start + batch]
+        part = matrix[rows]
+        error = softmax(part @ weights)
+        error[np.arange(rows.size), labels[rows]] -= 1
+        used, by_column = _by_column(part)
+        # The average of the steps from the middle on has the share of a step that came before it.
+        missed = np.float32(max(0.0, 2 * step / steps - 1))
+        for first in range(0, used.size, at_once):
+            columns = used[first : first + at_once]
+            slope = by_column[first : first + at_once] @ error
+            square = squares[columns] + np.square(slope).mean(axis=1, keepdims=True)
+            squares[columns] = square
+            slope *= LEARNING_RATE / np.sqrt(square)
+            weights[columns] -= slope
+            if missed:
+                slope *= missed
+                back[columns] += slope
+        tick()
+    weights += back
     return weights
+
+
+def _by_column(part: csr_array) -> tuple[NDArray[np.intp], csr_array]:
+    """The columns that some row of *part* sets, and the transpose of *part* with only those."""
+    across = part.T.tocsr()
+    sizes = np.diff(across.indptr)
+    used = np.flatnonzero(sizes)
+    starts = np.append(0, np.cumsum(sizes[used]))
+    return used, csr_array((across.data, across.indices, starts), (used.size, part.shape[0]))
 
 
 def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
@@ -119,11 +128,17 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
     Retrieval", 2008, section 13.2, with the columns' overall rate taken off: it is the same for
     every label, so the ranking stays, and a column that says nothing weighs nothing.
     """
-    found = (matrix.T.tocsr() @ targets).toarray().astype(np.float64)
-    overall = found.sum(axis=1, keepdims=True) + BAYES_SMOOTHING
+    found = (targets.T.tocsr() @ matrix).tocoo()
+    label, column = found.coords
+    overall = np.asarray(matrix.sum(axis=0), dtype=np.float64) + BAYES_SMOOTHING
     overall /= overall.sum()
-    smoothed = found + BAYES_SMOOTHING * WIDTH * overall
-    ratio: FloatArray = np.log(smoothed / smoothed.sum(axis=0) / overall).astype(np.float32)
+    # The smoothing is spread as the columns are overall, so where a label never set a column the
+    # ratio is the label's own: nearly everywhere.
+    smoothing = BAYES_SMOOTHING * matrix.shape[1]
+    size = np.bincount(label, found.data, minlength=targets.shape[1]) + smoothing
+    ratio = np.empty((matrix.shape[1], size.size), dtype=np.float32)
+    ratio[:] = np.log(smoothing / size)
+    ratio[column, label] += np.log1p(found.data / (smoothing * overall[column]))
     return ratio
 
 

@@ -28,6 +28,7 @@ from benchmarks.quality.cost import Runner, apart
 from benchmarks.quality.data import Cases, Unusable, read, split
 from benchmarks.quality.few import learning_curve
 from benchmarks.quality.measure import RESAMPLES
+from benchmarks.quality.merge import merged, stored
 from benchmarks.quality.methods import METHODS
 from benchmarks.quality.scale import scaling
 from benchmarks.quality.tables import markdown
@@ -41,20 +42,20 @@ def main(argv: Sequence[str], run: Runner = apart) -> int:
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
         record = measure(options, run)
+        print(markdown(record))
+        records = [record]
+        if options.json:
+            with options.json.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            records = stored([options.json])
+        if options.out:
+            from benchmarks.quality.pictures import draw  # slow to import, and rarely wanted
+
+            for path in draw(merged(records), options.out):
+                _tell(f"wrote {path}")
     except (Unusable, OSError) as problem:
         print(f"benchmarks.quality: {problem}", file=sys.stderr)
         return 2
-    print(markdown(record))
-    records = [record]
-    if options.json:
-        with options.json.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        records = [json.loads(line) for line in options.json.read_text("utf-8").splitlines()]
-    if options.out:
-        from benchmarks.quality.pictures import draw  # slow to import, and rarely wanted
-
-        for path in draw(records, options.out):
-            _tell(f"wrote {path}")
     return 0
 
 
@@ -82,7 +83,7 @@ def measure(options: argparse.Namespace, run: Runner) -> dict[str, Any]:
             run=run,
         )
     if options.few:
-        keys = options.methods or [key for key, entry in METHODS.items() if entry.cheap]
+        keys = options.methods or list(METHODS)
         record["few"] = learning_curve(cases, options.few, keys, _tell, run)
     if options.scale:
         record["scale"] = scaling(cases, options.scale, _tell, run)
@@ -126,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "--latest", type=_count, metavar="N", help="learn the latest N training rows only"
     )
     parser.add_argument(
-        "--methods", type=_methods, metavar="A,B", help=f"some of {','.join(METHODS)}"
+        "--methods", type=methods, metavar="A,B", help=f"some of {','.join(METHODS)}"
     )
     parser.add_argument(
         "--no-table", dest="table", action="store_false", help="only --few and --scale"
@@ -162,7 +163,7 @@ def _sizes(text: str) -> list[int | None]:
     return [None if part == "all" else _count(part) for part in text.split(",")]
 
 
-def _methods(text: str) -> list[str]:
+def methods(text: str) -> list[str]:
     keys = text.split(",")
     if unknown := set(keys) - set(METHODS):
         raise argparse.ArgumentTypeError(f"no method {unknown.pop()!r}: {', '.join(METHODS)}")

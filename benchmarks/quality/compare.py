@@ -1,9 +1,13 @@
-"""The main table: every method learns the same rows and is judged on the same others."""
+"""The main table: every method learns the same rows and is judged on the same others.
+
+What each said of every row is kept, as the place of its label among the sorted ones that were
+learned: so methods measured at different times can be compared row by row (merge.py).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -38,12 +42,12 @@ def compare(
         txn.merchant for txn, kept in zip(data.test.txns, data.scored, strict=True) if kept
     ]
     seen = data.seen[data.scored]
+    place = {label: index for index, label in enumerate(sorted(set(data.train.labels)))}
+    unit = {merchant: index for index, merchant in enumerate(dict.fromkeys(merchants))}
     methods: dict[str, dict[str, Any]] = {}
-    guesses: dict[str, list[str]] = {}
     for key in keys:
         found: Run = run(learn_and_answer, key, data.train, data.test.txns)
         answers = measure.chosen(found.answers, data.scored)
-        guesses[key] = answers.labels
         methods[key] = {
             "name": METHODS[key].name,
             **measure.figures(truth, answers, seen),
@@ -51,9 +55,10 @@ def compare(
             "wide": measure.figures(data.test.labels, found.answers, data.seen),
             "fit": asdict(found.fit),
             "predict_rows_s": len(data.test) / found.predict_seconds,
+            "said": [place[label] for label in answers.labels],
         }
         tell(f"{METHODS[key].name}: {found.fit.seconds:.1f} s to learn")
-    return {
+    quality = {
         "cut_day": data.cut_day.isoformat(),
         "whole_train_rows": data.whole_train_rows,
         "train_rows": len(data.train),
@@ -64,22 +69,31 @@ def compare(
         "wide_labels": len(set(data.test.labels)),
         "unseen_rows": int((~seen).sum()),
         "scored": f"labels with {MIN_ROWS} rows or more in the training rows used",
+        "truth": [place[label] for label in truth],
+        "merchants": [unit[merchant] for merchant in merchants],
         "methods": methods,
-        "differences": [
+    }
+    return {**quality, "differences": differences(quality, resamples)}
+
+
+def differences(quality: Mapping[str, Any], resamples: int) -> list[dict[str, Any]]:
+    """How ours differs from the best others, from what each said of the rows of *quality*."""
+    truth, methods = quality["truth"], quality["methods"]
+    found = []
+    for rival, metrics in _rivals(methods).items():
+        said = methods[OURS]["said"], methods[rival]["said"]
+        found.append(
             {
                 "against": rival,
                 "best_by": metrics,
                 "resamples": resamples,
-                "rows": measure.bootstrap(
-                    truth, guesses[OURS], guesses[rival], range(len(truth)), resamples=resamples
-                ),
+                "rows": measure.bootstrap(truth, *said, range(len(truth)), resamples=resamples),
                 "merchants": measure.bootstrap(
-                    truth, guesses[OURS], guesses[rival], merchants, resamples=resamples
+                    truth, *said, quality["merchants"], resamples=resamples
                 ),
             }
-            for rival, metrics in _rivals(methods).items()
-        ],
-    }
+        )
+    return found
 
 
 def learn_and_answer(key: str, train: Cases, txns: Txns) -> Run:

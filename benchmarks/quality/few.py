@@ -59,7 +59,8 @@ def learning_curve(
                 one for window, one in zip(windows, figures, strict=True) if window.size == size
             ]
             means = {name: _mean([one[name] for one in of_size]) for name in FIGURES}
-            points.append({"labels": size, "windows": len(of_size), **means})
+            rows = sum(one["rows"] for one in of_size)
+            points.append({"labels": size, "windows": len(of_size), "rows": rows, **means})
         methods[key] = {"name": METHODS[key].name, "points": points}
         tell(f"few labels, {METHODS[key].name}: {len(windows)} models")
     return {

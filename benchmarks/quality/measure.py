@@ -58,9 +58,9 @@ def curves(truth: Labels, answers: Answers) -> dict[str, Any]:
 
 
 def bootstrap(
-    truth: Labels,
-    ours: Labels,
-    theirs: Labels,
+    truth: Sequence[int],
+    ours: Sequence[int],
+    theirs: Sequence[int],
     units: Sequence[object],
     *,
     resamples: int = RESAMPLES,
@@ -71,6 +71,7 @@ def bootstrap(
     Both are judged on the same resample each time, so what is hard for both cancels out.
 
     Args:
+        truth, ours, theirs: labels as numbers from 0 on, one a row.
         units: what is drawn with replacement, one a row: rows of one unit are drawn together.
             Distinct ones draw rows; merchants draw merchants, whose rows stand and fall together.
 
@@ -79,8 +80,8 @@ def bootstrap(
 
     Source: Efron & Tibshirani, "An Introduction to the Bootstrap", chapter 13 (percentiles).
     """
-    names = {name: number for number, name in enumerate(sorted({*truth, *ours, *theirs}))}
-    t, a, b = (np.array([names[label] for label in one]) for one in (truth, ours, theirs))
+    t, a, b = (np.array(one, dtype=np.int64) for one in (truth, ours, theirs))
+    labels = 1 + max(*truth, *ours, *theirs)
     places: dict[object, int] = {}
     unit_of = np.array([places.setdefault(unit, len(places)) for unit in units])
     rng = np.random.default_rng(seed)
@@ -88,9 +89,9 @@ def bootstrap(
     for index in range(resamples):
         drawn = np.bincount(rng.integers(len(places), size=len(places)), minlength=len(places))
         weight = drawn[unit_of].astype(np.float64)
-        found[index] = _scores(t, a, weight, len(names)) - _scores(t, b, weight, len(names))
+        found[index] = _scores(t, a, weight, labels) - _scores(t, b, weight, labels)
     whole = np.ones(len(truth))
-    difference = _scores(t, a, whole, len(names)) - _scores(t, b, whole, len(names))
+    difference = _scores(t, a, whole, labels) - _scores(t, b, whole, labels)
     low, high = np.quantile(found, [0.025, 0.975], axis=0)
     return {
         name: {

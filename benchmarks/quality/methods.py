@@ -46,7 +46,6 @@ class Entry(NamedTuple):
 
     name: str
     make: Callable[[], Method]
-    cheap: bool = True  # enough to be learned dozens of times
     probable: bool = True  # its confidence is meant as a probability
 
 
@@ -83,7 +82,7 @@ METHODS = {
     "chars": Entry("char 2-5 TF-IDF + linear SVM", _characters, probable=False),
     "hashed-svm": Entry("hashed word+char linear SVM", _hashed_svm, probable=False),
     "hashed-logistic": Entry("hashed word+char logistic", _logistic),
-    "lightgbm": Entry("LightGBM multiclass, guarded", Forest, cheap=False),
+    "lightgbm": Entry("LightGBM multiclass, guarded", Forest),
 }
 
 

@@ -1,22 +1,20 @@
 """Draws results as SVG; the same results give the same bytes.
 
-    python -m benchmarks.quality.pictures results.jsonl DIR
-
-Every line has a marker and a dash pattern of its own, so no colour is needed to tell them apart.
+Every line has a marker and a dash pattern of its own, so no colour is needed to tell them apart,
+and the ground is white wherever the picture is shown.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.quality.methods import METHODS, OURS
 
@@ -49,6 +47,8 @@ _DASHES: Sequence[Any] = (
     (0, (2, 1)),
     (0, (5, 1, 1, 1, 1, 1)),
 )
+NAME_GAP = 0.05  # of an axis' height, between the names of two lines
+NAME_MOVES = 200  # enough for all to get apart
 _FULL = 1.02  # a share of all, and room for its marker
 _STYLE: dict[Any, Any] = {
     "axes.grid": True,
@@ -60,49 +60,115 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": 8.5,
     "legend.frameon": False,
     "lines.markersize": 5,
+    "svg.fonttype": "none",  # text stays text: half the size, and it can be searched
     "svg.hashsalt": "benchmarks.quality",  # else ids are random
 }
 
 
 def draw(records: Iterable[Record], out: Path) -> list[Path]:
-    """Write what *records* have into *out*; of two of one name and kind, the later counts.
+    """Write what *records*, one for each file and number of rows learned, have into *out*.
+
+    How far confidence can be trusted is drawn of the record that learned most.
 
     Returns:
         The files written.
     """
-    known = list(records)
+    of_file: dict[str, list[Record]] = {}
+    for record in records:
+        of_file.setdefault(record["data"], []).append(record)
     out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        for record in known:
-            name = record["data"]
-            if "few" in record and record["few"]["methods"]:
-                figures[f"{name}-learning-curve"] = _learning_curve(name, record["few"])
-            if "quality" in record:
-                shown = f"{name}-latest{record['latest']}" if record["latest"] else name
-                figures[f"{shown}-reliability"] = _reliability(shown, record["quality"])
-                figures[f"{shown}-precision"] = _precision(shown, record["quality"])
-        costs = {record["data"]: record["scale"]["points"] for record in known if "scale" in record}
+        for name, some in of_file.items():
+            if parts := _curves(some):
+                figures[f"{name}-learning-curve"] = _learning_curve(name, parts)
+            tables = [record["quality"] for record in some if "quality" in record]
+            if tables:
+                most = max(tables, key=lambda table: int(table["train_rows"]))
+                figures[f"{name}-reliability"] = _reliability(name, most)
+                figures[f"{name}-precision"] = _precision(name, most)
+        costs = {
+            name: record["scale"]["points"]
+            for name, some in of_file.items()
+            for record in some
+            if "scale" in record
+        }
         if costs:
             figures["training-cost"] = _training_cost(costs)
         return [_save(figure, out / f"{name}.svg") for name, figure in figures.items()]
 
 
-def _learning_curve(name: str, found: Record) -> Figure:
-    figure, (left, right) = _panels()
-    for key, one in _lines(found):
-        sizes = [point["labels"] for point in one["points"]]
-        for axes, metric in ((left, "accuracy"), (right, "f1_macro")):
-            values = [point[metric] for point in one["points"]]
-            axes.plot(sizes, values, label=one["name"], **_line_of(key))
-    for axes, shown in ((left, "accuracy"), (right, "macro-F1")):
+def _curves(records: Sequence[Record]) -> list[dict[str, list[Record]]]:
+    """For each method its points after few labels, and those of the main tables, which are judged
+    on other rows; nothing of a file without a learning curve.
+    """
+    few: dict[str, list[Record]] = {}
+    tables: dict[str, list[Record]] = {}
+    for record in records:
+        for key, one in record.get("few", {}).get("methods", {}).items():
+            few[key] = one["points"]
+        table = record.get("quality", {"methods": {}})
+        for key, one in table["methods"].items():
+            tables.setdefault(key, []).append({"labels": table["train_rows"], **one["wide"]})
+    for points in tables.values():
+        points.sort(key=lambda point: int(point["labels"]))
+    return [few, tables] if few else []
+
+
+def _learning_curve(name: str, parts: Sequence[Mapping[str, Sequence[Record]]]) -> Figure:
+    figure = Figure(figsize=(8, 9.5))
+    sizes = [sorted({p["labels"] for points in part.values() for p in points}) for part in parts]
+    ticks = sorted({*sizes[0], *sizes[1]})
+    for axes, metric, shown in zip(
+        figure.subplots(2, 1), ("accuracy", "f1_macro"), ("accuracy", "macro-F1"), strict=True
+    ):
+        for part in parts:
+            for key, points in part.items():
+                if key != TRIVIAL:
+                    x = [point["labels"] for point in points]
+                    axes.plot(x, [point[metric] for point in points], **_line_of(key))
+        ends = {
+            METHODS[key].name: next(part[key][-1] for part in reversed(parts) if key in part)
+            for key in METHODS
+            if key != TRIVIAL and any(key in part for part in parts)
+        }
         axes.set(xscale="log", xlabel="labels learned", ylabel=shown)
-        ticks = [point["labels"] for point in next(iter(found["methods"].values()))["points"]]
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axes.minorticks_off()
-    return _finished(figure, left, f"{name}: after few labels, mean of three windows")
+        _name_lines(axes, {one: (end["labels"], end[metric]) for one, end in ends.items()})
+        if sizes[1]:
+            between = float(np.sqrt(sizes[0][-1] * sizes[1][0]))
+            axes.axvline(between, color="0.6", linewidth=1, linestyle=":")
+            top = {"y": 1.01, "color": "0.3", "transform": axes.get_xaxis_transform()}
+            axes.text(between, s="mean of three windows  ", ha="right", **top)
+            axes.text(between, s="  main tables", ha="left", **top)
+    figure.suptitle(f"{name}: what more labels give")
+    return figure
+
+
+def _name_lines(axes: Axes, ends: Mapping[str, tuple[float, float]]) -> None:
+    """Write each line's name right of its end, moved up or down as far as names need room."""
+    heights = axes.transAxes.inverted().transform(axes.transData.transform(list(ends.values())))[
+        :, 1
+    ]
+    order = np.argsort(heights, kind="stable")
+    places = heights[order]
+    for _ in range(NAME_MOVES):
+        missing = np.maximum(NAME_GAP - np.diff(places), 0)
+        places[:-1] -= missing / 2
+        places[1:] += missing / 2
+    names = list(ends)
+    for index, place in zip(order.tolist(), places.tolist(), strict=True):
+        axes.annotate(
+            names[index],
+            ends[names[index]],
+            xytext=(1.04, place),
+            textcoords="axes fraction",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.7},
+        )
 
 
 def _reliability(name: str, found: Record) -> Figure:
@@ -144,26 +210,33 @@ def _precision(name: str, found: Record) -> Figure:
             **_line_of(key),
         )
     axes.axhline(0.95, color="0.6", linewidth=1)
-    axes.annotate("95%", (1, 0.95), color="0.4", va="top", ha="right")
+    axes.annotate("95%", (0.01, 0.949), color="0.4", va="top")
     axes.set(xlim=(0, _FULL), ylim=(None, 1.01), xlabel="share of the rows, the surest first")
     axes.set_ylabel("share of them that is right")
     return _finished(figure, axes, f"{name}: precision by coverage")
 
 
 def _training_cost(costs: Mapping[str, Sequence[Record]]) -> Figure:
-    figure, (left, right) = _panels()
-    for index, (name, points) in enumerate(costs.items()):
-        rows = [point["rows"] for point in points]
-        left.plot(rows, [point["seconds"] for point in points], label=name, **_style(index))
-        right.plot(rows, [point["peak_mb"] for point in points], **_style(index))
-    left.set(xlabel="rows learned", ylabel="seconds to learn")
-    right.set(xlabel="rows learned", ylabel="peak memory, MB")
-    for axes in (left, right):
-        axes.margins(0.06)
-        axes.set(xlim=(0, None), ylim=(0, None))
-        axes.locator_params(axis="x", nbins=5)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-    return _finished(figure, left, "What learning costs, ours, one thread")
+    figure = Figure(figsize=(8, 8.5))
+    for axes, measure, shown in zip(
+        figure.subplots(2, 1),
+        ("seconds", "peak_mb"),
+        ("seconds to learn", "peak memory, MB"),
+        strict=True,
+    ):
+        for index, points in enumerate(costs.values()):
+            rows = [point["rows"] for point in points]
+            axes.plot(rows, [point[measure] for point in points], **_style(index))
+        axes.set(xscale="log", yscale="log", xlabel="rows learned", ylabel=shown)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter(NullFormatter())
+        _name_lines(
+            axes, {name: (some[-1]["rows"], some[-1][measure]) for name, some in costs.items()}
+        )
+    figure.suptitle("What learning costs, ours, one thread")
+    return figure
 
 
 def _lines(found: Record) -> list[tuple[str, Record]]:
@@ -202,18 +275,3 @@ def _save(figure: Figure, path: Path) -> Path:
     # Within the style: the salt of the ids is read now.
     figure.savefig(path, format="svg", metadata={"Date": None})
     return path
-
-
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.pictures")
-    parser.add_argument("results", type=Path, help="what --json wrote")
-    parser.add_argument("out", type=Path, help="folder for the pictures")
-    options = parser.parse_args(argv)
-    lines = options.results.read_text("utf-8").splitlines()
-    for path in draw([json.loads(line) for line in lines], options.out):
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

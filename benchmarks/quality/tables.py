@@ -8,6 +8,10 @@ from typing import Any
 from benchmarks.quality.linear import FOREST_ROUNDS, FOREST_ROWS
 
 METRICS = {"accuracy": "accuracy", "f1_macro": "macro-F1"}
+FEW_TABLES = (
+    ("accuracy", "f1_macro", "accuracy / macro-F1"),
+    ("accuracy_unseen", "calibration_error", "accuracy, merchants not learned / ECE"),
+)
 NOTES = (
     "One thread. Learning and answering start from raw transactions; each method has a process of "
     "its own, whose peak holds interpreter, libraries and rows.",
@@ -22,23 +26,24 @@ NOTES = (
 
 def markdown(record: Mapping[str, Any]) -> str:
     """All that *record* has, see `benchmarks.quality.__main__`."""
-    lines = [f"## {record['data']}", "", _about(record), ""]
+    lines = [f"## {record['data']}", "", about(record), ""]
     if "quality" in record:
-        lines += [*_quality(record["quality"]), ""]
+        lines += [*quality(record["quality"]), "", *(f"- {note}" for note in NOTES), ""]
+        lines += [*differences(record["quality"]), ""]
     if "few" in record:
-        lines += [*_few(record["few"]), ""]
+        lines += [*few(record["few"]), ""]
     if "scale" in record:
-        lines += [*_scale(record["scale"]), ""]
+        lines += [*scale([record]), ""]
     return "\n".join(lines)
 
 
-def _about(record: Mapping[str, Any]) -> str:
+def about(record: Mapping[str, Any]) -> str:
     sign = {True: "positive", False: "negative"}.get(record["spend_positive"])
     spending = f"; spending is {sign} in the file" if sign else ""
     return f"{record['rows']:,} rows, {record['labels']:,} labels{spending}."
 
 
-def _quality(found: Mapping[str, Any]) -> Iterator[str]:
+def quality(found: Mapping[str, Any]) -> Iterator[str]:
     learned = f"{found['train_rows']:,} rows"
     if found["train_rows"] < found["whole_train_rows"]:
         learned = f"the latest {learned} of {found['whole_train_rows']:,}"
@@ -57,16 +62,16 @@ def _quality(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["methods"].values():
         row = [
             one["name"],
-            _share(one["accuracy"]),
-            _share(one["f1_macro"]),
-            _share(one["accuracy_seen"]),
-            _share(one["accuracy_unseen"]),
-            _share(one["top3_accuracy"]),
-            _share(one["calibration_error"]),
-            _share(one["coverage_at_95"]),
+            share(one["accuracy"]),
+            share(one["f1_macro"]),
+            share(one["accuracy_seen"]),
+            share(one["accuracy_unseen"]),
+            share(one["top3_accuracy"]),
+            share(one["calibration_error"]),
+            share(one["coverage_at_95"]),
         ]
         if wide:
-            row += [_share(one["wide"]["accuracy"]), _share(one["wide"]["f1_macro"])]
+            row += [share(one["wide"]["accuracy"]), share(one["wide"]["f1_macro"])]
         fit = one["fit"]
         rows.append(
             [
@@ -76,22 +81,19 @@ def _quality(found: Mapping[str, Any]) -> Iterator[str]:
                 f"{fit['peak_mb']:,.0f}",
             ]
         )
-    yield from _table([*head, "fit s", "predict rows/s", "fit peak MB"], rows)
-    yield ""
+    yield from table([*head, "fit s", "predict rows/s", "fit peak MB"], rows)
     if wide:
+        yield ""
         yield (
-            f"- Wide: the {found['wide_rows']:,} rows, {found['wide_labels']:,} labels, that would "
+            f"Wide: the {found['wide_rows']:,} rows, {found['wide_labels']:,} labels, that would "
             "be scored after learning all rows before the cut."
         )
-    for note in NOTES:
-        yield f"- {note}"
-    yield from _differences(found)
 
 
-def _differences(found: Mapping[str, Any]) -> Iterator[str]:
+def differences(found: Mapping[str, Any]) -> Iterator[str]:
+    """Ours less the best baselines; nothing where there is none."""
     if not found["differences"]:
         return
-    yield ""
     yield "Ours less the best baseline, with 95% intervals of a paired bootstrap:"
     yield ""
     rows = []
@@ -104,64 +106,63 @@ def _differences(found: Mapping[str, Any]) -> Iterator[str]:
                     f"{name} (best by {best})",
                     shown,
                     f"{one['rows'][metric]['difference']:+.4f}",
-                    _interval(one["rows"][metric]),
-                    _interval(one["merchants"][metric]),
+                    interval(one["rows"][metric]),
+                    interval(one["merchants"][metric]),
                 ]
             )
-    yield from _table(["against", "figure", "difference", "rows drawn", "merchants drawn"], rows)
+    yield from table(["against", "figure", "difference", "rows drawn", "merchants drawn"], rows)
     yield ""
     yield (
-        f"- {found['differences'][0]['resamples']:,} resamples. Chance does not explain a "
+        f"{found['differences'][0]['resamples']:,} resamples. Chance does not explain a "
         "difference whose interval is without 0. Rows of one merchant stand and fall together, so "
         "drawing merchants is the stricter test."
     )
 
 
-def _few(found: Mapping[str, Any]) -> Iterator[str]:
+def few(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"Few labels: the rows just before {len(found['cuts'])} cuts "
         f"({', '.join(f'{cut:.0%}' for cut in found['cuts'])} of the rows), judged on the "
         f"{found['test_rows_at_most']:,} rows after each; means. Scored: {found['scored']} "
         f"({found['scored_labels']:,}), whether or not the few rows have them."
     )
-    yield ""
-    rows = [
-        [
-            f"{point['labels']:,}",
-            one["name"],
-            _share(point["accuracy"]),
-            _share(point["f1_macro"]),
-            _share(point["accuracy_unseen"]),
-            _share(point["calibration_error"]),
-            f"{point['windows']}",
+    methods = found["methods"].values()
+    for first, second, shown in FEW_TABLES if methods else ():
+        points = next(iter(methods))["points"]
+        head = [shown, *(f"{point['labels']:,} labels{_fewer(point, found)}" for point in points)]
+        rows = [
+            [
+                one["name"],
+                *(f"{share(point[first])} / {share(point[second])}" for point in one["points"]),
+            ]
+            for one in methods
         ]
-        for size in _sizes(found)
-        for one in found["methods"].values()
-        for point in one["points"]
-        if point["labels"] == size
-    ]
-    yield from _table(
-        ["labels", "method", "accuracy", "macro-F1", "unseen", "ECE", "windows"], rows
-    )
+        yield ""
+        yield from table(head, rows)
     if found["left_out"]:
         yield ""
-        yield f"- Too few rows before a cut for {', '.join(f'{n:,}' for n in found['left_out'])}."
+        yield f"Too few rows before a cut for {', '.join(f'{n:,}' for n in found['left_out'])}."
 
 
-def _sizes(found: Mapping[str, Any]) -> list[int]:
-    return sorted({point["labels"] for one in found["methods"].values() for point in one["points"]})
+def _fewer(point: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    windows = point["windows"]
+    return f" ({windows} of the cuts)" if windows < len(found["cuts"]) else ""
 
 
-def _scale(found: Mapping[str, Any]) -> Iterator[str]:
+def scale(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What learning costs, one table of all *records* that have `scale`."""
+    measured = [record for record in records if "scale" in record]
+    features = max(record["scale"]["features_us_a_row"] for record in measured)
     yield (
-        "Cost of learning, ours, from stored features, one thread. Making the features took "
-        f"{found['features_us_a_row']:.0f} µs a row before."
+        "Cost of learning, ours, from stored features, one thread. Making the features took at "
+        f"most {features:.0f} µs a row before."
     )
     yield ""
-    yield from _table(
-        ["rows", "labels", "fit s", "CPU s", "peak MB", "artifact MB", "load ms"],
+    yield from table(
+        ["data", "rows", "labels", "fit s", "CPU s", "peak MB", "artifact MB", "load ms"],
         [
             [
+                record["data"],
                 f"{point['rows']:,}",
                 f"{point['labels']:,}",
                 f"{point['seconds']:.1f}",
@@ -170,12 +171,13 @@ def _scale(found: Mapping[str, Any]) -> Iterator[str]:
                 f"{point['artifact_bytes'] / 1e6:.2f}",
                 f"{point['load_ms']:.0f}",
             ]
-            for point in found["points"]
+            for record in measured
+            for point in record["scale"]["points"]
         ],
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """With columns as wide as their widest cell, so that it can be read in a terminal too."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     yield _line(head, widths)
@@ -189,9 +191,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _interval(found: Mapping[str, float]) -> str:
+def interval(found: Mapping[str, float]) -> str:
     return f"{found['low']:+.4f} to {found['high']:+.4f}"

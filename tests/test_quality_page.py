@@ -1,0 +1,205 @@
+"""The page on quality: what is measured gets in, what is written by hand stays."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.quality import everything, page, synthetic
+from benchmarks.quality.compare import compare
+from benchmarks.quality.cost import here
+from benchmarks.quality.data import Unusable, split
+from benchmarks.quality.few import learning_curve
+from benchmarks.quality.losses import losses
+from benchmarks.quality.merge import merged
+from benchmarks.quality.methods import METHODS
+
+Record = dict[str, Any]
+
+
+def quiet(text: str) -> None:
+    """Progress is of no interest."""
+
+
+def measured(*methods: str, few: int = 60) -> Record:
+    """What *methods* do on the same five hundred made-up rows."""
+    cases = synthetic.generate(500, 5)
+    record = {
+        "data": "bank",
+        "rows": len(cases),
+        "labels": 5,
+        "spend_positive": None,
+        "latest": None,
+        "quality": compare(split(cases), methods, quiet, run=here),
+        "few": learning_curve(cases, [few], methods, quiet, here),
+    }
+    found: Record = json.loads(json.dumps(record))
+    return found
+
+
+@pytest.fixture(scope="module")
+def ours() -> Record:
+    return measured("ours")
+
+
+def timeless(record: Record) -> Record:
+    """Without what differs from one run to the next."""
+    copy: Record = json.loads(json.dumps(record))
+    for one in copy["quality"]["methods"].values():
+        del one["fit"], one["predict_rows_s"]
+    return copy
+
+
+# Measured at different times
+
+
+def test_methods_measured_apart_give_what_they_give_together(ours: Record) -> None:
+    """The paired differences too, as each answer to each row is kept."""
+    together = measured("ours", "lookup", "last")
+
+    found = merged([measured("lookup"), ours, measured("last")])
+
+    assert [timeless(one) for one in found] == [timeless(together)]
+    assert found[0]["quality"]["differences"]
+
+
+def test_of_a_method_measured_twice_the_later_counts(ours: Record) -> None:
+    later = json.loads(json.dumps(ours))
+    later["quality"]["methods"]["ours"]["accuracy"] = 0.125
+
+    (found,) = merged([ours, measured("lookup"), later])
+
+    assert found["quality"]["methods"]["ours"]["accuracy"] == 0.125
+    assert list(found["quality"]["methods"]) == ["ours", "lookup"]
+
+
+@pytest.mark.parametrize("what", ["scored_rows", "train_rows", "truth"])
+def test_results_of_different_rows_are_refused(ours: Record, what: str) -> None:
+    other = measured("lookup")
+    other["quality"][what] = None
+
+    with pytest.raises(Unusable, match=f"not measured on the same rows, {what} differs"):
+        merged([ours, other])
+
+
+def test_learning_curves_of_different_sizes_are_refused(ours: Record) -> None:
+    with pytest.raises(Unusable, match="few: the methods were not measured on the same rows"):
+        merged([ours, measured("lookup", few=80)])
+
+
+# The page
+
+
+def test_only_what_is_between_the_marks_is_replaced(ours: Record, tmp_path: Path) -> None:
+    """Of the page as it is; and the same results write the same page once more."""
+    copy = tmp_path / "quality.md"
+    copy.write_text(page.PAGE.read_text("utf-8"), "utf-8")
+
+    page.write([measured("lookup"), ours], copy)
+    once = copy.read_text("utf-8")
+    page.write([measured("lookup"), ours], copy)
+
+    assert by_hand(once) == by_hand(page.PAGE.read_text("utf-8"))
+    assert without_costs(copy.read_text("utf-8")) == without_costs(once)
+    assert all(f"<!-- measured: {name} -->" in once for name in page.SECTIONS)
+    assert "### bank" in once
+
+
+def test_every_picture_of_the_page_is_there_small_and_on_white(
+    ours: Record, tmp_path: Path
+) -> None:
+    copy = tmp_path / "quality.md"
+    copy.write_text(page.PAGE.read_text("utf-8"), "utf-8")
+
+    page.write([ours, measured("lookup")], copy)
+
+    pictures = [tmp_path / name for name in re.findall(r"\]\((\S+\.svg)\)", copy.read_text())]
+    assert len(pictures) == 3
+    assert all(picture.stat().st_size < 100_000 for picture in pictures)
+    assert all("fill: #ffffff" in picture.read_text("utf-8") for picture in pictures)
+
+
+def test_a_page_that_wants_what_there_is_not_is_left_alone(
+    ours: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, results = tmp_path / "quality.md", tmp_path / "results.jsonl"
+    copy.write_text("<!-- measured: sumary -->\nold\n<!-- /measured -->\n", "utf-8")
+    results.write_text(json.dumps(ours) + "\n", "utf-8")
+
+    assert page.main([str(results), "--page", str(copy)]) == 2
+
+    assert "'sumary'" in capsys.readouterr().err
+    assert "old" in copy.read_text("utf-8")
+
+
+def test_where_a_baseline_is_ahead_is_told() -> None:
+    """Of accuracy more is better, of the calibration error less; 0.8004 beside 0.8 is a tie."""
+    figures = {
+        "ours": {"accuracy": 0.8, "f1_macro": 0.8, "calibration_error": 0.02},
+        "lookup": {"accuracy": 0.9, "f1_macro": 0.8004, "calibration_error": 0.01},
+    }
+    record = {
+        "data": "bank",
+        "quality": {"train_rows": 4000, "methods": figures, "differences": []},
+    }
+
+    rows = [line for line in losses([record]) if line.startswith("| bank")]
+
+    assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in rows] == [
+        ["4,000", "accuracy", "0.800", "0.900", "merchant lookup"],
+        ["4,000", "ECE", "0.020", "0.010", "merchant lookup"],
+    ]
+
+
+# All of it in one go
+
+
+def test_baselines_that_are_known_are_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(everything, "LATEST", 300)
+    monkeypatch.setattr(everything, "read", lambda file: synthetic.generate(500, 5))
+    (tmp_path / "bank.csv").touch()
+    asked: list[list[str]] = []
+
+    def measure(argv: Sequence[str]) -> int:
+        asked.append(list(argv))
+        with Path(argv[-1]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(answer(list(argv))) + "\n")
+        return 0
+
+    def methods_asked(*options: str) -> list[str]:
+        asked.clear()
+        command = [str(tmp_path), "--results", str(tmp_path / "results"), *options]
+        assert everything.main(command, measure) == 0
+        return [argv[argv.index("--methods") + 1] for argv in asked if "--methods" in argv]
+
+    assert methods_asked() == [*METHODS, *METHODS]  # of all rows, and of the latest
+    assert sum("--scale" in argv for argv in asked) == 1 + len(everything.MADE_UP)
+    assert methods_asked() == ["ours", "ours"]
+    assert sum("--scale" in argv for argv in asked) == 1 + len(everything.MADE_UP)
+    assert methods_asked("--again", "lookup", "--keep-cost") == ["lookup", "lookup"]
+    assert not any("--scale" in argv for argv in asked)
+
+
+def answer(argv: list[str]) -> Record:
+    """What the command would have written, as far as it is looked at."""
+    name = f"synthetic-{argv[argv.index('--categories') + 1]}" if "--synthetic" in argv else "bank"
+    record: Record = {"data": name, "latest": 300 if "--latest" in argv else None}
+    if "--methods" in argv:
+        return {**record, "quality": {"methods": {argv[argv.index("--methods") + 1]: {}}}}
+    return {**record, "scale": {"points": []}}
+
+
+def by_hand(text: str) -> list[str]:
+    return re.split(r"(?<=-->\n)[^<]*(?=<!-- /measured)", text)
+
+
+def without_costs(text: str) -> list[str]:
+    """The lines but those of the main tables, which end with seconds and megabytes."""
+    return [line for line in text.splitlines() if not line.endswith(" |")]
