@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shared.encode import Encoder, Grams, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
-from shared.history import MEMORIES, WORDS, History, keys_of
+from shared.history import MEMORIES, NO_KEY, History, keys_of
 from shared.linear import Weights
 
 FloatArray = NDArray[np.float32]
@@ -137,86 +137,89 @@ class Base:
 
     def propose(self, inputs: Inputs) -> Proposal:
         """The candidates of each row and the features of each pair. No row sees another."""
-        scores = self.weights.score(inputs.grams, self.encoder.values(inputs.grams))
-        linear, bayes = scores[:, 0], scores[:, 1] + self.log_prior
-        linear_share = softmax(linear)
-        bayes_share = softmax(bayes)
-        found = self.history.find(inputs.keys)
-        labels = self._candidates(linear_share + bayes_share, found[:, : len(MEMORIES)])
-        pairs = self.history.find_pairs(found, labels)
+        grams, history, memories = inputs.grams, self.history, len(MEMORIES)
+        scores = self.weights.score(grams, self.encoder.values(grams))
+        scores[:, 1] += self.log_prior
+        shares = softmax(scores)
+        found = history.find(inputs.keys)
+        known = found != history.keys.size - 1
+        labels = self._candidates(shares[:, 0] + shares[:, 1], found[:, :memories])
+        pairs = history.find_pairs(found, labels)
 
         n, m = labels.shape
-        pick = np.arange(n)[:, None], labels
-        unknown = self.history.keys.size - 1
-        linear_picked, bayes_picked = linear[pick], bayes[pick]
-        linear_best, linear_margin = _lead(linear)
-        bayes_best, bayes_margin = _lead(bayes)
-        has_words = found[:, len(MEMORIES) :] != unknown
-        word_count = (inputs.keys[:, len(MEMORIES) :] != 0).sum(axis=1)
-        known_words = has_words.sum(axis=1)
-        word_share = self.history.pair_stats[pairs[:, len(MEMORIES) :], 1]
-        last = self.history.pair_last[pairs[:, :2]]
-
-        memory = self.history.pair_stats[pairs[:, : len(MEMORIES)]]
-        memory[found[:, : len(MEMORIES)] == unknown] = np.nan
+        pick = np.arange(n)[:, None, None], np.arange(2)[:, None], labels[:, None, :]
+        picked, picked_share = scores[pick], shares[pick]
+        linear, bayes = picked[:, 0], picked[:, 1]
+        best, margin = _lead(scores)
+        gap = picked - best[:, :, None]
+        rank = _rank(picked)
+        known_words = known[:, memories:].sum(axis=1)
+        word_share = history.pair_stats[pairs[:, :, memories:], 1]
         per_pair = [
-            linear_picked,
-            linear_picked - linear_best[:, None],
-            _rank(linear_picked),
-            linear_share[pick],
-            bayes_picked,
-            bayes_picked - bayes_best[:, None],
-            _rank(bayes_picked),
-            bayes_share[pick],
-            word_share.max(axis=1),
-            _sum(word_share) / np.maximum(known_words, 1)[:, None],
+            linear,
+            gap[:, 0],
+            rank[:, 0],
+            picked_share[:, 0],
+            bayes,
+            gap[:, 1],
+            rank[:, 1],
+            picked_share[:, 1],
+            word_share.max(axis=2),
+            # Unlike sum, cumsum adds in the words' order whatever the number of rows.
+            word_share.cumsum(axis=2)[:, :, -1] / np.maximum(known_words, 1)[:, None],
             self.amount_ratio[inputs.amount_bin[:, None], labels],
             self.weekday_ratio[inputs.weekday[:, None], labels],
             self.channel_ratio[inputs.channel[:, None], labels],
         ]
-        amount_known = ~np.isnan(inputs.amount)
         per_row = [
-            linear_best,
-            linear_margin,
-            bayes_margin,
-            self.encoder.unknown_share(inputs.grams),
+            best[:, 0],
+            margin[:, 0],
+            margin[:, 1],
+            self.encoder.unknown_share(grams),
             known_words,
             inputs.amount,
-            amount_known,
+            ~np.isnan(inputs.amount),
             inputs.amount > 0,
             inputs.flags[:, 0],
-            word_count,
+            (inputs.keys[:, memories:] != NO_KEY).sum(axis=1),
             inputs.flags[:, 1],
             inputs.flags[:, 2],
         ]
 
+        memory = history.pair_stats[pairs[:, :, :memories]]
+        np.copyto(memory, np.nan, where=~known[:, None, :memories, None])
+        last = history.pair_last[pairs[:, :, :2]]
+        day = np.where(inputs.day == UNKNOWN_DAY, np.nan, inputs.day).astype(np.float32)
+        blocks = [
+            memory.reshape(n, m, 4 * memories),
+            history.key_stats[found[:, :memories]].reshape(n, 1, 2 * memories),
+            day[:, None, None] - last[..., 0],
+            np.abs(inputs.amount[:, None, None] - last[..., 1]),
+            np.array(per_pair, dtype=np.float32).transpose(1, 2, 0),
+            np.array(per_row, dtype=np.float32).T[:, None, :],
+        ]
         features = np.empty((n, m, len(PAIR_FEATURES)), dtype=np.float32)
         at = 0
-
-        def put(block: NDArray[np.generic]) -> None:
-            nonlocal at
-            width = block.shape[2]
-            features[:, :, at : at + width] = block
-            at += width
-
-        put(memory.transpose(0, 2, 1, 3).reshape(n, m, 4 * len(MEMORIES)))
-        put(self.history.key_stats[found[:, : len(MEMORIES)]].reshape(n, 1, 2 * len(MEMORIES)))
-        day = np.where(inputs.day == UNKNOWN_DAY, np.nan, inputs.day).astype(np.float32)
-        put((day[:, None, None] - last[..., 0]).transpose(0, 2, 1))
-        put(np.abs(inputs.amount[:, None, None] - last[..., 1]).transpose(0, 2, 1))
-        put(np.stack(per_pair, axis=-1))
-        put(np.stack([np.asarray(x, dtype=np.float32) for x in per_row], axis=-1)[:, None, :])
-        return Proposal(labels, linear_picked, features)
+        for block in blocks:
+            features[:, :, at : at + block.shape[2]] = block
+            at += block.shape[2]
+        return Proposal(labels, linear, features)
 
     def _candidates(self, votes: FloatArray, found: IntArray) -> IntArray:
         """The labels with the most votes: shares of both scorers and of every memory, summed."""
         n, k = votes.shape
         spare = np.zeros((n, k + 1), dtype=np.float32)  # one column for proposals that are none
         spare[:, :k] = votes
-        row = np.arange(n)[:, None, None]
-        np.add.at(spare, (row, self.history.proposed[found]), self.history.proposed_share[found])
-        order = np.argsort(-spare[:, :k], axis=1, kind="stable")
-        return order[:, :CANDIDATES]
+        # Flat: with one index array, add.at is several times as fast.
+        at = np.arange(0, spare.size, k + 1)[:, None, None] + self.history.proposed[found]
+        np.add.at(spare.reshape(-1), at.ravel(), self.history.proposed_share[found].ravel())
+        # Of many labels, six are found sooner one by one than by sorting all.
+        labels = np.empty((n, min(k, CANDIDATES)), dtype=np.int64)
+        row = np.arange(n)
+        for place in range(labels.shape[1]):
+            labels[:, place] = best = spare[:, :k].argmax(axis=1)
+            spare[row, best] = -1
+        return labels
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All that must be kept of it."""
@@ -273,22 +276,13 @@ _CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
 
 
 def _lead(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The best score of each row, and by how much it leads the second; 0 if there is none."""
-    if scores.shape[1] < 2:
-        return scores[:, 0], np.zeros(scores.shape[0], dtype=np.float32)
-    two = np.partition(scores, -2, axis=1)[:, -2:]
-    return two[:, 1], two[:, 1] - two[:, 0]
+    """The best along the last axis, and by how much it leads the second; 0 if there is none."""
+    if scores.shape[-1] < 2:
+        return scores[..., 0], np.zeros(scores.shape[:-1], dtype=np.float32)
+    two = np.partition(scores, -2, axis=-1)[..., -2:]
+    return two[..., 1], two[..., 1] - two[..., 0]
 
 
-def _rank(scores: FloatArray) -> FloatArray:
-    """0 for the best of each row, 1 for the next."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.argsort(order, axis=1, kind="stable").astype(np.float32)
-
-
-def _sum(shares: FloatArray) -> FloatArray:
-    """Over the words, in their order whatever the number of rows; shape (n, WORDS, M) to (n, M)."""
-    total = shares[:, 0].copy()
-    for word in range(1, WORDS):
-        total += shares[:, word]
-    return total
+def _rank(scores: FloatArray) -> IntArray:
+    """Along the last axis, 0 for the best, 1 for the next."""
+    return (-scores).argsort(axis=-1, kind="stable").argsort(axis=-1, kind="stable")

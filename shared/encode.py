@@ -158,7 +158,7 @@ class Encoder:
             # A row is never empty: it has its one-hots, whose weight here is 0.
             squared = np.add.reduceat(values * values, grams.starts[:-1])
             length = np.sqrt(np.where(squared > 0, squared, np.float32(1)))
-            values /= np.repeat(length, np.diff(grams.starts))
+            values /= length.repeat(grams.starts[1:] - grams.starts[:-1])
             values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT
         return values
 
@@ -166,9 +166,9 @@ class Encoder:
         """Which share of each row's columns no fitted row had set, shape (n,)."""
         if not grams.size:
             return np.zeros(0, dtype=np.float32)
-        unknown = (~self.known[grams.columns]).astype(np.int32)
-        share = np.add.reduceat(unknown, grams.starts[:-1]) / np.diff(grams.starts)
-        return np.asarray(share, dtype=np.float32)
+        size = grams.starts[1:] - grams.starts[:-1]
+        known = np.add.reduceat(self.known[grams.columns], grams.starts[:-1], dtype=np.int32)
+        return np.asarray((size - known) / size, dtype=np.float32)
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,6 @@ Source: Lundberg, Erion, Lee, "Consistent Individualized Feature Attribution for
 from __future__ import annotations
 
 import math
-import threading
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,9 +24,6 @@ from shared.features import FeatureRow
 from shared.model import Model, Prediction
 
 TOP = 8  # features, and words, of each candidate
-
-# LightGBM may note the depth of every tree in such a call: two at once could see it half noted.
-_one_at_a_time = threading.Lock()
 
 
 class FeatureMove(NamedTuple):
@@ -120,11 +116,9 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
 def _by_feature(model: Model, proposal: Proposal) -> NDArray[np.float64]:
     """What each feature added to each candidate's log-odds, the bias last: (M, features + 1)."""
     lines = proposal.features[0]
-    if model._booster is None:
+    if model.forest is None:
         return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
-    with _one_at_a_time:
-        told = model._booster.predict(lines, pred_contrib=True, num_threads=1)
-    return np.asarray(told, dtype=np.float64)
+    return model.forest.contributions(lines)
 
 
 def _by_column(model: Model, grams: Grams, labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -136,7 +136,7 @@ class History:
 
     def find(self, keys: KeyArray) -> NDArray[np.int64]:
         """The position of each key, shape as *keys*; that of LAST_KEY for one never seen."""
-        at = np.searchsorted(self.keys, keys)
+        at = self.keys.searchsorted(keys)
         return np.where(self.keys[at] == keys, at, self.keys.size - 1)
 
     def find_pairs(self, found: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -147,10 +147,10 @@ class History:
             labels: the labels asked about, shape (n, c).
 
         Returns:
-            Indices into pair_stats and pair_last, shape (n, s, c).
+            Indices into pair_stats and pair_last, shape (n, c, s).
         """
-        codes = found[:, :, None] * self.label_count + labels[:, None, :]
-        at = np.searchsorted(self.codes, codes)
+        codes = found[:, None, :] * self.label_count + labels[:, :, None]
+        at = self.codes.searchsorted(codes)
         return np.where(self.codes[at] == codes, at, self.labels.size)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

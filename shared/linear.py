@@ -44,13 +44,14 @@ class Weights:
         *entries* are what stands in grams.columns, a sparse matrix (n, WIDTH).
         """
         width, scorers, labels = self.values.shape
-        if grams.size == 1:
-            used, place = grams.columns, np.arange(grams.columns.size, dtype=np.int32)
-        else:
-            is_used = np.zeros(width, dtype=np.bool_)
-            is_used[grams.columns] = True
-            used = np.flatnonzero(is_used).astype(np.int32)
-            place = (np.cumsum(is_used, dtype=np.int32) - 1)[grams.columns]
+        if grams.size == 1:  # a sparse matrix would cost as much as the sums
+            one = self.values[grams.columns] * self.scale[grams.columns]
+            one *= entries[:, None, None]
+            return np.asarray(one.sum(axis=0, keepdims=True))
+        is_used = np.zeros(width, dtype=np.bool_)
+        is_used[grams.columns] = True
+        used = np.flatnonzero(is_used)
+        place = (np.cumsum(is_used, dtype=np.int32) - 1)[grams.columns]
         dense = (self.values[used] * self.scale[used]).reshape(used.size, scorers * labels)
         matrix = csr_array((entries, place, grams.starts), (grams.size, used.size))
         return np.asarray(matrix @ dense).reshape(-1, scorers, labels)
