@@ -59,7 +59,7 @@ def test_threads_may_share_a_forest(forest: Forest) -> None:
 
 
 def test_what_is_no_forest_is_refused_with_its_reason() -> None:
-    with pytest.raises(ValueError, match="^LightGBM: "):
+    with pytest.raises(ValueError, match=r"^LightGBM: "):
         Forest("hello")
 
 
