@@ -85,9 +85,9 @@ ml-predict: venv ## Predict one example
 	@$(VENV_PYTHON) -m local.client predict
 
 # Each word is read by the shell from the environment, whatever quotes or dollars it has.
-ml-explain: venv ## What moved a prediction: make ml-explain MERCHANT="TIM HORTONS #2392" [DESCRIPTION=… AMOUNT=-4.50]
-	@$(VENV_PYTHON) -m local.client explain $${MERCHANT+"--merchant=$$MERCHANT"} \
-		$${DESCRIPTION+"--description=$$DESCRIPTION"} $${AMOUNT:+"--amount=$$AMOUNT"}
+ml-explain: venv ## What moved a prediction: make ml-explain MERCHANT="TIM HORTONS #2392" [DESCRIPTION=… AMOUNT=-4.50], or TXN=id
+	@$(VENV_PYTHON) -m local.client explain $${TXN:+"--txn-id=$$TXN"} $${MERCHANT+"--merchant=$$MERCHANT"} \
+		$${DESCRIPTION+"--description=$$DESCRIPTION"} $${AMOUNT:+"--amount=$$AMOUNT"} $(ARGS)
 
 ml-smoke: venv ## Health, model and a prediction of the service at BASE_URL; fails if one is not well
 	@$(VENV_PYTHON) -m local.client smoke

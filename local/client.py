@@ -224,9 +224,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     predicted.add_argument("--merchant", default=EXAMPLE["merchant"])
     predicted.add_argument("--amount", type=float, default=EXAMPLE["abs_amount"])
     explained = verbs.add_parser("explain", help="what moved the prediction of one transaction")
-    explained.add_argument("--merchant", default=EXAMPLE["merchant"])
-    explained.add_argument("--description")
+    explained.add_argument("--txn-id", type=int, help="a stored one, instead of all below")
+    for name in ("merchant", "description", "date", "currency", "channel", "mcc", "account"):
+        explained.add_argument(f"--{name}")
     explained.add_argument("--amount", type=float, help="money out is negative")
+    explained.add_argument("--user-id")
     verbs.add_parser("smoke", help="fail unless everything answers")
     return parser.parse_args(argv)
 
@@ -250,8 +252,8 @@ def main(argv: list[str]) -> int:
                     "/ml/v2/predict", {"merchant": wanted.merchant, "abs_amount": wanted.amount}
                 )
             case "explain":
-                names = ("merchant", "description", "amount")
-                known = {name: getattr(wanted, name) for name in names}
+                known = {name: value for name, value in vars(wanted).items() if value is not None}
+                del known["verb"]
                 print(*explanation_lines(api.post("/ml/v2/predict/explain", known)), sep="\n")
                 return 0
             case _:

@@ -2,9 +2,10 @@
 
     .venv/bin/python -m local.make_brands path/to/name-suggestion-index
 
-The path is the unpacked package `name-suggestion-index`. Writes shared/data/brands.tsv.gz, the same
-bytes for the same version of it, and its licence beside. brands.common.txt there is written by
-hand: words in use that are also the name of some brand.
+The path is the unpacked npm package; shared/data/NOTICE says which version, so
+`npm pack name-suggestion-index@<version>` brings it. Writes shared/data/brands.tsv.gz, the same
+bytes for the same version of it and of zlib, and its licence beside. brands.common.txt there is
+written by hand: words in use that are also the name of some brand.
 
 A row of the table is one brand: keys, how likely it is meant, name, kind, countries (none:
 everywhere). A key is a name as `shared.brands` compares it, marked with how freely it may be

@@ -40,7 +40,7 @@ PAIR_FEATURES = (
     *("words: best", "words: mean"),
     *("amount ratio", "weekday ratio", "channel ratio"),
     *("linear best", "linear margin", "bayes margin", "unknown grams", "known words"),
-    *("amount", "amount known", "money in", "has description", "words"),
+    *("amount", "amount known", "money in", "has description", "word count"),
     *("subscription", "person to person"),
 )
 

@@ -217,7 +217,7 @@ def _threes(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def _runs(text: str, size: int) -> Iterator[int]:
     """The hash of every run of *size* characters, each four bytes wide, so any script counts."""
-    wide = text.encode("utf-32-le", "surrogatepass")
+    wide = text.encode("utf-32-le")
     step = 4 * size
     for start in range(0, len(wide) - step + 1, 4):
         yield crc32(wide[start : start + step])

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ THREADS = min(4, os.cpu_count() or 1)
 UNSURE = 1e-3  # no confidence is nearer to 0 or 1
 
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
+_UNREADABLE = (KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the date of every file in the archive: same model, same bytes
 
 
@@ -167,7 +169,7 @@ class Model:
             calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
             hash_key = bytes.fromhex(meta["hash_key"])
-        except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
         model = cls(labels, base, text, calibration, hash_key, meta["facts"])
         model.forest  # noqa: B018  parsed now, not in the first request

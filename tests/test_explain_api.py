@@ -20,7 +20,7 @@ from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
-from tests.test_explain import rows_and_labels
+from tests.test_leanings import rows_and_labels
 from worker import learner
 
 SHOP = {"merchant": "BEAN HOUSE #7", "description": "TIM AT THE BEAN HOUSE", "amount": -4.5}

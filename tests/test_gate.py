@@ -10,13 +10,18 @@ from worker import gate
 
 
 def report(
-    f1: float | None, *, ceiling: float | None = 0.4, baseline: float = 0.35
+    f1: float | None,
+    *,
+    ceiling: float | None = 0.4,
+    ceiling_rows: int = 400,
+    baseline: float = 0.35,
 ) -> dict[str, Any]:
     """As much of an evaluation report as the gate reads."""
     return {
         "f1_macro": f1,
         "baselines": {"best": {"name": "merchant_lookup", "f1_macro": baseline}},
-        "ceiling": {"f1_macro": ceiling},
+        "judged_rows": 1000,
+        "ceiling": {"f1_macro": ceiling, "rows": ceiling_rows},
     }
 
 
@@ -52,8 +57,12 @@ def test_a_model_that_passes_is_told_the_same_figures():
     )
 
 
-def test_a_ceiling_that_cannot_be_estimated_is_left_out():
-    verdict = gate.judge(report(0.36, ceiling=None), threshold_f1=0.72, live=None)
+@pytest.mark.parametrize(("ceiling", "rows"), [(None, 0), (1.0, 1), (1.0, 199)])
+def test_a_ceiling_that_rests_on_too_few_rows_is_left_out(ceiling: float | None, rows: int):
+    """One merchant that came back, always the same, says nothing of the noise in all others."""
+    found = report(0.36, ceiling=ceiling, ceiling_rows=rows)
+
+    verdict = gate.judge(found, threshold_f1=0.72, live=None)
 
     assert verdict.reason.endswith("best baseline 0.350")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from shared import model as model_module
+from shared.candidates import Proposal
 from shared.encode import TEXT_COLUMNS, WIDTH, Encoder, grams_of
 from shared.errors import DamagedVersion
 from shared.features import FeatureRow, RawTransaction, features_of
@@ -260,18 +261,44 @@ class TestLearner:
         most_frequent = max(labels.count(label) for label in set(labels)) / len(labels)
         assert is_right(model, rows[3200:], labels[3200:]) > most_frequent + 0.2
 
-    def test_no_later_row_changes_what_is_held_out(self) -> None:
-        """The last block's candidates must not know the labels they are judged by."""
+    @pytest.mark.parametrize("later", ["turned", "new"])
+    def test_no_later_row_changes_what_is_held_out(self, later: str) -> None:
+        """The last block's candidates must not know the labels they are judged by, nor others."""
         rows, labels = transactions(400, 4)
+        changed = list(labels)
+        for index in range(352, 400):
+            changed[index] = labels[index - 1] if later == "turned" else f"New {index}"
+
+        before, after = (self.held_out(rows, told) for told in (labels, changed))
+
+        assert np.array_equal(before.features, after.features[:, :4], equal_nan=True)
+        assert np.array_equal(before.linear, after.linear[:, :4])
+
+    @staticmethod
+    def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
         inputs = learner._read(rows, b"key", learner._silent)
         names, ids = learner._numbered(labels)
-        turned = ids.copy()
-        turned[-48:] = (turned[-48:] + 1) % len(names)
+        return learner._held_out(inputs, ids, len(names), learner._silent)[0]
 
-        before, _ = learner._held_out(inputs, ids, len(names), learner._silent)
-        after, _ = learner._held_out(inputs, turned, len(names), learner._silent)
+    def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
+        """Else all of them would look equally old, and what changed since would be lost."""
+        rows, labels = transactions(1000, 4, noise=0)
+        half = len(rows) // 2
+        names = sorted(set(labels))
+        turned = [names[(names.index(label) + 1) % 4] for label in labels[half:]]
+        labels = [*labels[:half], *turned]
+        model = learner.fit(rows[:900], labels[:900])
+        typo = rows[0]._replace(date=dt.date(2099, 1, 1), line="typo", merchant="typo")
 
-        assert np.array_equal(before.features, after.features, equal_nan=True)
+        plain, beside = (
+            is_right(learner.refit_base(model, *told), rows[900:], labels[900:])
+            for told in (
+                (rows[:900], labels[:900]),
+                ([*rows[:900], typo], [*labels[:900], labels[0]]),
+            )
+        )
+
+        assert beside > plain - 0.03
 
     def test_shuffled_labels_teach_nothing(self) -> None:
         rows, labels = transactions(2000, 8, noise=0)

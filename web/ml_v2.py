@@ -77,13 +77,11 @@ def predict_explain() -> ResponseReturnValue:
 
     Takes what `/ml/v2/predict` takes, and answers the same label and confidence.
     """
-    wanted = parse(PREDICT)
-    started = time.perf_counter()
-    row = features_of(_transaction(wanted))
+    row = features_of(_transaction(parse(PREDICT)))
     served = services().runtime.served()
-    answer = answers.explained(explain(served.model, row), served) if served else None
-    metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
-    return answer or {"available": False}
+    if served is None:
+        return {"available": False}
+    return answers.explained(explain(served.model, row), served)
 
 
 @bp.post("/features")

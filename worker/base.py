@@ -16,7 +16,7 @@ from shared.history import LAST_KEY, NO_KEY, History
 from shared.linear import Weights
 
 HALF_LIFE_DAYS = 180.0
-LEAST_RECENT = 1e-6  # weight of the oldest rows: ten years'
+OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
 EPOCHS, MAX_EPOCHS = 3, 15
 MIN_ROWS = 60_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
 BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
@@ -51,10 +51,10 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
     tick()
     weights[:, 1] = _naive_bayes(matrix, targets)
     known = inputs.day[inputs.day != UNKNOWN_DAY]
-    today = known.max() if known.size else 0
-    days = np.where(inputs.day == UNKNOWN_DAY, today, inputs.day)
-    # Never nothing: one row dated centuries ahead would leave all other shares undefined.
-    recent = np.maximum(np.exp2((days - today) / HALF_LIFE_DAYS), LEAST_RECENT)
+    # Not the latest date: one row dated years ahead would make all others equally old.
+    today = np.quantile(known, 0.99) if known.size else 0
+    age = today - np.where(inputs.day == UNKNOWN_DAY, today, inputs.day)
+    recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
     history = _history(inputs, labels, label_count, recent)
     tick()
     return Base(

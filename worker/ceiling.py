@@ -50,7 +50,8 @@ def ceiling(
     Tried on made-up labels whose likeliest label is known, with 10 to 50 % of them flipped or with
     several true labels a merchant: from 5 rows a merchant on, the middle is within 0.04 of the true
     accuracy and macro-F1, mostly within 0.015; with 2 or 3 rows and evenly spread flips it is up
-    to 0.10 too low. The chance that two rows of a key agree, turned into an accuracy (Cover and
+    to 0.10 too low, and so it is where amounts split a merchant's rows into groups that small. The
+    chance that two rows of a key agree, turned into an accuracy (Cover and
     Hart), is exact for such flips and 0.03 to 0.10 too high wherever merchants differ in how noisy
     they are, as real ones do. On real rows with labels drawn anew, the middle came out 0.004 and
     0.011 below the true accuracy, 0.02 to 0.04 below the true macro-F1; lower still where something

@@ -37,7 +37,7 @@ def report(
 
     Args:
         linear: the answers of a simpler model that has learned the same, n of them; see
-            `explain.linear_answers`.
+            `leanings.linear_answers`.
 
     Returns:
         JSON-able: `rows` and `judged_rows` (counts), `accuracy`, `f1_macro` (over the classes that
@@ -63,7 +63,9 @@ def report(
     confidence = np.array([prediction.confidence for prediction in kept], dtype=np.float64)
     most_frequent = learned.most_common(1)[0][0] if learned else ""
     lookup = _merchant_lookup(learned_rows, learned_labels)
-    seen = np.array([merchant in lookup for merchant in merchants], dtype=np.bool_)
+    seen = np.array(
+        [merchant in lookup and merchant != "" for merchant in merchants], dtype=np.bool_
+    )
     baselines = {
         "most_frequent": figures(truth, [most_frequent] * len(truth)),
         "merchant_lookup": figures(

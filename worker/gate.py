@@ -11,6 +11,7 @@ from worker.scores import macro_f1
 MIN_FAIR_ROWS = 30  # rows that the live model has not learned from; with fewer, chance decides
 # An unlucky draw of rows must not keep a better model out, nor a lucky one let a worse one in:
 # of a model that is no worse, about one run in forty is refused.
+CEILING_ROWS, CEILING_SHARE = 30, 0.2  # judged rows with a peer; from fewer, no ceiling is told
 Z = 1.96
 
 
@@ -96,9 +97,9 @@ def _figures(report: Mapping[str, Any], threshold_f1: float) -> str:
         f"threshold {threshold_f1:.3f}",
         f"best baseline {report['baselines']['best']['f1_macro']:.3f}",
     ]
-    ceiling = report["ceiling"]["f1_macro"]
-    if ceiling is not None:
-        told.append(f"estimated ceiling {ceiling:.3f}")
+    ceiling = report["ceiling"]
+    if ceiling["rows"] >= max(CEILING_ROWS, CEILING_SHARE * report["judged_rows"]):
+        told.append(f"estimated ceiling {ceiling['f1_macro']:.3f}")
     return ", ".join(told)
 
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # h
 
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
 from shared.features import FeatureRow
-from shared.model import UNSURE, Calibration, Model
+from shared.model import CHUNK, UNSURE, Calibration, Model
 from worker.base import LabelArray, fit_base
 
 Progress = Callable[[str, int, int], None]
@@ -35,7 +35,7 @@ MIN_CALIBRATE = 20  # rows, to weigh the scores
 BETA_PULL = 4.0  # of the correction towards none, in rows' worth
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
-CHUNK = 2048
+NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
 _SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
@@ -56,8 +56,8 @@ def fit(
         rows: at least one.
         labels: as many; one label only is fine, and is then always predicted.
         seed: the same rows and seed give the same bytes.
-        progress: told phase, steps done and steps in all, every second or two; what it raises ends
-            the run and reaches the caller.
+        progress: told phase, steps done and steps in all, many times a second; what it raises
+            ends the run and reaches the caller.
 
     Raises:
         ValueError: no rows, or not as many labels.
@@ -138,33 +138,57 @@ def _fit_base(inputs: Inputs, ids: LabelArray, count: int, phase: str, tell: Pro
     return fit_base(inputs, ids, count, tick)
 
 
-def _cuts(n: int) -> list[int]:
-    """Where the blocks begin, and n: the base of each block is fitted on all rows before it."""
+def _cuts(day: NDArray[np.int64]) -> list[int]:
+    """Where the blocks begin, and n: the base of each block is fitted on all rows before it.
+
+    Between two days, where a day is not too large a part: lines of one purchase stay together.
+    """
+    n = day.size
     if n >= SMALL:
         block = min(n // 5, BLOCK_ROWS)
-        return [n - blocks * block for blocks in (3, 2, 1, 0)]
-    return [round(n * share) for share in (0.4, 0.52, 0.64, 0.76, 0.88, 1.0)]
+        cuts = [n - blocks * block for blocks in (3, 2, 1)]
+    else:
+        cuts = [round(n * share) for share in (0.4, 0.52, 0.64, 0.76, 0.88)]
+    starts = [int(np.searchsorted(day, day[min(cut, n - 1)])) for cut in cuts]
+    close = [
+        start if cut - start <= n // 50 else cut for cut, start in zip(cuts, starts, strict=True)
+    ]
+    return [*close, n]
 
 
 def _held_out(
     inputs: Inputs, ids: LabelArray, label_count: int, tell: Progress
 ) -> tuple[Proposal, LabelArray]:
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
-    cuts = _cuts(inputs.size)
+    width = min(label_count, CANDIDATES)
     proposals = []
-    for cut, end in pairwise(cuts):
-        if label_count == 1 or cut == 0 or cut == end:
+    for cut, end in pairwise(_cuts(inputs.day)):
+        if label_count == 1 or cut == 0 or cut >= end:
             continue
-        base = _fit_base(inputs.part(0, cut), ids[:cut], label_count, "base", tell)
+        # A label that comes only later must not even have a column: it would take a share.
+        known, known_ids = np.unique(ids[:cut], return_inverse=True)
+        base = _fit_base(inputs.part(0, cut), known_ids, known.size, "base", tell)
         for start in range(cut, end, CHUNK):
             tell("candidates", start, inputs.size)
-            proposals.append(base.propose(inputs.part(start, min(start + CHUNK, end))))
+            proposed = base.propose(inputs.part(start, min(start + CHUNK, end)))
+            proposals.append(_widened(proposed._replace(labels=known[proposed.labels]), width))
     if not proposals:
-        width = min(label_count, CANDIDATES)
         nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
         return Proposal(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
     joined = Proposal(*(np.concatenate(parts) for parts in zip(*proposals, strict=True)))
     return joined, ids[inputs.size - joined.labels.shape[0] :]
+
+
+def _widened(proposed: Proposal, width: int) -> Proposal:
+    """With *width* candidates a row, though fewer labels were known: the others are no label."""
+    missing = width - proposed.labels.shape[1]
+    if not missing:
+        return proposed
+    return Proposal(
+        np.pad(proposed.labels, ((0, 0), (0, missing)), constant_values=-1),
+        np.pad(proposed.linear, ((0, 0), (0, missing)), constant_values=NO_LABEL),
+        np.pad(proposed.features, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan),
+    )
 
 
 def _learn_to_judge(
@@ -178,14 +202,16 @@ def _learn_to_judge(
     if n < MIN_RERANKED:
         return "", _calibrate(pairs, None, right, _balanced(truth))
     cut = n - _calibrate_rows(n)
-    early = _grow(pairs.features[:cut], right[:cut], truth[:cut], seed, tell, 0)
+    # The same for both forests, or the calibration of the first would not be that of the second.
+    trees = _LARGE_TREES if n * 2 >= SMALL else _SMALL_TREES
+    early = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tell, 0)
     late = Proposal._make(part[cut:] for part in pairs)
     odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
     weight = _balanced(truth)[cut:]
     calibration = _calibrate(late, odds.reshape(late.labels.shape), right[cut:], weight)
     if calibration.reranker == 0:
         return "", calibration
-    grown = _grow(pairs.features, right, truth, seed, tell, ROUNDS)
+    grown = _grow(pairs.features, right, truth, trees, seed, tell, ROUNDS)
     return str(grown.model_to_string()), calibration
 
 
@@ -200,6 +226,7 @@ def _grow(
     features: NDArray[np.float32],
     right: NDArray[np.bool_],
     truth: LabelArray,
+    trees: dict[str, Any],
     seed: int,
     tell: Progress,
     done: int,
@@ -210,7 +237,7 @@ def _grow(
     """
     params: dict[str, Any] = {
         "objective": "binary",
-        **(_LARGE_TREES if truth.size * 2 >= SMALL else _SMALL_TREES),
+        **trees,
         **_GUARDS,
         "feature_fraction": 0.6,
         "bagging_fraction": 0.8,
@@ -292,7 +319,8 @@ def _weigh(
 ) -> Calibration:
     """The weights, none below 0, under which the truth is likeliest; a convex problem.
 
-    *weight* is that of each row, shape (n,).
+    *weight* is that of each row, shape (n,): that of the forest, so that rare labels are heard. The
+    correction of the confidence has none, since it is to hold for the rows as they come.
     """
     scores = [pairs.linear.astype(np.float64)]
     if odds is not None:

@@ -19,7 +19,7 @@ from shared.errors import DamagedVersion, NotEnoughLabels
 from shared.log import get_logger
 from shared.model import Model
 from shared.registry import Registry
-from worker import dataset, evaluate, explain, feature_build, gate, learner
+from worker import dataset, evaluate, feature_build, gate, leanings, learner
 from worker.dataset import Dataset
 
 SEED = 0
@@ -76,7 +76,7 @@ def run(
         predictions,
         learned_rows=learned.rows,
         learned_labels=learned.labels,
-        linear=explain.linear_answers(model, judged.rows),
+        linear=leanings.linear_answers(model, judged.rows),
     )
     guesses = [prediction.label for prediction in predictions]
     pointer, live_sequence = _live(registry)
@@ -103,7 +103,7 @@ def run(
         {
             **result,
             "job_id": job_id,
-            "report": {**report, "leans_on": explain.leans_on(model)},
+            "report": {**report, "leans_on": leanings.leans_on(model)},
             "data_fingerprint": fingerprint,
             "trained_through": max(data.labelled_at).isoformat(),
         },

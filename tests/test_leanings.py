@@ -11,7 +11,7 @@ import pytest
 from shared.candidates import PAIR_FEATURES
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
-from worker import explain, learner
+from worker import leanings, learner
 
 SHOPS = {"Coffee": "BEAN HOUSE", "Fuel": "CITY PETROL", "Groceries": "FRESH MART"}
 
@@ -35,7 +35,7 @@ def model() -> Model:
 
 
 def test_the_shares_of_all_groups_sum_to_one(model):
-    told = explain.leans_on(model)
+    told = leanings.leans_on(model)
 
     groups = [group["name"] for group in told["groups"]]
     assert sum(group["share"] for group in told["groups"]) == pytest.approx(1)
@@ -44,7 +44,7 @@ def test_the_shares_of_all_groups_sum_to_one(model):
 
 
 def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
-    told = explain.leans_on(model)["features"]
+    told = leanings.leans_on(model)["features"]
 
     shares = [feature["share"] for feature in told]
     assert 0 < len(told) <= 15
@@ -53,7 +53,7 @@ def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
 
 
 def test_a_model_without_a_forest_leans_on_nothing(model):
-    told = explain.leans_on(replace(model, booster_text=""))
+    told = leanings.leans_on(replace(model, booster_text=""))
 
     assert told == {"features": [], "groups": []}
 
@@ -61,13 +61,13 @@ def test_a_model_without_a_forest_leans_on_nothing(model):
 def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):
     rows = [features_of(RawTransaction(merchant=shop, amount=-9)) for shop in SHOPS.values()]
 
-    assert explain.linear_answers(model, rows) == list(SHOPS)
+    assert leanings.linear_answers(model, rows) == list(SHOPS)
 
 
 def test_each_row_gets_one_linear_answer_however_many_there_are(model):
     rows, _ = rows_and_labels(600)
 
-    many = explain.linear_answers(model, rows * 3)
+    many = leanings.linear_answers(model, rows * 3)
 
-    assert many == explain.linear_answers(model, rows) * 3
-    assert explain.linear_answers(model, []) == []
+    assert many == leanings.linear_answers(model, rows) * 3
+    assert leanings.linear_answers(model, []) == []
