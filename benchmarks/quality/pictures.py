@@ -141,9 +141,19 @@ def _learning_curve(name: str, parts: Sequence[Mapping[str, Sequence[Record]]]) 
         if sizes[1]:
             between = float(np.sqrt(sizes[0][-1] * sizes[1][0]))
             axes.axvline(between, color="0.6", linewidth=1, linestyle=":")
-            top = {"y": 1.01, "color": "0.3", "transform": axes.get_xaxis_transform()}
-            axes.text(between, s="mean of three windows  ", ha="right", **top)
-            axes.text(between, s="  main tables", ha="left", **top)
+            for side, told, apart in (
+                ("right", "mean of three windows", -8),
+                ("left", "main tables", 8),
+            ):
+                axes.annotate(
+                    told,
+                    (between, 1.01),
+                    xycoords=axes.get_xaxis_transform(),
+                    xytext=(apart, 0),
+                    textcoords="offset points",
+                    ha=side,
+                    color="0.3",
+                )
     figure.suptitle(f"{name}: what more labels give")
     return figure
 
