@@ -254,6 +254,7 @@ def main(argv: list[str]) -> int:
             case "explain":
                 known = {name: value for name, value in vars(wanted).items() if value is not None}
                 del known["verb"]
+                known = known or EXAMPLE
                 print(*explanation_lines(api.post("/ml/v2/predict/explain", known)), sep="\n")
                 return 0
             case _:

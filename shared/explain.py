@@ -83,19 +83,19 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
     inputs = inputs_of([row], model.hash_key)
     proposal = model.base.propose(inputs)
     odds = model.odds(proposal)
-    shares = model.calibration.shares(proposal, odds)[0]
+    shares = model.calibration.shares(proposal, odds)
     labels = proposal.labels[0]
     by_feature = _by_feature(model, proposal)
     by_column = _by_column(model, inputs.grams, labels)
     texts = word_columns(row)
     candidates = []
-    for place in np.argsort(-shares, kind="stable").tolist():
+    for place in np.argsort(-shares[0], kind="stable").tolist():
         features, rest, bias = _features(proposal.features[0, place], by_feature[place])
         words, other = _words(texts, inputs.grams, by_column[:, place])
         candidates.append(
             Candidate(
                 label=model.labels[labels[place]],
-                share=float(shares[place]),
+                share=float(shares[0, place]),
                 log_odds=None if odds is None else float(odds[0, place]),
                 linear=float(proposal.linear[0, place]),
                 bias=bias,
@@ -106,7 +106,7 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
             )
         )
     return Explanation(
-        prediction=model.predict(row),
+        prediction=model.answers(proposal, shares)[0],
         merchant=row.merchant,
         guess=guess(row),
         candidates=tuple(candidates),

@@ -177,9 +177,12 @@ class Model:
 
     def _predict(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
         proposal = self.base.propose(inputs_of(rows, self.hash_key))
-        shares = self.calibration.shares(proposal, self.odds(proposal))
+        return self.answers(proposal, self.calibration.shares(proposal, self.odds(proposal)))
+
+    def answers(self, proposal: Proposal, shares: NDArray[np.float64]) -> list[Prediction]:
+        """What each row is, given its candidates' shares of one, shape (n, M)."""
         order = (-shares).argsort(axis=1, kind="stable")[:, : ALTERNATIVES + 1]
-        row = np.arange(len(rows))[:, None]
+        row = np.arange(len(shares))[:, None]
         best = shares[row, order]
         confidence = self.calibration.confidence(best[:, 0])
         # What the best does not take is left to the others, in their proportion.

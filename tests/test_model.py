@@ -274,6 +274,18 @@ class TestLearner:
         assert np.array_equal(before.features, after.features[:, :4], equal_nan=True)
         assert np.array_equal(before.linear, after.linear[:, :4])
 
+    def test_rows_without_a_date_among_others_leave_the_blocks_whole(self) -> None:
+        rows, labels = transactions(400, 4)
+        rows = [row._replace(date=None) if at % 3 else row for at, row in enumerate(rows)]
+        rows = rows[::-1]
+
+        held = self.held_out(rows, labels)
+
+        days = learner._read(rows, b"key", learner._silent).day
+        cuts = learner._cuts(days)
+        assert cuts == sorted(cuts)
+        assert len(held.labels) == len(rows) - cuts[0]
+
     @staticmethod
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
         inputs = learner._read(rows, b"key", learner._silent)

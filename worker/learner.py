@@ -70,7 +70,7 @@ def fit(
         hash_key = _hash_key(rows, labels, seed)
         inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
-        booster, calibration = _learn_to_judge(pairs, truth, len(names), seed, tell)
+        booster, calibration = _learn_to_judge(pairs, truth, seed, tell)
         base = _fit_base(inputs, ids, len(names), "base", tell)
     facts = {
         "rows": len(rows),
@@ -150,10 +150,12 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
     else:
         cuts = [round(n * share) for share in (0.4, 0.52, 0.64, 0.76, 0.88)]
     starts = [int(np.searchsorted(day, day[min(cut, n - 1)])) for cut in cuts]
-    close = [
-        start if cut - start <= n // 50 else cut for cut, start in zip(cuts, starts, strict=True)
+    # Rows without a date may stand anywhere, and the search then finds nothing of use.
+    near = [
+        start if 0 <= cut - start <= n // 50 else cut
+        for cut, start in zip(cuts, starts, strict=True)
     ]
-    return [*close, n]
+    return [*near, n]
 
 
 def _held_out(
@@ -192,7 +194,7 @@ def _widened(proposed: Proposal, width: int) -> Proposal:
 
 
 def _learn_to_judge(
-    pairs: Proposal, truth: LabelArray, label_count: int, seed: int, tell: Progress
+    pairs: Proposal, truth: LabelArray, seed: int, tell: Progress
 ) -> tuple[str, Calibration]:
     """The forest as text, "" where none is worth growing, and its calibration."""
     n = truth.size

@@ -31,19 +31,23 @@ def losses(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     )
     behind = [row for one in judged for row in _behind(*one)]
     unsure = [row for record in records for row in _unsure(record)]
-    if behind:
-        yield "The best baseline is ahead in:"
-        yield ""
-        yield from table(["data", "learned", "figure", "ours", "best", "by"], behind)
-    else:
-        yield "No baseline is ahead in any figure."
+    yield from _listed(
+        behind,
+        "The best baseline is ahead in:",
+        ["data", "learned", "figure", "ours", "best", "by"],
+        none="No baseline is ahead in any figure.",
+    )
     yield ""
-    if unsure:
-        yield "Chance may explain these differences to the best baseline (merchants drawn):"
-        yield ""
-        yield from table(["data", "learned", "figure", "against", "difference", "95%"], unsure)
-    else:
-        yield "Chance explains none of the differences to the best baseline."
+    yield from _listed(
+        unsure,
+        "Chance may explain these differences to the best baseline (merchants drawn):",
+        ["data", "learned", "figure", "against", "difference", "95%"],
+        none="Chance explains none of the differences to the best baseline.",
+    )
+
+
+def _listed(rows: list[list[str]], told: str, head: list[str], *, none: str) -> Iterator[str]:
+    yield from [told, "", *table(head, rows)] if rows else [none]
 
 
 def _behind(data: str, learned: int, methods: Mapping[str, Figures]) -> Iterator[list[str]]:
