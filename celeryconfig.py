@@ -48,5 +48,10 @@ beat_schedule = {
         "task": "ledger.nightly",
         "schedule": crontab(minute="23", hour="3"),
         "options": {"queue": "features", "expires": 6 * 3600},
-    }
+    },
+    "guard": {
+        "task": "ledger.guard",
+        "schedule": 60.0,
+        "options": {"queue": "features", "expires": 55},
+    },
 }

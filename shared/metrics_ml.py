@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -19,11 +19,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from shared.db import transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
-from shared.tables import JobKind, JobState
+from shared.tables import Action, Arm, JobKind, JobState
 
 log = get_logger()
 PREDICT_REQUESTS = Counter(
@@ -39,13 +40,32 @@ PREDICT_LATENCY = Histogram(
 MODEL_RELOADS = Counter(
     "lm_ml_model_reloads_total", "Attempts of a process to follow a deploy", ["outcome"]
 )
+CHALLENGER_LOADS = Counter(
+    "lm_suggest_challenger_loads_total",
+    "Attempts of a process to load the version on trial",
+    ["outcome"],
+)
 HTTP_REQUESTS = Counter(
     "lm_http_requests_total", "Answers by route and class of status", ["route", "status"]
 )
+SUGGEST_COMPARE = Counter(
+    "lm_suggest_compare_total",
+    "Suggestions by whether rules and model agree; none: one of them had nothing to say",
+    ["agree"],
+)
+SUGGEST_SOURCE = Counter("lm_suggest_source_total", "Suggestions by what gave them", ["source"])
+SHADOW_ERRORS = Counter(
+    "lm_suggest_shadow_errors_total", "Calls in which the model that is only compared failed"
+)
+for _agree in ("true", "false", "none"):
+    SUGGEST_COMPARE.labels(_agree)
+for _source in ("rule", "memory", "model", "none"):
+    SUGGEST_SOURCE.labels(_source)
 for _available in ("true", "false"):
     PREDICT_REQUESTS.labels(_available)
 for _outcome in ("loaded", "refused", "missing"):
     MODEL_RELOADS.labels(_outcome)
+    CHALLENGER_LOADS.labels(_outcome)
 
 # How a training run ended; `kept` is a version that its gate, or the caller, kept from going live.
 TRAIN_STATUSES = ("deployed", "kept", "skipped", "failed", "cancelled")
@@ -69,6 +89,26 @@ _LAST_F1 = text(
 _OPEN_JOBS = text(
     "SELECT kind, state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2"
 )
+_SHARES = text("SELECT canary, trial FROM rollout_changes ORDER BY id DESC LIMIT 1")
+# Whose end it was is told by what it changed.
+_TRIPS = text(
+    """
+    SELECT CASE WHEN before IS DISTINCT FROM challenger THEN 'challenger' ELSE 'model' END, count(*)
+    FROM (
+        SELECT action, challenger, lag(challenger) OVER (ORDER BY id) AS before FROM rollout_changes
+    ) AS change WHERE action = 'guardrail' GROUP BY 1
+    """
+)
+_ANSWERS = text(
+    """
+    SELECT arm, answer, count(*) FROM (
+        SELECT arm, answer FROM suggestions
+        WHERE answer IS NOT NULL AND label IS NOT NULL AND NOT forced
+            AND created_at >= now() - interval '28 days'
+        ORDER BY created_at DESC LIMIT 100000
+    ) AS newest GROUP BY 1, 2
+    """
+)
 
 
 def predicted(*, available: bool, seconds: float) -> None:
@@ -77,19 +117,40 @@ def predicted(*, available: bool, seconds: float) -> None:
     PREDICT_LATENCY.observe(seconds)
 
 
+def suggested(source: str, rules_label: str | None, model_label: str | None) -> None:
+    """Count one suggestion, and whether rules and model would have said the same."""
+    SUGGEST_SOURCE.labels(source).inc()
+    known = rules_label is not None and model_label is not None
+    agree = "none" if not known else "true" if rules_label == model_label else "false"
+    SUGGEST_COMPARE.labels(agree).inc()
+
+
 def model_reloaded(outcome: str) -> None:
     """Count one attempt to follow the registry's pointer."""
     MODEL_RELOADS.labels(outcome).inc()
 
 
+def challenger_loaded(outcome: str) -> None:
+    """Count one attempt to load the version on trial."""
+    CHALLENGER_LOADS.labels(outcome).inc()
+
+
 class JobFacts(Collector):
-    """Facts from the jobs table; while PostgreSQL is away, those last known."""
+    """Facts from the tables of jobs and of suggestions; while PostgreSQL is away, those last known.
+
+    Args:
+        canary: share of users in the model arm while no change is recorded, 0..1.
+    """
 
     MAX_AGE_S = 5.0
+    ANSWERS_MAX_AGE_S = 60.0  # they cost the most, and change slowly
     PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, canary: float = 0.0) -> None:
         self._engine = engine
+        self._canary = canary
+        self._answers: list[Metric] = []
+        self._answers_at = float("-inf")
         self._known: list[Metric] = []
         self._read_at = float("-inf")
         self._asking = threading.Lock()
@@ -123,6 +184,11 @@ class JobFacts(Collector):
             ended = {row[0]: (row[1], row[2]) for row in session.execute(_TRAIN_RUNS)}
             f1 = session.execute(_LAST_F1).scalar_one_or_none()
             waiting = {(row[0], row[1]): row[2] for row in session.execute(_OPEN_JOBS)}
+            shares = session.execute(_SHARES).one_or_none() or (self._canary, 0.0)
+            trips = {row[0]: row[1] for row in session.execute(_TRIPS)}
+            if time.monotonic() - self._answers_at > self.ANSWERS_MAX_AGE_S:
+                self._answers = [_answers(session)]
+                self._answers_at = time.monotonic()
         runs = CounterMetricFamily(
             "lm_ml_train_runs", "Training runs that have ended, by how", labels=["status"]
         )
@@ -142,7 +208,8 @@ class JobFacts(Collector):
         for kind in JobKind:
             for state in (JobState.QUEUED, JobState.RUNNING):
                 jobs.add_metric([kind.value, state.value], waiting.get((kind, state), 0))
-        found: list[Metric] = [runs, last, jobs]
+        rollout = _rollout(shares[0], shares[1], trips)
+        found: list[Metric] = [runs, last, jobs, *rollout, *self._answers]
         if f1 is not None:
             gauge = GaugeMetricFamily(
                 "lm_ml_train_val_f1_macro", "Validation macro-F1 of the last run that gave one"
@@ -150,6 +217,34 @@ class JobFacts(Collector):
             gauge.add_metric([], f1)
             found.append(gauge)
         return found
+
+
+def _rollout(canary: float, trial: float, trips: Mapping[str, int]) -> list[Metric]:
+    of_canary = GaugeMetricFamily(
+        "lm_suggest_canary_share", "Share of users in the model arm, 0 to 1", value=canary
+    )
+    of_trial = GaugeMetricFamily(
+        "lm_suggest_trial_share", "Share of users in the arm of the version on trial", value=trial
+    )
+    tripped = CounterMetricFamily(
+        "lm_suggest_guardrail_trips", "Arms that the guardrail ended", labels=["arm"]
+    )
+    for arm in (Arm.MODEL, Arm.CHALLENGER):
+        tripped.add_metric([arm.value], trips.get(arm, 0))
+    return [of_canary, of_trial, tripped]
+
+
+def _answers(session: Session) -> Metric:
+    counted = {(row[0], row[1]): row[2] for row in session.execute(_ANSWERS)}
+    answers = GaugeMetricFamily(
+        "lm_suggest_answers",
+        "Answers to labels suggested in the last 28 days, of the newest 100,000",
+        labels=["arm", "answer"],
+    )
+    for arm in Arm:
+        for action in Action:
+            answers.add_metric([arm.value, action.value], counted.get((arm, action), 0))
+    return answers
 
 
 def exposition(facts: JobFacts) -> Callable[[], bytes]:

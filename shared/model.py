@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from itertools import chain
@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.bars import Bars
 from shared.candidates import PAIR_FEATURES, Base, Proposal, inputs_of, softmax
 from shared.encode import WIDTH
 from shared.errors import DamagedVersion
 from shared.features import FEATURE_VERSION, FeatureRow
 from shared.forest import Forest
 
-SCHEMA = 2  # raise it when the files change their form or the pair features their meaning
+SCHEMA = 3  # raise it when the files change their form or the pair features their meaning
 ALTERNATIVES = 3
 CHUNK = 1024  # rows predicted at once
 # Of a long prediction: LightGBM and numpy let go of the GIL; with more, they would wait for it.
@@ -103,6 +104,7 @@ class Model:
         booster_text: the forest as LightGBM writes it, or "".
         hash_key: the key of the history's hashes.
         facts: how it was made; written to the files and not otherwise used.
+        bars: how sure a suggestion must be, see there.
     """
 
     labels: tuple[str, ...]
@@ -111,6 +113,7 @@ class Model:
     calibration: Calibration
     hash_key: bytes
     facts: Mapping[str, Any]
+    bars: Bars = field(default_factory=Bars)
 
     @cached_property
     def forest(self) -> Forest | None:
@@ -141,6 +144,7 @@ class Model:
             "calibration": asdict(self.calibration),
             "hash_key": self.hash_key.hex(),
             "facts": dict(self.facts),
+            "bars": self.bars.as_json(),
         }
         files = {
             _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
@@ -169,9 +173,10 @@ class Model:
             calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
             hash_key = bytes.fromhex(meta["hash_key"])
+            bars = Bars.from_json(meta["bars"])
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
-        model = cls(labels, base, text, calibration, hash_key, meta["facts"])
+        model = cls(labels, base, text, calibration, hash_key, meta["facts"], bars)
         model.forest  # noqa: B018  parsed now, not in the first request
         return model
 

@@ -26,8 +26,9 @@ from shared.tables import Job, JobKind
 
 RUN_JOB = "ledger.run_job"
 NIGHTLY = "ledger.nightly"
+GUARD = "ledger.guard"
 QUEUES: dict[str, tuple[JobKind, ...]] = {
-    "features": (JobKind.FEATURES, JobKind.FEATURES_RANGE),
+    "features": (JobKind.FEATURES, JobKind.FEATURES_RANGE, JobKind.RULES, JobKind.SUGGEST),
     "training": (JobKind.TRAIN,),
 }
 QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}
@@ -154,6 +155,33 @@ def request_training(
             JobKind.TRAIN,
             requested_by=requested_by,
             params={"limit": limit, "deploy": deploy},
+            idempotency_key=idempotency_key,
+        )
+    if new:
+        messenger.announce([job])
+    return job
+
+
+def request_suggestions(
+    engine: Engine,
+    messenger: Messenger,
+    *,
+    requested_by: str,
+    user_id: str | None,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Ask for a suggestion for each transaction without a person's label; None means everybody's.
+
+    Raises:
+        Conflict: the key was used before for another request.
+        Unavailable: PostgreSQL does not answer.
+    """
+    with transaction(engine) as session:
+        job, new = jobs.create(
+            session,
+            JobKind.SUGGEST,
+            requested_by=requested_by,
+            params={"user_id": user_id},
             idempotency_key=idempotency_key,
         )
     if new:

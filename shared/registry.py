@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,17 +235,18 @@ class Registry:
         with durable.storage():
             return self._log.quarantined(run_id)
 
-    def prune(self, keep: int) -> list[str]:
+    def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
         """Remove the oldest versions; return their ids.
 
-        Kept are the live version, the one before it, those being read, and `keep` others.
+        Kept are the live version, the one before it, those being read, those to *spare*, and
+        `keep` others.
 
         Raises:
             DamagedVersion: CURRENT is damaged. Nothing is removed while it is unsure what is live.
         """
         with durable.storage(), self._log.locked():
             live = self._log.current()
-            held = (live.run_id, live.previous) if live else ()
+            held = {*spare, *((live.run_id, live.previous) if live else ())}
             others = [run_id for run_id in self._listing() if run_id not in held]
             return [run_id for run_id in others[max(keep, 0) :] if self._remove(run_id)]
 

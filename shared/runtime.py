@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Outcome = Literal["loaded", "refused", "missing"]
 RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
-_PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
+PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
 _log = get_logger()
 
 
@@ -173,7 +173,7 @@ class Runtime:
             error=self._error,
         )
         self._on_reload(outcome)
-        if pointer and isinstance(fault, _PASSING):
+        if pointer and isinstance(fault, PASSING):
             self._retry_at = time.monotonic() + RETRY_S
         elif pointer and fault:
             try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from shared import metrics_ml
+from shared.challenger import Challengers
 from shared.db import make_engine
 from shared.queue import Messenger
 from shared.registry import Registry
@@ -23,10 +24,12 @@ class Services:
     messenger: Messenger
     registry: Registry
     runtime: Runtime
+    challengers: Challengers
 
     def close(self) -> None:
         """Let go of threads and connections."""
         self.runtime.stop()
+        self.challengers.stop()
         self.messenger.close()
         self.engine.dispose()
 
@@ -48,4 +51,5 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
         messenger=Messenger(engine),
         registry=registry,
         runtime=Runtime(registry, on_reload=metrics_ml.model_reloaded),
+        challengers=Challengers(registry, on_load=metrics_ml.challenger_loaded),
     )

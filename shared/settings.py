@@ -12,6 +12,8 @@ from shared.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_MIN = 16  # characters; a shorter token can be guessed
+# A share of users: 0 is none, 1 is all, 1% is one hundredth.
+SHARE = r"(?:[01]|100(?:\.0{1,6})?%|[0-9]{1,2}(?:\.[0-9]{1,6})?%)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,9 @@ class Settings:
     web_threads: int  # a process
     api_auth: bool
     api_tokens: tuple[Token, ...]
+    suggest_canary: float  # share of users in the model arm until an admin first changes it, 0..1
+    suggest_shadow: bool  # have the model heard, and not shown, also where rules answer
+    suggest_salt: str  # who is in which arm depends on it
     log_level: str
 
     @classmethod
@@ -67,6 +72,9 @@ class Settings:
                 web_threads=_whole(env, "WEB_THREADS", 4, low=1, high=256),
                 api_auth=_switch(env, "API_AUTH", default=True),
                 api_tokens=_tokens(env.get("API_TOKENS", "")),
+                suggest_canary=_share_of_users(env, "SUGGEST_USE_MODEL_CANARY"),
+                suggest_shadow=_word(env, "SUGGEST_ENABLE_SHADOW", "1", ("0", "1")) == "1",
+                suggest_salt=env.get("SUGGEST_SALT", "").strip() or "ledger-suggestions",
                 log_level=_word(env, "LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             )
         except KeyError as missing:
@@ -87,6 +95,13 @@ class Settings:
             raise SettingsError(
                 f"API_AUTH=off is for a loopback address only, and WEB_HOST is {self.web_host}"
             )
+
+
+def share_of(text: str) -> float:
+    """`0`, `1` or `N%` as a number from 0 to 1; ValueError if it is of another form."""
+    if not re.fullmatch(SHARE, text):
+        raise ValueError(f"{text!r} is none of 0, 1 and N%")
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def _database_url(url: str) -> str:
@@ -115,6 +130,16 @@ def _share(env: Mapping[str, str], name: str, default: float) -> float:
     if not 0.0 <= value <= 1.0:
         raise SettingsError(f"{name} must be a number from 0 to 1, not {text!r}")
     return value
+
+
+def _share_of_users(env: Mapping[str, str], name: str) -> float:
+    text = env.get(name, "").strip() or "0"
+    try:
+        return share_of(text)
+    except ValueError:
+        raise SettingsError(
+            f"{name} must be 0 (nobody), 1 (everybody) or N% with N from 0 to 100, not {text!r}"
+        ) from None
 
 
 def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:

@@ -47,6 +47,24 @@ class JobKind(enum.StrEnum):
     FEATURES = "features"
     FEATURES_RANGE = "features_range"
     TRAIN = "train"
+    RULES = "rules"
+    SUGGEST = "suggest"
+
+
+class Arm(enum.StrEnum):
+    """Which suggester may answer a user: rules and memory alone, or the model beside them."""
+
+    RULES = "rules"
+    MODEL = "model"
+    CHALLENGER = "challenger"
+
+
+class Action(enum.StrEnum):
+    """What a person says to a suggestion."""
+
+    ACCEPT = "accept"
+    CORRECT = "correct"
+    REJECT = "reject"
 
 
 class JobState(enum.StrEnum):
@@ -140,6 +158,7 @@ class MlFeatures(Base):
     """features_of one transaction, stored. Amounts are doubles: they come back bit for bit."""
 
     __tablename__ = "ml_features"
+    __table_args__ = (Index("ix_ml_features_user_merchant", "user_id", "merchant", "date"),)
 
     txn_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
@@ -166,6 +185,114 @@ class MlFeatures(Base):
     built_at: Mapped[dt.datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )
+
+
+class RuleSet(Base):
+    """The ordered rules of one user, or of everyone, replaced as a whole. See shared/rules.py."""
+
+    __tablename__ = "rule_sets"
+
+    user_id: Mapped[str] = mapped_column(Text, primary_key=True)  # '': everyone's
+    rules: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    version: Mapped[int] = mapped_column(BigInteger)  # one more with each change
+    updated_by: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+
+
+class MerchantPrior(Base):
+    """What several users call a merchant, counted anew each night; fewer users are left out."""
+
+    __tablename__ = "merchant_priors"
+
+    merchant: Mapped[str] = mapped_column(Text, primary_key=True)
+    label: Mapped[str] = mapped_column(String(LABEL_MAX), primary_key=True)
+    users: Mapped[int]
+    of_users: Mapped[int]  # who have labelled this merchant at all
+
+
+class Suggestion(Base):
+    """What was suggested for a transaction, by what and in which arm, and what became of it."""
+
+    __tablename__ = "suggestions"
+    __table_args__ = (
+        Index("ix_suggestions_created_at", "created_at"),
+        Index("ix_suggestions_user", "user_id", "created_at"),
+        Index(
+            "ix_suggestions_answered",
+            "created_at",
+            postgresql_include=["arm", "answer"],
+            postgresql_where=text("answer IS NOT NULL AND label IS NOT NULL AND NOT forced"),
+        ),
+        Index(
+            "ix_suggestions_disagreeing",
+            "created_at",
+            postgresql_where=text("rules_label <> model_label"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text)  # '': none is known
+    txn_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), index=True
+    )
+    merchant: Mapped[str] = mapped_column(Text)  # cleaned
+    label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # None: the answer was "ask"
+    confidence: Mapped[float]
+    source: Mapped[str] = mapped_column(Text)
+    layer: Mapped[str] = mapped_column(Text)
+    alternatives: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    reasons: Mapped[list[str]] = mapped_column(JSONB)
+    arm: Mapped[Arm] = mapped_column(_closed(Arm, "ck_suggestions_arm"))
+    forced: Mapped[bool]  # the caller named the arm: no evidence of anything
+    model_version: Mapped[str | None] = mapped_column(Text)
+    # The shadow comparison: what each would have said alone.
+    rules_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
+    model_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
+    # What the person says of it now; every step is in suggestion_answers.
+    answer: Mapped[Action | None] = mapped_column(_closed(Action, "ck_suggestions_answer"))
+    answer_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
+    answered_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+
+
+class SuggestionAnswer(Base):
+    """One answer to a suggestion, with what it replaced, so that it can be undone exactly."""
+
+    __tablename__ = "suggestion_answers"
+    __table_args__ = (Index("ix_suggestion_answers_merchant", "user_id", "merchant"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    suggestion_id: Mapped[str] = mapped_column(
+        ForeignKey("suggestions.id", ondelete="CASCADE"), index=True
+    )
+    user_id: Mapped[str] = mapped_column(Text)
+    merchant: Mapped[str] = mapped_column(Text)
+    action: Mapped[Action] = mapped_column(_closed(Action, "ck_answers_action"))
+    label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # chosen, or rejected
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB)  # the label that was there
+    undone_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+
+
+class RolloutChange(Base):
+    """Who gets which arm from this change on; the newest row counts, the others are history."""
+
+    __tablename__ = "rollout_changes"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    canary: Mapped[float]  # share of users in the model arm, 0..1
+    challenger: Mapped[str | None] = mapped_column(Text)  # run_id of the version on trial
+    trial: Mapped[float]  # share of users in the challenger arm, 0..1
+    action: Mapped[str] = mapped_column(Text)  # canary, trial, promote, drop, guardrail
+    by: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text)
+    at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
 class Job(Base):

@@ -95,7 +95,8 @@ def clean(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
-                "TRUNCATE transactions, transaction_labels, ml_features, jobs "
+                "TRUNCATE transactions, transaction_labels, ml_features, jobs, rule_sets, "
+                "merchant_priors, suggestions, suggestion_answers, rollout_changes "
                 "RESTART IDENTITY CASCADE"
             )
         )

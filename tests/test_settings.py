@@ -54,6 +54,7 @@ def test_the_table_in_the_docs_names_every_setting_and_no_other():
         ("API_TOKENS", f"owner:{SECRET}"),
         ("API_TOKENS", "admin:short"),
         ("LOG_LEVEL", "loud"),
+        ("SUGGEST_ENABLE_SHADOW", "yes"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name, value):

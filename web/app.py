@@ -14,7 +14,7 @@ from shared.errors import NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
-from web import auth, ml_v2, openapi, ops, problems
+from web import auth, ml_v2, openapi, ops, problems, rollout, suggest
 
 BODY_MAX_BYTES = 4 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -27,13 +27,14 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
     app.extensions["ledger"] = services
-    app.extensions["ledger_metrics"] = metrics_ml.exposition(JobFacts(services.engine))
+    facts = JobFacts(services.engine, canary=services.settings.suggest_canary)
+    app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     _follow_requests(app)
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
-    for blueprint in (ml_v2.bp, ops.bp, openapi.bp):
+    for blueprint in (ml_v2.bp, rollout.bp, ops.bp, openapi.bp, suggest.bp):
         app.register_blueprint(blueprint)
     return app
 

@@ -15,7 +15,15 @@ OPEN_ENDPOINTS = frozenset(
 )
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Requests that change nothing, though they are posted: a prediction has a body.
-PREDICT_POSTS = frozenset({"ml_v2.predict", "ml_v2.predict_batch", "ml_v2.predict_explain"})
+PREDICT_POSTS = frozenset(
+    {
+        "ml_v2.predict",
+        "ml_v2.predict_batch",
+        "ml_v2.predict_explain",
+        "suggest.suggest",
+        "suggest.give_feedback",
+    }
+)
 
 
 def guard(app: Flask, settings: Settings) -> None:

@@ -6,21 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from shared.db import transaction
 from shared.errors import LedgerError, NotFound
 from shared.features import RawTransaction, features_of
 from shared.model import Prediction
 from shared.runtime import Served
+from shared.stored import RAW_COLUMNS, raw_of
 from shared.tables import Transaction
 from web import problems, schemas
-
-_FIELDS = [
-    getattr(Transaction, name)
-    for name in RawTransaction._fields
-    if name in Transaction.__table__.columns
-]
 
 
 def one(engine: Engine, txn_id: int) -> RawTransaction:
@@ -56,7 +52,7 @@ def many(
         answers = (as_json(prediction, served) for prediction in predictions)
     following = iter(answers)
     return [
-        next(following) if isinstance(raw, RawTransaction) else {"error": _item_problem(raw)}
+        next(following) if isinstance(raw, RawTransaction) else {"error": item_problem(raw)}
         for raw in raws
     ]
 
@@ -91,20 +87,20 @@ def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | Ledger
 
 
 def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
-    statement = select(Transaction.id, *_FIELDS).where(
+    with transaction(engine) as session:
+        return stored(session, txn_ids)
+
+
+def stored(session: Session, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
+    """Those of these ids that there are and that were not deleted, in one query."""
+    statement = select(Transaction.id, *RAW_COLUMNS).where(
         Transaction.id.in_(txn_ids), Transaction.deleted_at.is_(None)
     )
-    with transaction(engine) as session:
-        return {row.id: _of_row(row) for row in session.execute(statement)}
+    return {row["id"]: raw_of(row) for row in session.execute(statement).mappings()}
 
 
-def _of_row(row: Row[Any]) -> RawTransaction:
-    values = dict(row._mapping)
-    del values["id"]
-    return RawTransaction(**{**values, "amount": float(values["amount"])})
-
-
-def _item_problem(error: LedgerError) -> dict[str, Any]:
+def item_problem(error: LedgerError) -> dict[str, Any]:
+    """What is wrong with one of many items."""
     described = problems.described(error)
     return {
         "code": described["code"],

@@ -101,9 +101,9 @@ def features() -> ResponseReturnValue:
         services().messenger,
         requested_by=caller(),
         days=None if wanted.all else wanted.days,
-        idempotency_key=_idempotency_key(),
+        idempotency_key=idempotency_key(),
     )
-    return _asked(job)
+    return asked_for(job)
 
 
 @bp.post("/train")
@@ -122,7 +122,7 @@ def train() -> ResponseReturnValue:
     of the run that is queued or running.
     """
     wanted = parse(TRAIN, empty="{}")
-    key = _idempotency_key()
+    key = idempotency_key()
     with transaction(services().engine) as session:
         found, needed = intake.count_labels(session), services().settings.min_labels
     if found < needed:
@@ -137,7 +137,7 @@ def train() -> ResponseReturnValue:
         deploy=wanted.deploy,
         idempotency_key=key,
     )
-    return _asked(job)
+    return asked_for(job)
 
 
 @bp.get("/jobs")
@@ -242,7 +242,8 @@ def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTr
     return RawTransaction(**wanted.__dict__)
 
 
-def _idempotency_key() -> str | None:
+def idempotency_key() -> str | None:
+    """The request's Idempotency-Key, if it has one."""
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
         message = "expected 1 to 200 printable ASCII characters without spaces"
@@ -252,7 +253,8 @@ def _idempotency_key() -> str | None:
     return key
 
 
-def _asked(job: Job) -> ResponseReturnValue:
+def asked_for(job: Job) -> ResponseReturnValue:
+    """202, and where to follow the job."""
     status_url = url_for("ml_v2.show_job", job_id=job.id)
     body = {
         "job_id": job.id,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, send_from_directory
 from flask.typing import ResponseReturnValue
@@ -117,10 +117,8 @@ def _described(app: Flask) -> dict[str, Any]:
         *plain,
         *answers,
         schemas.Problem,
-        schemas.RawFields,
-        schemas.StoredTransaction,
     ]
-    models += [body for body in bodies if isinstance(body, type)]
+    models += [model for body in bodies for model in _models(body)]
     unique = sorted(set(models), key=lambda model: model.__name__)
     _, definitions = models_json_schema(
         [(model, "validation") for model in unique],
@@ -217,6 +215,13 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
             chosen = inline[chosen["$ref"].rsplit("/", 1)[1]]
         parameters.append({"name": name, "in": "query", "required": False, "schema": chosen})
     return parameters
+
+
+def _models(body: Any) -> list[type[BaseModel]]:
+    """The model that a body is, or those that it may be one of."""
+    if isinstance(body, type):
+        return [body]
+    return [model for part in get_args(body) for model in _models(part)]
 
 
 def _schema(body: Any) -> dict[str, Any]:

@@ -379,7 +379,7 @@ def invalid(error: ValidationError) -> InvalidInput:
     errors = [FieldError(_path(item["loc"]), item["msg"]) for item in found]
     if any(item["type"] == "json_invalid" for item in found):
         return InvalidInput(f"The body is not JSON: {errors[0].message}", errors)
-    if any(item["type"] == "too_long" and len(item["loc"]) == 1 for item in found):
+    if any(item["type"] == "too_long" and _path(item["loc"]).isidentifier() for item in found):
         return TooLarge(f"At most {ITEMS_MAX} items in a request", errors)
     return InvalidInput("The input is not as expected; see errors", errors)
 

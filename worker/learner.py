@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
+from shared.bars import Bars
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
 from shared.features import FeatureRow
 from shared.model import CHUNK, UNSURE, Calibration, Model
+from worker.bars import bars_of, trust_of
 from worker.base import LabelArray, fit_base
 
 Progress = Callable[[str, int, int], None]
@@ -43,11 +45,20 @@ _SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
 _GUARDS = {"lambda_l2": 5.0, "min_sum_hessian_in_leaf": 1.0}
 
 
+class Judged(NamedTuple):
+    """Held-out rows as the model would answer them; n of each."""
+
+    labels: LabelArray  # -1: none
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
 def fit(
     rows: Sequence[FeatureRow],
     labels: Sequence[str],
     *,
     seed: int = 0,
+    target_precision: float = 0.9,
     progress: Progress | None = None,
 ) -> Model:
     """Learn from *rows*, the earliest first, and the label of each.
@@ -56,6 +67,7 @@ def fit(
         rows: at least one.
         labels: as many; one label only is fine, and is then always predicted.
         seed: the same rows and seed give the same bytes.
+        target_precision: share of the suggestions shown that should be right, 0..1; sets the bars.
         progress: told phase, steps done and steps in all, many times a second; what it raises
             ends the run and reaches the caller.
 
@@ -70,7 +82,7 @@ def fit(
         hash_key = _hash_key(rows, labels, seed)
         inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
-        booster, calibration = _learn_to_judge(pairs, truth, seed, tell)
+        booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
         base = _fit_base(inputs, ids, len(names), "base", tell)
     facts = {
         "rows": len(rows),
@@ -80,7 +92,8 @@ def fit(
         "seed": seed,
         "base_rows": len(rows),
     }
-    return Model(names, base, booster, calibration, hash_key, facts)
+    bars = _bars(rows, labels, names, judged, target_precision)
+    return Model(names, base, booster, calibration, hash_key, facts, bars)
 
 
 def refit_base(
@@ -195,14 +208,16 @@ def _widened(proposed: Proposal, width: int) -> Proposal:
 
 def _learn_to_judge(
     pairs: Proposal, truth: LabelArray, seed: int, tell: Progress
-) -> tuple[str, Calibration]:
-    """The forest as text, "" where none is worth growing, and its calibration."""
+) -> tuple[str, Calibration, Judged | None]:
+    """The forest as text, "" where none is worth growing; its calibration, and what that was fitted
+    on as it is then answered."""
     n = truth.size
     if n < MIN_CALIBRATE:
-        return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT)
+        return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None
     right = np.equal(pairs.labels, truth[:, None])
     if n < MIN_RERANKED:
-        return "", _calibrate(pairs, None, right, _balanced(truth))
+        calibration = _calibrate(pairs, None, right, _balanced(truth))
+        return "", calibration, _judged(calibration, pairs, None, right)
     cut = n - _calibrate_rows(n)
     # The same for both forests, or the calibration of the first would not be that of the second.
     trees = _LARGE_TREES if n * 2 >= SMALL else _SMALL_TREES
@@ -210,11 +225,39 @@ def _learn_to_judge(
     late = Proposal._make(part[cut:] for part in pairs)
     odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
     weight = _balanced(truth)[cut:]
-    calibration = _calibrate(late, odds.reshape(late.labels.shape), right[cut:], weight)
+    odds = odds.reshape(late.labels.shape)
+    calibration = _calibrate(late, odds, right[cut:], weight)
+    judged = _judged(calibration, late, odds, right[cut:])
     if calibration.reranker == 0:
-        return "", calibration
+        return "", calibration, judged
     grown = _grow(pairs.features, right, truth, trees, seed, tell, ROUNDS)
-    return str(grown.model_to_string()), calibration
+    return str(grown.model_to_string()), calibration, judged
+
+
+def _judged(
+    calibration: Calibration,
+    pairs: Proposal,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+) -> Judged:
+    shares = calibration.shares(pairs, odds if calibration.reranker else None)
+    best = np.arange(len(shares)), shares.argmax(axis=1)
+    return Judged(pairs.labels[best], calibration.confidence(shares[best]), right[best])
+
+
+def _bars(
+    rows: Sequence[FeatureRow],
+    labels: Sequence[str],
+    names: Sequence[str],
+    judged: Judged | None,
+    target: float,
+) -> Bars:
+    trust, memory = trust_of(rows, labels, target)
+    if judged is None:
+        return Bars(memory=memory, trust=trust)
+    said = [names[number] for number in judged.labels.tolist()]
+    model, default = bars_of(said, judged.confidence, judged.right, target)
+    return Bars(model=model, model_default=default, memory=memory, trust=trust)
 
 
 def _calibrate_rows(n: int) -> int:

@@ -9,7 +9,7 @@ import structlog
 from shared import jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
-from worker import feature_jobs, train_job
+from worker import feature_jobs, guard, suggest_job, train_job
 from worker.process import services
 from worker.run import Work, run
 
@@ -17,6 +17,7 @@ WORK: dict[JobKind, Work] = {
     JobKind.FEATURES: feature_jobs.build,
     JobKind.FEATURES_RANGE: feature_jobs.build_one_range,
     JobKind.TRAIN: train_job.train,
+    JobKind.SUGGEST: suggest_job.suggest_history,
 }
 
 
@@ -38,3 +39,10 @@ def nightly() -> None:
     queue.request_nightly(
         own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
     )
+
+
+@queue.celery.task(name=queue.GUARD)
+def guard_rollout() -> None:
+    """End a canary or a trial that harms; most of the time there is nothing to do."""
+    own = services()
+    guard.look(own.engine, own.settings)

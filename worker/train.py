@@ -19,7 +19,7 @@ from shared.errors import DamagedVersion, NotEnoughLabels
 from shared.log import get_logger
 from shared.model import Model
 from shared.registry import Registry
-from worker import dataset, evaluate, feature_build, gate, leanings, learner
+from worker import dataset, evaluate, feature_build, gate, leanings, learner, priors
 from worker.dataset import Dataset
 
 SEED = 0
@@ -41,6 +41,7 @@ def run(
     only_if_new: bool,
     min_labels: int,
     threshold_f1: float,
+    target_precision: float = 0.9,
     progress: ReportProgress,
 ) -> dict[str, Any]:
     """Train on the newest *limit* labelled transactions and store the version.
@@ -55,6 +56,7 @@ def run(
     progress("features")
     labelled = feature_build.Scope(labelled=True)
     feature_build.refresh(engine, labelled, progress=lambda done: progress("features", done))
+    priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=limit)
     if only_if_new and fingerprint == _fingerprint_of_the_newest(registry):
         return {"skipped": True, "reason": "no label or transaction has changed since the last run"}
@@ -67,7 +69,13 @@ def run(
             needed=min_labels,
         )
     learned, judged = dataset.split_by_time(data)
-    model = learner.fit(learned.rows, learned.labels, seed=SEED, progress=progress)
+    model = learner.fit(
+        learned.rows,
+        learned.labels,
+        seed=SEED,
+        target_precision=target_precision,
+        progress=progress,
+    )
     progress("evaluate")
     predictions = model.predict_many(judged.rows)
     report = evaluate.report(

@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping
 from typing import IO, Any
 
+from shared import rollout
+from shared.db import transaction
 from shared.errors import DeployConflict, TrainingFailed, Unavailable
 from shared.jobs import Claim
 from shared.log import get_logger
@@ -68,7 +70,11 @@ def _publish(own: Services, claim: Claim, result: Mapping[str, Any]) -> Mapping[
         )
     except DeployConflict as conflict:
         return {"deployed": False, "deploy_reason": f"another version went live: {conflict}"}
-    own.registry.prune(own.settings.registry_keep)
+    with transaction(own.engine) as session:
+        rollout.lock(session)  # no trial begins with a version that is just being removed
+        challenger = rollout.current(session, own.settings).challenger
+        spare = [challenger] if challenger else []
+        own.registry.prune(own.settings.registry_keep, spare=spare)
     return {"deployed": True, "deploy_reason": gate["reason"]}
 
 

@@ -1,0 +1,1 @@
+"""How much work suggestions leave to a person; see __main__."""

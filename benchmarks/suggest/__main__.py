@@ -1,0 +1,157 @@
+"""Replays a labelled file as one user's life: each row is suggested, then its label is told.
+
+    python -m benchmarks.suggest labelled.csv
+
+The user begins with so many labels, those just before the replay; whatever he then has to say
+himself, because the suggestion was wrong or there was none, is what is left to do. The model is
+trained anew on all that he has labelled, every RETRAIN transactions, as a night would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.quality.data import Unusable, read
+from shared.bars import RECENT, Bars
+from shared.features import FeatureRow, features_of
+from shared.memory import Memory, Told
+from shared.model import Model, Prediction
+from shared.starter import Habits
+from shared.suggest import Evidence, Suggested, decide
+from worker import learner
+
+START = 0.8  # share of the rows before the replay; the labels are the latest before that
+LABELS = (0, 30, 300, 3_000)
+ROWS = 1_000
+RETRAIN = 100
+MIN_LABELS = 20  # as ML_MIN_LABELS
+MODES = ("all layers", "without the model", "merchant lookup")
+
+
+@dataclass(slots=True)
+class User:
+    """What one user has said so far."""
+
+    told: dict[str, deque[tuple[str, FeatureRow]]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=RECENT))
+    )
+    corrected: dict[str, str] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits)
+
+    def say(self, row: FeatureRow, label: str, *, correction: bool) -> None:
+        """Remember a label as the service would."""
+        self.told[row.merchant].append((label, row))
+        if correction:
+            self.corrected[row.merchant] = label
+        else:
+            self.corrected.pop(row.merchant, None)
+        self.habits.learn(row, label)
+
+    def memory(self, merchant: str) -> Memory | None:
+        """Of a merchant; None where it has none, or is unknown."""
+        said = self.told.get(merchant) if merchant else None
+        if not said:
+            return None
+        times = Counter(label for label, _ in said)
+        last = {label: row.date for label, row in said}
+        known = {label: Told(count, last[label]) for label, count in times.most_common()}  # type: ignore[arg-type]
+        return Memory(known, self.corrected.get(merchant))
+
+
+def evidence(user: User, row: FeatureRow, prediction: Prediction | None, mode: str) -> Evidence:
+    """What the layers of *mode* know."""
+    memory = user.memory(row.merchant)
+    if mode == "merchant lookup":
+        return Evidence(memory=memory)
+    return Evidence(memory=memory, prediction=prediction, starter=user.habits.starter(row))
+
+
+def replay(
+    rows: Sequence[FeatureRow], labels: Sequence[str], start: int, known: int, mode: str
+) -> list[tuple[Suggested, bool]]:
+    """What was suggested for ROWS transactions from *start* on, and whether it was right."""
+    user = User()
+    for row, label in zip(rows[start - known : start], labels[start - known : start], strict=True):
+        user.say(row, label, correction=False)
+    shown: list[tuple[Suggested, bool]] = []
+    end = min(start + ROWS, len(rows))
+    for first in range(start, end, RETRAIN):
+        last = min(first + RETRAIN, end)
+        model: Model | None = None
+        if mode == "all layers" and first - start + known >= MIN_LABELS:
+            model = learner.fit(rows[start - known : first], labels[start - known : first])
+        bars = model.bars if model else Bars()
+        if mode == "merchant lookup":
+            bars = Bars(memory=0.0)
+        predictions = model.predict_many(rows[first:last]) if model else [None] * (last - first)
+        for at, prediction in zip(range(first, last), predictions, strict=True):
+            suggested = decide(evidence(user, rows[at], prediction, mode), bars)
+            right = suggested.label == labels[at]
+            shown.append((suggested, right))
+            user.say(rows[at], labels[at], correction=not right)
+    return shown
+
+
+def table(shown: Sequence[tuple[Suggested, bool]]) -> str:
+    """Shares of the rows: shown, right of those, and what is left to do of 100."""
+    answered = [right for suggested, right in shown if suggested.label is not None]
+    wrong, asked = answered.count(False), len(shown) - len(answered)
+    parts = []
+    layers = Counter(suggested.layer for suggested, _ in shown if suggested.label is not None)
+    for layer, count in layers.most_common():
+        hits = sum(right for suggested, right in shown if suggested.layer == layer)
+        parts.append(f"{layer} {count / len(shown):.1%} ({hits / count:.1%} right)")
+    precision = sum(answered) / len(answered) if answered else 0.0
+    return (
+        f"{len(answered) / len(shown):6.1%} | {precision:6.1%} | {100 * wrong / len(shown):5.1f} | "
+        f"{100 * asked / len(shown):5.1f} | {'; '.join(parts)}"
+    )
+
+
+def curve(shown: Sequence[tuple[Suggested, bool]]) -> str:
+    """How much is right of the surest 10%, 20%, and so on, the best guess counted where it asks."""
+    ranked = sorted(shown, key=lambda item: -item[0].confidence)
+    points = []
+    for share in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
+        part = ranked[: max(1, round(share * len(ranked)))]
+        points.append(f"{share:.0%}: {sum(right for _, right in part) / len(part):.1%}")
+    return ", ".join(points)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suggest")
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--labels", default=",".join(map(str, LABELS)), help="to begin with")
+    options = parser.parse_args()
+    try:
+        cases = read(options.csv)
+    except Unusable as problem:
+        parser.error(str(problem))
+    rows = [features_of(txn) for txn in cases.txns]
+    start = cases.first_of_day(START)
+    print(f"{options.csv.name}: from {cases.days[start]} on, up to {ROWS:,} transactions\n")
+    print("| labels | layers | shown | right | wrong of 100 | asked of 100 | by layer |")
+    print("|---|---|---|---|---|---|---|")
+    curves = []
+    for known in map(int, options.labels.split(",")):
+        if known > start:
+            continue
+        for mode in MODES:
+            began = time.perf_counter()
+            shown = replay(rows, cases.labels, start, known, mode)
+            print(f"| {known:,} | {mode} | {table(shown)} |", flush=True)
+            if mode == MODES[0]:
+                curves.append(
+                    f"{known:,} labels, {time.perf_counter() - began:.0f} s: {curve(shown)}"
+                )
+    print("\nRight of the surest, all layers:", *curves, sep="\n- ")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,200 @@
+"""What a person says to a suggestion: it becomes a label at once, and can be taken back exactly.
+
+Answers to one suggestion form a stack: each notes the label that was there before, and undo takes
+the newest away. Only a person's word makes a label here; a suggestion never does.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared.errors import Conflict, FieldError, InvalidInput, NotFound
+from shared.features import FEATURE_VERSION, features_of
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.tables import (
+    Action,
+    LabelSource,
+    MlFeatures,
+    Suggestion,
+    SuggestionAnswer,
+    Transaction,
+    TransactionLabel,
+)
+
+
+class State(NamedTuple):
+    """Where a suggestion stands: the newest answer that was not undone, and the label there now."""
+
+    suggestion_id: str
+    answer: Action | None
+    answer_label: str | None
+    label: str | None
+
+
+def give(session: Session, suggestion_id: str, action: Action, label: str | None) -> State:
+    """Take an answer; the same one again changes nothing.
+
+    Args:
+        label: what it is instead, for CORRECT only.
+
+    Raises:
+        NotFound: there is no such suggestion.
+        InvalidInput: *label* is missing, or is not for this action; or nothing was suggested that
+            could be accepted or rejected.
+        Conflict: a correction of a transaction that is not stored.
+    """
+    suggestion = _locked(session, suggestion_id)
+    label = _meant(suggestion, action, label)
+    if label == suggestion.label and action is Action.CORRECT:
+        action = Action.ACCEPT
+    newest = _newest(session, suggestion_id)
+    if newest is not None and (newest.action, newest.label) == (action, label):
+        return _state(session, suggestion)
+    before = _label(session, suggestion.txn_id)
+    session.add(
+        SuggestionAnswer(
+            suggestion_id=suggestion_id,
+            user_id=suggestion.user_id,
+            merchant=suggestion.merchant,
+            action=action,
+            label=label,
+            before=_as_json(before),
+        )
+    )
+    if suggestion.txn_id is not None:
+        if action is not Action.REJECT:
+            _write(session, suggestion.txn_id, {"label": label, "source": LabelSource.HUMAN})
+            _remember(session, suggestion.txn_id)
+        elif before is not None and before.label == label:
+            _write(session, suggestion.txn_id, None)
+    _note(suggestion, action, label)
+    return _state(session, suggestion)
+
+
+def undo(session: Session, suggestion_id: str) -> State:
+    """Take the newest answer back: the label is again the very one that was there before it.
+
+    Without an answer nothing changes.
+
+    Raises:
+        NotFound: there is no such suggestion.
+        Conflict: the transaction was labelled anew since; that label stays.
+    """
+    suggestion = _locked(session, suggestion_id)
+    newest = _newest(session, suggestion_id)
+    if newest is None:
+        return _state(session, suggestion)
+    if suggestion.txn_id is not None:
+        now = _label(session, suggestion.txn_id)
+        left = newest.label if newest.action is not Action.REJECT else None
+        rejected_only = (
+            newest.action is Action.REJECT and (newest.before or {}).get("label") != newest.label
+        )
+        if not rejected_only:
+            if (now.label if now else None) != left:
+                raise Conflict("The transaction was labelled anew since; nothing was undone")
+            _write(session, suggestion.txn_id, newest.before)
+    newest.undone_at = dt.datetime.now(dt.UTC)
+    session.flush()
+    earlier = _newest(session, suggestion_id)
+    _note(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
+    return _state(session, suggestion)
+
+
+def _locked(session: Session, suggestion_id: str) -> Suggestion:
+    """The suggestion; nobody else answers one of the same transaction meanwhile."""
+    found = session.get(Suggestion, suggestion_id, with_for_update=True)
+    if found is None:
+        raise NotFound("There is no such suggestion")
+    if found.txn_id is not None:
+        session.execute(
+            select(Transaction.id).where(Transaction.id == found.txn_id).with_for_update()
+        )
+    return found
+
+
+def _meant(suggestion: Suggestion, action: Action, label: str | None) -> str:
+    if action is Action.CORRECT:
+        if label is None:
+            raise _wrong("label", "is needed: what it is instead")
+        if suggestion.txn_id is None:
+            raise Conflict("Only a stored transaction can be corrected: store it, then suggest")
+        return label
+    if label is not None:
+        raise _wrong("label", f"is for the action correct, not for {action.value}")
+    if suggestion.label is None:
+        raise _wrong("action", f"nothing was suggested that one could {action.value}")
+    return suggestion.label
+
+
+def _wrong(field: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{field} {message}", [FieldError(field, message)])
+
+
+def _newest(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
+    answers = select(SuggestionAnswer).where(
+        SuggestionAnswer.suggestion_id == suggestion_id, SuggestionAnswer.undone_at.is_(None)
+    )
+    return session.scalars(answers.order_by(SuggestionAnswer.id.desc()).limit(1)).one_or_none()
+
+
+def _label(session: Session, txn_id: int | None) -> TransactionLabel | None:
+    if txn_id is None:
+        return None
+    return session.get(TransactionLabel, txn_id, populate_existing=True)
+
+
+def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
+    if label is None:
+        return None
+    return {
+        "label": label.label,
+        "source": label.source.value,
+        "created_at": label.created_at.isoformat(),
+        "updated_at": label.updated_at.isoformat(),
+    }
+
+
+def _write(session: Session, txn_id: int, label: dict[str, Any] | None) -> None:
+    """Put this label in place of what is there; with its times, if it has them."""
+    session.execute(delete(TransactionLabel).where(TransactionLabel.txn_id == txn_id))
+    session.expire_all()
+    if label is not None:
+        session.execute(insert(TransactionLabel).values(txn_id=txn_id, **label))
+
+
+def _remember(session: Session, txn_id: int) -> None:
+    """Have the features there by which the merchant's next suggestion finds this label."""
+    wanted = select(Transaction.content_hash, *RAW_COLUMNS).where(Transaction.id == txn_id)
+    txn = session.execute(wanted).mappings().one()
+    row = features_of(raw_of(txn))
+    values = {
+        **row._asdict(),
+        "txn_id": txn_id,
+        "content_hash": txn["content_hash"],
+        "feature_version": FEATURE_VERSION,
+        "built_at": func.now(),
+    }
+    session.execute(
+        insert(MlFeatures)
+        .values(values)
+        .on_conflict_do_update(index_elements=["txn_id"], set_=values)
+    )
+
+
+def _note(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
+    suggestion.answer, suggestion.answer_label = action, label
+    suggestion.answered_at = dt.datetime.now(dt.UTC) if action else None
+
+
+def _state(session: Session, suggestion: Suggestion) -> State:
+    session.flush()
+    now = _label(session, suggestion.txn_id)
+    return State(
+        suggestion.id, suggestion.answer, suggestion.answer_label, now.label if now else None
+    )

@@ -1,0 +1,157 @@
+"""What a person is shown for one transaction: the layers in their order, and when none of them is
+sure enough to speak.
+
+Pure: who gathers the evidence is `shared.suggester`. The table in docs/suggestions.md says the same
+in words, and tests/test_suggest.py has a case for each of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from shared.bars import Bars
+from shared.memory import Memory
+from shared.model import Prediction, Scored
+
+Source = Literal["rule", "memory", "model", "none"]
+Layer = Literal["own rule", "own memory", "shared rule", "model", "other users", "starter", "none"]
+
+ALTERNATIVES = 3
+RULE_CONFIDENCE = 0.99  # a person wrote it down
+
+
+class RuleMatch(NamedTuple):
+    """A rule that fits a transaction."""
+
+    label: str
+    reason: str  # names the rule and what of the transaction it matched
+
+
+class Prior(NamedTuple):
+    """What most of the other users who labelled this merchant call it."""
+
+    label: str
+    users: int
+    of_users: int
+
+    @property
+    def confidence(self) -> float:
+        return self.users / (self.of_users + 1)
+
+
+class Starter(NamedTuple):
+    """What the text alone tells; see shared/starter.py."""
+
+    label: str
+    confidence: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known of one transaction; a layer that has nothing to say is None."""
+
+    own_rule: RuleMatch | None = None
+    memory: Memory | None = None
+    shared_rule: RuleMatch | None = None
+    prediction: Prediction | None = None  # None also where the user's arm has no model
+    words: tuple[str, ...] = ()  # of the transaction, that moved the prediction most
+    prior: Prior | None = None
+    starter: Starter | None = None
+    rejected: frozenset[str] = frozenset()  # what the user will not have for this merchant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggested:
+    """What is shown. Without a label it asks, and the confidence is the first alternative's."""
+
+    label: str | None
+    confidence: float
+    source: Source
+    layer: Layer
+    alternatives: tuple[Scored, ...]
+    reasons: tuple[str, ...]
+
+
+class _Answer(NamedTuple):
+    layer: Layer
+    source: Source
+    label: str
+    confidence: float
+    bar: float
+    reason: str
+
+
+def decide(evidence: Evidence, bars: Bars) -> Suggested:
+    """The first layer that is sure enough; else to ask, with the best of what all of them say."""
+    answers = [it for it in _answers(evidence, bars) if it.label not in evidence.rejected]
+    shown = next((it for it in answers if it.confidence >= it.bar), None)
+    if shown is None:
+        others = _options(answers)
+        best = others[0] if others else None
+        return Suggested(
+            label=None,
+            confidence=best.confidence if best else 0.0,
+            source="none",
+            layer="none",
+            alternatives=others,
+            reasons=_unsure(answers),
+        )
+    rest = [it for it in answers if it.label != shown.label]
+    left = 1 - shown.confidence
+    return Suggested(
+        label=shown.label,
+        confidence=shown.confidence,
+        source=shown.source,
+        layer=shown.layer,
+        alternatives=tuple(
+            Scored(label, min(confidence, left)) for label, confidence in _options(rest)
+        ),
+        reasons=(shown.reason,),
+    )
+
+
+def _answers(evidence: Evidence, bars: Bars) -> Iterator[_Answer]:
+    """All that the layers say, in their order; of each, its best first."""
+    if rule := evidence.own_rule:
+        yield _Answer("own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+    if memory := evidence.memory:
+        for label in memory.labels:
+            confidence = memory.confidence(label, bars.trust)
+            # A correction is heard at once, however little else is known.
+            bar = 0.0 if label == memory.corrected_to else bars.memory
+            yield _Answer("own memory", "memory", label, confidence, bar, memory.reason(label))
+    if rule := evidence.shared_rule:
+        yield _Answer("shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+    if prediction := evidence.prediction:
+        reason = f"words: {', '.join(evidence.words)}" if evidence.words else "amount and channel"
+        first = Scored(prediction.label, prediction.confidence)
+        for label, confidence in (first, *prediction.alternatives):
+            bar = bars.model.get(label, bars.model_default)
+            yield _Answer("model", "model", label, confidence, bar, reason)
+    if prior := evidence.prior:
+        reason = f"{prior.users} of {prior.of_users} users call this merchant {prior.label}"
+        yield _Answer("other users", "memory", prior.label, prior.confidence, bars.prior, reason)
+    if starter := evidence.starter:
+        # A model that was heard has weighed the same text: where it is unsure, the text alone is
+        # right less often than anywhere else.
+        bar = bars.starter if evidence.prediction is None else 1.0
+        yield _Answer("starter", "rule", starter.label, starter.confidence, bar, starter.reason)
+
+
+def _options(answers: list[_Answer]) -> tuple[Scored, ...]:
+    """The labels of all layers, each with the highest confidence that one of them has in it."""
+    best: dict[str, float] = {}
+    for answer in answers:
+        best[answer.label] = max(answer.confidence, best.get(answer.label, 0.0))
+    ranked = sorted(best.items(), key=lambda item: -item[1])[:ALTERNATIVES]
+    return tuple(Scored(label, confidence) for label, confidence in ranked)
+
+
+def _unsure(answers: list[_Answer]) -> tuple[str, ...]:
+    if not answers:
+        return ("nothing is known of this merchant",)
+    best = max(answers, key=lambda answer: answer.confidence)
+    return (f"not sure: {best.label} at {best.confidence:.2f}, {best.bar:.2f} needed", best.reason)

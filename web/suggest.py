@@ -1,0 +1,228 @@
+"""/ml/v2/suggest, and what people say to what it suggested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from sqlalchemy.orm import Session
+
+from shared import feedback, metrics_ml, queue, rollout, suggester
+from shared.db import transaction
+from shared.errors import Conflict, LedgerError, NotFound, Unavailable
+from shared.features import RawTransaction, features_of
+from shared.rollout import Rollout
+from shared.suggester import NOTHING, Asked
+from shared.tables import Action, Arm
+from web import lookup, schemas
+from web.auth import caller
+from web.ml_v2 import asked_for, idempotency_key, services
+from web.openapi import documented
+from web.rollout import forced_arm
+from web.schemas import ITEMS_MAX, Answer, Body, Id, Identity, Label, Scored, parse
+
+bp = Blueprint("suggest", __name__, url_prefix="/ml/v2")
+
+
+class SuggestStored(Body):
+    """Stored transactions, up to 1,000."""
+
+    txn_ids: Annotated[list[Id], Field(min_length=1, max_length=ITEMS_MAX)]
+    user_id: Identity | None = Field(
+        None, description="whose they are; those of others are not found"
+    )
+
+
+class SuggestRaw(Body):
+    """Transactions as predict takes them, up to 1,000."""
+
+    transactions: Annotated[list[Any], Field(min_length=1, max_length=ITEMS_MAX)]
+    user_id: Identity | None = Field(None, description="whose they are, where they do not say")
+
+
+def _form(value: Any) -> str:
+    return "stored" if isinstance(value, dict) and "txn_ids" in value else "raw"
+
+
+SuggestRequest = Annotated[
+    Annotated[SuggestStored, Tag("stored")] | Annotated[SuggestRaw, Tag("raw")],
+    Discriminator(_form),
+]
+
+
+class SuggestedItem(Answer):
+    """A suggestion, or what is wrong with the item."""
+
+    suggestion_id: str | None = Field(None, description="null: it was not stored")
+    txn_id: int | None = None
+    label: str | None = Field(None, description="null: ask")
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    source: Literal["rule", "memory", "model", "none"] | None = None
+    layer: str | None = None
+    alternatives: list[Scored] = Field(default_factory=list)
+    reasons: list[str] = Field(default_factory=list)
+    arm: Arm | None = None
+    model_version: str | None = None
+    error: schemas.ItemProblem | None = None
+
+
+class SuggestAnswer(Answer):
+    """`degraded`: PostgreSQL did not answer, so only the model and the starter rules did."""
+
+    items: list[SuggestedItem]
+    degraded: bool
+
+
+class HistoryRequest(Body):
+    user_id: Identity | None = Field(None, description="missing: of everybody")
+
+
+class FeedbackRequest(Body):
+    action: Literal["accept", "correct", "reject", "undo"]
+    label: Label | None = Field(None, description="what it is instead; for correct only")
+
+
+class FeedbackAnswer(Answer):
+    """Where the suggestion stands now; `label` is the transaction's."""
+
+    suggestion_id: str
+    answer: Action | None
+    answer_label: str | None
+    label: str | None
+
+
+SUGGEST: TypeAdapter[SuggestStored | SuggestRaw] = TypeAdapter(SuggestRequest)
+RAW = TypeAdapter(schemas.RawFields)
+FEEDBACK = TypeAdapter(FeedbackRequest)
+HISTORY = TypeAdapter(HistoryRequest)
+
+
+@bp.post("/suggest")
+@documented(body=SuggestRequest, answer=SuggestAnswer, errors=(503,))
+def suggest() -> ResponseReturnValue:
+    """Suggest a category for each transaction, in order, and say why; or ask.
+
+    Raw transactions are answered without PostgreSQL, too: by the model and the starter rules, and
+    `degraded` says so. A bad item gets an error in its place.
+    """
+    wanted = parse(SUGGEST)
+    forced = forced_arm()
+    settings = services().settings
+    items: list[Asked | LedgerError] = []
+    if isinstance(wanted, SuggestRaw):
+        items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
+    said, holds, degraded = NOTHING, Rollout(canary=settings.suggest_canary), False
+    try:
+        with transaction(services().engine) as session:
+            if isinstance(wanted, SuggestStored):
+                items = _stored_items(session, wanted.txn_ids, wanted.user_id)
+            rows = [item.row for item in items if isinstance(item, Asked)]
+            said = suggester.known(session, [(row.user_id, row.merchant) for row in rows])
+            holds = rollout.current(session, settings)
+    except Unavailable:
+        if isinstance(wanted, SuggestStored):
+            raise
+        degraded = True
+    asked = [item for item in items if isinstance(item, Asked)]
+    heard = suggester.heard(services(), holds)
+    if forced is Arm.CHALLENGER and heard.challenger is None:
+        raise Conflict("No version on trial is loaded here")
+    answers = suggester.answer_all(asked, said, heard, forced)
+    ids: list[str | None] = [None] * len(answers)
+    if not degraded:
+        try:
+            with transaction(services().engine) as session:
+                ids = [*suggester.keep(session, answers, forced=forced is not None)]
+        except Unavailable:
+            degraded = True
+    for answer in answers:
+        metrics_ml.suggested(answer.suggested.source, answer.rules_label, answer.model_label)
+    following = iter(map(_as_json, answers, ids))
+    return {
+        "items": [
+            next(following) if isinstance(item, Asked) else {"error": lookup.item_problem(item)}
+            for item in items
+        ],
+        "degraded": degraded,
+    }
+
+
+@bp.post("/suggest/history")
+@documented(
+    body=HistoryRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(503,),
+    idempotent_by_key=True,
+)
+def suggest_history() -> ResponseReturnValue:
+    """Have a suggestion made for every transaction that nobody has labelled."""
+    wanted = parse(HISTORY, empty="{}")
+    job = queue.request_suggestions(
+        services().engine,
+        services().messenger,
+        requested_by=caller(),
+        user_id=wanted.user_id,
+        idempotency_key=idempotency_key(),
+    )
+    return asked_for(job)
+
+
+@bp.post("/suggestions/<suggestion_id>/feedback")
+@documented(body=FeedbackRequest, answer=FeedbackAnswer, errors=(404, 409, 503))
+def give_feedback(suggestion_id: str) -> ResponseReturnValue:
+    """Accept, correct or reject a suggestion, or undo the newest answer to it.
+
+    The same answer again changes nothing.
+    """
+    wanted = parse(FEEDBACK)
+    with transaction(services().engine) as session:
+        if wanted.action == "undo":
+            state = feedback.undo(session, suggestion_id)
+        else:
+            state = feedback.give(session, suggestion_id, Action(wanted.action), wanted.label)
+    return state._asdict()
+
+
+def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:
+    try:
+        told = RAW.validate_json(schemas.as_json(item))
+    except ValidationError as error:
+        return schemas.invalid(error)
+    raw = RawTransaction(**{**told.__dict__, "user_id": told.user_id or user_id})
+    return Asked(features_of(raw))
+
+
+def _stored_items(
+    session: Session, txn_ids: Sequence[int], user_id: str | None
+) -> list[Asked | LedgerError]:
+    """Of another user's transactions it is not even said that they exist."""
+    stored = lookup.stored(session, txn_ids)
+    items: list[Asked | LedgerError] = []
+    for txn_id in txn_ids:
+        raw = stored.get(txn_id)
+        if raw is None or user_id not in (None, raw.user_id):
+            items.append(NotFound("There is no such transaction"))
+        else:
+            items.append(Asked(features_of(raw), txn_id))
+    return items
+
+
+def _as_json(answer: suggester.Answer, suggestion_id: str | None) -> dict[str, Any]:
+    shown = answer.suggested
+    return {
+        "suggestion_id": suggestion_id,
+        "txn_id": answer.asked.txn_id,
+        "label": shown.label,
+        "confidence": shown.confidence,
+        "source": shown.source,
+        "layer": shown.layer,
+        "alternatives": [other._asdict() for other in shown.alternatives],
+        "reasons": list(shown.reasons),
+        "arm": answer.arm,
+        "model_version": None if answer.arm is Arm.RULES else answer.model_version,
+    }

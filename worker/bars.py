@@ -1,0 +1,100 @@
+"""How far a merchant's earlier labels can be trusted, and how sure the model must be: learned from
+labelled rows in the order of time."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.bars import (
+    DEFAULT_TRUST,
+    RECENT,
+    SHARES,
+    TIMES,
+    Bars,
+    Trust,
+    share_bin,
+    times_bin,
+)
+from shared.features import FeatureRow
+
+PRIOR_ROWS = 20  # what DEFAULT_TRUST counts for in each cell
+MIN_OF_LABEL = 30  # rows that a label needs for a bar of its own
+LOWEST, HIGHEST = 0.5, 0.99  # of any bar: nothing is shown that is likelier wrong than right
+
+
+def trust_of(
+    rows: Sequence[FeatureRow], labels: Sequence[str], target: float
+) -> tuple[Trust, float]:
+    """How often what a user called a merchant held the next time, and from when on to say so.
+
+    Args:
+        rows: the earliest first; those without a merchant count for nothing.
+        target: share of what is said from memory that should be right, 0..1.
+
+    Returns:
+        A table as DEFAULT_TRUST, which each of its cells starts from; and the lowest confidence
+        from which on *target* of the merchants' most frequent labels held.
+    """
+    seen: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
+    asked = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
+    held = asked * DEFAULT_TRUST
+    said = []  # of each row's most frequent label: its cell, and whether it held
+    for row, truth in zip(rows, labels, strict=True):
+        if not row.merchant:
+            continue
+        earlier = seen[row.user_id, row.merchant]
+        for rank, (label, count) in enumerate(Counter(earlier).most_common()):
+            cell = times_bin(len(earlier)), share_bin(count / len(earlier))
+            asked[cell] += 1
+            held[cell] += label == truth
+            if rank == 0:
+                said.append((*cell, label == truth))
+        earlier.append(truth)
+    trust = (held / asked).round(4)
+    if not said:
+        return DEFAULT_TRUST, Bars().memory
+    times, share, right = np.array(said, dtype=np.int64).T
+    bar = _bar(trust[times, share], right == 1, target)
+    return tuple(map(tuple, trust.tolist())), bar
+
+
+def bars_of(
+    predicted: Sequence[str],
+    confidence: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    target: float,
+) -> tuple[dict[str, float], float]:
+    """From which confidence on each label may be shown, and that of labels with too few rows.
+
+    Args:
+        predicted: the model's label of each of n rows that it has not learned.
+        confidence, right: shape (n,).
+        target: share of the shown that should be right, 0..1.
+
+    Returns:
+        By label, and the default: the lowest confidence from which on *target* of the rows are
+        right.
+    """
+    names = np.asarray(predicted, dtype=object)
+    bars = {
+        name: _bar(confidence[names == name], right[names == name], target)
+        for name, count in Counter(predicted).items()
+        if count >= MIN_OF_LABEL
+    }
+    return bars, _bar(confidence, right, target)
+
+
+def _bar(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
+    """The lowest confidence from which on *target* of the rows are right, a few rows aside."""
+    order = np.argsort(-confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    # As if two rows had gone before, one of them right: a short run of luck sets no bar.
+    rate = (np.cumsum(right) + 1) / (np.arange(right.size) + 2)
+    whole = np.append(confidence[1:] < confidence[:-1], True)  # rows of one confidence go together
+    enough = np.flatnonzero(whole & (rate >= target))
+    found = confidence[enough[-1]] if enough.size else HIGHEST
+    return round(float(min(max(found, LOWEST), HIGHEST)), 4)

@@ -1,0 +1,69 @@
+"""The suggest job: a suggestion for every transaction that nobody has labelled yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, and_, func, not_, select, true
+
+from shared import rollout, suggester
+from shared.db import transaction
+from shared.features import features_of
+from shared.jobs import Claim
+from shared.services import Services
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.suggester import Asked
+from shared.tables import LabelSource, Transaction, TransactionLabel
+from worker.lease import Lease
+from worker.run import Outcome
+
+PAGE = 1_000
+
+
+def _open(user_id: str | None, after: int = 0) -> ColumnElement[bool]:
+    """Transactions of a user, or of everybody, without a person's or an import's label."""
+    said = select(TransactionLabel.txn_id).where(
+        TransactionLabel.txn_id == Transaction.id, TransactionLabel.source != LabelSource.RULE
+    )
+    whose = true() if user_id is None else Transaction.user_id == user_id
+    return and_(
+        whose, Transaction.id > after, Transaction.deleted_at.is_(None), not_(said.exists())
+    )
+
+
+def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Suggest for all of `user_id`, or of everybody; each page is kept before the next begins.
+
+    An attempt after a lost worker goes through all of it again: suggestions are added, none is
+    changed.
+    """
+    user_id = claim.params.get("user_id")
+    with transaction(own.engine) as session:
+        total = session.scalar(select(func.count(Transaction.id)).where(_open(user_id))) or 0
+    done = 0
+    by_source: Counter[str] = Counter()
+    for asked in _pages(own, user_id):
+        lease.report("suggest", done, total)
+        with transaction(own.engine) as session:
+            said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+            holds = rollout.current(session, own.settings)
+        answers = suggester.answer_all(asked, said, suggester.heard(own, holds))
+        with transaction(own.engine) as session:
+            suggester.keep(session, answers, forced=False)
+        by_source.update(answer.suggested.source for answer in answers)
+        done += len(answers)
+    lease.report("suggest", done, total)
+    return Outcome({"suggested": done, "by_source": dict(by_source)})
+
+
+def _pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
+    after = 0
+    while True:
+        page = select(Transaction.id, *RAW_COLUMNS).where(_open(user_id, after))
+        with transaction(own.engine) as session:
+            rows = session.execute(page.order_by(Transaction.id).limit(PAGE)).mappings().all()
+        if not rows:
+            return
+        yield [Asked(features_of(raw_of(row)), row["id"]) for row in rows]
+        after = rows[-1]["id"]
