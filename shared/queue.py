@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from celery import Celery
 from kombu.exceptions import KombuError
@@ -162,15 +163,17 @@ def request_training(
     return job
 
 
-def request_suggestions(
+def request_for_user(
     engine: Engine,
     messenger: Messenger,
+    kind: Literal[JobKind.SUGGEST, JobKind.RULES],
     *,
     requested_by: str,
     user_id: str | None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Ask for a suggestion for each transaction without a person's label; None means everybody's.
+    """Ask for suggestions, or for the rules' labels, for each transaction of a user that neither a
+    person nor an import has labelled; None means everybody's.
 
     Raises:
         Conflict: the key was used before for another request.
@@ -179,7 +182,7 @@ def request_suggestions(
     with transaction(engine) as session:
         job, new = jobs.create(
             session,
-            JobKind.SUGGEST,
+            kind,
             requested_by=requested_by,
             params={"user_id": user_id},
             idempotency_key=idempotency_key,

@@ -31,7 +31,7 @@ from shared.suggest import RuleMatch
 from shared.tables import LABEL_MAX
 
 RULES_MAX = 1_000  # of one set
-PATTERN_MAX = 200  # characters
+PATTERN_MAX = 400  # characters
 _OPTIONS = re2.Options()
 _OPTIONS.case_sensitive = False
 _OPTIONS.max_mem = 1 << 20  # bytes of one compiled pattern
@@ -153,20 +153,29 @@ class RuleBook:
     whose: str = "your rule"
 
     @cached_property
-    def _ready(self) -> list[tuple[Rule, Finder, Finder]]:
+    def _ready(self) -> list[tuple[int, Rule, Finder, Finder]]:
         return [
-            (rule, _finder(rule.merchant), _finder(rule.description))
-            for rule in self.rules
+            (place, rule, _finder(rule.merchant), _finder(rule.description))
+            for place, rule in enumerate(self.rules)
             if rule.enabled
         ]
 
-    def match(self, row: FeatureRow) -> RuleMatch | None:
-        """The first rule that fits a transaction, and why."""
-        line, description = f" {row.line} ", f" {row.norm_desc} "
-        for rule, in_line, in_description in self._ready:
-            if in_line(line) and in_description(description) and _fits(rule, row):
-                return RuleMatch(rule.label, f'{self.whose} "{rule.title}"')
+    def find(self, row: FeatureRow) -> int | None:
+        """The place of the first rule that fits a transaction."""
+        names = {f" {row.line} ", f" {row.merchant} "}  # as printed, and as people say it
+        description = f" {row.norm_desc} "
+        for place, rule, in_name, in_description in self._ready:
+            if any(map(in_name, names)) and in_description(description) and _fits(rule, row):
+                return place
         return None
+
+    def match(self, row: FeatureRow) -> RuleMatch | None:
+        """What the first rule that fits says, and why."""
+        place = self.find(row)
+        if place is None:
+            return None
+        rule = self.rules[place]
+        return RuleMatch(rule.label, f'{self.whose} "{rule.title}"')
 
 
 def _fits(rule: Rule, row: FeatureRow) -> bool:

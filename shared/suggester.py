@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
-from shared import metrics_ml
+from shared import metrics_ml, rulebook
 from shared.bars import RECENT, Bars
 from shared.encode import word_columns
 from shared.features import FeatureRow
@@ -25,6 +25,7 @@ from shared.log import get_logger
 from shared.memory import Memory, Told
 from shared.model import Model, Prediction
 from shared.rollout import Rollout, arm_of
+from shared.rules import RuleBook
 from shared.runtime import Served
 from shared.services import Services
 from shared.starter import Habits
@@ -99,14 +100,16 @@ class Known:
     rejected: Mapping[tuple[str, str], frozenset[str]]
     priors: Mapping[str, Prior]
     habits: Mapping[str, Habits]  # by user
+    books: Mapping[str, RuleBook]  # by user, and everyone's
 
 
-NOTHING = Known(memories={}, rejected={}, priors={}, habits={})
+NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
+NO_RULES = RuleBook(())
 NO_HABITS = Habits()
 
 
 def known(session: Session, merchants: Merchants) -> Known:
-    """All of it in four queries."""
+    """All of it in six queries at most."""
     wanted = sorted({(user, merchant) for user, merchant in merchants if merchant})
     users, names = [user for user, _ in wanted], [merchant for _, merchant in wanted]
     pairs = {"users": users, "merchants": names}
@@ -134,6 +137,7 @@ def known(session: Session, merchants: Merchants) -> Known:
         rejected={key: frozenset(labels) for key, labels in rejected.items()},
         priors=best,
         habits=own,
+        books=rulebook.books(session, {user for user, _ in merchants}),
     )
 
 
@@ -168,7 +172,10 @@ def answer(
     for item, prediction, moved in zip(asked, predictions, words, strict=True):
         row = item.row
         key = row.user_id, row.merchant
+        own = said.books.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
         rules = Evidence(
+            own_rule=own.match(row),
+            shared_rule=said.books.get(rulebook.EVERYONE, NO_RULES).match(row),
             memory=said.memories.get(key),
             prior=said.priors.get(row.merchant),
             starter=said.habits.get(row.user_id, NO_HABITS).starter(row),

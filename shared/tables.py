@@ -188,13 +188,13 @@ class MlFeatures(Base):
 
 
 class RuleSet(Base):
-    """The ordered rules of one user, or of everyone, replaced as a whole. See shared/rules.py."""
+    """A version of the ordered rules of one user, or of everyone; the newest one counts."""
 
     __tablename__ = "rule_sets"
 
     user_id: Mapped[str] = mapped_column(Text, primary_key=True)  # '': everyone's
+    version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     rules: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
-    version: Mapped[int] = mapped_column(BigInteger)  # one more with each change
     updated_by: Mapped[str] = mapped_column(Text)
     updated_at: Mapped[dt.datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()

@@ -89,7 +89,7 @@ def test_the_first_enabled_rule_that_fits_is_the_one_that_counts() -> None:
         ({"label": "A", "merchant": "/a(?=b)/"}, "rules[1].merchant", "RE2"),
         ({"label": "A", "merchant": "/(/"}, "rules[1].merchant", "RE2"),
         ({"label": "A", "merchant": "***"}, "rules[1].merchant", "no letter"),
-        ({"label": "A", "merchant": "a" * 201}, "rules[1].merchant", "200"),
+        ({"label": "A", "merchant": "a" * 401}, "rules[1].merchant", "400"),
         ({"label": "", "merchant": "a"}, "rules[1].label", "1 character"),
         ({"label": "A"}, "rules[1]", "at least one of merchant"),
         ({"label": "A", "amount": {}}, "rules[1].amount", "min or max"),

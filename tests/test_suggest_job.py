@@ -8,7 +8,7 @@ from sqlalchemy import insert, text
 from shared import jobs, queue
 from shared.db import transaction
 from shared.services import Services
-from shared.tables import Job, JobState, LabelSource, TransactionLabel
+from shared.tables import Job, JobKind, JobState, LabelSource, TransactionLabel
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
 from worker import suggest_job
@@ -17,7 +17,9 @@ from worker.run import run
 
 def done(own: Services, user_id: str | None = None) -> Job:
     """The row of a suggest job after its work."""
-    job = queue.request_suggestions(own.engine, own.messenger, requested_by="test", user_id=user_id)
+    job = queue.request_for_user(
+        own.engine, own.messenger, JobKind.SUGGEST, requested_by="test", user_id=user_id
+    )
     with transaction(own.engine) as session:
         claim = jobs.claim(session, job.id)
     assert claim is not None

@@ -20,6 +20,7 @@ PREDICT_POSTS = frozenset(
         "ml_v2.predict",
         "ml_v2.predict_batch",
         "ml_v2.predict_explain",
+        "rules.preview_rules",
         "suggest.suggest",
         "suggest.give_feedback",
     }

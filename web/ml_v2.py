@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, current_app, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from shared import jobs, metrics_ml, queue
 from shared.db import transaction
@@ -144,10 +144,7 @@ def train() -> ResponseReturnValue:
 @documented(query=schemas.JobsQuery, answer=schemas.Jobs, errors=(503,))
 def list_jobs() -> ResponseReturnValue:
     """The newest jobs."""
-    try:
-        wanted = schemas.JobsQuery.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise schemas.invalid(error) from None
+    wanted = schemas.parse_query(schemas.JobsQuery)
     with transaction(services().engine) as session:
         found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
     return {"jobs": [_job(job) for job in found]}

@@ -213,7 +213,8 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
         chosen = next(option for option in options if option.get("type") != "null")
         if "$ref" in chosen:
             chosen = inline[chosen["$ref"].rsplit("/", 1)[1]]
-        parameters.append({"name": name, "in": "query", "required": False, "schema": chosen})
+        needed = name in schema.get("required", ())
+        parameters.append({"name": name, "in": "query", "required": needed, "schema": chosen})
     return parameters
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from shared import acceptance, rollout
@@ -28,7 +28,7 @@ from web import rollout_schemas as shapes
 from web import schemas
 from web.auth import caller
 from web.openapi import documented
-from web.schemas import parse
+from web.schemas import parse, parse_query
 
 bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 
@@ -130,10 +130,7 @@ def drop_trial() -> ResponseReturnValue:
 @documented(query=shapes.DisagreementsQuery, answer=shapes.Disagreements, errors=(503,))
 def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
-    try:
-        days = shapes.DisagreementsQuery.model_validate(request.args.to_dict()).days
-    except ValidationError as error:
-        raise schemas.invalid(error) from None
+    days = parse_query(shapes.DisagreementsQuery).days
     with transaction(_services().engine) as session:
         count, pairs = acceptance.disagreements(session, days)
     return {"days": days, "count": count, "pairs": [shapes.pair(pair) for pair in pairs]}

@@ -29,6 +29,7 @@ from shared.tables import LABEL_MAX, JobKind, JobState, LabelSource
 from web.problems import TooLarge, WrongContentType
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=BaseModel)
 ITEMS_MAX = 1_000
 
 
@@ -359,10 +360,7 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
     Raises:
         WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
     """
-    body = request.get_data(cache=False)
-    if request.content_length is None and len(body) == request.max_content_length:
-        # A body sent in chunks is cut there without a word; what is left may even be valid.
-        raise TooLarge("The body is larger than the server takes")
+    body = whole_body()
     if not body.strip() and empty:
         body = empty.encode()
     elif request.mimetype != "application/json":
@@ -373,10 +371,33 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
         raise invalid(error) from None
 
 
+def whole_body() -> bytes:
+    """The request's body; TooLarge if it is not all of it."""
+    body = request.get_data(cache=False)
+    if request.content_length is None and len(body) == request.max_content_length:
+        # A body sent in chunks is cut there without a word; what is left may even be valid.
+        raise TooLarge("The body is larger than the server takes")
+    return body
+
+
+def parse_query(model: type[Q]) -> Q:
+    """The parameters after the question mark, checked.
+
+    Raises:
+        InvalidInput: one is not as it should be.
+    """
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
 def invalid(error: ValidationError) -> InvalidInput:
     """What pydantic found, in the words of the API; the values themselves are not repeated."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = [FieldError(_path(item["loc"]), item["msg"]) for item in found]
+    errors = [
+        FieldError(_path(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in found
+    ]
     if any(item["type"] == "json_invalid" for item in found):
         return InvalidInput(f"The body is not JSON: {errors[0].message}", errors)
     if any(item["type"] == "too_long" and _path(item["loc"]).isidentifier() for item in found):

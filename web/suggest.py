@@ -16,7 +16,7 @@ from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
 from shared.rollout import Rollout
 from shared.suggester import NOTHING, Asked
-from shared.tables import Action, Arm
+from shared.tables import Action, Arm, JobKind
 from web import lookup, schemas
 from web.auth import caller
 from web.ml_v2 import asked_for, idempotency_key, services
@@ -161,10 +161,16 @@ def suggest() -> ResponseReturnValue:
 )
 def suggest_history() -> ResponseReturnValue:
     """Have a suggestion made for every transaction that nobody has labelled."""
+    return ask_for(JobKind.SUGGEST)
+
+
+def ask_for(kind: Literal[JobKind.SUGGEST, JobKind.RULES]) -> ResponseReturnValue:
+    """Ask for a job over the transactions of the user whom the body names, or everybody's."""
     wanted = parse(HISTORY, empty="{}")
-    job = queue.request_suggestions(
+    job = queue.request_for_user(
         services().engine,
         services().messenger,
+        kind,
         requested_by=caller(),
         user_id=wanted.user_id,
         idempotency_key=idempotency_key(),

@@ -39,11 +39,10 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     changed.
     """
     user_id = claim.params.get("user_id")
-    with transaction(own.engine) as session:
-        total = session.scalar(select(func.count(Transaction.id)).where(_open(user_id))) or 0
+    total = count_open(own, user_id)
     done = 0
     by_source: Counter[str] = Counter()
-    for asked in _pages(own, user_id):
+    for asked in pages(own, user_id):
         lease.report("suggest", done, total)
         with transaction(own.engine) as session:
             said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
@@ -57,7 +56,14 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     return Outcome({"suggested": done, "by_source": dict(by_source)})
 
 
-def _pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
+def count_open(own: Services, user_id: str | None) -> int:
+    """How many transactions `pages` goes through."""
+    with transaction(own.engine) as session:
+        return session.scalar(select(func.count(Transaction.id)).where(_open(user_id))) or 0
+
+
+def pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
+    """All transactions that no person and no import has labelled, in the order of their ids."""
     after = 0
     while True:
         page = select(Transaction.id, *RAW_COLUMNS).where(_open(user_id, after))

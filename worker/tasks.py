@@ -9,7 +9,7 @@ import structlog
 from shared import jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
-from worker import feature_jobs, guard, suggest_job, train_job
+from worker import feature_jobs, guard, rules_job, suggest_job, train_job
 from worker.process import services
 from worker.run import Work, run
 
@@ -17,6 +17,7 @@ WORK: dict[JobKind, Work] = {
     JobKind.FEATURES: feature_jobs.build,
     JobKind.FEATURES_RANGE: feature_jobs.build_one_range,
     JobKind.TRAIN: train_job.train,
+    JobKind.RULES: rules_job.apply_rules,
     JobKind.SUGGEST: suggest_job.suggest_history,
 }
 

@@ -35,8 +35,8 @@ def upgrade() -> None:
     op.create_table(
         "rule_sets",
         sa.Column("user_id", sa.Text(), primary_key=True),
+        sa.Column("version", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("rules", JSONB(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("updated_by", sa.Text(), nullable=False),
         _now("updated_at"),
     )

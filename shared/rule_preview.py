@@ -1,0 +1,136 @@
+"""What a set of rules would change, seen on stored transactions before the set is saved."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select, true
+from sqlalchemy.orm import Session
+
+from shared import rulebook, suggester
+from shared.bars import Bars
+from shared.features import features_of
+from shared.rules import Rule
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.suggester import Asked
+from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
+
+SAMPLES = 5  # of each rule
+PAIRS = 50  # the commonest ones
+
+
+class Sample(NamedTuple):
+    """A transaction that a rule fits; `before` and `after` are what is suggested, None: ask."""
+
+    txn_id: int
+    date: str
+    merchant: str
+    amount: float
+    label: str | None  # what a person or an import said
+    before: str | None
+    after: str | None
+
+
+class Effect(NamedTuple):
+    """What one rule does: how many transactions it decides, and how many of them the user calls
+    otherwise."""
+
+    title: str
+    label: str
+    matches: int
+    against_labels: int
+    samples: tuple[Sample, ...]
+
+
+class Change(NamedTuple):
+    """So many transactions would be suggested `after` where it was `before`; None: ask."""
+
+    before: str | None
+    after: str | None
+    transactions: int
+
+
+class Preview(NamedTuple):
+    """The newest `looked_at` transactions of `of`."""
+
+    looked_at: int
+    of: int
+    changed: int
+    changes: tuple[Change, ...]
+    rules: tuple[Effect, ...]
+
+
+def preview(
+    session: Session, user_id: str, rules: Sequence[Rule], bars: Bars, limit: int
+) -> Preview:
+    """Compare the rules that are kept with *rules* in their place; nothing is written.
+
+    Args:
+        user_id: whose set it is; the transactions are his, or for rulebook.EVERYONE all.
+        limit: transactions looked at, the newest ones.
+    """
+    of, found = _newest(session, user_id, limit)
+    asked = [Asked(features_of(raw_of(row)), row["id"]) for row in found]
+    said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+    book = rulebook.book_of(user_id, rules)
+    changed = replace(said, books={**said.books, user_id: book})
+    before, after = (
+        suggester.answer(asked, known, Arm.RULES, None, bars) for known in (said, changed)
+    )
+    pairs: Counter[tuple[str | None, str | None]] = Counter()
+    fits: Counter[int] = Counter()
+    against: Counter[int] = Counter()
+    samples: defaultdict[int, list[Sample]] = defaultdict(list)
+    for row, item, old, new in zip(found, asked, before, after, strict=True):
+        labels = old.suggested.label, new.suggested.label
+        if labels[0] != labels[1]:
+            pairs[labels] += 1
+        place = book.find(item.row)
+        if place is None:
+            continue
+        fits[place] += 1
+        against[place] += row["label"] not in (None, rules[place].label)
+        if len(samples[place]) < SAMPLES:
+            samples[place].append(_sample(row, *labels))
+    return Preview(
+        looked_at=len(found),
+        of=of,
+        changed=pairs.total(),
+        changes=tuple(Change(*labels, count) for labels, count in pairs.most_common(PAIRS)),
+        rules=tuple(
+            Effect(rule.title, rule.label, fits[place], against[place], tuple(samples[place]))
+            for place, rule in enumerate(rules)
+        ),
+    )
+
+
+def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[Any]]:
+    whose = true() if user_id == rulebook.EVERYONE else Transaction.user_id == user_id
+    there = whose, Transaction.deleted_at.is_(None)
+    said = (TransactionLabel.txn_id == Transaction.id) & (
+        TransactionLabel.source != LabelSource.RULE
+    )
+    newest = (
+        select(Transaction.id, *RAW_COLUMNS, TransactionLabel.label)
+        .outerjoin(TransactionLabel, said)
+        .where(*there)
+        .order_by(Transaction.date.desc(), Transaction.id.desc())
+        .limit(limit)
+    )
+    of = session.scalar(select(func.count(Transaction.id)).where(*there)) or 0
+    return of, session.execute(newest).mappings().all()
+
+
+def _sample(row: Any, before: str | None, after: str | None) -> Sample:
+    return Sample(
+        row["id"],
+        row["date"].isoformat(),
+        row["merchant"] or row["description"] or "",
+        float(row["amount"]),
+        row["label"],
+        before,
+        after,
+    )

@@ -1,0 +1,64 @@
+"""Rules as a YAML file, to be read and edited by people, and kept under version control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode
+
+from shared.errors import FieldError, InvalidInput
+from shared.rules import Rule, as_plain, parse
+
+_HEAD = "# The first rule that fits counts. docs/rules.md says what a rule can ask for.\n"
+
+
+class _Loader(yaml.CSafeLoader):
+    """Plain values; a key that is there twice is refused, for one of its values would be lost."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{twice[0]!r} is there twice in what begins in line {line}")
+        return super().construct_mapping(node, deep)
+
+
+def dump(rules: Sequence[Rule]) -> str:
+    """A file that `load` reads."""
+    return _HEAD + yaml.safe_dump(
+        {"rules": as_plain(rules)}, allow_unicode=True, sort_keys=False, width=100
+    )
+
+
+def load(text: str) -> list[Rule]:
+    """The rules of a file: a mapping with the one key `rules`.
+
+    Raises:
+        InvalidInput: it is no YAML, or names the place and what was expected there.
+    """
+    try:
+        # By aliases a short text could stand for a huge one.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
+            raise yaml.YAMLError("an alias (*name) is not allowed")
+        found = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        message = "is no YAML: " + " ".join(str(error).split())[:300]
+        raise _wrong("(body)", message) from None
+    if not isinstance(found, dict) or set(found) != {"rules"}:
+        raise _wrong("(body)", "expected one key, rules, and under it the list of rules")
+    if not isinstance(found["rules"], list):
+        raise _wrong("rules", "expected a list")
+    return parse(found["rules"])
+
+
+def starter() -> str:
+    """The file of rules to begin with, as it is to be read."""
+    return files("shared").joinpath("data", "starter_rules.yaml").read_text(encoding="utf-8")
+
+
+def _wrong(field: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{field} {message}", [FieldError(field, message)])

@@ -1,0 +1,258 @@
+"""/ml/v2/rules: what people wrote down once, so that it need not be learned."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from shared import rule_preview, rulebook, rules_yaml
+from shared.bars import Bars
+from shared.db import transaction
+from shared.errors import FieldError, InvalidInput
+from shared.rules import RULES_MAX, Rule, as_plain
+from shared.tables import JobKind
+from web import schemas
+from web.auth import caller
+from web.ml_v2 import services
+from web.openapi import documented
+from web.schemas import Answer, Body, Identity, parse, parse_query
+from web.suggest import HistoryRequest, ask_for
+
+bp = Blueprint("rules", __name__, url_prefix="/ml/v2")
+
+YAML = "application/yaml"  # RFC 9512
+_YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
+
+
+class RulesRequest(Body):
+    """All rules of a set, in their order; the first that fits a transaction counts."""
+
+    rules: Annotated[list[Rule], Field(max_length=RULES_MAX)]
+
+
+class WhoseQuery(BaseModel):
+    """Whose rules."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Identity | None = Field(None, description="missing: everyone's")
+
+
+class VersionQuery(WhoseQuery):
+    """Which version of them; missing: the newest."""
+
+    version: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+
+
+class PreviewQuery(WhoseQuery):
+    """How many of the newest transactions are looked at."""
+
+    limit: Annotated[int, Field(ge=1, le=20_000)] = 5_000
+
+
+class UserQuery(BaseModel):
+    """Whose."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Identity
+
+
+class RuleSet(Answer):
+    """One version of a set; each change makes the next one, and none is lost."""
+
+    user_id: str | None
+    version: int
+    rules: list[Rule]
+    updated_by: str
+    updated_at: str | None
+
+
+class Sample(Answer):
+    """A transaction that the rule decides; `label` is what a person or an import said."""
+
+    txn_id: int
+    date: str
+    merchant: str
+    amount: float
+    label: str | None
+    before: str | None
+    after: str | None
+
+
+class Effect(Answer):
+    """`matches` are the transactions that this rule decides; of those, `against_labels` are called
+    otherwise by the user."""
+
+    title: str
+    label: str
+    matches: int
+    against_labels: int
+    samples: list[Sample]
+
+
+class Change(Answer):
+    """So many transactions would be suggested `after` instead of `before`; null: ask."""
+
+    before: str | None
+    after: str | None
+    transactions: int
+
+
+class Preview(Answer):
+    """The newest `looked_at` of `of` transactions, with these rules in place of those kept."""
+
+    looked_at: int
+    of: int
+    changed: int
+    changes: list[Change]
+    rules: list[Effect]
+
+
+class Proposal(Answer):
+    """A rule that so many corrections ask for; nothing is saved until somebody puts it."""
+
+    rule: Rule
+    corrections: int
+    last: str
+
+
+class Proposals(Answer):
+    proposals: list[Proposal]
+
+
+BODY = TypeAdapter(RulesRequest)
+
+
+@bp.get("/rules")
+@documented(query=VersionQuery, answer=RuleSet, errors=(404, 503))
+def show_rules() -> ResponseReturnValue:
+    """The rules of a user, or everyone's; as a file with `Accept: application/yaml`."""
+    wanted = parse_query(VersionQuery)
+    with transaction(services().engine) as session:
+        found = rulebook.read(session, _set_of(wanted.user_id), wanted.version)
+    return _shown(found)
+
+
+@bp.put("/rules")
+@documented(body=RulesRequest, query=WhoseQuery, answer=RuleSet, errors=(409, 503))
+def put_rules() -> ResponseReturnValue:
+    """Replace the rules of a user, or everyone's, by these; JSON, or a YAML file.
+
+    With `If-Match`, the `ETag` of the rules they were made from, it is 409 if those were changed
+    meanwhile.
+    """
+    whose, rules, expected = parse_query(WhoseQuery).user_id, _rules(), _expected()
+    with transaction(services().engine) as session:
+        saved = rulebook.save(session, _set_of(whose), rules, by=caller(), expected=expected)
+    return _shown(saved)
+
+
+@bp.post("/rules/preview")
+@documented(body=RulesRequest, query=PreviewQuery, answer=Preview, errors=(503,))
+def preview_rules() -> ResponseReturnValue:
+    """What these rules would change on stored transactions; nothing is saved."""
+    wanted, rules = parse_query(PreviewQuery), _rules()
+    served = services().runtime.served()
+    bars = served.model.bars if served else Bars()
+    with transaction(services().engine) as session:
+        seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, bars, wanted.limit)
+    return {
+        **seen._asdict(),
+        "changes": [change._asdict() for change in seen.changes],
+        "rules": [
+            {**effect._asdict(), "samples": [it._asdict() for it in effect.samples]}
+            for effect in seen.rules
+        ],
+    }
+
+
+@bp.post("/rules/apply")
+@documented(
+    body=HistoryRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(503,),
+    idempotent_by_key=True,
+)
+def apply_rules() -> ResponseReturnValue:
+    """Have the rules label stored transactions; what a person or an import said stays."""
+    return ask_for(JobKind.RULES)
+
+
+@bp.get("/rules/proposals")
+@documented(query=UserQuery, answer=Proposals, errors=(503,))
+def show_proposals() -> ResponseReturnValue:
+    """Rules that a user's own corrections ask for."""
+    whose = parse_query(UserQuery).user_id
+    with transaction(services().engine) as session:
+        found = rulebook.proposals(session, whose)
+    return {
+        "proposals": [
+            {
+                "rule": as_plain([it.rule])[0],
+                "corrections": it.corrections,
+                "last": it.last.isoformat(),
+            }
+            for it in found
+        ]
+    }
+
+
+@bp.get("/rules/starter")
+@documented(answer=RulesRequest)
+def show_starter() -> ResponseReturnValue:
+    """Rules to begin with, for everyone; as a file with `Accept: application/yaml`."""
+    if _wants_yaml():
+        return Response(rules_yaml.starter(), mimetype=YAML)
+    return {"rules": as_plain(rules_yaml.load(rules_yaml.starter()))}
+
+
+def _set_of(user_id: str | None) -> str:
+    return rulebook.EVERYONE if user_id is None else user_id
+
+
+def _rules() -> list[Rule]:
+    if request.mimetype not in _YAML_TYPES:
+        return parse(BODY).rules
+    try:
+        return rules_yaml.load(schemas.whole_body().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "The file is not UTF-8", [FieldError("(body)", "is not UTF-8")]
+        ) from None
+
+
+def _expected() -> int | None:
+    """The version in If-Match; None without it, or where any will do."""
+    if "If-Match" not in request.headers or request.if_match.star_tag:
+        return None
+    tags = [*request.if_match.as_set()]
+    if len(tags) != 1 or not tags[0].isdecimal():
+        message = 'expected one ETag of these rules, such as "3"'
+        raise InvalidInput(f"If-Match: {message}", [FieldError("If-Match", message)])
+    return int(tags[0])
+
+
+def _wants_yaml() -> bool:
+    best = request.accept_mimetypes.best_match(["application/json", YAML], "application/json")
+    return best == YAML
+
+
+def _shown(found: rulebook.Version) -> Response:
+    if _wants_yaml():
+        answer = Response(rules_yaml.dump(found.rules), mimetype=YAML)
+    else:
+        answer = jsonify(
+            user_id=found.user_id or None,
+            version=found.version,
+            rules=as_plain(found.rules),
+            updated_by=found.updated_by,
+            updated_at=found.updated_at and found.updated_at.isoformat(),
+        )
+    answer.set_etag(str(found.version))
+    return answer

@@ -1,0 +1,87 @@
+"""The rules job: what rules say of stored transactions becomes their label, unless a person or an
+import has said something.
+
+A label that rules gave before, and give no more, is taken away again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared import suggester
+from shared.bars import Bars
+from shared.db import transaction
+from shared.jobs import Claim
+from shared.services import Services
+from shared.suggester import Answer
+from shared.tables import Arm, LabelSource, TransactionLabel
+from worker.lease import Lease
+from worker.run import Outcome
+from worker.suggest_job import count_open, pages
+
+RULES_SAY = ("own rule", "shared rule")
+
+
+def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Apply the rules of `user_id`, or of everybody, and everyone's, in the order of the layers.
+
+    Each page is committed before the next begins; doing it again changes nothing.
+    """
+    user_id = claim.params.get("user_id")
+    served = own.runtime.served()
+    bars = served.model.bars if served else Bars()
+    total = count_open(own, user_id)
+    counts: Counter[str] = Counter(labelled=0, changed=0, unchanged=0, removed=0)
+    done = 0
+    for asked in pages(own, user_id):
+        lease.report("apply", done, total)
+        with transaction(own.engine) as session:
+            said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+            answers = suggester.answer(asked, said, Arm.RULES, None, bars)
+            counts.update(_write(session, answers))
+        done += len(asked)
+    lease.report("apply", done, total)
+    return Outcome({"looked_at": done, **counts})
+
+
+def _write(session: Session, answers: Sequence[Answer]) -> dict[str, int]:
+    """Labels of a page as its answers say; a person's word that came meanwhile stands."""
+    said = {it.asked.txn_id: it.suggested for it in answers if it.asked.txn_id}
+    given = {txn_id: it.label for txn_id, it in said.items() if it.layer in RULES_SAY}
+    mine = select(TransactionLabel.txn_id, TransactionLabel.label).where(
+        TransactionLabel.txn_id.in_(said), TransactionLabel.source == LabelSource.RULE
+    )
+    before = {txn_id: label for txn_id, label in session.execute(mine)}  # noqa: C416
+    new = [
+        {"txn_id": txn_id, "label": label, "source": LabelSource.RULE}
+        for txn_id, label in given.items()
+        if before.get(txn_id) != label
+    ]
+    gone = [txn_id for txn_id in before if txn_id not in given]
+    written: list[int] = []
+    if new:
+        upsert = insert(TransactionLabel).values(new)
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["txn_id"],
+            set_={"label": upsert.excluded.label, "updated_at": func.now()},
+            where=TransactionLabel.source == LabelSource.RULE,
+        )
+        written = [*session.scalars(upsert.returning(TransactionLabel.txn_id))]
+    if gone:
+        session.execute(
+            delete(TransactionLabel).where(
+                TransactionLabel.txn_id.in_(gone), TransactionLabel.source == LabelSource.RULE
+            )
+        )
+    changed = sum(txn_id in before for txn_id in written)
+    return {
+        "labelled": len(written) - changed,
+        "changed": changed,
+        "unchanged": len(given) - len(new),
+        "removed": len(gone),
+    }
