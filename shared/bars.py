@@ -6,7 +6,7 @@ Learned at training (worker/bars.py) and kept with the version; the defaults ser
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 RECENT = 50  # labels of a merchant count, the newest by date
@@ -43,6 +43,15 @@ class Bars:
     prior: float = 0.7
     starter: float = 0.7
     trust: Trust = DEFAULT_TRUST
+
+    def overridden(self, thresholds: Mapping[str, float]) -> Bars:
+        """With other bars for some categories of the model, and under `*` for all others."""
+        if not thresholds:
+            return self
+        named = {label: bar for label, bar in thresholds.items() if label != "*"}
+        if "*" in thresholds:
+            return replace(self, model=named, model_default=thresholds["*"])
+        return replace(self, model={**self.model, **named})
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, which `from_json` reads."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from shared.errors import Conflict, NotFound
@@ -113,7 +113,7 @@ def books(session: Session, users: Iterable[str]) -> dict[str, RuleBook]:
     """The books of those users who have one, and everyone's, in two queries at most."""
     newest = (
         select(RuleSet.user_id, RuleSet.version, RuleSet.updated_at)
-        .distinct(RuleSet.user_id)
+        .ext(distinct_on(RuleSet.user_id))
         .where(RuleSet.user_id.in_({*users, EVERYONE}))
         .order_by(RuleSet.user_id, RuleSet.version.desc())
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Settings:
     suggest_canary: float  # share of users in the model arm until an admin first changes it, 0..1
     suggest_shadow: bool  # have the model heard, and not shown, also where rules answer
     suggest_salt: str  # who is in which arm depends on it
+    suggest_target_precision: float  # share of what is shown that should be right; 0..1
+    suggest_thresholds: Mapping[str, float]  # by category, or `*`; replace what was learned
     log_level: str
 
     @classmethod
@@ -75,6 +78,8 @@ class Settings:
                 suggest_canary=_share_of_users(env, "SUGGEST_USE_MODEL_CANARY"),
                 suggest_shadow=_word(env, "SUGGEST_ENABLE_SHADOW", "1", ("0", "1")) == "1",
                 suggest_salt=env.get("SUGGEST_SALT", "").strip() or "ledger-suggestions",
+                suggest_target_precision=_share(env, "SUGGEST_TARGET_PRECISION", 0.9),
+                suggest_thresholds=_thresholds(env.get("SUGGEST_THRESHOLDS", "")),
                 log_level=_word(env, "LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             )
         except KeyError as missing:
@@ -140,6 +145,22 @@ def _share_of_users(env: Mapping[str, str], name: str) -> float:
         raise SettingsError(
             f"{name} must be 0 (nobody), 1 (everybody) or N% with N from 0 to 100, not {text!r}"
         ) from None
+
+
+def _thresholds(text: str) -> Mapping[str, float]:
+    """`{"Rent": 0.95, "*": 0.8}`."""
+    try:
+        found = json.loads(text) if text.strip() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(
+        type(value) in (int, float) and 0 <= value <= 1 for value in found.values()
+    ):
+        raise SettingsError(
+            "SUGGEST_THRESHOLDS must be a JSON object of categories (or *) and numbers 0 to 1, "
+            'such as {"Rent": 0.95, "*": 0.8}'
+        )
+    return {label: float(value) for label, value in found.items()}
 
 
 def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:

@@ -198,6 +198,7 @@ class Heard(NamedTuple):
     holds: Rollout
     shadow: bool
     salt: str
+    thresholds: Mapping[str, float]
 
 
 def heard(own: Services, holds: Rollout) -> Heard:
@@ -209,6 +210,7 @@ def heard(own: Services, holds: Rollout) -> Heard:
         holds if challenger else holds.without_trial(),
         own.settings.suggest_shadow,
         own.settings.suggest_salt,
+        own.settings.suggest_thresholds,
     )
 
 
@@ -227,8 +229,9 @@ def answer_all(
     found: dict[int, Answer] = {}
     for arm, places in by_arm.items():
         items, served = [asked[place] for place in places], models[arm]
+        bars = (served.model.bars if served else Bars()).overridden(heard.thresholds)
         try:
-            answers = answer(items, said, arm, served, served.model.bars if served else Bars())
+            answers = answer(items, said, arm, served, bars)
         except Exception:
             if arm is not Arm.RULES or served is None:
                 raise

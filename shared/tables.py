@@ -108,6 +108,7 @@ class Transaction(Base):
     __tablename__ = "transactions"
     __table_args__ = (
         Index("ix_transactions_date", "date"),
+        Index("ix_transactions_user", "user_id", "date", "id"),
         Index("ix_transactions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         CheckConstraint("hour_of_day BETWEEN 0 AND 23", name="ck_transactions_hour"),
         CheckConstraint("amount <> 'NaN'", name="ck_transactions_amount"),

@@ -55,6 +55,10 @@ def test_the_table_in_the_docs_names_every_setting_and_no_other():
         ("API_TOKENS", "admin:short"),
         ("LOG_LEVEL", "loud"),
         ("SUGGEST_ENABLE_SHADOW", "yes"),
+        ("SUGGEST_TARGET_PRECISION", "90"),
+        ("SUGGEST_THRESHOLDS", "0.9"),
+        ("SUGGEST_THRESHOLDS", '{"Rent": 90}'),
+        ("SUGGEST_THRESHOLDS", '{"Rent": NaN}'),
     ],
 )
 def test_a_bad_value_is_refused_by_name(name, value):

@@ -92,6 +92,14 @@ def test_the_decision_table_holds(row: str) -> None:
     assert offered.isdisjoint(evidence.rejected)
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "label"),
+    [({}, "Fuel"), ({"Fuel": 0.95}, None), ({"*": 0.95}, None), ({"*": 0.95, "Fuel": 0.5}, "Fuel")],
+)
+def test_what_a_category_needs_can_be_set(thresholds: dict[str, float], label: str | None) -> None:
+    assert decide(Evidence(prediction=SURE), BARS.overridden(thresholds)).label == label
+
+
 def test_reasons_can_be_checked() -> None:
     spoken = {
         layer: decide(evidence, BARS).reasons

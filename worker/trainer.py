@@ -62,6 +62,7 @@ def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
         only_if_new=request.get("only_if_new", False),
         min_labels=settings.min_labels,
         threshold_f1=settings.deploy_threshold_f1,
+        target_precision=settings.suggest_target_precision,
         progress=lambda phase, done=0, total=0: _say({"progress": [phase, done, total]}),
     )
 

@@ -31,6 +31,7 @@ def upgrade() -> None:
         ["id"],
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
+    op.create_index("ix_transactions_user", "transactions", ["user_id", "date", "id"])
     op.create_index("ix_ml_features_user_merchant", "ml_features", ["user_id", "merchant", "date"])
     op.create_table(
         "rule_sets",

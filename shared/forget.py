@@ -1,0 +1,57 @@
+"""Takes everything away that is known of a user."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+# Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
+_COUNTS = text(
+    """
+    SELECT count(*), count(label.txn_id), min(label.created_at)
+        FILTER (WHERE label.source <> 'rule')
+    FROM transactions LEFT JOIN transaction_labels AS label ON label.txn_id = transactions.id
+    WHERE transactions.user_id = :user
+    """
+)
+_SUGGESTED = text(
+    """
+    SELECT count(*) FROM suggestions WHERE user_id = :user
+        OR txn_id IN (SELECT id FROM transactions WHERE user_id = :user)
+    """
+)
+_TAKE = (
+    text("DELETE FROM transactions WHERE user_id = :user"),
+    text("DELETE FROM suggestions WHERE user_id = :user"),
+    text("DELETE FROM rule_sets WHERE user_id = :user"),
+    # What was asked for stays in the list of jobs, without his name.
+    text(
+        "UPDATE jobs SET params = jsonb_set(params, '{user_id}', '\"\"') "
+        "WHERE params->>'user_id' = :user"
+    ),
+)
+
+
+class Forgotten(NamedTuple):
+    """What there was of a user, and since when models may have learned from him."""
+
+    transactions: int
+    labels: int
+    suggestions: int
+    labelled_since: dt.datetime | None
+
+
+def forget(session: Session, user_id: str) -> Forgotten:
+    """Delete a user's transactions, labels, features, suggestions, answers and rules.
+
+    What users have in common (`merchant_priors`) is counted anew with the next training.
+    """
+    user = {"user": user_id}
+    transactions, labels, since = session.execute(_COUNTS, user).one()
+    suggestions = session.scalar(_SUGGESTED, user) or 0
+    for statement in _TAKE:
+        session.execute(statement, user)
+    return Forgotten(transactions, labels, suggestions, since)

@@ -1,0 +1,67 @@
+"""A user who is deleted leaves nothing behind."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from shared.services import Services
+from shared.tables import Base
+from tests.api import deploy_a_model
+from worker import feature_build
+
+
+def everything(held: Services) -> str:
+    """Every row of every table, as text."""
+    with held.engine.connect() as connection:
+        return "\n".join(
+            str(tuple(row))
+            for table in Base.metadata.sorted_tables
+            for row in connection.execute(text(f"SELECT * FROM {table.name}"))
+        )
+
+
+def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
+    client: FlaskClient, held: Services
+) -> None:
+    for user in ("ada-7", "bob-7"):
+        stored = {"external_id": f"x-{user}", "user_id": user, "date": "2026-05-01", "amount": -5}
+        client.post(
+            "/ml/v2/transactions", json={"transactions": [{**stored, "merchant": f"Shop {user}"}]}
+        )
+        client.post(
+            "/ml/v2/labels", json={"labels": [{"external_id": f"x-{user}", "label": "Toys"}]}
+        )
+        client.put(
+            f"/ml/v2/rules?user_id={user}", json={"rules": [{"label": "A", "merchant": user}]}
+        )
+        raw = {"merchant": f"Kiosk {user}", "user_id": user}
+        item = client.post("/ml/v2/suggest", json={"transactions": [raw]}).json["items"][0]
+        client.post(
+            f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", json={"action": "reject"}
+        )
+        client.post("/ml/v2/suggest/history", json={"user_id": user})
+    feature_build.refresh(held.engine, feature_build.Scope())
+    bobs = everything(held).count("bob")
+
+    gone = client.delete("/ml/v2/users?user_id=ada-7").json
+
+    assert (gone["transactions"], gone["labels"], gone["suggestions"]) == (1, 1, 1)
+    assert "ada" not in everything(held).lower()
+    assert everything(held).count("bob") == bobs > 0
+    assert client.delete("/ml/v2/users?user_id=ada-7").json["transactions"] == 0
+
+
+def test_the_versions_that_may_have_learned_from_him_are_named(
+    client: FlaskClient, held: Services
+) -> None:
+    stored = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [stored]})
+    earlier = deploy_a_model(held.engine, held.registry)
+    client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": "Toys"}]})
+    later = deploy_a_model(held.engine, held.registry)
+
+    gone = client.delete("/ml/v2/users?user_id=ada").json
+
+    assert later in gone["models"]
+    assert earlier not in gone["models"]
