@@ -65,7 +65,9 @@ def demo() -> None:
     _show_figures(_flat(figures))
     _title(5, "Predictions")
     _show_predictions(api)
-    _title(6, f"Done in {time.monotonic() - began:.0f} s; the stack stays up until: make down")
+    _title(6, "Suggestions")
+    _show_suggestions(api)
+    _title(7, f"Done in {time.monotonic() - began:.0f} s; the stack stays up until: make down")
     stack.urls(state)
 
 
@@ -121,6 +123,13 @@ def _show_predictions(api: Api) -> None:
             f"  {example['merchant']:<46}{amount:>9,.2f}   "
             f"{answer['label']} ({answer['confidence']:.0%})"
         )
+
+
+def _show_suggestions(api: Api) -> None:
+    """What a person would be shown, and why; or that he would be asked."""
+    for item in api.post("/ml/v2/suggest", {"transactions": [*EXAMPLES]})["items"]:
+        shown = f"{item['label']} ({item['confidence']:.0%})" if item["label"] else "(asks)"
+        say(f"  {shown:<22} {item['layer'] if item['label'] else '':<10} {item['reasons'][0]}")
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:

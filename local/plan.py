@@ -100,6 +100,7 @@ def environment(state: State) -> dict[str, str]:
     given = os.environ
     env = {
         "ML_REGISTRY_DIR": str(VAR / "models" / "ledger_suggestions"),
+        "SUGGEST_USE_MODEL_CANARY": "1",  # one person at home is no share of users
         "WEB_HOST": state.web_host,
         "WEB_PROCESSES": "2",
         "OMP_NUM_THREADS": "1",

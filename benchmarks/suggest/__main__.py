@@ -113,13 +113,17 @@ def table(shown: Sequence[tuple[Suggested, bool]]) -> str:
     )
 
 
-def curve(shown: Sequence[tuple[Suggested, bool]]) -> str:
-    """How much is right of the surest 10%, 20%, and so on, the best guess counted where it asks."""
-    ranked = sorted(shown, key=lambda item: -item[0].confidence)
+def curve(shown: Sequence[tuple[Suggested, bool]], labels: Sequence[str]) -> str:
+    """How much is right of the surest tenth, quarter, and so on; where it asks, its best guess."""
+    ranked = sorted(zip(shown, labels, strict=True), key=lambda item: -item[0][0].confidence)
+    hits = [
+        right or (bool(it.alternatives) and not it.label and it.alternatives[0].label == label)
+        for (it, right), label in ranked
+    ]
     points = []
     for share in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
-        part = ranked[: max(1, round(share * len(ranked)))]
-        points.append(f"{share:.0%}: {sum(right for _, right in part) / len(part):.1%}")
+        part = hits[: max(1, round(share * len(hits)))]
+        points.append(f"{share:.0%}: {sum(part) / len(part):.1%}")
     return ", ".join(points)
 
 
@@ -146,9 +150,8 @@ def main() -> int:
             shown = replay(rows, cases.labels, start, known, mode)
             print(f"| {known:,} | {mode} | {table(shown)} |", flush=True)
             if mode == MODES[0]:
-                curves.append(
-                    f"{known:,} labels, {time.perf_counter() - began:.0f} s: {curve(shown)}"
-                )
+                points = curve(shown, cases.labels[start : start + len(shown)])
+                curves.append(f"{known:,} labels, {time.perf_counter() - began:.0f} s: {points}")
     print("\nRight of the surest, all layers:", *curves, sep="\n- ")
     return 0
 
