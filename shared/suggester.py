@@ -282,5 +282,6 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
         for asked, shown, arm, version, rules_label, model_label in answers
     ]
     if rows:
-        session.execute(insert(Suggestion), rows)
+        # Through the table: the ORM would send rows with and without a label in batches.
+        session.execute(insert(Suggestion.metadata.tables[Suggestion.__tablename__]), rows)
     return [row["id"] for row in rows]
