@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,24 +27,32 @@ MIN_OF_LABEL = 30  # rows that a label needs for a bar of its own
 LOWEST, HIGHEST = 0.5, 0.99  # of any bar: nothing is shown that is likelier wrong than right
 
 
-def trust_of(
-    rows: Sequence[FeatureRow], labels: Sequence[str], target: float
-) -> tuple[Trust, float]:
+class Remembered(NamedTuple):
+    """What memory is worth on some rows.
+
+    Attributes:
+        trust: a table as DEFAULT_TRUST, which each of its cells starts from.
+        bar: the lowest confidence from which on the target share of what memory says held.
+        speaks: shape (n,): whether memory would have answered, and nothing else been asked.
+    """
+
+    trust: Trust
+    bar: float
+    speaks: NDArray[np.bool_]
+
+
+def remembered(rows: Sequence[FeatureRow], labels: Sequence[str], target: float) -> Remembered:
     """How often what a user called a merchant held the next time, and from when on to say so.
 
     Args:
         rows: the earliest first; those without a merchant count for nothing.
         target: share of what is said from memory that should be right, 0..1.
-
-    Returns:
-        A table as DEFAULT_TRUST, which each of its cells starts from; and the lowest confidence
-        from which on *target* of the merchants' most frequent labels held.
     """
     seen: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
     asked = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
     held = asked * DEFAULT_TRUST
-    said = []  # of each row's most frequent label: its cell, and whether it held
-    for row, truth in zip(rows, labels, strict=True):
+    said = []  # of each row's most frequent label: the row, its cell, and whether it held
+    for place, (row, truth) in enumerate(zip(rows, labels, strict=True)):
         if not row.merchant:
             continue
         earlier = seen[row.user_id, row.merchant]
@@ -52,14 +61,17 @@ def trust_of(
             asked[cell] += 1
             held[cell] += label == truth
             if rank == 0:
-                said.append((*cell, label == truth))
+                said.append((place, *cell, label == truth))
         earlier.append(truth)
     trust = (held / asked).round(4)
+    speaks = np.zeros(len(rows), dtype=np.bool_)
     if not said:
-        return DEFAULT_TRUST, Bars().memory
-    times, share, right = np.array(said, dtype=np.int64).T
-    bar = _bar(trust[times, share], right == 1, target)
-    return tuple(map(tuple, trust.tolist())), bar
+        return Remembered(DEFAULT_TRUST, Bars().memory, speaks)
+    places, times, share, right = np.array(said, dtype=np.int64).T
+    confidence = trust[times, share]
+    bar = _bar(confidence, right == 1, target)
+    speaks[places] = confidence >= bar
+    return Remembered(tuple(map(tuple, trust.tolist())), bar, speaks)
 
 
 def bars_of(
@@ -93,7 +105,7 @@ def _bar(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: floa
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     # As if two rows had gone before, one of them right: a short run of luck sets no bar.
-    rate = (np.cumsum(right) + 1) / (np.arange(right.size) + 2)
+    rate = (np.cumsum(right) + 1) / (np.arange(right.size) + 3)
     whole = np.append(confidence[1:] < confidence[:-1], True)  # rows of one confidence go together
     enough = np.flatnonzero(whole & (rate >= target))
     found = confidence[enough[-1]] if enough.size else HIGHEST

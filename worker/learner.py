@@ -23,7 +23,7 @@ from shared.bars import Bars
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
 from shared.features import FeatureRow
 from shared.model import CHUNK, UNSURE, Calibration, Model
-from worker.bars import bars_of, trust_of
+from worker.bars import bars_of, remembered
 from worker.base import LabelArray, fit_base
 
 Progress = Callable[[str, int, int], None]
@@ -252,12 +252,15 @@ def _bars(
     judged: Judged | None,
     target: float,
 ) -> Bars:
-    trust, memory = trust_of(rows, labels, target)
+    memory = remembered(rows, labels, target)
+    known = Bars(memory=memory.bar, trust=memory.trust)
     if judged is None:
-        return Bars(memory=memory, trust=trust)
-    said = [names[number] for number in judged.labels.tolist()]
-    model, default = bars_of(said, judged.confidence, judged.right, target)
-    return Bars(model=model, model_default=default, memory=memory, trust=trust)
+        return known
+    # The model is asked where memory is not sure, and those are the harder rows.
+    asked = ~memory.speaks[len(rows) - judged.labels.size :]
+    said = [names[number] for number in judged.labels[asked].tolist()]
+    model, default = bars_of(said, judged.confidence[asked], judged.right[asked], target)
+    return replace(known, model=model, model_default=default)
 
 
 def _calibrate_rows(n: int) -> int:
