@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import psycopg2
+from psycopg2 import extensions
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,6 +23,7 @@ from shared.settings import Settings
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
 AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
+_patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
 MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
 
 
@@ -50,6 +55,35 @@ def make_engine(
             "options": "-c timezone=UTC -c statement_timeout=600000 -c lock_timeout=30000",
         },
     )
+
+
+def end_every_wait() -> None:
+    """Have this process wait for PostgreSQL no longer than `patience` allows, whatever is silent.
+
+    A server that is stopped, not gone, still acknowledges what is sent to it, so no time-out of TCP
+    notices. A connection that was waited for too long is closed. COPY cannot be used from then on.
+    """
+    extensions.set_wait_callback(_wait)
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Inside, a statement or a new connection is waited for so long at most."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+def _wait(connection: extensions.connection) -> None:
+    until = time.monotonic() + _patience.get()
+    while (state := connection.poll()) != extensions.POLL_OK:
+        reading = [connection] if state == extensions.POLL_READ else []
+        writing = [connection] if state == extensions.POLL_WRITE else []
+        left = until - time.monotonic()
+        if left <= 0 or not any(select.select(reading, writing, [], left)):
+            raise psycopg2.OperationalError("no answer in time")
 
 
 @contextmanager

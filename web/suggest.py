@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from shared import feedback, metrics_ml, queue, rollout, suggester
-from shared.db import transaction
+from shared.db import patience, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
 from shared.rollout import Rollout
-from shared.suggester import NOTHING, Asked
+from shared.suggester import NOTHING, Asked, Known
 from shared.tables import Action, Arm, JobKind
 from web import lookup, schemas
 from web.auth import caller
@@ -25,6 +27,24 @@ from web.rollout import forced_arm
 from web.schemas import ITEMS_MAX, Answer, Body, Id, Identity, Label, Scored, parse
 
 bp = Blueprint("suggest", __name__, url_prefix="/ml/v2")
+
+# A silent PostgreSQL is waited for so long, in seconds, and not asked again for OUTAGE_S.
+RAW_PATIENCE_S = 0.5
+STORED_PATIENCE_S = 5.0
+OUTAGE_S = 1.0
+
+
+@dataclass(slots=True)
+class Outage:
+    """What raw transactions are answered by while PostgreSQL is away.
+
+    Attributes:
+        until: not asked again before, in monotonic seconds.
+        holds: who was in which arm when it was last asked; None: the environment says it.
+    """
+
+    until: float = 0.0
+    holds: Rollout | None = None
 
 
 class SuggestStored(Body):
@@ -110,22 +130,12 @@ def suggest() -> ResponseReturnValue:
     """
     wanted = parse(SUGGEST)
     forced = forced_arm()
-    settings = services().settings
-    items: list[Asked | LedgerError] = []
-    if isinstance(wanted, SuggestRaw):
+    if isinstance(wanted, SuggestStored):
+        items, said, holds = _look_up_stored(wanted)
+        degraded = False
+    else:
         items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
-    said, holds, degraded = NOTHING, Rollout(canary=settings.suggest_canary), False
-    try:
-        with transaction(services().engine) as session:
-            if isinstance(wanted, SuggestStored):
-                items = _stored_items(session, wanted.txn_ids, wanted.user_id)
-            rows = [item.row for item in items if isinstance(item, Asked)]
-            said = suggester.known(session, [(row.user_id, row.merchant) for row in rows])
-            holds = rollout.current(session, settings)
-    except Unavailable:
-        if isinstance(wanted, SuggestStored):
-            raise
-        degraded = True
+        said, holds, degraded = _look_up_raw(items)
     asked = [item for item in items if isinstance(item, Asked)]
     heard = suggester.heard(services(), holds)
     if forced is Arm.CHALLENGER and heard.challenger is None:
@@ -134,7 +144,7 @@ def suggest() -> ResponseReturnValue:
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
-            with transaction(services().engine) as session:
+            with patience(STORED_PATIENCE_S), transaction(services().engine) as session:
                 ids = [*suggester.keep(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
@@ -192,6 +202,34 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
         else:
             state = feedback.give(session, suggestion_id, Action(wanted.action), wanted.label)
     return state._asdict()
+
+
+def _look_up_stored(
+    wanted: SuggestStored,
+) -> tuple[Sequence[Asked | LedgerError], Known, Rollout]:
+    with patience(STORED_PATIENCE_S), transaction(services().engine) as session:
+        items = _stored_items(session, wanted.txn_ids, wanted.user_id)
+        return items, *_known(session, items)
+
+
+def _look_up_raw(items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout, bool]:
+    """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
+    outage: Outage = current_app.extensions.setdefault("ledger_outage", Outage())
+    if time.monotonic() >= outage.until:
+        try:
+            with patience(RAW_PATIENCE_S), transaction(services().engine) as session:
+                said, outage.holds = _known(session, items)
+                return said, outage.holds, False
+        except Unavailable:
+            outage.until = time.monotonic() + OUTAGE_S
+    usual = Rollout(canary=services().settings.suggest_canary)
+    return NOTHING, outage.holds or usual, True
+
+
+def _known(session: Session, items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout]:
+    rows = [item.row for item in items if isinstance(item, Asked)]
+    said = suggester.known(session, [(row.user_id, row.merchant) for row in rows])
+    return said, rollout.current(session, services().settings)
 
 
 def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 
-from shared import log, services
+from shared import db, log, services
 from shared.settings import Settings
 from web.app import create_app
 
 settings = Settings.from_env(os.environ)
 log.configure(settings.log_level)
+db.end_every_wait()
 # Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.
 held = services.build(
     settings, application="ledger web", connections=max(1, settings.web_threads // 2)

@@ -228,3 +228,36 @@ def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_se
                 process.send_signal(signal.SIGCONT)
 
     assert max(seconds) < 5
+
+
+def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
+    stack, database, postgres_server
+):
+    """The first is told after half a second, those after it at once, all of them as degraded."""
+    stack.env["WEB_PROCESSES"] = "1"
+    stack.web()
+    wanted = {"transactions": [{"merchant": "SHELL OIL 5744"}]}
+    assert stack.call("POST", "/ml/v2/suggest", wanted).body["degraded"] is False
+    frozen = psutil.Process(postgres_server.pid)
+    stopped = [frozen, *frozen.children(recursive=True)]
+    for process in stopped:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        answers, seconds = [], []
+        for _ in range(6):
+            started = time.monotonic()
+            answers.append(stack.call("POST", "/ml/v2/suggest", wanted).body)
+            seconds.append(time.monotonic() - started)
+        stored = stack.call("POST", "/ml/v2/suggest", {"txn_ids": [1]})
+    finally:
+        for process in reversed(stopped):
+            process.send_signal(signal.SIGCONT)
+
+    assert {answer["degraded"] for answer in answers} == {True}
+    assert {answer["items"][0]["label"] for answer in answers} == {"Fuel"}
+    assert max(seconds) < 2
+    assert sorted(seconds)[2] < 0.3
+    assert stored.status == 503
+    until(
+        lambda: not stack.call("POST", "/ml/v2/suggest", wanted).body["degraded"], "it is back", 10
+    )
