@@ -251,8 +251,12 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
     weights, place = model.base.weights, model.labels.index(label)
     at = [column for _, column in columns]
     added = weights.values[at, 0, place] * weights.scale[at, 0, 0] * model.base.encoder.idf[at]
-    ranked = sorted(zip(added.tolist(), columns, strict=True), key=lambda item: -item[0])
-    return tuple(word for weight, (word, _) in ranked[:WORDS] if weight > 0)
+    told: list[str] = []
+    for weight, (word, _) in sorted(zip(added.tolist(), columns, strict=True), reverse=True):
+        # "hortons" says nothing beside "tim hortons".
+        if weight > 0 and not any(f" {word} " in f" {other} " for other in told):
+            told.append(word)
+    return tuple(told[:WORDS])
 
 
 def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str]:
