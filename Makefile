@@ -17,8 +17,9 @@ BENCH ?=
 ARGS ?=
 # Not every shell expands the `~` in CSV=~/Downloads/bank.csv.
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
+OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-.PHONY: help demo up down logs status test check bench bench-quality docs-quality import csv lock venv venv-dev
+.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize csv lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
@@ -67,9 +68,12 @@ docs-quality: venv-dev ## Measure anew and write docs/quality.md: make docs-qual
 import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
 	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)
 
+categorize: csv venv ## A copy of a bank's CSV with categories: make categorize CSV=path [OUT=path ARGS="--user anna"]
+	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.categorize "$(CSV_PATH)" $(if $(OUT),--out "$(OUT_PATH)") $(ARGS)
+
 # Looked at first: without the file, neither the environment nor the stack is needed.
 csv:
-	@test -n "$$CSV" || { echo "Which file? make import CSV=path/to/bank.csv" >&2; exit 2; }
+	@test -n "$$CSV" || { echo "Which file? Say CSV=path/to/bank.csv" >&2; exit 2; }
 	@test "$$CSV" = - || test -r "$(CSV_PATH)" || { echo "$$CSV cannot be read: is there such a file?" >&2; exit 2; }
 
 ml-features: venv ## Have features built for the last DAYS=180 days, by the service at BASE_URL

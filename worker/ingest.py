@@ -30,8 +30,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from shared.db import make_engine
-from shared.errors import InvalidInput, SettingsError
+from shared.errors import InvalidInput, NotATable, SettingsError
 from shared.settings import Settings
+from worker.categorized_csv import is_copy
 from worker.csv_formats import ImportOptions as ImportOptions
 from worker.csv_reading import DELIMITERS, Row, Table, understand
 from worker.csv_values import BadCell, currency_of, date_format_named
@@ -71,12 +72,14 @@ def import_csv(
     *,
     options: ImportOptions = ImportOptions(),  # noqa: B008  it is frozen
     progress: Callable[[int], None] | None = None,
+    placed: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Import one file: all of its good rows, or, if anything fails, nothing.
 
     Args:
         source: a file, or a stream, which is put into a temporary file: it is read twice.
         progress: told the rows read so far; may raise to end the import, which undoes it.
+        placed: told the line and the transaction's id of each row taken, in the file's order.
 
     Raises:
         NotATable: the file is no table of transactions at all.
@@ -84,7 +87,7 @@ def import_csv(
     """
     with _file_of(source) as path:
         rejects_path = options.rejects or beside(source)
-        return _import(engine, path, rejects_path, options, progress)
+        return _import(engine, path, rejects_path, options, progress, placed)
 
 
 def _import(
@@ -93,9 +96,15 @@ def _import(
     rejects_path: Path,
     options: ImportOptions,
     progress: Callable[[int], None] | None,
+    placed: Callable[[int, int], None] | None,
 ) -> ImportReport:
     started = time.monotonic()
     table = understand(source, options)
+    if is_copy(table.header):  # its categories are guesses, and a guess never becomes a label
+        raise NotATable(
+            f"{source.name} is a copy with suggestions: give the bank's own file; "
+            "make categorize reads what you wrote into the copy"
+        )
     rejects = Rejects(rejects_path, table.header)
     pieces = _Pieces(table, rejects)
     merge = Merge(columns=table.meaning.columns, user=options.user)
@@ -109,6 +118,9 @@ def _import(
             if merge.settle(connection):
                 _reject_refused(connection, merge, table, rejects)
             counts = merge.run(connection)
+            if placed:
+                for line, txn_id in merge.placed(connection):
+                    placed(line, txn_id)
             rejects.close()
         rejects.publish()
     except BaseException:
@@ -219,7 +231,7 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     wanted = parser.parse_args(argv)
     try:
-        options = _options(wanted)
+        options = options_of(wanted)
     except ValueError as error:
         parser.error(str(error))
     is_stdin = str(wanted.file) == "-"
@@ -227,7 +239,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         # Nothing here needs the queue; the other settings may be absent in a shell.
         url = Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url
-        with _telling() as progress:
+        with telling() as progress:
             report = import_csv(make_engine(url), source, options=options, progress=progress)
     except InvalidInput as error:
         print(f"ingest: {error}", file=sys.stderr)
@@ -250,7 +262,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def _telling() -> Iterator[Callable[[int], None]]:
+def telling() -> Iterator[Callable[[int], None]]:
     """Tell every few seconds how far it is, also while PostgreSQL works and no row is read."""
     read, told = 0, 0
     ended = threading.Event()
@@ -305,6 +317,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Import a bank's CSV file; what is not told is found in the file.",
     )
     parser.add_argument("file", type=Path, help="a CSV file, plain or .gz; - for standard input")
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All that a person can say about a file; `options_of` reads it."""
     parser.add_argument("--user", help="whose transactions these are")
     parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN")
     parser.add_argument("--delimiter", help="one character, or: comma, semicolon, tab, bar")
@@ -315,11 +333,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--currency", help="where the file names none, such as EUR")
     parser.add_argument("--account", help="the account the file is of")
     parser.add_argument("--rejects", type=Path, metavar="PATH")
-    return parser
 
 
-def _options(wanted: argparse.Namespace) -> ImportOptions:
-    """What was typed, checked as far as it can be without the file."""
+def options_of(wanted: argparse.Namespace) -> ImportOptions:
+    """What was typed, checked as far as it can be without the file; ValueError if it is wrong."""
     columns = {}
     for item in wanted.map:
         name, separator, column = item.partition("=")

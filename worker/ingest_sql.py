@@ -122,6 +122,17 @@ class Merge:
             labels_unchanged=labels - new - changed - kept,
         )
 
+    def placed(self, connection: Connection) -> Iterator[tuple[int, int]]:
+        """The line of each row that was taken and the id of its transaction, in order."""
+        result = connection.execute(
+            text(
+                "SELECT i.line, t.id FROM incoming AS i JOIN transactions AS t USING (external_id) "
+                "ORDER BY i.line"
+            ),
+            execution_options={"yield_per": 1000},
+        )
+        yield from ((line, txn_id) for line, txn_id in result)
+
     def _derive_ids(self, connection: Connection) -> None:
         """Ids of the rows' contents, numbered among equals: two equal coffees a day are two."""
         parts = " || E'\\x1f' || ".join(

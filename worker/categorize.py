@@ -1,0 +1,395 @@
+"""A bank's CSV file in, a copy of it with a category for each row out.
+
+    python -m worker.categorize bank.csv
+    python -m worker.categorize bank.csv --out done.csv --user anna --map description=Text
+
+The file is imported as by `worker.ingest`, what a person wrote into an earlier copy becomes labels,
+features are built, and each row without a label gets a suggestion as the service makes it: by the
+live model, if there is one, whatever the canary's share. See docs/categorize.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from shared import feedback, log, rollout, suggester
+from shared import services as composition
+from shared.db import transaction
+from shared.errors import InvalidInput, SettingsError, Unavailable
+from shared.features import features_of
+from shared.services import Services
+from shared.settings import Settings
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.suggester import Answer, Asked
+from shared.tables import Action, Arm, LabelSource, Suggestion, Transaction, TransactionLabel
+from worker import categorized_csv, feature_build, ingest
+from worker.categorized_csv import Cells, Copy, Lost, Said
+from worker.csv_formats import ImportOptions
+from worker.csv_reading import Row, Table, understand
+from worker.csv_values import BadCell
+from worker.ingest import ImportReport
+
+PAGE = 1_000
+_SHOWN = 10
+_SOURCES = {LabelSource.HUMAN: ("you", "your label"), LabelSource.IMPORT: ("import", "your label")}
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What became of the rows of a file."""
+
+    imported: ImportReport
+    path: Path
+    model: str | None  # the version that was heard
+    rows: int = 0
+    corrections: int = 0  # read back, and news
+    lost: list[Lost] = field(default_factory=list)
+    kept_copy: Path | None = None  # the earlier copy, where something in it could not be taken
+    kinds: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+
+
+def categorize(
+    own: Services,
+    source: Path,
+    out: Path | None = None,
+    *,
+    options: ImportOptions = ImportOptions(),  # noqa: B008  it is frozen
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Write the copy of a file, and give what is in it.
+
+    Args:
+        out: where to; beside the file if not given. An earlier copy there is read back first.
+
+    Raises:
+        InvalidInput: the file is no table of transactions, or there is no place for the copy.
+        Unavailable: PostgreSQL does not answer. What was stored stays; an earlier copy, too.
+    """
+    out = out or beside(source)
+    table = understand(source, options)
+    if out.exists() and out.samefile(source):
+        raise InvalidInput(f"{out} is the bank's own file; name another place with --out")
+    with Copy(out) as copy:
+        # Sixteen bytes a row: lines, and the transactions that they became.
+        lines, ids = array("q"), array("q")
+
+        def placed(line: int, txn_id: int) -> None:
+            lines.append(line)
+            ids.append(txn_id)
+
+        if out.exists():  # refused before anything is stored
+            categorized_csv.check(out, table.header, options)
+        imported = ingest.import_csv(
+            own.engine, source, options=options, progress=progress, placed=placed
+        )
+        served = own.runtime.served()
+        report = Report(
+            imported=imported, path=out, model=served.pointer.run_id if served else None
+        )
+        if out.exists():
+            _learn(own, report, categorized_csv.read_back(out, table.header, options), options.user)
+        feature_build.refresh(own.engine, feature_build.Scope())
+        copy.begin(table, mark=_wants_mark(source, table))
+        of_line = zip(lines, ids, strict=True)
+        _write(own, table, of_line, copy, report)
+        if report.lost:
+            report.kept_copy = out.with_name(f"{out.stem}.before{out.suffix}")
+            out.replace(report.kept_copy)
+        copy.publish()
+    return report
+
+
+def beside(source: Path) -> Path:
+    """Where the copy goes if nobody says so."""
+    name = source.name.removesuffix(".gz")
+    name = name[:-4] if name.lower().endswith(".csv") else name
+    return source.with_name(name + ".categorized.csv")
+
+
+def _wants_mark(source: Path, table: Table) -> bool:
+    """Whether UTF-8's mark is needed: without it a spreadsheet on Windows takes the copy for what
+    the file was written in."""
+    with source.open("rb") as file:
+        return table.encoding != "utf-8" or file.read(3) == b"\xef\xbb\xbf"
+
+
+def _learn(own: Services, report: Report, said: Iterator[Said | Lost], user: str | None) -> None:
+    """Make labels of what a person wrote into the copy."""
+    while page := list(islice(said, PAGE)):
+        report.lost += [item for item in page if isinstance(item, Lost)]
+        told = {item.external_id: item for item in page if isinstance(item, Said)}
+        with transaction(own.engine) as session:
+            for external_id, *row in session.execute(_standing(list(told), user)):
+                report.corrections += _take(session, told.pop(external_id), *row)
+        report.lost += [Lost(0, f"no transaction of this user is {it}") for it in told]
+
+
+def _standing(external_ids: Sequence[str], user: str | None) -> Any:
+    """Transactions with the label there now and the newest suggestion for each."""
+    newest = (
+        select(Suggestion.id)
+        .where(Suggestion.txn_id == Transaction.id)
+        .order_by(Suggestion.created_at.desc(), Suggestion.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Transaction.external_id,
+            Transaction.id,
+            TransactionLabel.label,
+            TransactionLabel.source,
+            newest,
+        )
+        .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
+        .where(
+            Transaction.external_id.in_(external_ids),
+            Transaction.user_id.is_not_distinct_from(user),
+        )
+        .order_by(Transaction.id)
+    )
+
+
+def _take(
+    session: Session,
+    said: Said,
+    txn_id: int,
+    label: str | None,
+    source: LabelSource | None,
+    suggestion_id: str | None,
+) -> bool:
+    """Make it the label, as an answer to what was suggested; whether that is news."""
+    is_human = source is LabelSource.HUMAN
+    if is_human and (label == said.label or not said.is_new):
+        return False
+    if suggestion_id is not None:
+        feedback.give(session, suggestion_id, Action.CORRECT, said.label)
+    row = {"label": said.label, "source": LabelSource.HUMAN}
+    statement = insert(TransactionLabel).values(txn_id=txn_id, **row)
+    session.execute(statement.on_conflict_do_update(index_elements=["txn_id"], set_=row))
+    return True
+
+
+def _write(
+    own: Services,
+    table: Table,
+    of_line: Iterator[tuple[int, int]],
+    copy: Copy,
+    report: Report,
+) -> None:
+    rows = table.rows()
+    following = next(of_line, None)
+    while page := list(islice(rows, PAGE)):
+        ids: list[int | None] = []
+        for row in page:
+            if following is not None and following[0] == row.line:
+                ids.append(following[1])
+                following = next(of_line, None)
+            else:
+                ids.append(None)
+        found = _categorized(own, [txn_id for txn_id in ids if txn_id is not None])
+        for row, txn_id in zip(page, ids, strict=True):
+            if txn_id is None:
+                kind, ours = _no_transaction(table, row)
+            else:
+                kind, ours = found.get(txn_id, _DELETED)
+            report.kinds[kind] += 1
+            if ours.category:
+                report.categories[ours.category] += 1
+            copy.add(row.cells, ours)
+        report.rows += len(page)
+
+
+_DELETED = ("rejected", Cells(reason="deleted earlier"))
+
+
+def _no_transaction(table: Table, row: Row) -> tuple[str, Cells]:
+    if (row.wrong or _bad_cell(table, row)) and table.is_no_row(row.cells):
+        return "left out", Cells()
+    why = row.wrong or _bad_cell(table, row)
+    why = why or "its id is in the file twice, or is another user's"
+    return "rejected", Cells(reason=f"not imported: {why}")
+
+
+def _bad_cell(table: Table, row: Row) -> str | None:
+    try:
+        table.meaning.line(row.cells)
+    except BadCell as error:
+        return str(error)
+    return None
+
+
+def _categorized(own: Services, ids: Sequence[int]) -> dict[int, tuple[str, Cells]]:
+    """What is written beside each of these transactions, and of which kind that is."""
+    wanted = (
+        select(
+            Transaction.id,
+            Transaction.external_id,
+            TransactionLabel.label,
+            TransactionLabel.source,
+            *RAW_COLUMNS,
+        )
+        .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
+        .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
+    )
+    found: dict[int, tuple[str, Cells]] = {}
+    asked: list[Asked] = []
+    external: dict[int, str] = {}
+    with transaction(own.engine) as session:
+        for row in session.execute(wanted.order_by(Transaction.id)).mappings():
+            external[row["id"]] = row["external_id"]
+            if row["source"] in _SOURCES:
+                source, reason = _SOURCES[row["source"]]
+                label = row["label"]
+                yours = label if row["source"] is LabelSource.HUMAN else ""
+                cells = Cells(label, "1.00", source, reason, yours, row["external_id"])
+                found[row["id"]] = ("labelled", cells)
+            else:
+                asked.append(Asked(features_of(raw_of(row)), row["id"]))
+        if not asked:
+            return found
+        said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+        heard = suggester.heard(own, rollout.current(session, own.settings))
+        before = _before(session, asked)
+    # At home the model is wanted, not compared: the canary's share is for a service.
+    arm = Arm.MODEL if heard.live else Arm.RULES
+    answers = suggester.answer_all(asked, said, heard, arm)
+    with transaction(own.engine) as session:
+        news = [it for it in answers if before.get(it.asked.txn_id or 0) != _gist(it)]
+        suggester.keep(session, news, forced=True)
+    for answer in answers:
+        txn_id = answer.asked.txn_id or 0
+        found[txn_id] = _suggested(answer, external[txn_id])
+    return found
+
+
+def _before(session: Session, asked: Sequence[Asked]) -> Mapping[int, tuple[Any, ...]]:
+    """The gist of the newest suggestion for each; the same again need not be stored again."""
+    newest = (
+        select(Suggestion.txn_id, Suggestion.label, Suggestion.confidence, Suggestion.layer,
+               Suggestion.arm, Suggestion.model_version)
+        .ext(distinct_on(Suggestion.txn_id))
+        .where(Suggestion.txn_id.in_([item.txn_id for item in asked]))
+        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id)
+    )  # fmt: skip
+    return {txn_id or 0: tuple(rest) for txn_id, *rest in session.execute(newest)}
+
+
+def _gist(answer: Answer) -> tuple[Any, ...]:
+    shown = answer.suggested
+    return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version
+
+
+def _suggested(answer: Answer, external_id: str) -> tuple[str, Cells]:
+    shown = answer.suggested
+    reason = "; ".join(shown.reasons)
+    if shown.label is None and shown.alternatives:
+        others = ", ".join(f"{it.label} {it.confidence:.2f}" for it in shown.alternatives)
+        reason = f"{reason}; perhaps {others}"
+    kind = "sure" if shown.label else "to review" if shown.alternatives else "unknown"
+    confidence = f"{shown.confidence:.2f}" if kind != "unknown" else ""
+    cells = Cells(shown.label or "", confidence, shown.layer, reason, "", external_id)
+    return kind, cells
+
+
+def summary(report: Report) -> str:
+    """A report for the person at the terminal."""
+    kinds, imported = report.kinds, report.imported
+    lines = [f"{report.rows:,} rows, {imported.inserted:,} of them new"]
+    if report.corrections:
+        lines.append(f"  learned from what you wrote into the copy: {report.corrections:,}")
+    for kind, what in (
+        ("labelled", "labelled by you or in the file"),
+        ("sure", "sure"),
+        ("to review", "to review (likely categories are in the reason)"),
+        ("unknown", "unknown"),
+        ("rejected", "not imported (the reason says why)"),
+        ("left out", "no transactions (totals, empty cells)"),
+    ):
+        if kinds[kind] or kind not in ("rejected", "left out"):
+            lines.append(f"  {what}: {kinds[kind]:,}")
+    lines += [f"    line {reject.line}: {reject.reason}" for reject in imported.rejects]
+    if report.categories:
+        lines.append("Most frequent:")
+        lines += [f"  {count:7,}  {name}" for name, count in report.categories.most_common(_SHOWN)]
+    for lost in report.lost[:_SHOWN]:
+        where = f"line {lost.line} of the copy" if lost.line else "a row of the copy"
+        lines.append(f"Not taken: {where}: {lost.why}")
+    if report.kept_copy:
+        lines.append(
+            f"{len(report.lost):,} not taken in all; that copy is kept: {report.kept_copy}"
+        )
+    model = f"model {report.model}" if report.model else "no model yet: rules and memory alone"
+    lines += [f"Answered by: {model}", f"The copy: {report.path}"]
+    if kinds["sure"] + kinds["to review"] + kinds["unknown"]:
+        lines.append(
+            "Next: open it, write what it really is into your_category where it is wrong or empty, "
+            "save it as CSV in the same place, and run this again."
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.categorize",
+        description="Write a copy of a bank's CSV file with a category for each row.",
+    )
+    parser.add_argument("file", type=Path, help="a CSV file, plain or .gz")
+    parser.add_argument("--out", type=Path, help="where the copy goes; beside the file if not told")
+    ingest.add_options(parser)
+    wanted = parser.parse_args(argv)
+    try:
+        options = ingest.options_of(wanted)
+    except ValueError as error:
+        parser.error(str(error))
+    log.configure("error")  # what matters here is told in words
+    try:
+        # Nothing here needs the queue; the other settings may be absent in a shell.
+        settings = Settings.from_env({"REDIS_URL": "-", **os.environ})
+        with (
+            closing(composition.build(settings, application="categorize")) as own,
+            ingest.telling() as progress,
+        ):
+            report = categorize(own, wanted.file, wanted.out, options=options, progress=progress)
+    except InvalidInput as error:
+        print(f"categorize: {error}", file=sys.stderr)
+        return 2
+    except (SettingsError, Unavailable) as error:
+        print(f"categorize: {error}", file=sys.stderr)
+        return 1
+    except DBAPIError as error:
+        print(f"categorize: PostgreSQL: {' '.join(str(error.orig).split())}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"categorize: the copy cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("categorize: broken off; an earlier copy is as it was", file=sys.stderr)
+        return 130
+    print(summary(report))
+    return 0
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
+    with suppress(BrokenPipeError):
+        raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,226 @@
+"""The copy of a bank's file with a category for each row: its columns, its cells, the way back.
+
+Each row of the copy has a reference: the transaction's id, and a digest of what was written as
+`category` and `your_category`. By it a person's changes are found, wherever he moved the row and
+whatever was suggested elsewhere since; nothing that he left as it was is taken for his word.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TextIO
+
+from shared.errors import InvalidInput, NotATable
+from shared.tables import LABEL_MAX
+from worker.csv_formats import ImportOptions
+from worker.csv_reading import Table, understand
+
+REFERENCE = "ledger_ref"
+COLUMNS = ("category", "confidence", "source", "reason", "your_category", REFERENCE)
+_MARKER = "\ufeff"
+
+# What a spreadsheet takes for the start of a formula, as OWASP lists it under "CSV Injection"
+# (owasp.org/www-community/attacks/CSV_Injection): = + - @, tab, carriage return, line feed, and
+# the full-width forms. Such a cell gets an apostrophe before it, also where blanks come first. A
+# number with its sign, as -4.20 or -1.234,56 EUR, can call nothing and stays a number.
+_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_NUMBER = re.compile(
+    r"[+-]? ?[€$£¥]? ?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[€$£¥]|[A-Z]{3})?-?", re.ASCII
+)
+_REF = re.compile(r"ref-([0-9a-f]{8})-([0-9a-f]{8})-(.+)", re.DOTALL)
+
+
+class Cells(NamedTuple):
+    """What the copy adds to a row."""
+
+    category: str = ""
+    confidence: str = ""
+    source: str = ""
+    reason: str = ""
+    yours: str = ""
+    external_id: str | None = None  # None: the row is no transaction
+
+
+class Said(NamedTuple):
+    """A category that a person wrote into the copy."""
+
+    external_id: str
+    label: str
+    is_new: bool  # changed since the copy was written; else it stood there as his word already
+
+
+class Lost(NamedTuple):
+    """A category in the copy that cannot be taken."""
+
+    line: int
+    why: str
+
+
+def safe(cell: str) -> str:
+    """The cell as a spreadsheet will only show it."""
+    bare = cell.lstrip(" ")
+    if bare.startswith(tuple(_STARTS)) or cell.strip().startswith(tuple(_STARTS)):
+        return cell if _NUMBER.fullmatch(cell.strip()) else "'" + cell
+    return cell
+
+
+def plain(cell: str) -> str:
+    """What was meant by a cell of ours, on one line, without the apostrophe of `safe`."""
+    bare = cell.strip()
+    if bare.startswith("'") and safe(bare[1:]) != bare[1:]:
+        bare = bare[1:]
+    return " ".join(bare.split())
+
+
+def names_beside(header: Sequence[str]) -> dict[str, str]:
+    """Our columns, each with a name that the file does not have."""
+    taken = {name.casefold() for name in header}
+    names = {}
+    for name in COLUMNS:
+        free = name
+        while free in taken:
+            free = "ledger_" + free
+        names[name] = free
+    return names
+
+
+def is_copy(header: Sequence[str]) -> bool:
+    return REFERENCE in header
+
+
+class Copy:
+    """The copy while it is written: a draft beside its place, which it takes in one step."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._draft = path.with_name(path.name + ".part")
+        self._file: TextIO | None = None
+        self._writer: Any = None
+        self._width = 0
+
+    def __enter__(self) -> Self:
+        """Open the draft: a folder that cannot be written is noticed before anything is done.
+
+        Raises:
+            InvalidInput: it cannot.
+        """
+        try:
+            if self._path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            # A byte that was no text in the file comes out as it was.
+            self._file = self._draft.open(
+                "w", encoding="utf-8", errors="surrogateescape", newline=""
+            )
+        except OSError as error:
+            raise InvalidInput(
+                f"the copy cannot be written to {self._path}: {error.strerror}; "
+                "name another place with --out"
+            ) from error
+        return self
+
+    def begin(self, table: Table, *, mark: bool) -> None:
+        """Write the header.
+
+        Args:
+            mark: begin with UTF-8's mark.
+        """
+        if self._file is None:
+            raise RuntimeError("not open")
+        if mark:
+            self._file.write(_MARKER)
+        self._writer = csv.writer(self._file, delimiter=table.delimiter)
+        self._width = table.width
+        self._writer.writerow([*map(safe, table.header), *names_beside(table.header).values()])
+
+    def add(self, cells: Sequence[str], ours: Cells) -> None:
+        """Write a row; what it has beyond the header's columns comes behind ours."""
+        row = [safe(cell) for cell in cells]
+        row[len(row) :] = [""] * (self._width - len(row))
+        added = map(safe, (*ours[:5], _reference(ours)))
+        self._writer.writerow([*row[: self._width], *added, *row[self._width :]])
+
+    def publish(self) -> None:
+        """Give the draft its place."""
+        if self._file is None:
+            raise RuntimeError("not open")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._draft.replace(self._path)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        with suppress(OSError):
+            self._draft.unlink(missing_ok=True)
+
+
+def check(
+    path: Path, header: Sequence[str], options: ImportOptions
+) -> tuple[Table, dict[str, int]]:
+    """An earlier copy, and where our columns are in it now.
+
+    Args:
+        header: of the bank's file.
+        options: for the bank's file; how the copy is written is found anew.
+
+    Raises:
+        NotATable: the file there is no copy, and so must not be written over.
+    """
+    names = names_beside(header)
+    try:
+        table = understand(path, replace(options, delimiter=None, encoding=None, date_format=None))
+        at = {name: table.header.index(names[name]) for name in COLUMNS}
+    except (InvalidInput, ValueError) as error:
+        why = str(error) if isinstance(error, InvalidInput) else "a column of it is missing"
+        raise NotATable(
+            f"{path} is there and cannot be read back as an earlier copy ({why}); move it away, "
+            "or name another place with --out"
+        ) from error
+    return table, at
+
+
+def read_back(path: Path, header: Sequence[str], options: ImportOptions) -> Iterator[Said | Lost]:
+    """What a person wrote into an earlier copy, saved by whatever spreadsheet; see `check`."""
+    table, at = check(path, header, options)
+    for line, cells, wrong in table.rows():
+        if len(cells) <= max(at.values()):
+            continue  # not one of ours: a person's own notes below the table
+        category, yours = plain(cells[at["category"]]), plain(cells[at["your_category"]])
+        found = _REF.fullmatch(plain(cells[at[REFERENCE]]))
+        if found is None:
+            if yours:
+                yield Lost(line, wrong or f"{REFERENCE} is empty or changed")
+            continue
+        changed = found[1] != _digest(category), found[2] != _digest(yours)
+        label = category if changed[0] and category and not (changed[1] and yours) else yours
+        if not label:
+            continue
+        if len(label) > LABEL_MAX or not label.isprintable():
+            yield Lost(line, f"a category has at most {LABEL_MAX} printable characters")
+        else:
+            yield Said(found[3], label, any(changed))
+
+
+def _reference(ours: Cells) -> str:
+    if ours.external_id is None:
+        return ""
+    written = plain(ours.category), plain(ours.yours)
+    return f"ref-{_digest(written[0])}-{_digest(written[1])}-{ours.external_id}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
