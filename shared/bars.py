@@ -41,7 +41,7 @@ class Bars:
     model_default: float = 0.7
     memory: float = 0.7
     prior: float = 0.7
-    starter: float = 0.7
+    starter: float = 0.8
     trust: Trust = DEFAULT_TRUST
 
     def overridden(self, thresholds: Mapping[str, float]) -> Bars:

@@ -104,8 +104,8 @@ def _bar(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: floa
     """The lowest confidence from which on *target* of the rows are right, a few rows aside."""
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
-    # As if two rows had gone before, one of them right: a short run of luck sets no bar.
-    rate = (np.cumsum(right) + 1) / (np.arange(right.size) + 3)
+    # The mean of Jeffreys' posterior: a row or two of luck set no bar.
+    rate = (np.cumsum(right) + 0.5) / (np.arange(right.size) + 2)
     whole = np.append(confidence[1:] < confidence[:-1], True)  # rows of one confidence go together
     enough = np.flatnonzero(whole & (rate >= target))
     found = confidence[enough[-1]] if enough.size else HIGHEST

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def categorize(
         of_line = zip(lines, ids, strict=True)
         _write(own, table, of_line, copy, report)
         if report.lost:
-            report.kept_copy = out.with_name(f"{out.stem}.before{out.suffix}")
+            report.kept_copy = _free(out)
             out.replace(report.kept_copy)
         copy.publish()
     return report
@@ -121,6 +121,12 @@ def beside(source: Path) -> Path:
     name = source.name.removesuffix(".gz")
     name = name[:-4] if name.lower().endswith(".csv") else name
     return source.with_name(name + ".categorized.csv")
+
+
+def _free(out: Path) -> Path:
+    """A name for the earlier copy under which nothing is kept yet."""
+    names = (f"{out.stem}.before{n or ''}{out.suffix}" for n in count())
+    return next(path for name in names if not (path := out.with_name(name)).exists())
 
 
 def _wants_mark(source: Path, table: Table) -> bool:
