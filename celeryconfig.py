@@ -40,6 +40,8 @@ worker_disable_prefetch = True
 worker_send_task_events = True
 worker_hijack_root_logger = False
 worker_max_tasks_per_child = 200
+# How long a job may go on after SIGTERM; then it is cut short, see worker.app.
+worker_soft_shutdown_timeout = 10.0
 
 timezone = "UTC"
 enable_utc = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
@@ -38,3 +39,15 @@ def _start_keeper(**_: Any) -> None:
 @worker_shutting_down.connect
 def _stop_keeper(**_: Any) -> None:
     _stop.set()
+    threading.Thread(target=_end_in_time, name="end in time", daemon=True).start()
+
+
+def _end_in_time() -> None:
+    """End what has not ended by itself; the pool's processes go with this one.
+
+    After SIGTERM Celery waits for running jobs without a limit, and its soft shutdown (5.7) ends
+    them and then waits for their results. Another worker takes over what is cut short here.
+    """
+    time.sleep(app.conf.worker_soft_shutdown_timeout)
+    logs.get_logger().warning("worker.cut_its_jobs_short")
+    os._exit(0)
