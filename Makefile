@@ -19,7 +19,8 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize csv lock venv venv-dev
+.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize
+.PHONY: csv sample env lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
@@ -65,6 +66,10 @@ docs-quality: venv-dev ## Measure anew and write docs/quality.md: make docs-qual
 		$(VENV_PYTHON) -m benchmarks.quality.everything "$(DATA)" --results var/quality $(ARGS)
 	@$(VENV_PYTHON) -m benchmarks.quality.page var/quality/*.jsonl
 
+sample: venv ## Write made-up statements to try things with: make sample CSV=path
+	@test -n "$$CSV" || { echo "Where to? make sample CSV=path/to/new.csv" >&2; exit 2; }
+	@$(VENV_PYTHON) -m local.sample "$(CSV_PATH)"
+
 import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
 	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)
 
@@ -95,6 +100,9 @@ ml-explain: venv ## What moved a prediction: make ml-explain MERCHANT="TIM HORTO
 
 ml-smoke: venv ## Health, model and a prediction of the service at BASE_URL; fails if one is not well
 	@$(VENV_PYTHON) -m local.client smoke
+
+env: ## Write .env for docker compose, with new random secrets; one that is there stays
+	@$(PYTHON) local/env_file.py
 
 lock: ## Resolve pyproject.toml anew into requirements/*.lock (needs uv; ARGS=--upgrade for newer versions)
 	$(call resolve,runtime,)

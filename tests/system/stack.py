@@ -39,7 +39,7 @@ class Stack:
 
     def web(self) -> subprocess.Popen[bytes]:
         process = self._start("web", "-m", "web")
-        until(lambda: self._alive(), "the web process answers")
+        until(self.alive, "the web process answers")
         return process
 
     def worker(self, queue: str, name: str = "") -> subprocess.Popen[bytes]:
@@ -48,11 +48,19 @@ class Stack:
         options = ["-Q", queue, "-c", "1", "-n", f"{name}@%h", "--without-mingle"]
         return self._start(name, "-m", "celery", "-A", "worker.app", "worker", *options)
 
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        address: str = "127.0.0.1",
+        **headers: str,
+    ) -> Reply:
         """One request; an error status is a reply like any other."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data, dict(headers), method=method
+            f"http://{address}:{self.port}{path}", data, dict(headers), method=method
         )
         if data is not None:
             request.add_header("Content-Type", "application/json")
@@ -62,17 +70,24 @@ class Stack:
         except urllib.error.HTTPError as error:
             return Reply(error.code, json.loads(error.read()), error.headers)
 
-    def job(self, job_id: str) -> dict[str, Any]:
-        return dict(self.call("GET", f"/ml/v2/jobs/{job_id}").body)
+    def job(self, job_id: str, **headers: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/ml/v2/jobs/{job_id}", **headers).body)
 
-    def ended(self, job_id: str, within_s: float = 60) -> dict[str, Any]:
+    def ended(self, job_id: str, within_s: float = 60, **headers: str) -> dict[str, Any]:
         """The job once it has ended."""
         until(
-            lambda: self.job(job_id)["state"] in ("succeeded", "failed", "cancelled"),
+            lambda: self.job(job_id, **headers)["state"] in ("succeeded", "failed", "cancelled"),
             f"job {job_id} ends",
             within_s,
         )
-        return self.job(job_id)
+        return self.job(job_id, **headers)
+
+    def alive(self, address: str = "127.0.0.1") -> bool:
+        """Whether a web process answers there."""
+        try:
+            return self.call("GET", "/healthz", address=address).status == 200
+        except OSError:
+            return False
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -94,12 +109,6 @@ class Stack:
             )
         self._processes.append(process)
         return process
-
-    def _alive(self) -> bool:
-        try:
-            return self.call("GET", "/healthz").status == 200
-        except OSError:
-            return False
 
 
 def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

@@ -1,0 +1,1 @@
+"""What only a deployment by containers needs."""

@@ -1,0 +1,250 @@
+"""The production shape without an engine: the services of docker-compose.yml, side by side.
+
+What only an engine can show, that the image builds and its networks are closed, is the part of
+the workflow ci.yml.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from redis import AuthenticationError, Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine, text
+
+from local import binaries
+from shared.queue import celery
+from tests import compose_file
+from tests.compose_file import ROOT, tool
+from tests.factories import add_transactions
+from tests.system.containers import Container, Containers
+from tests.system.name_service import names
+from tests.system.stack import Stack, callers, free_port, until
+
+pytestmark = pytest.mark.system
+ONCE = Retry(NoBackoff(), 0)
+SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
+WRITES = "from pathlib import Path; import sys; Path(sys.argv[1], 'x').write_text('x')"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> dict[str, object]:
+    return compose_file.resolved(tmp_path)
+
+
+@pytest.fixture
+def containers(project, stack: Stack, tmp_path: Path) -> Iterator[Containers]:
+    """Nothing runs yet; databases and ports are this test's own."""
+    own = {
+        "DATABASE_URL": stack.env["DATABASE_URL"],
+        "REDIS_URL": stack.env["REDIS_URL"],
+        "FLOWER_PORT": str(free_port()),
+    }
+    made = Containers(project, tmp_path, own)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def admin(project) -> dict[str, str]:
+    """The headers of a caller with the admin's token of this project's `.env`."""
+    tokens = project["services"]["web"]["environment"]["API_TOKENS"]
+    return {"Authorization": f"Bearer {re.search('admin:(.*)', tokens)[1]}"}
+
+
+def web(containers: Containers, stack: Stack, number: int = 1) -> Container:
+    """A web container; containers have addresses of their own, so these have one each too."""
+    host = {"WEB_HOST": f"127.0.0.{number}", "WEB_PORT": str(stack.port)}
+    started = containers.start("web", f"web-{number}", **host)
+    until(lambda: stack.alive(f"127.0.0.{number}"), f"web-{number} answers")
+    return started
+
+
+def test_the_services_work_scale_and_stop_within_their_grace(
+    containers, stack, database, admin, record_testsuite_property
+):
+    """A request goes all the way through; three workers and two web containers share the work."""
+    add_transactions(database, 300, labelled=250)
+    assert containers.run("migrate") == 0
+    running = [containers.start(name) for name in ("worker", "worker-training", "beat", "flower")]
+    running.append(web(containers, stack))
+    port = {"WEB_PORT": str(stack.port)}
+    containers.wait_until_healthy(running, **port)
+
+    assert stack.call("POST", "/ml/v2/train").status == 401
+    features = stack.call("POST", "/ml/v2/features", {"all": True}, **admin)
+    built = stack.ended(features.body["job_id"], **admin)
+    trained = stack.ended(stack.call("POST", "/ml/v2/train", **admin).body["job_id"], **admin)
+    run_id = trained["result"]["run_id"]
+    assert built["result"]["built"] == 300
+    assert trained["result"]["deployed"], trained
+
+    running += [containers.start("worker", f"worker-{number}") for number in (2, 3)]
+    running.append(web(containers, stack, 2))
+    containers.wait_until_healthy(running[-3:-1])
+    for address in ("127.0.0.1", "127.0.0.2"):
+        until(
+            lambda address=address: (
+                stack.call("POST", "/ml/v2/predict", SHOP, address=address, **admin)
+                .body.get("model", {})
+                .get("run_id")
+                == run_id
+            ),
+            f"the web container at {address} has the model",
+        )
+    # The web moves the pointer, though it cannot write a model.
+    why = {"why": "to see that it can"}
+    assert stack.call("POST", f"/ml/v2/models/{run_id}/deploy", why, **admin).status == 200
+    if containers.shut_in:
+        versions = "/app/models/ledger_suggestions/versions"
+        assert containers.run("worker", "python", "-c", WRITES, versions) == 0
+        assert containers.run("web", "python", "-c", WRITES, versions) != 0
+        for closed in ("/app", "/app/shared", "/usr", "/"):
+            assert containers.run("worker", "python", "-c", WRITES, closed) != 0
+        assert containers.run("web", "python", "-c", WRITES, "/tmp") == 0
+
+    used = {container.host: containers.uses(container) for container in running}
+    for container in running:
+        for limit, most in containers.limits(container).items():
+            assert used[container.host][limit] < most / 2, (container.host, used)
+    record_testsuite_property("used", used)
+
+    with database.connect() as blocker:  # a job that cannot go on is in a worker's hands
+        blocker.execute(text("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE"))
+        stuck = stack.call("POST", "/ml/v2/features", {"all": True}, **admin).body["job_id"]
+        until(lambda: stack.job(stuck, **admin)["state"] == "running", "the job is at work")
+        took = stop(running)
+    record_testsuite_property("seconds to stop", took)
+    busy = [host for host in took if took[host] >= celery.conf.worker_soft_shutdown_timeout]
+    assert len(busy) == 1
+    assert busy[0] in ("worker-1", "worker-2", "worker-3")
+
+    containers.start("worker")
+    until(lambda: state(database, stuck) == "succeeded", "the next worker does that job")
+
+
+def state(database: Engine, job_id: str) -> str:
+    with database.connect() as connection:
+        row = connection.execute(text("SELECT state FROM jobs WHERE id = :id"), {"id": job_id})
+        return str(row.scalar_one())
+
+
+def stop(running: list[Container]) -> dict[str, float]:
+    """End all at once as an engine does; the seconds that each took, none more than its grace."""
+    asked_at = time.monotonic()
+    for container in running:
+        container.main.send_signal(container.stop_signal)
+    with ThreadPoolExecutor(len(running)) as pool:
+        took = pool.map(lambda container: container.ended_within_grace(asked_at), running)
+        return dict(zip([container.host for container in running], took, strict=True))
+
+
+def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, tmp_path):
+    """A password, an append-only file that is read again, and nothing is ever evicted."""
+    port = free_port()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/valkey-server").symlink_to(binaries.valkey_server())
+    (tmp_path / "data").mkdir()
+    shell, option, script = project["services"]["redis"]["command"]
+    password = project["services"]["redis"]["environment"]["REDIS_PASSWORD"]
+    script = script.replace("$$", "$").replace(
+        "dir /data", f"dir {tmp_path}/data\nport {port}\nbind 127.0.0.1"
+    )
+
+    def ping() -> bool:
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+    for start in (1, 2):
+        server = subprocess.Popen(
+            [shell, option, script],
+            env={"PATH": f"{tmp_path}/bin:{os.defpath}", "REDIS_PASSWORD": password},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            client = Redis(port=port, password=password, decode_responses=True, retry=ONCE)
+            until(ping, "the broker answers", within_s=10)
+            settings = client.config_get("append*", "maxmemory*", "save")
+            assert settings["appendonly"] == "yes"
+            assert settings["appendfsync"] == "everysec"
+            assert settings["maxmemory-policy"] == "noeviction"
+            assert settings["maxmemory"] == str(256 << 20)
+            assert settings["save"] == ""
+            assert client.incr("starts") == start
+            with pytest.raises(AuthenticationError):
+                Redis(port=port, retry=ONCE).ping()
+        finally:
+            server.terminate()
+            assert server.wait(10) == 0
+
+
+def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
+    containers, stack, database, admin, tmp_path
+):
+    """It learns the containers' addresses from the name service, as an engine has one."""
+    both = [web(containers, stack, number) for number in (1, 2)]
+    public = free_port()
+    with names({"web": ["127.0.0.1", "127.0.0.2"]}) as name_service:
+        config = (ROOT / "deploy/haproxy.cfg").read_text()
+        for ours, here in (
+            ("bind :8000", f"bind 127.0.0.1:{public}"),
+            ("web:8000", f"web:{stack.port}"),
+            ("parse-resolv-conf", f"nameserver here 127.0.0.1:{name_service}"),
+        ):
+            assert config.count(ours) == 1
+            config = config.replace(ours, here)
+        (tmp_path / "haproxy.cfg").write_text(config)
+        proxy = subprocess.Popen([tool("haproxy"), "-f", tmp_path / "haproxy.cfg"])
+        try:
+            until(lambda: status(public) == 200, "the proxy answers", within_s=20)
+            with callers(4, lambda: status(public)) as answers:
+                until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
+                took = stop(both[1:])
+                at_the_stop = len(answers)
+                until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
+            assert set(answers) == {200}
+            assert took["web-2"] < both[1].grace_s
+            stop(both[:1])
+            with pytest.raises(urllib.error.HTTPError) as none_left:
+                urllib.request.urlopen(f"http://127.0.0.1:{public}/healthz", timeout=5)
+            assert none_left.value.code == 503
+            assert none_left.value.headers["Retry-After"] == "2"
+            assert none_left.value.headers["Content-Type"] == "application/problem+json"
+        finally:
+            proxy.send_signal(signal.SIGUSR1)
+            assert proxy.wait(15) == 0
+
+
+def status(port: int) -> int:
+    """Of an answer; 0 if there was none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def asked(stack: Stack, number: int) -> float:
+    """How many requests a web container has answered."""
+    url = f"http://127.0.0.{number}:{stack.port}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        found = re.findall(
+            r'lm_http_requests_total{route="/healthz".*} (.*)', answer.read().decode()
+        )
+    return sum(map(float, found))
