@@ -56,4 +56,14 @@ beat_schedule = {
         "schedule": 60.0,
         "options": {"queue": "features", "expires": 55},
     },
+    # A late probe proves nothing, and must not pile up behind a long job.
+    **{
+        f"probe-{queue}": {
+            "task": "ledger.probe",
+            "schedule": 30.0,
+            "args": [queue],
+            "options": {"queue": queue, "expires": 25},
+        }
+        for queue in ("features", "training")
+    },
 }

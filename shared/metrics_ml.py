@@ -1,31 +1,45 @@
-"""Every lm_* metric on one screen.
+"""The lm_* metrics.
 
-What happens in a request is counted in the process and summed over all of them through
-`PROMETHEUS_MULTIPROC_DIR`. What is a fact about jobs and models is read from PostgreSQL at the
+What happens in a request is counted in the process and summed over all of them; see
+shared/process_counters.py. What is a fact about jobs and models is read from PostgreSQL at the
 scrape, so that it survives every restart. Label values come from closed sets.
 """
 
 from __future__ import annotations
 
-import os
+import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from shared import process_counters, queue_facts
 from shared.db import transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
+from shared.shelf import Shelf, Snapshot
 from shared.tables import Action, Arm, JobKind, JobState
 
+if TYPE_CHECKING:
+    from shared.runtime import Outcome, Served
+
+process_counters.install()
 log = get_logger()
 PREDICT_REQUESTS = Counter(
     "lm_ml_predict_requests_total",
@@ -45,6 +59,31 @@ CHALLENGER_LOADS = Counter(
     "Attempts of a process to load the version on trial",
     ["outcome"],
 )
+PHASES = Histogram(
+    "lm_request_phase_seconds",
+    "Time of the phases of a request: looking up what is stored, features, model, storing",
+    ["request", "phase"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+)
+MODEL_PROCESSES = Gauge(
+    "lm_model_processes",
+    "Processes by what they answer with: the live version; another, or nothing, because the live "
+    "one is refused; nothing, because none is there",
+    ["process", "state"],
+    multiprocess_mode="livesum",
+)
+MODEL_SEQUENCE = Gauge(
+    "lm_model_sequence",
+    "Sequence number of the deploy that a process answers with; the lowest of all",
+    ["process"],
+    multiprocess_mode="livemin",
+)
+MODEL_TIMES = Gauge(
+    "lm_model_timestamp_seconds",
+    "When the model that a process answers with was made and deployed; the earliest of all",
+    ["process", "event"],
+    multiprocess_mode="livemin",
+)
 HTTP_REQUESTS = Counter(
     "lm_http_requests_total", "Answers by route and class of status", ["route", "status"]
 )
@@ -63,6 +102,10 @@ for _source in ("rule", "memory", "model", "none"):
     SUGGEST_SOURCE.labels(_source)
 for _available in ("true", "false"):
     PREDICT_REQUESTS.labels(_available)
+for _phase in ("lookup", "features", "model", "store"):
+    PHASES.labels("suggest", _phase)
+for _phase in ("lookup", "features", "model"):
+    PHASES.labels("predict", _phase)
 for _outcome in ("loaded", "refused", "missing"):
     MODEL_RELOADS.labels(_outcome)
     CHALLENGER_LOADS.labels(_outcome)
@@ -125,9 +168,32 @@ def suggested(source: str, rules_label: str | None, model_label: str | None) -> 
     SUGGEST_COMPARE.labels(agree).inc()
 
 
-def model_reloaded(outcome: str) -> None:
-    """Count one attempt to follow the registry's pointer."""
+def phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
+    """Time one phase of a request; one that breaks off is timed, too."""
+    timer: AbstractContextManager[object] = PHASES.labels(request, name).time()
+    return timer
+
+
+def model_followed(process: str, outcome: Outcome, served: Served | None) -> None:
+    """Count one attempt to follow the registry's pointer, and say what is answered with now.
+
+    Args:
+        process: `web` or `worker`.
+        outcome: how the attempt ended.
+        served: what this process answers with after it.
+    """
     MODEL_RELOADS.labels(outcome).inc()
+    gone = outcome == "missing" and served is None
+    now = "live" if outcome == "loaded" else "none" if gone else "refused"
+    for state in ("live", "refused", "none"):
+        MODEL_PROCESSES.labels(process, state).set(state == now)
+    if served:
+        MODEL_SEQUENCE.labels(process).set(served.pointer.sequence)
+        for event, at in (
+            ("made", served.manifest["created_at"]),
+            ("deployed", served.pointer.at),
+        ):
+            MODEL_TIMES.labels(process, event).set(dt.datetime.fromisoformat(at).timestamp())
 
 
 def challenger_loaded(outcome: str) -> None:
@@ -143,52 +209,72 @@ class JobFacts(Collector):
     """
 
     MAX_AGE_S = 5.0
-    ANSWERS_MAX_AGE_S = 60.0  # they cost the most, and change slowly
-    PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
+    HISTORY_MAX_AGE_S = 60.0  # what costs the most, and changes slowly
+    FIRST_PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
+    PATIENCE_S = 0.025  # what is read later than that is told at the next scrape
 
     def __init__(self, engine: Engine, *, canary: float = 0.0) -> None:
         self._engine = engine
         self._canary = canary
-        self._answers: list[Metric] = []
-        self._answers_at = float("-inf")
-        self._known: list[Metric] = []
-        self._read_at = float("-inf")
+        self._history: list[Metric] = []
+        self._history_at = float("-inf")
+        self._known = Snapshot(0.0, [])
+        self._tried_at = float("-inf")
         self._asking = threading.Lock()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-facts")
-        self._reading: Future[list[Metric]] | None = None
+        self._reading: Future[Snapshot] | None = None
+        place = process_counters.folder()
+        self._shelf = Shelf(place) if place else None
 
     def collect(self) -> Iterable[Metric]:
         """What is known, read again when it is old; never waits long, nor for an earlier read."""
         with self._asking:
-            if self._reading is None and time.monotonic() - self._read_at > self.MAX_AGE_S:
+            self._take_what_others_know()
+            now = time.time()
+            old = now - self._known.at > self.MAX_AGE_S
+            if self._reading is None and old and now - self._tried_at > self.MAX_AGE_S:
+                self._tried_at = now
                 self._reading = self._reader.submit(self._read)
-                wait([self._reading], self.PATIENCE_S)
+                wait(
+                    [self._reading],
+                    self.PATIENCE_S if self._known.families else self.FIRST_PATIENCE_S,
+                )
             if self._reading is not None and self._reading.done():
                 self._take(self._reading)
-        return self._known
+            return self._known.families
 
-    def _take(self, read: Future[list[Metric]]) -> None:
-        self._reading, self._read_at = None, time.monotonic()
+    def _take_what_others_know(self) -> None:
+        """All processes tell the same: with two memories a count could seem to go back."""
+        other = self._shelf.newest() if self._shelf else None
+        if other and other.at > self._known.at:
+            self._known = other
+
+    def _take(self, read: Future[Snapshot]) -> None:
+        self._reading = None
         try:
-            self._known = read.result()
+            found = read.result()
         except (Unavailable, SQLAlchemyError) as error:
             # What was known stays; /readyz tells of the outage.
             log.warning("metrics.jobs_not_read", error=type(error).__name__)
+        else:
+            self._known = max(self._known, found, key=lambda it: it.at)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not ask the database."""
         return []
 
-    def _read(self) -> list[Metric]:
+    def _read(self) -> Snapshot:
+        at = time.time()
         with transaction(self._engine) as session:
             ended = {row[0]: (row[1], row[2]) for row in session.execute(_TRAIN_RUNS)}
             f1 = session.execute(_LAST_F1).scalar_one_or_none()
             waiting = {(row[0], row[1]): row[2] for row in session.execute(_OPEN_JOBS)}
             shares = session.execute(_SHARES).one_or_none() or (self._canary, 0.0)
             trips = {row[0]: row[1] for row in session.execute(_TRIPS)}
-            if time.monotonic() - self._answers_at > self.ANSWERS_MAX_AGE_S:
-                self._answers = [_answers(session)]
-                self._answers_at = time.monotonic()
+            queues = queue_facts.current(session)
+            if at - self._history_at > self.HISTORY_MAX_AGE_S:
+                self._history = [_answers(session), *queue_facts.history(session)]
+                self._history_at = at
         runs = CounterMetricFamily(
             "lm_ml_train_runs", "Training runs that have ended, by how", labels=["status"]
         )
@@ -209,14 +295,22 @@ class JobFacts(Collector):
             for state in (JobState.QUEUED, JobState.RUNNING):
                 jobs.add_metric([kind.value, state.value], waiting.get((kind, state), 0))
         rollout = _rollout(shares[0], shares[1], trips)
-        found: list[Metric] = [runs, last, jobs, *rollout, *self._answers]
+        read = GaugeMetricFamily(
+            "lm_facts_read_timestamp_seconds",
+            "When what PostgreSQL knows of jobs and suggestions was last read",
+            value=at,
+        )
+        found: list[Metric] = [read, runs, last, jobs, *rollout, *queues, *self._history]
         if f1 is not None:
             gauge = GaugeMetricFamily(
                 "lm_ml_train_val_f1_macro", "Validation macro-F1 of the last run that gave one"
             )
             gauge.add_metric([], f1)
             found.append(gauge)
-        return found
+        snapshot = Snapshot(at, found)
+        if self._shelf:
+            self._shelf.put(snapshot)
+        return snapshot
 
 
 def _rollout(canary: float, trial: float, trips: Mapping[str, int]) -> list[Metric]:
@@ -250,11 +344,13 @@ def _answers(session: Session) -> Metric:
 def exposition(facts: JobFacts) -> Callable[[], bytes]:
     """What /metrics answers: the sum over the processes that share a folder, and the facts."""
 
+    place = process_counters.folder()
+
     def answer() -> bytes:
         registry = CollectorRegistry()
         registry.register(facts)
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs
+        if place:
+            registry.register(process_counters.ProcessCounters(place))
             return generate_latest(registry)
         return generate_latest(REGISTRY) + generate_latest(registry)
 

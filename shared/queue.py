@@ -23,16 +23,13 @@ from shared import jobs
 from shared.db import transaction
 from shared.errors import AlreadyRunning, Unavailable
 from shared.log import get_logger
+from shared.queues import QUEUE_OF, QUEUES
 from shared.tables import Job, JobKind
 
 RUN_JOB = "ledger.run_job"
 NIGHTLY = "ledger.nightly"
 GUARD = "ledger.guard"
-QUEUES: dict[str, tuple[JobKind, ...]] = {
-    "features": (JobKind.FEATURES, JobKind.FEATURES_RANGE, JobKind.RULES, JobKind.SUGGEST),
-    "training": (JobKind.TRAIN,),
-}
-QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}
+PROBE = "ledger.probe"
 # What a broker that is down, frozen, full or gone makes of a send; see kombu and redis-py.
 BROKER_ERRORS = (KombuError, RedisError, OSError, RuntimeError)
 QUIET_S = 1.0

@@ -106,6 +106,11 @@ class Runtime:
         if self._watcher:
             self._watcher.join()
 
+    @property
+    def held(self) -> Served | None:
+        """What is held as it is; starts nothing."""
+        return self._served
+
     def served(self) -> Served | None:
         """What to answer with now. Take it once a request."""
         if self._watcher is None:  # not started yet, or in a process forked from one that was

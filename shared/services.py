@@ -14,6 +14,8 @@ from shared.registry import Registry
 from shared.runtime import Runtime
 from shared.settings import Settings
 
+WEB = "ledger web"  # what a web process calls itself to PostgreSQL
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -45,11 +47,16 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
         settings.database_url, pool_size=connections, spare=0, application=application
     )
     registry = Registry(settings.registry_dir)
+    process = "web" if application == WEB else "worker"
+    runtime = Runtime(
+        registry,
+        on_reload=lambda outcome: metrics_ml.model_followed(process, outcome, runtime.held),
+    )
     return Services(
         settings=settings,
         engine=engine,
         messenger=Messenger(engine),
         registry=registry,
-        runtime=Runtime(registry, on_reload=metrics_ml.model_reloaded),
+        runtime=runtime,
         challengers=Challengers(registry, on_load=metrics_ml.challenger_loaded),
     )

@@ -36,6 +36,8 @@ def create_app(services: Services) -> Flask:
     problems.register(app)
     for blueprint in (ml_v2.bp, rollout.bp, ops.bp, openapi.bp, rules.bp, suggest.bp, users.bp):
         app.register_blueprint(blueprint)
+    for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
+        metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")
     return app
 
 

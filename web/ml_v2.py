@@ -51,7 +51,12 @@ def predict() -> ResponseReturnValue:
     """
     wanted = parse(PREDICT)
     started = time.perf_counter()
-    answer = services().runtime.predict(features_of(_transaction(wanted)))
+    with metrics_ml.phase("predict", "lookup"):
+        raw = _transaction(wanted)
+    with metrics_ml.phase("predict", "features"):
+        row = features_of(raw)
+    with metrics_ml.phase("predict", "model"):
+        answer = services().runtime.predict(row)
     metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}

@@ -134,17 +134,23 @@ def suggest() -> ResponseReturnValue:
         items, said, holds = _look_up_stored(wanted)
         degraded = False
     else:
-        items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
+        with metrics_ml.phase("suggest", "features"):
+            items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
         said, holds, degraded = _look_up_raw(items)
     asked = [item for item in items if isinstance(item, Asked)]
     heard = suggester.heard(services(), holds)
     if forced is Arm.CHALLENGER and heard.challenger is None:
         raise Conflict("No version on trial is loaded here")
-    answers = suggester.answer_all(asked, said, heard, forced)
+    with metrics_ml.phase("suggest", "model"):
+        answers = suggester.answer_all(asked, said, heard, forced)
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
-            with patience(STORED_PATIENCE_S), transaction(services().engine) as session:
+            with (
+                metrics_ml.phase("suggest", "store"),
+                patience(STORED_PATIENCE_S),
+                transaction(services().engine) as session,
+            ):
                 ids = [*suggester.keep(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
@@ -207,7 +213,11 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
 def _look_up_stored(
     wanted: SuggestStored,
 ) -> tuple[Sequence[Asked | LedgerError], Known, Rollout]:
-    with patience(STORED_PATIENCE_S), transaction(services().engine) as session:
+    with (
+        metrics_ml.phase("suggest", "lookup"),
+        patience(STORED_PATIENCE_S),
+        transaction(services().engine) as session,
+    ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
         return items, *_known(session, items)
 
@@ -217,7 +227,11 @@ def _look_up_raw(items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout, 
     outage: Outage = current_app.extensions.setdefault("ledger_outage", Outage())
     if time.monotonic() >= outage.until:
         try:
-            with patience(RAW_PATIENCE_S), transaction(services().engine) as session:
+            with (
+                metrics_ml.phase("suggest", "lookup"),
+                patience(RAW_PATIENCE_S),
+                transaction(services().engine) as session,
+            ):
                 said, outage.holds = _known(session, items)
                 return said, outage.holds, False
         except Unavailable:

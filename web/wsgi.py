@@ -14,7 +14,7 @@ log.configure(settings.log_level)
 db.end_every_wait()
 # Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.
 held = services.build(
-    settings, application="ledger web", connections=max(1, settings.web_threads // 2)
+    settings, application=services.WEB, connections=max(1, settings.web_threads // 2)
 )
 held.runtime.start()
 atexit.register(held.close)

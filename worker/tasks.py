@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import structlog
 
-from shared import jobs, queue
+from shared import heartbeats, jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
-from worker import feature_jobs, guard, rules_job, suggest_job, train_job
+from worker import feature_jobs, guard, pulse, rules_job, suggest_job, train_job
 from worker.process import services
 from worker.run import Work, run
 
@@ -47,3 +48,10 @@ def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
     own = services()
     guard.look(own.engine, own.settings)
+
+
+@queue.celery.task(name=queue.PROBE, bind=True)
+def probe(self: Any, name: str) -> None:
+    """Write down that a message of the queue *name* came through, and when it was sent."""
+    with transaction(services().engine) as session:
+        heartbeats.note(session, name, pulse.sent_at(self.request))

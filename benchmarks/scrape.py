@@ -1,0 +1,115 @@
+"""What a scrape costs with a long history, and what counting in shared files costs a request.
+
+    python -m benchmarks.scrape
+
+Suggestions and jobs are made up in PostgreSQL; eight processes have counted, four of them are dead.
+A scrape is the text of /metrics, as the web process makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import text
+
+from local.servers import postgres
+from shared.db import make_engine, migrate
+from shared.settings import Settings
+
+SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
+COUNTS = (
+    "import sys\n"
+    "from shared import metrics_ml\n"
+    "from shared.metrics_ml import PHASES\n"
+    "for route in range(40):\n"
+    "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '2xx').inc()\n"
+    "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '5xx').inc()\n"
+    "print('counted', flush=True)\n"
+    "sys.stdin.read()\n"
+)
+FILL = (
+    "INSERT INTO suggestions (id, user_id, merchant, label, confidence, source, layer, "
+    "alternatives, reasons, arm, forced, answer, answered_at, created_at) "
+    "SELECT md5(n::text), 'u' || n % 500, 'shop', 'Food', 0.9, 'model', 'model', '[]', '[]', "
+    "(ARRAY['rules', 'model', 'challenger'])[1 + n % 3], false, "
+    "(ARRAY['accept', 'correct', 'reject'])[1 + n % 3], now(), now() - n * interval '10 s' "
+    f"FROM generate_series(1, {SUGGESTIONS}) AS n",
+    "INSERT INTO jobs (id, kind, state, requested_by, created_at, started_at, finished_at, result) "
+    "SELECT md5(n::text), (ARRAY['features', 'features_range', 'train'])[1 + n % 3], 'succeeded', "
+    "'beat', now() - n * interval '1 h', now() - n * interval '59 min', "
+    "now() - n * interval '58 min', '{\"val_f1_macro\": 0.9, \"deployed\": true}' "
+    f"FROM generate_series(1, {JOBS}) AS n",
+    "VACUUM ANALYZE",
+)
+
+
+def main() -> None:
+    with postgres() as server, tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "metrics"
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
+        place.mkdir()
+        settings = Settings.from_env({"DATABASE_URL": server.url, "REDIS_URL": "redis://unused"})
+        engine = make_engine(settings.database_url)
+        migrate(engine)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in FILL:
+                connection.execute(text(statement))
+        processes = [_counting() for _ in range(PROCESSES)]
+        for process in processes[::2]:
+            process.kill()
+            process.wait()
+        try:
+            _measure(engine)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        engine.dispose()
+
+
+def _measure(engine) -> None:  # type: ignore[no-untyped-def]
+    from shared import metrics_ml  # not above: the folder is read at the import
+
+    facts = metrics_ml.JobFacts(engine)
+    scrape = metrics_ml.exposition(facts)
+    print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
+    print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
+    for name, fact_age, history_age in (
+        ("nothing read", 60.0, 60.0),
+        ("jobs read anew", 0.0, 60.0),
+        ("all read anew", 0.0, 0.0),
+    ):
+        facts.MAX_AGE_S, facts.HISTORY_MAX_AGE_S = fact_age, history_age
+        took = sorted(_ms(scrape) for _ in range(SCRAPES))
+        print(f"{name}: median {statistics.median(took):.1f} ms, longest {took[-1]:.1f} ms")
+    started = time.perf_counter()
+    for _ in range(CALLS):
+        with metrics_ml.phase("predict", "model"):
+            pass
+    each = (time.perf_counter() - started) / CALLS
+    print(f"timing one phase: {1e6 * each:.2f} µs")
+
+
+def _ms(call) -> float:  # type: ignore[no-untyped-def]
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _counting() -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", COUNTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Which queue carries which kind of job."""
+
+from __future__ import annotations
+
+from shared.tables import JobKind
+
+QUEUES: dict[str, tuple[JobKind, ...]] = {
+    "features": (JobKind.FEATURES, JobKind.FEATURES_RANGE, JobKind.RULES, JobKind.SUGGEST),
+    "training": (JobKind.TRAIN,),
+}
+QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}

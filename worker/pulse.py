@@ -1,0 +1,68 @@
+"""The beat's sign of life: each message that it sends is dated, the last one written down."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from celery.signals import after_task_publish, beat_init, before_task_publish
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared import heartbeats
+from shared.db import make_engine, transaction
+from shared.errors import Unavailable
+from shared.log import get_logger
+from shared.settings import Settings
+
+SENT_AT = "ledger_sent_at"  # header of a message; Unix time
+log = get_logger()
+
+
+def sent_at(request: Any) -> dt.datetime:
+    """When the message of this task was sent; now, if it does not say."""
+    told = getattr(request, SENT_AT, None)
+    now = dt.datetime.now(dt.UTC)
+    return dt.datetime.fromtimestamp(told, dt.UTC) if told else now
+
+
+class Pulse:
+    """Writes the beat's ticks down, in a thread of its own: a dead database must not stop it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = make_engine(
+            settings.database_url, pool_size=1, spare=0, application="ledger beat"
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulse")
+        self._idle = threading.Semaphore()  # a tick that comes meanwhile is left out
+
+    def tick(self, **_: Any) -> None:
+        """A message went out."""
+        if self._idle.acquire(blocking=False):
+            self._thread.submit(self._write, dt.datetime.now(dt.UTC))
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        self._thread.shutdown(wait=True)
+        self._engine.dispose()
+
+    def _write(self, at: dt.datetime) -> None:
+        try:
+            with transaction(self._engine) as session:
+                heartbeats.note(session, heartbeats.BEAT, at)
+        except (Unavailable, SQLAlchemyError) as error:
+            log.warning("beat.tick_not_written", error=type(error).__name__)
+        finally:
+            self._idle.release()
+
+
+@beat_init.connect
+def _begin(**_: Any) -> None:
+    before_task_publish.connect(_date, weak=False)
+    after_task_publish.connect(Pulse(Settings.from_env(os.environ)).tick, weak=False)
+
+
+def _date(headers: dict[str, Any], **_: Any) -> None:
+    headers[SENT_AT] = dt.datetime.now(dt.UTC).timestamp()
