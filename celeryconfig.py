@@ -51,6 +51,11 @@ beat_schedule = {
         "schedule": crontab(minute="23", hour="3"),
         "options": {"queue": "features", "expires": 6 * 3600},
     },
+    "watch": {
+        "task": "ledger.watch",
+        "schedule": crontab(minute="53"),
+        "options": {"queue": "features", "expires": 1800},
+    },
     "guard": {
         "task": "ledger.guard",
         "schedule": 60.0,

@@ -175,6 +175,9 @@ CANARY: list[Panel] = [
 
 DRIFT: list[Panel] = [
     ("Alarms", COUNT, {"{{check}}": "max by (check) (lm_drift_alarm)"}),
+    ("Population stability index", COUNT, {"{{check}}": "max by (check) (lm_drift_psi)"}),
+    ("Accuracy of the last week", SHARE, {"{{kind}}": "max by (kind) (lm_drift_accuracy)"}),
+    ("Rows of the last week", COUNT, {"rows": "max(lm_drift_rows)"}),
     (
         "Suggestions without a label",
         SHARE,

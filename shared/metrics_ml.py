@@ -29,7 +29,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import process_counters, queue_facts
+from shared import drift_facts, process_counters, queue_facts
 from shared.db import transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
@@ -273,7 +273,11 @@ class JobFacts(Collector):
             trips = {row[0]: row[1] for row in session.execute(_TRIPS)}
             queues = queue_facts.current(session)
             if at - self._history_at > self.HISTORY_MAX_AGE_S:
-                self._history = [_answers(session), *queue_facts.history(session)]
+                self._history = [
+                    _answers(session),
+                    *queue_facts.history(session),
+                    *drift_facts.current(session),
+                ]
                 self._history_at = at
         runs = CounterMetricFamily(
             "lm_ml_train_runs", "Training runs that have ended, by how", labels=["status"]

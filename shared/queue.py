@@ -30,6 +30,7 @@ RUN_JOB = "ledger.run_job"
 NIGHTLY = "ledger.nightly"
 GUARD = "ledger.guard"
 PROBE = "ledger.probe"
+WATCH = "ledger.watch"
 # What a broker that is down, frozen, full or gone makes of a send; see kombu and redis-py.
 BROKER_ERRORS = (KombuError, RedisError, OSError, RuntimeError)
 QUIET_S = 1.0
@@ -139,8 +140,14 @@ def request_training(
     limit: int | None,
     deploy: str,
     idempotency_key: str | None = None,
+    only_if_new: bool = False,
+    reason: str = "",
 ) -> Job:
     """Ask for a training run on the newest *limit* labels; `deploy` is `gate` or `never`.
+
+    Args:
+        only_if_new: skip it where no label or transaction has changed since the last version.
+        reason: kept with the job.
 
     Raises:
         AlreadyRunning: a run is queued or running.
@@ -152,7 +159,12 @@ def request_training(
             session,
             JobKind.TRAIN,
             requested_by=requested_by,
-            params={"limit": limit, "deploy": deploy},
+            params={
+                "limit": limit,
+                "deploy": deploy,
+                **({"only_if_new": True} if only_if_new else {}),
+                **({"reason": reason} if reason else {}),
+            },
             idempotency_key=idempotency_key,
         )
     if new:
@@ -204,6 +216,26 @@ def request_nightly(engine: Engine, messenger: Messenger, *, night: str) -> Job 
             requested_by="beat",
             params={"days": None, "then": "train"},
             idempotency_key=f"nightly {night}",
+        )
+    if not new:
+        return None
+    messenger.announce([job])
+    return job
+
+
+def request_drift(engine: Engine, messenger: Messenger, *, hour: str) -> Job | None:
+    """Ask for a look at the last week of traffic; None if that was asked for in this *hour*.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    with transaction(engine) as session:
+        job, new = jobs.create(
+            session,
+            JobKind.DRIFT,
+            requested_by="beat",
+            params={},
+            idempotency_key=f"drift {hour}",
         )
     if not new:
         return None

@@ -5,7 +5,13 @@ from __future__ import annotations
 from shared.tables import JobKind
 
 QUEUES: dict[str, tuple[JobKind, ...]] = {
-    "features": (JobKind.FEATURES, JobKind.FEATURES_RANGE, JobKind.RULES, JobKind.SUGGEST),
+    "features": (
+        JobKind.FEATURES,
+        JobKind.FEATURES_RANGE,
+        JobKind.RULES,
+        JobKind.SUGGEST,
+        JobKind.DRIFT,
+    ),
     "training": (JobKind.TRAIN,),
 }
 QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}

@@ -35,6 +35,7 @@ class Settings:
     registry_keep: int  # versions kept beside those that are live, previous or being read
     deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is kept, not deployed
     min_labels: int  # labelled transactions needed before training starts
+    retrain_labels: int  # new labels of people that bring training forward; 0: never
     train_timeout_s: int
     train_memory_mb: int
     web_host: str
@@ -67,6 +68,7 @@ class Settings:
                 registry_keep=_whole(env, "ML_REGISTRY_KEEP", 10, low=1),
                 deploy_threshold_f1=_share(env, "ML_DEPLOY_THRESHOLD_F1", 0.72),
                 min_labels=_whole(env, "ML_MIN_LABELS", 20, low=2),
+                retrain_labels=_whole(env, "ML_RETRAIN_LABELS", 50, low=0),
                 train_timeout_s=_whole(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
                 train_memory_mb=_whole(env, "ML_TRAIN_MEMORY_MB", 8192, low=512),
                 web_host=env.get("WEB_HOST", "127.0.0.1"),

@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -49,6 +50,7 @@ class JobKind(enum.StrEnum):
     TRAIN = "train"
     RULES = "rules"
     SUGGEST = "suggest"
+    DRIFT = "drift"
 
 
 class Arm(enum.StrEnum):
@@ -294,6 +296,27 @@ class RolloutChange(Base):
     by: Mapped[str] = mapped_column(Text)
     why: Mapped[str] = mapped_column(Text)
     at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class DriftReport(Base):
+    """A week of traffic beside the reference of the version that was live then."""
+
+    __tablename__ = "drift_reports"
+    __table_args__ = (UniqueConstraint("run_id", "window_end", name="uq_drift_reports"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    run_id: Mapped[str] = mapped_column(Text)
+    window_start: Mapped[dt.date]
+    window_end: Mapped[dt.date]  # the first day after it
+    rows: Mapped[int]  # looked at
+    checks: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # see worker/drift.py
+    alarm: Mapped[bool]  # of any check
+    estimated_accuracy: Mapped[float | None]  # without a label
+    labelled: Mapped[int] = mapped_column(server_default=text("0"))  # labels that came since
+    accuracy: Mapped[float | None]  # on those
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now(), index=True
+    )
 
 
 class Job(Base):

@@ -96,7 +96,8 @@ def clean(engine: Engine) -> None:
         connection.execute(
             text(
                 "TRUNCATE transactions, transaction_labels, ml_features, jobs, rule_sets, "
-                "merchant_priors, suggestions, suggestion_answers, rollout_changes, heartbeats "
+                "merchant_priors, suggestions, suggestion_answers, rollout_changes, heartbeats, "
+                "drift_reports "
                 "RESTART IDENTITY CASCADE"
             )
         )

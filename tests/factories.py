@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from typing import Any
 
 from sqlalchemy import Engine, insert
 
-from shared.tables import LabelSource, Transaction, TransactionLabel
+from shared.tables import DriftReport, LabelSource, Transaction, TransactionLabel
 
 SHOPS = {
     "Groceries": ("FRESH MART", "GREEN GROCER", "CORNER FOODS", "VALUE FOODS"),
@@ -16,6 +17,21 @@ SHOPS = {
     "Rent": ("HOMESTEAD LETTINGS", "CITY APARTMENTS"),
 }
 PRICES = {"Groceries": 60, "Coffee": 5, "Fuel": 45, "Rent": 1200}
+
+
+def report(*alarms: str, run_id: str = "r", **facts: Any) -> DriftReport:
+    """A drift report with these alarms."""
+    usual = {"psi": 0.4, "js": 0.1, "p": 0.001, "needed": 0.1, "spread": 1.0}
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "window_start": dt.date(2026, 5, 1),
+        "window_end": dt.date(2026, 5, 8),
+        "rows": 500,
+        "checks": [{"check": name, "alarm": True, **usual} for name in alarms],
+        "alarm": bool(alarms),
+        "estimated_accuracy": 0.9,
+    }
+    return DriftReport(**{**values, **facts})
 
 
 def add_transactions(engine: Engine, count: int, *, labelled: int = 0, seed: int = 1) -> list[int]:

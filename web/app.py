@@ -14,7 +14,7 @@ from shared.errors import NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
-from web import auth, ml_v2, openapi, ops, problems, rollout, rules, suggest, users
+from web import auth, drift, ml_v2, openapi, ops, problems, rollout, rules, suggest, users
 
 BODY_MAX_BYTES = 4 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -34,8 +34,8 @@ def create_app(services: Services) -> Flask:
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
-    for blueprint in (ml_v2.bp, rollout.bp, ops.bp, openapi.bp, rules.bp, suggest.bp, users.bp):
-        app.register_blueprint(blueprint)
+    for module in (drift, ml_v2, rollout, ops, openapi, rules, suggest, users):
+        app.register_blueprint(module.bp)
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
         metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")
     return app

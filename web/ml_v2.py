@@ -277,6 +277,8 @@ def _job(job: Job) -> dict[str, Any]:
         "job_id": job.id,
         "kind": job.kind.value,
         "state": job.state.value,
+        "requested_by": job.requested_by,
+        "reason": job.params.get("reason"),
         "attempt": job.attempt,
         "progress": {"phase": job.phase, "done": done, "total": total, "percent": percent},
         "result": job.result,

@@ -276,6 +276,8 @@ class Job(Answer):
     job_id: str
     kind: JobKind
     state: JobState
+    requested_by: str
+    reason: str | None = Field(None, description="why it was asked for, where nobody asked")
     attempt: int
     progress: Progress
     result: dict[str, Any] | None

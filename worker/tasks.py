@@ -10,7 +10,7 @@ import structlog
 from shared import heartbeats, jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
-from worker import feature_jobs, guard, pulse, rules_job, suggest_job, train_job
+from worker import drift_job, feature_jobs, guard, pulse, rules_job, suggest_job, train_job
 from worker.process import services
 from worker.run import Work, run
 
@@ -20,6 +20,7 @@ WORK: dict[JobKind, Work] = {
     JobKind.TRAIN: train_job.train,
     JobKind.RULES: rules_job.apply_rules,
     JobKind.SUGGEST: suggest_job.suggest_history,
+    JobKind.DRIFT: drift_job.watch,
 }
 
 
@@ -48,6 +49,14 @@ def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
     own = services()
     guard.look(own.engine, own.settings)
+
+
+@queue.celery.task(name=queue.WATCH)
+def watch() -> None:
+    """Ask for this hour's look at the traffic; of many ticks the first one counts."""
+    own = services()
+    hour = dt.datetime.now(dt.UTC).isoformat(timespec="hours")[:13]
+    queue.request_drift(own.engine, own.messenger, hour=hour)
 
 
 @queue.celery.task(name=queue.PROBE, bind=True)

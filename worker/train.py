@@ -19,7 +19,7 @@ from shared.errors import DamagedVersion, NotEnoughLabels
 from shared.log import get_logger
 from shared.model import Model
 from shared.registry import Registry
-from worker import dataset, evaluate, feature_build, gate, leanings, learner, priors
+from worker import dataset, evaluate, feature_build, gate, leanings, learner, priors, traffic
 from worker.dataset import Dataset
 
 SEED = 0
@@ -106,8 +106,15 @@ def run(
         "gate": asdict(verdict),
         "warnings": _warnings(data),
     }
+    reference = traffic.reference(
+        engine,
+        model,
+        learned_through=max(row.date for row in learned.rows if row.date),
+        predictions=predictions,
+        right=[guess == label for guess, label in zip(guesses, judged.labels, strict=True)],
+    )
     version = registry.save(
-        stored.to_files(),
+        {**stored.to_files(), traffic.FILE: reference.to_file()},
         {
             **result,
             "job_id": job_id,

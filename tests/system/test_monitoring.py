@@ -64,7 +64,7 @@ def test_every_call_is_counted_once_though_processes_are_killed_and_recycled(sta
     victim = web_processes(web)[0]
     victim.kill()
     until(lambda: not victim.is_running(), "the killed process is gone")
-    until(lambda: len(web_processes(web)) == 2 and stack._alive(), "another takes its place")
+    until(lambda: len(web_processes(web)) == 2 and stack.alive(), "another takes its place")
     job = stack.call("POST", "/ml/v2/features").body["job_id"]
     stack.ended(job)
     for child in psutil.Process(worker.pid).children():

@@ -1,0 +1,50 @@
+"""What /metrics tells of the newest drift report."""
+
+from __future__ import annotations
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.tables import DriftReport
+
+INPUTS = (
+    "amount", "direction", "channel", "weekday", "hour", "subscription", "currency", "words",
+    "new_merchant",
+)  # fmt: skip
+ANSWERS = ("category", "confidence")
+CHECKS = (*INPUTS, *ANSWERS)
+
+
+def current(session: Session) -> list[Metric]:
+    """Of the newest report; without one, no alarm."""
+    newest = session.scalars(select(DriftReport).order_by(DriftReport.id.desc()).limit(1))
+    report = newest.one_or_none()
+    found = {check["check"]: check for check in report.checks} if report else {}
+    alarm = GaugeMetricFamily(
+        "lm_drift_alarm", "1: the last week differs from the reference", labels=["check"]
+    )
+    psi = GaugeMetricFamily(
+        "lm_drift_psi", "Population stability index of the last week", labels=["check"]
+    )
+    for check in CHECKS:
+        alarm.add_metric([check], float(found[check]["alarm"]) if check in found else 0.0)
+        if check in found:
+            psi.add_metric([check], found[check]["psi"])
+    if report is None:
+        return [alarm]
+    rows = GaugeMetricFamily("lm_drift_rows", "Rows of the last week looked at", value=report.rows)
+    accuracy = GaugeMetricFamily(
+        "lm_drift_accuracy",
+        "Accuracy on the last week: estimated without a label, and observed on the labels since",
+        labels=["kind"],
+    )
+    for kind, value in (("estimated", report.estimated_accuracy), ("observed", report.accuracy)):
+        if value is not None:
+            accuracy.add_metric([kind], value)
+    made = GaugeMetricFamily(
+        "lm_drift_report_timestamp_seconds",
+        "When the newest report was made",
+        value=report.created_at.timestamp(),
+    )
+    return [alarm, psi, rows, accuracy, made]

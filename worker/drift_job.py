@@ -1,0 +1,130 @@
+"""The drift job: the last week of traffic beside the live version's reference, and what follows.
+
+Each hour it looks whether training is needed before the night; once for each new day of traffic it
+compares, and checks its earlier estimates of accuracy against the labels that have come since.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from shared import queue
+from shared.db import transaction
+from shared.errors import AlreadyRunning, DamagedVersion
+from shared.features import FeatureRow
+from shared.jobs import Claim
+from shared.log import get_logger
+from shared.model import Model
+from shared.services import Services
+from shared.tables import DriftReport
+from worker import retrain
+from worker.drift import compare, estimated_accuracy
+from worker.lease import Lease
+from worker.run import Outcome
+from worker.traffic import FILE, WEEK, Reference, Span, end_of_traffic, observe
+
+CHECKED_FOR = dt.timedelta(days=35)  # labels that come later change no report
+log = get_logger()
+
+_LATER_LABELS = text(
+    f"""
+    SELECT l.label, {", ".join(f"f.{name}" for name in FeatureRow._fields)}
+    FROM ml_features AS f JOIN transaction_labels AS l USING (txn_id)
+    WHERE f.date >= :first AND f.date < :last AND l.source <> 'rule' AND l.updated_at > :since
+    ORDER BY l.txn_id LIMIT 5000
+    """  # noqa: S608  our own names
+)
+
+
+def watch(own: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Compare, if there is a new day to look at; then ask for training, or say why not."""
+    lease.report("compare")
+    alarms = look(own)
+    lease.report("decide")
+    with transaction(own.engine) as session:
+        decision = retrain.decide(session, own.registry, own.settings)
+    job_id = None
+    if decision.ask:
+        try:
+            job_id = queue.request_training(
+                own.engine,
+                own.messenger,
+                requested_by="drift",
+                limit=None,
+                deploy="gate",
+                only_if_new=True,
+                reason=decision.why,
+            ).id
+        except AlreadyRunning as running:
+            decision = retrain.Decision(ask=False, why=str(running))
+    log.info("drift.watched", alarms=alarms, ask=decision.ask, why=decision.why)
+    return Outcome({"alarms": alarms, "retrain": {**decision._asdict(), "job_id": job_id}})
+
+
+def look(own: Services) -> list[str] | None:
+    """Write the report of the last week; give the checks with an alarm, None if nothing was new."""
+    pointer = own.registry.current()
+    if pointer is None:
+        return None
+    try:
+        version = own.registry.load(pointer.run_id, pointer.manifest_sha256)
+        model = Model.from_files(version.files)
+    except DamagedVersion as error:
+        log.warning("drift.version_damaged", run_id=pointer.run_id, reason=str(error))
+        return None
+    trained = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
+    last = end_of_traffic(own.engine)
+    with transaction(own.engine) as session:
+        _check_estimates(session, pointer.run_id, model, trained)
+        done = select(DriftReport.id).where(
+            DriftReport.run_id == pointer.run_id, DriftReport.window_end == last
+        )
+        if last is None or FILE not in version.files or session.scalar(done):
+            return None
+    reference = Reference.from_file(version.files[FILE])
+    span = Span(last - WEEK, last)
+    seen = observe(own.engine, span, model, learned=trained)
+    checks = compare(reference, seen)
+    alarms = [check.check for check in checks if check.alarm]
+    estimate = estimated_accuracy(reference, seen.confidence) if seen.rows else None
+    with transaction(own.engine) as session:
+        session.execute(
+            insert(DriftReport)
+            .values(
+                run_id=pointer.run_id,
+                window_start=span.first,
+                window_end=span.last,
+                rows=seen.rows,
+                checks=[check._asdict() for check in checks],
+                alarm=bool(alarms),
+                estimated_accuracy=estimate,
+            )
+            .on_conflict_do_nothing()
+        )
+    return alarms
+
+
+def _check_estimates(session: Session, run_id: str, model: Model, trained: dt.datetime) -> None:
+    """What share of a report's rows was right, by the labels that came after the training."""
+    since = dt.datetime.now(dt.UTC) - CHECKED_FOR
+    reports = select(DriftReport).where(
+        DriftReport.run_id == run_id, DriftReport.created_at > since
+    )
+    for report in session.scalars(reports).all():
+        told = session.execute(
+            _LATER_LABELS,
+            {"first": report.window_start, "last": report.window_end, "since": trained},
+        ).all()
+        if len(told) == report.labelled:
+            continue
+        said = model.predict_many([FeatureRow(*row) for _, *row in told])
+        right = sum(it.label == row[0] for it, row in zip(said, told, strict=True))
+        session.execute(
+            update(DriftReport)
+            .where(DriftReport.id == report.id)
+            .values(labelled=len(told), accuracy=right / len(told))
+        )

@@ -1,0 +1,101 @@
+"""Whether training is needed before the night, and why, or why not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.registry import Registry
+from shared.settings import Settings
+from shared.tables import (
+    DriftReport,
+    Job,
+    JobKind,
+    JobState,
+    LabelSource,
+    TransactionLabel,
+)
+
+SHARE_NEW = 0.02  # of all labels, at least: with many, a few more change little
+WAIT_FIRST = dt.timedelta(hours=6)  # after a run that was refused; twice as long after each other
+WAIT_MAX = dt.timedelta(days=7)
+_LOOKED_AT = 20  # ended runs
+
+
+class Decision(NamedTuple):
+    """Whether to ask for training now, and the reason."""
+
+    ask: bool
+    why: str
+
+
+def decide(session: Session, registry: Registry, settings: Settings) -> Decision:
+    """By the labels of people since the newest version, and by drift of the live one."""
+    if not settings.retrain_labels:
+        return Decision(ask=False, why="early training is off (ML_RETRAIN_LABELS=0)")
+    need = _need(session, registry, settings)
+    if not need.ask:
+        return need
+    refused, last = _refused(session)
+    if refused:
+        wait = min(WAIT_FIRST * 2 ** (refused - 1), WAIT_MAX)
+        until = last + wait
+        if until > dt.datetime.now(dt.UTC):
+            return Decision(
+                ask=False,
+                why=f"{need.why}; but {refused} runs in a row did not go live, so the next early "
+                f"one is not before {until:%Y-%m-%d %H:%M} UTC",
+            )
+    return need
+
+
+def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
+    labels = session.scalar(select(func.count(TransactionLabel.txn_id))) or 0
+    newest = next((it for it in registry.versions() if not it.problem), None)
+    if newest is None:
+        needed = settings.min_labels
+        told = f"no version yet, {labels} labels of {needed} needed"
+        return Decision(ask=labels >= needed, why=told)
+    since = dt.datetime.fromisoformat(newest.meta["trained_through"])
+    by_people = select(func.count(TransactionLabel.txn_id)).where(
+        TransactionLabel.source == LabelSource.HUMAN, TransactionLabel.updated_at > since
+    )
+    new = session.scalar(by_people) or 0
+    enough = max(settings.retrain_labels, round(SHARE_NEW * labels))
+    if new >= enough:
+        return Decision(ask=True, why=f"{new} new labels of people, {enough} are enough")
+    if drifted := _drifted(session, newest.created_at):
+        return Decision(ask=True, why=f"drift of {', '.join(drifted)}")
+    return Decision(ask=False, why=f"{new} new labels of people, {enough} are enough; no drift")
+
+
+def _drifted(session: Session, made: str) -> list[str]:
+    """The alarms of the newest report, if it came after the newest version was made."""
+    newest = session.scalars(select(DriftReport).order_by(DriftReport.id.desc()).limit(1))
+    report = newest.one_or_none()
+    if report is None or report.created_at < dt.datetime.fromisoformat(made):
+        return []
+    return [check["check"] for check in report.checks if check["alarm"]]
+
+
+def _refused(session: Session) -> tuple[int, dt.datetime]:
+    """How many runs in a row have not gone live, and when the last of them ended."""
+    ended = list(_ended(session))
+    refused = next((n for n, (live, _) in enumerate(ended) if live), len(ended))
+    return refused, ended[0][1] if ended else dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+def _ended(session: Session) -> Iterator[tuple[bool, dt.datetime]]:
+    """The newest runs that trained: whether they went live, and when they ended."""
+    runs = select(Job).where(
+        Job.kind == JobKind.TRAIN, Job.state.in_([JobState.SUCCEEDED, JobState.FAILED])
+    )
+    for job in session.scalars(runs.order_by(Job.finished_at.desc()).limit(_LOOKED_AT)):
+        result = job.result or {}
+        asked_not_to = job.params.get("deploy") == "never"
+        if job.finished_at and not result.get("skipped") and not asked_not_to:
+            yield bool(result.get("deployed")), job.finished_at
