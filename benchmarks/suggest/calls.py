@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flask.testing import FlaskClient
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from local.servers import postgres
 from shared import services as composition
@@ -55,6 +55,13 @@ def main() -> int:
         held = composition.build(Settings.from_env(env))
         migrate(held.engine)
         ids = add_transactions(held.engine, STORED, labelled=STORED // 2)
+        with held.engine.begin() as connection:  # as people's are: some shops often, most seldom
+            connection.execute(
+                text(
+                    "UPDATE transactions SET user_id = 'user ' || id % 50, "
+                    "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
+                )
+            )
         feature_build.refresh(held.engine, feature_build.Scope())
         deploy_a_model(held.engine, held.registry)
         held.runtime.start()
