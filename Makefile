@@ -19,7 +19,7 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize
+.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize dbt
 .PHONY: csv sample env lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
@@ -81,6 +81,18 @@ csv:
 	@test -n "$$CSV" || { echo "Which file? Say CSV=path/to/bank.csv" >&2; exit 2; }
 	@test "$$CSV" = - || test -r "$(CSV_PATH)" || { echo "$$CSV cannot be read: is there such a file?" >&2; exit 2; }
 
+dbt: venv .venv-dbt/made ## Build and test the warehouse (schema analytics) in the stack's database
+	@$(VENV_PYTHON) -m local.stack run -- .venv-dbt/bin/python warehouse/build.py $(ARGS)
+
+# dbt pins much that the service does not, so it has an environment of its own.
+.venv-dbt/made: requirements/dbt.lock | venv
+	@echo "Installing requirements/dbt.lock into .venv-dbt."
+	@rm -rf .venv-dbt
+	@$(VENV_PYTHON) -m venv --without-pip .venv-dbt
+	@$(VENV_PYTHON) -m pip --python .venv-dbt/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes --only-binary=:all: -r $<
+	@touch $@
+
 ml-features: venv ## Have features built for the last DAYS=180 days, by the service at BASE_URL
 	@$(VENV_PYTHON) -m local.client features --days "$(DAYS)"
 
@@ -108,10 +120,11 @@ lock: ## Resolve pyproject.toml anew into requirements/*.lock (needs uv; ARGS=--
 	$(call resolve,runtime,)
 	$(call resolve,local,--extra local)
 	$(call resolve,dev,--extra local --extra dev)
+	$(call resolve,dbt,,warehouse/requirements.in)
 
 define resolve
 $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-	--no-header --python-version 3.11 $(2) $(ARGS) pyproject.toml -o requirements/$(1).lock
+	--no-header --python-version 3.11 $(2) $(ARGS) $(or $(3),pyproject.toml) -o requirements/$(1).lock
 endef
 
 venv venv-dev:

@@ -1,0 +1,3 @@
+select suggestion_id
+from {{ ref('stg_suggestion_events') }}
+where answer = 'accept' and answer_label is distinct from label
