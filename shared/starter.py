@@ -25,6 +25,7 @@ _SHOWN_AS = {"mcc": "category code", "word": "words"}
 class Habits:
     """What a user calls the kinds of shops, from some of his labelled transactions."""
 
+    heard: list[tuple[FeatureRow, str]] = field(default_factory=list)  # not yet looked into
     called: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     names: dict[str, str] = field(default_factory=dict)  # of his labels, those that name a kind
     hits: int = 0  # how often the kind's own name, or his for it, would have been right
@@ -39,7 +40,10 @@ class Habits:
         return habits
 
     def learn(self, row: FeatureRow, label: str) -> None:
-        """One more label of his."""
+        """One more label of his; looked into when it is first needed, for that takes a while."""
+        self.heard.append((row, label))
+
+    def _look_into(self, row: FeatureRow, label: str) -> None:
         named = kind_named(label)
         if named:
             self.names.setdefault(named, label)
@@ -53,6 +57,8 @@ class Habits:
         told = guess(row)
         if told is None:
             return None
+        while self.heard:
+            self._look_into(*self.heard.pop(0))
         usual = (self.hits + PATIENCE * RIGHT[told.source]) / (self.seen + PATIENCE)
         reason = f"{_SHOWN_AS.get(told.source, told.source)}: {told.evidence}"
         if not (called := self.called.get(told.kind)):

@@ -178,10 +178,14 @@ def answer(
             shared_rule=said.books.get(rulebook.EVERYONE, NO_RULES).match(row),
             memory=said.memories.get(key),
             prior=said.priors.get(row.merchant),
-            starter=said.habits.get(row.user_id, NO_HABITS).starter(row),
             rejected=said.rejected.get(key, frozenset()),
         )
-        by_rules = shown = decide(rules, bars)
+        by_rules = decide(rules, bars)
+        if by_rules.label is None:
+            habits = said.habits.get(row.user_id, NO_HABITS)
+            rules = replace(rules, starter=habits.starter(row))
+            by_rules = decide(rules, bars)
+        shown = by_rules
         if arm is not Arm.RULES:
             shown = decide(replace(rules, prediction=prediction, words=moved), bars)
         alone = Evidence(prediction=prediction, rejected=rules.rejected)
