@@ -90,7 +90,7 @@ dbt: venv .venv-dbt/made ## Build and test the warehouse (schema analytics) in t
 	@rm -rf .venv-dbt
 	@$(VENV_PYTHON) -m venv --without-pip .venv-dbt
 	@$(VENV_PYTHON) -m pip --python .venv-dbt/bin/python install --quiet --disable-pip-version-check \
-		--require-hashes --only-binary=:all: -r $<
+		--require-hashes --only-binary=:all: --no-deps -r $<
 	@touch $@
 
 ml-features: venv ## Have features built for the last DAYS=180 days, by the service at BASE_URL
