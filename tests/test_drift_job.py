@@ -200,13 +200,27 @@ def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
     ended(held, 300, {"deployed": True})
     for number in range(refused):
         ended(held, hours + number, {"deployed": False})
-    ended(held, 1, {"skipped": True})
+    ended(held, 100, {"skipped": True})
 
     found = decision(held)
 
     assert found.ask is asks
     assert "drift of amount" in found.why
     assert asks or f"{refused} runs in a row did not go live" in found.why
+
+
+def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
+    held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        session.add(report("amount", created_at=func.now() + dt.timedelta(seconds=1)))
+    assert decision(held).ask
+    ended(held, 1, {"skipped": True})
+
+    found = decision(held)
+
+    assert not found.ask
+    assert "nothing had changed to learn from" in found.why
 
 
 def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, held: Services) -> None:

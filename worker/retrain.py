@@ -22,6 +22,7 @@ from shared.tables import (
 
 SHARE_NEW = 0.02  # of all labels, at least: with many, a few more change little
 WAIT_FIRST = dt.timedelta(hours=6)  # after a run that was refused; twice as long after each other
+SKIPPED_FOR = dt.timedelta(days=1)  # not asked again after a run that found nothing new
 WAIT_MAX = dt.timedelta(days=7)
 _LOOKED_AT = 20  # ended runs
 
@@ -40,6 +41,9 @@ def decide(session: Session, registry: Registry, settings: Settings) -> Decision
     need = _need(session, registry, settings)
     if not need.ask:
         return need
+    if skipped := _skipped(session):
+        why = f"{need.why}; but at {skipped:%Y-%m-%d %H:%M} UTC nothing had changed to learn from"
+        return Decision(ask=False, why=why)
     refused, last = _refused(session)
     if refused:
         wait = min(WAIT_FIRST * 2 ** (refused - 1), WAIT_MAX)
@@ -80,6 +84,16 @@ def _drifted(session: Session, made: str) -> list[str]:
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
         return []
     return [check["check"] for check in report.checks if check["alarm"]]
+
+
+def _skipped(session: Session) -> dt.datetime | None:
+    """When the newest run ended, if it found nothing new and that is less than a day ago."""
+    runs = select(Job).where(Job.kind == JobKind.TRAIN, Job.finished_at.is_not(None))
+    newest = session.scalars(runs.order_by(Job.finished_at.desc()).limit(1)).one_or_none()
+    if newest is None or not newest.finished_at or not (newest.result or {}).get("skipped"):
+        return None
+    recent = newest.finished_at > dt.datetime.now(dt.UTC) - SKIPPED_FOR
+    return newest.finished_at if recent else None
 
 
 def _refused(session: Session) -> tuple[int, dt.datetime]:
