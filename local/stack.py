@@ -359,6 +359,7 @@ def urls(state: State) -> None:
     secret = SECRETS / "flower"
     with contextlib.suppress(ValueError):
         secret = Path(os.path.relpath(secret))
+    print(f"  dashboard  {state.web_url}/")
     print(f"  API        {state.web_url}/docs")
     print(f"  metrics    {state.web_url}/metrics")
     print(f"  Flower     {state.flower_url}  user {plan.FLOWER_USER}, password in {secret}")

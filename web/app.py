@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from pathlib import Path
 
 import structlog
 from flask import Flask, Response, g, request
+from jinja2 import ChainableUndefined
 
 from shared import metrics_ml
 from shared.errors import NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
-from web import auth, drift, ml_v2, openapi, ops, problems, rollout, rules, suggest, users
+from web import auth, drift, ml_v2, openapi, ops, pages, problems, rollout, rules, suggest, users
 
+TEMPLATES = str(Path(__file__).parent / "templates")
 BODY_MAX_BYTES = 4 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = get_logger()
@@ -23,7 +26,8 @@ log = get_logger()
 
 def create_app(services: Services) -> Flask:
     """The API around these services; the model is loaded when the runtime is started."""
-    app = Flask("web", static_folder=None)
+    app = Flask("web", static_folder=None, template_folder=TEMPLATES)
+    app.jinja_env.undefined = ChainableUndefined  # an older version's report may lack a figure
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
     app.extensions["ledger"] = services
@@ -34,7 +38,7 @@ def create_app(services: Services) -> Flask:
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
-    for module in (drift, ml_v2, rollout, ops, openapi, rules, suggest, users):
+    for module in (drift, ml_v2, rollout, ops, openapi, rules, suggest, users, pages):
         app.register_blueprint(module.bp)
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
         metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")

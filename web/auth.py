@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from hashlib import sha256
 
-from flask import Flask, request
+from flask import Flask, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from shared.settings import Settings
+from web import sessions
 from web.problems import NotAllowed, NotAuthenticated
 
 OPEN_ENDPOINTS = frozenset(
-    {"ops.healthz", "ops.readyz", "ops.metrics", "docs.spec", "docs.page", "docs.file"}
-)
+    {
+        "ops.healthz", "ops.readyz", "ops.metrics", "docs.spec", "docs.page", "docs.file",
+        "pages.sign_in", "pages.sign_in_with", "pages.file",
+    }
+)  # fmt: skip
+PAGES = frozenset({"pages.dashboard", "pages.try_one"})
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Requests that change nothing, though they are posted: a prediction has a body.
 PREDICT_POSTS = frozenset(
@@ -28,7 +35,8 @@ PREDICT_POSTS = frozenset(
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Let a request in only if its route is open, or its token's scope includes it.
+    """Let a request in only if its route is open, or the scope of its token, or of the session in
+    its cookie, includes it.
 
     Tokens are compared by their digests, all of them each time, so that the time taken tells
     nothing about which one was nearly right.
@@ -38,17 +46,35 @@ def guard(app: Flask, settings: Settings) -> None:
     ]
 
     @app.before_request
-    def check() -> None:
+    def check() -> ResponseReturnValue | None:
+        changes = request.method in CHANGING
+        if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise NotAllowed("Another site's page may change nothing here")
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
-            return
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        offered = sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
-        scopes = {scope for digest, scope in digests if hmac.compare_digest(digest, offered)}
-        if scheme.lower() != "bearer" or not scopes:
+            return None
+        if "Authorization" in request.headers:
+            scopes = _scopes(digests)
+        elif session := sessions.session_of(request, settings.api_tokens):
+            if changes and not sessions.is_own(session, request):
+                raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
+            scopes = {session.scope}
+        elif request.endpoint in PAGES:
+            return redirect(url_for("pages.sign_in"))
+        else:
             raise NotAuthenticated("Send a token: Authorization: Bearer …")
         if scope_needed(request.endpoint, request.method) == "admin" and "admin" not in scopes:
             raise NotAllowed("This needs a token of scope admin")
         request.environ["ledger.scope"] = "admin" if "admin" in scopes else "predict"
+        return None
+
+
+def _scopes(digests: Sequence[tuple[bytes, str]]) -> set[str]:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    offered = sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
+    scopes = {scope for digest, scope in digests if hmac.compare_digest(digest, offered)}
+    if scheme.lower() != "bearer" or not scopes:
+        raise NotAuthenticated("Send a token: Authorization: Bearer …")
+    return scopes
 
 
 def scope_needed(endpoint: str | None, method: str) -> str:

@@ -1,0 +1,74 @@
+"""What the dashboard shows, gathered; with PostgreSQL away, what the registry alone tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from shared import acceptance, jobs, rollout
+from shared.db import transaction
+from shared.errors import LedgerError, Unavailable
+from shared.services import Services
+from shared.tables import DriftReport
+from web import versions
+
+SHOWN_JOBS = 8
+SHOWN_CLASSES = 20
+
+_COUNTS = text(
+    """
+    SELECT (SELECT count(*) FROM transactions WHERE deleted_at IS NULL) AS transactions,
+        (SELECT count(*) FROM ml_features) AS features,
+        (SELECT count(*) FROM suggestions) AS suggestions,
+        (SELECT count(*) FROM suggestion_answers WHERE undone_at IS NULL) AS answers
+    """
+)
+_LABELS = text("SELECT source, count(*) FROM transaction_labels GROUP BY 1 ORDER BY 2 DESC")
+
+
+def gathered(own: Services) -> dict[str, Any]:
+    """Everything on the page."""
+    found = {**_of_models(own), "away": False}
+    try:
+        with transaction(own.engine) as session:
+            found |= _of_database(session, own)
+    except Unavailable:
+        found["away"] = True
+    return found
+
+
+def _of_models(own: Services) -> dict[str, Any]:
+    listed = versions.listed(own.registry)
+    live = next((it for it in listed if it["live"]), None)
+    report: Mapping[str, Any] = {}
+    if live:
+        try:
+            report = versions.shown(own.registry, live["run_id"])["report"] or {}
+        except LedgerError:
+            report = {}
+    classes = sorted(report.get("classes") or [], key=lambda it: -it.get("rows", 0))
+    return {
+        "live": live,
+        "versions": listed[:10],
+        "report": report,
+        "classes": classes[:SHOWN_CLASSES],
+        "can_roll_back": len(own.registry.lineage()) > 1,
+    }
+
+
+def _of_database(session: Session, own: Services) -> dict[str, Any]:
+    now = rollout.current(session, own.settings)
+    arms = acceptance.figures(session, acceptance.begin(now))
+    newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(1)
+    return {
+        "counts": session.execute(_COUNTS).mappings().one(),
+        "labels": session.execute(_LABELS).all(),
+        "jobs": jobs.newest(session, limit=SHOWN_JOBS),
+        "rollout": now,
+        "arms": arms,
+        "verdicts": acceptance.verdicts(now, arms),
+        "drift": session.scalars(newest).one_or_none(),
+    }

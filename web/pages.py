@@ -1,0 +1,102 @@
+"""The pages: a dashboard, and one transaction looked at closely. What changes something is asked of
+the API by the script, as any client does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flask import (
+    Blueprint,
+    Response,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+
+from web import charts, overview, sessions
+from web.ml_v2 import services
+
+bp = Blueprint("pages", __name__)
+
+STATIC = Path(__file__).parent / "static"
+# Nothing from elsewhere, and no script or style but those in files of ours.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings its style along
+
+
+@bp.get("/")
+def dashboard() -> ResponseReturnValue:
+    """What is live, how good it is, what runs, and what people say to it."""
+    return _page("dashboard.html", **overview.gathered(services()))
+
+
+@bp.get("/try")
+def try_one() -> ResponseReturnValue:
+    """A transaction typed in, and what each step makes of it."""
+    return _page("try.html")
+
+
+@bp.get("/charts/<name>.svg")
+def chart(name: str) -> ResponseReturnValue:
+    """A picture of the live version's report; the page has the same figures as a table."""
+    drawn = charts.drawn(name, services().registry)
+    headers = {"Content-Security-Policy": _SVG_POLICY}
+    return Response(drawn, mimetype="image/svg+xml", headers=headers)
+
+
+@bp.get("/sign-in")
+def sign_in() -> ResponseReturnValue:
+    """Where a token is asked for."""
+    return _page("sign_in.html", wrong=False)
+
+
+@bp.post("/sign-in")
+def sign_in_with() -> ResponseReturnValue:
+    """Give a session for a token; it is taken from the form alone, never from the address."""
+    token = sessions.token_of(request.form.get("token", ""), services().settings.api_tokens)
+    if token is None:
+        page = _page("sign_in.html", wrong=True)
+        page.status_code = 401
+        return page
+    answer = Response(status=303, headers={"Location": url_for("pages.dashboard")})
+    sessions.open_session(answer, token, secure=request.is_secure)
+    return answer
+
+
+@bp.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    """End the session of this browser."""
+    answer = Response(status=204)
+    sessions.close_session(answer)
+    return answer
+
+
+@bp.get("/static/<path:name>")
+def file(name: str) -> ResponseReturnValue:
+    """A style or a script."""
+    answer = send_from_directory(STATIC, name)
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer
+
+
+def _page(template: str, **facts: Any) -> Response:
+    settings = services().settings
+    session = sessions.session_of(request, settings.api_tokens)
+    may_change = not settings.api_auth or (session is not None and session.scope == "admin")
+    body = render_template(
+        template,
+        csrf=session.csrf if session else "",
+        signed_in=session is not None,
+        may_change=may_change,
+        here=request.endpoint,
+        **facts,
+    )
+    return Response(
+        body, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"}
+    )
