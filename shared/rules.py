@@ -9,7 +9,7 @@ Source: https://github.com/google/re2/wiki/Syntax
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -36,6 +36,11 @@ _OPTIONS = re2.Options()
 _OPTIONS.case_sensitive = False
 _OPTIONS.max_mem = 1 << 20  # bytes of one compiled pattern
 _OPTIONS.log_errors = False
+BLOCK = 50  # rules of which one search tells whether any may fit
+_WIDE = re2.Options()
+_WIDE.case_sensitive = False
+_WIDE.max_mem = 16 << 20
+_WIDE.log_errors = False
 
 Finder = Callable[[str], bool]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=PATTERN_MAX)]
@@ -141,6 +146,29 @@ def as_plain(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     return [rule.model_dump(exclude_none=True, exclude_defaults=True) for rule in rules]
 
 
+@dataclass
+class _Block:
+    """Rules that follow each other, either all with a regular expression for the merchant or none.
+
+    A thousand searches take long, one for any of fifty expressions hardly longer than one.
+    """
+
+    guarded: bool
+    rules: list[tuple[int, Rule, Finder, Finder]] = field(default_factory=list)
+    expressions: list[str] = field(default_factory=list)
+
+    @cached_property
+    def may_fit(self) -> Finder:
+        """Whether any rule of it may fit a name."""
+        if not self.guarded:
+            return _always
+        try:
+            search = re2.compile("|".join(f"(?:{it})" for it in self.expressions), options=_WIDE)
+        except re2.error:  # too large together, or with the same name for two groups
+            return _always
+        return lambda text: search.search(text[1:-1]) is not None
+
+
 @dataclass(frozen=True)
 class RuleBook:
     """An ordered set of rules, ready to be asked; the first that fits is the one that counts.
@@ -153,20 +181,31 @@ class RuleBook:
     whose: str = "your rule"
 
     @cached_property
-    def _ready(self) -> list[tuple[int, Rule, Finder, Finder]]:
-        return [
-            (place, rule, _finder(rule.merchant), _finder(rule.description))
-            for place, rule in enumerate(self.rules)
-            if rule.enabled
-        ]
+    def _blocks(self) -> list[_Block]:
+        """The rules in their order, in blocks of which most can be left out at one look."""
+        blocks: list[_Block] = []
+        for place, rule in enumerate(self.rules):
+            if not rule.enabled:
+                continue
+            expression = _expression(rule.merchant)
+            last = blocks[-1] if blocks else None
+            if last is None or len(last.rules) == BLOCK or last.guarded != bool(expression):
+                last = _Block(guarded=bool(expression))
+                blocks.append(last)
+            last.rules.append((place, rule, _finder(rule.merchant), _finder(rule.description)))
+            last.expressions += [expression] if expression else []
+        return blocks
 
     def find(self, row: FeatureRow) -> int | None:
         """The place of the first rule that fits a transaction."""
         names = {f" {row.line} ", f" {row.merchant} "}  # as printed, and as people say it
         description = f" {row.norm_desc} "
-        for place, rule, in_name, in_description in self._ready:
-            if any(map(in_name, names)) and in_description(description) and _fits(rule, row):
-                return place
+        for block in self._blocks:
+            if not any(map(block.may_fit, names)):
+                continue
+            for place, rule, in_name, in_description in block.rules:
+                if any(map(in_name, names)) and in_description(description) and _fits(rule, row):
+                    return place
         return None
 
     def match(self, row: FeatureRow) -> RuleMatch | None:
@@ -202,9 +241,9 @@ def _finder(pattern: str | None) -> Finder:
     """Whether a folded text, between two spaces, has *pattern*; ValueError if it is none."""
     if pattern is None:
         return _always
-    if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
+    if expression := _expression(pattern):
         try:
-            search = re2.compile(pattern[1:-1], options=_OPTIONS).search
+            search = re2.compile(expression, options=_OPTIONS).search
         except re2.error as error:
             told = error.args[0] if error.args else error
             told = told.decode() if isinstance(told, bytes) else told
@@ -215,6 +254,13 @@ def _finder(pattern: str | None) -> Finder:
         raise ValueError("has no letter and no digit")
     wanted = f" {words} "
     return lambda text: wanted in text
+
+
+def _expression(pattern: str | None) -> str | None:
+    """The regular expression that a pattern is; None if it is words."""
+    if pattern and len(pattern) > 2 and pattern.startswith("/") and pattern.endswith("/"):
+        return pattern[1:-1]
+    return None
 
 
 def _always(_: str) -> bool:

@@ -10,8 +10,10 @@ import yaml
 from yaml.nodes import MappingNode
 
 from shared.errors import FieldError, InvalidInput
-from shared.rules import Rule, as_plain, parse
+from shared.rules import RULES_MAX, Rule, as_plain, parse
 
+DEPTH_MAX = 6
+EVENTS_MAX = 40 * RULES_MAX  # a rule has some twenty
 _HEAD = "# The first rule that fits counts. docs/rules.md says what a rule can ask for.\n"
 
 
@@ -41,9 +43,7 @@ def load(text: str) -> list[Rule]:
         InvalidInput: it is no YAML, or names the place and what was expected there.
     """
     try:
-        # By aliases a short text could stand for a huge one.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
-            raise yaml.YAMLError("an alias (*name) is not allowed")
+        _check(text)
         found = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         message = "is no YAML: " + " ".join(str(error).split())[:300]
@@ -53,6 +53,20 @@ def load(text: str) -> list[Rule]:
     if not isinstance(found["rules"], list):
         raise _wrong("rules", "expected a list")
     return parse(found["rules"])
+
+
+def _check(text: str) -> None:
+    """Refuse what would take long to read: by aliases a short text could stand for a huge one."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, _Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) is not allowed")
+        if depth > DEPTH_MAX:
+            raise yaml.YAMLError("it is nested too deeply")
+        if number > EVENTS_MAX:
+            raise yaml.YAMLError(f"it is more than {RULES_MAX:,} rules can be")
 
 
 def starter() -> str:

@@ -137,3 +137,16 @@ def test_rules_come_back_from_plain_values_as_they_were(plain: list[dict[str, An
     rules = parse(plain)
 
     assert parse(as_plain(rules)) == rules
+
+
+def test_which_rule_is_the_first_is_the_same_however_many_there_are() -> None:
+    """Blocks of expressions are looked at together; that must not show."""
+    plain = [
+        {"label": f"L{n}", "merchant": f"/(ab|x){n}$/" if n % 3 else f"word{n}"} for n in range(400)
+    ]
+    named = [{"label": "N", "merchant": f"/(?P<same>zz{n})$/"} for n in range(60)]
+    book = RuleBook(tuple(parse([*plain, *named, {"label": "Last", "direction": "out"}])))
+
+    assert [book.find(row(it)) for it in ("AB 1", "XAB7", "WORD399", "SHOP AB397", "ZZ59")] == [
+        460, 7, 399, 397, 459,
+    ]  # fmt: skip

@@ -145,7 +145,8 @@ def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
         ("rules: [{label: A, merchant: '/(a)\\1/'}]", "rules[0].merchant", "regular expression"),
         ("rules: [{label: A, amount: {min: 5, max: 1}}]", "rules[0].amount", "min is above max"),
         ("rules: [{label: A, mechant: x}]", "rules[0].mechant", "not permitted"),
-        ("rules: " + "[" * 3000, "(body)", "is no YAML"),
+        ("rules: " + "[" * 3000, "(body)", "nested too deeply"),
+        ("rules:\n" + "- {label: A, merchant: b}\n" * 9_000, "(body)", "more than 1,000 rules"),
     ],
 )
 def test_a_bad_file_is_refused_with_the_place_and_what_was_expected(
