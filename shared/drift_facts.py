@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from shared.tables import DriftReport
 
 INPUTS = (
-    "amount", "direction", "channel", "weekday", "hour", "subscription", "currency", "words",
+    "amount", "direction", "channel", "weekend", "hour", "subscription", "currency", "words",
     "new_merchant",
 )  # fmt: skip
 ANSWERS = ("category", "confidence")

@@ -145,6 +145,107 @@ def test_an_estimate_is_checked_against_the_labels_that_come(
     assert 0 < told["accuracy"] < 0.7
 
 
+def labelled_last_week(held: Services) -> None:
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source) "
+        f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {last_week(held)}",
+    )
+
+
+def trained_again(held: Services) -> str:
+    """Another version, live: one more label has come."""
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source) SELECT id, 'Fuel', 'human' FROM "
+        "transactions WHERE id NOT IN (SELECT txn_id FROM transaction_labels) ORDER BY id LIMIT 1",
+    )
+    result = train.run(
+        held.engine,
+        held.registry,
+        job_id="t",
+        limit=None,
+        only_if_new=True,
+        min_labels=20,
+        threshold_f1=0.1,
+        progress=lambda *_: None,
+    )
+    held.registry.deploy(result["run_id"], by="test", why="a test")
+    run_id: str = result["run_id"]
+    return run_id
+
+
+def test_an_estimate_is_checked_when_another_version_is_live(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    """There is training each night, and labels come days later."""
+    watched(held)
+    assert trained_again(held) != trained
+    labelled_last_week(held)
+    watched(held)
+
+    earlier = client.get("/ml/v2/drift").json["reports"][-1]
+
+    assert earlier["run_id"] == trained
+    assert earlier["labelled"] == len_of_last_week(held)
+    assert 0 < earlier["accuracy"] < 0.7
+
+
+def test_labels_that_are_taken_back_are_not_counted(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    watched(held)
+    labelled_last_week(held)
+    watched(held)
+    change(
+        held,
+        "DELETE FROM transaction_labels WHERE txn_id IN "
+        f"(SELECT id FROM transactions WHERE {last_week(held)})",
+    )
+    watched(held)
+
+    told = client.get("/ml/v2/drift").json["reports"][0]
+
+    assert (told["labelled"], told["accuracy"]) == (0, None)
+
+
+def test_the_same_shift_brings_training_forward_once(held: Services, trained: str) -> None:
+    """The reference of the version it led to leaves that week out, and so raises it again."""
+    where = last_week(held)
+    change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
+    feature_build.refresh(held.engine, feature_build.Scope())
+    assert watched(held)["retrain"]["ask"] is True
+    change(held, "DELETE FROM jobs WHERE kind = 'train'")
+    trained_again(held)
+
+    result = watched(held)
+
+    assert {"amount", "currency"} <= set(result["alarms"])
+    assert result["retrain"]["ask"] is False
+    assert "since which there has been training" in result["retrain"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "day", "asks"),
+    [("amount", 14, False), ("channel", 14, True), ("amount", 15, True)],
+    ids=["the same", "another", "a week later"],
+)
+def test_of_an_overlapping_week_only_another_alarm_is_news(
+    held: Services, trained: str, alarm: str, day: int, asks: bool
+) -> None:
+    later = {
+        "window_start": dt.date(2026, 5, day - 7),
+        "window_end": dt.date(2026, 5, day),
+        "created_at": func.now() + dt.timedelta(seconds=1),
+    }
+    with transaction(held.engine) as session:
+        session.add(report("amount", run_id="before"))
+        session.flush()
+        session.add(report(alarm, run_id=trained, **later))
+
+    assert decision(held).ask is asks
+
+
 def test_without_a_version_or_with_an_older_one_nothing_is_compared(held: Services) -> None:
     assert watched(held)["alarms"] is None
 
@@ -215,12 +316,25 @@ def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
     with transaction(held.engine) as session:
         session.add(report("amount", created_at=func.now() + dt.timedelta(seconds=1)))
     assert decision(held).ask
-    ended(held, 1, {"skipped": True})
+    ended(held, 0, {"skipped": True})
 
     found = decision(held)
 
     assert not found.ask
     assert "nothing had changed to learn from" in found.why
+
+
+def test_labels_that_come_after_a_skipped_night_bring_training_forward(
+    held: Services, trained: str
+) -> None:
+    ended(held, 1, {"skipped": True})
+    change(
+        held,
+        "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
+        "WHERE txn_id IN (SELECT txn_id FROM transaction_labels LIMIT 60)",
+    )
+
+    assert decision(held) == (True, "60 new labels of people, 60 are enough")
 
 
 def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, held: Services) -> None:

@@ -7,6 +7,7 @@ compares, and checks its earlier estimates of accuracy against the labels that h
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -14,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from shared import queue
 from shared.db import transaction
-from shared.errors import AlreadyRunning, DamagedVersion
+from shared.errors import AlreadyRunning, DamagedVersion, NotFound
 from shared.features import FeatureRow
 from shared.jobs import Claim
 from shared.log import get_logger
 from shared.model import Model
+from shared.registry import Registry
 from shared.services import Services
 from shared.tables import DriftReport
 from worker import retrain
@@ -79,7 +81,7 @@ def look(own: Services) -> list[str] | None:
     trained = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
     last = end_of_traffic(own.engine)
     with transaction(own.engine) as session:
-        _check_estimates(session, pointer.run_id, model, trained)
+        _check_estimates(session, own.registry)
         done = select(DriftReport.id).where(
             DriftReport.run_id == pointer.run_id, DriftReport.window_end == last
         )
@@ -108,23 +110,38 @@ def look(own: Services) -> list[str] | None:
     return alarms
 
 
-def _check_estimates(session: Session, run_id: str, model: Model, trained: dt.datetime) -> None:
-    """What share of a report's rows was right, by the labels that came after the training."""
+def _check_estimates(session: Session, registry: Registry) -> None:
+    """What share of a report's rows was right, by the labels that came after the training.
+
+    Each report is of the version that was live then, which is asked as long as it is kept: most
+    labels come when another one is live.
+    """
+
+    @cache
+    def model(run_id: str) -> Model:
+        return Model.from_files(registry.load(run_id).files)
+
     since = dt.datetime.now(dt.UTC) - CHECKED_FOR
-    reports = select(DriftReport).where(
-        DriftReport.run_id == run_id, DriftReport.created_at > since
-    )
-    for report in session.scalars(reports).all():
+    reports = select(DriftReport).where(DriftReport.created_at > since)
+    kept = {it.run_id: it.meta["trained_through"] for it in registry.versions() if not it.problem}
+    for report in session.scalars(reports.order_by(DriftReport.id)).all():
+        if report.run_id not in kept:
+            continue
+        trained = dt.datetime.fromisoformat(kept[report.run_id])
         told = session.execute(
             _LATER_LABELS,
             {"first": report.window_start, "last": report.window_end, "since": trained},
         ).all()
         if len(told) == report.labelled:
             continue
-        said = model.predict_many([FeatureRow(*row) for _, *row in told])
+        try:
+            said = model(report.run_id).predict_many([FeatureRow(*row) for _, *row in told])
+        except (DamagedVersion, NotFound) as error:  # removed or spoilt since it was listed
+            log.warning("drift.version_lost", run_id=report.run_id, reason=str(error))
+            continue
         right = sum(it.label == row[0] for it, row in zip(said, told, strict=True))
         session.execute(
             update(DriftReport)
             .where(DriftReport.id == report.id)
-            .values(labelled=len(told), accuracy=right / len(told))
+            .values(labelled=len(told), accuracy=right / len(told) if told else None)
         )

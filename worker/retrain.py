@@ -72,28 +72,51 @@ def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
     enough = max(settings.retrain_labels, round(SHARE_NEW * labels))
     if new >= enough:
         return Decision(ask=True, why=f"{new} new labels of people, {enough} are enough")
-    if drifted := _drifted(session, newest.created_at):
+    drifted, known = _drifted(session, newest.created_at)
+    if drifted:
         return Decision(ask=True, why=f"drift of {', '.join(drifted)}")
-    return Decision(ask=False, why=f"{new} new labels of people, {enough} are enough; no drift")
+    why = f"{new} new labels of people, {enough} are enough; no drift"
+    if known:
+        why += f" but of {', '.join(known)}, since which there has been training"
+    return Decision(ask=False, why=why)
 
 
-def _drifted(session: Session, made: str) -> list[str]:
-    """The alarms of the newest report, if it came after the newest version was made."""
+def _drifted(session: Session, made: str) -> tuple[list[str], list[str]]:
+    """The alarms of the newest report, if it came after the newest version was made: those that
+    are news, and those that an earlier version's report of an overlapping week has raised.
+
+    A new version's reference leaves the newest week out, so the same week raises the same alarm
+    once more; were that news, it would bring training forward again and again.
+    """
     newest = session.scalars(select(DriftReport).order_by(DriftReport.id.desc()).limit(1))
     report = newest.one_or_none()
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
-        return []
+        return [], []
+    overlapping = select(DriftReport).where(
+        DriftReport.run_id != report.run_id,
+        DriftReport.id < report.id,
+        DriftReport.window_end > report.window_start,
+    )
+    before = {name for other in session.scalars(overlapping) for name in _alarms(other)}
+    alarms = _alarms(report)
+    return [it for it in alarms if it not in before], [it for it in alarms if it in before]
+
+
+def _alarms(report: DriftReport) -> list[str]:
     return [check["check"] for check in report.checks if check["alarm"]]
 
 
 def _skipped(session: Session) -> dt.datetime | None:
-    """When the newest run ended, if it found nothing new and that is less than a day ago."""
+    """When the newest run ended, if it found nothing new, less than a day ago, and no label has
+    come since."""
     runs = select(Job).where(Job.kind == JobKind.TRAIN, Job.finished_at.is_not(None))
     newest = session.scalars(runs.order_by(Job.finished_at.desc()).limit(1)).one_or_none()
     if newest is None or not newest.finished_at or not (newest.result or {}).get("skipped"):
         return None
-    recent = newest.finished_at > dt.datetime.now(dt.UTC) - SKIPPED_FOR
-    return newest.finished_at if recent else None
+    if newest.finished_at < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
+        return None
+    since = select(TransactionLabel.txn_id).where(TransactionLabel.updated_at > newest.finished_at)
+    return None if session.scalar(since.limit(1)) else newest.finished_at
 
 
 def _refused(session: Session) -> tuple[int, dt.datetime]:

@@ -92,7 +92,7 @@ def inputs_of(row: FeatureRow, *, is_new: bool) -> Iterator[tuple[str, str]]:
     sign = "none" if not row.amount else "in" if row.amount > 0 else "out"
     yield "direction", sign
     yield "channel", row.channel
-    yield "weekday", str(row.dow)
+    yield "weekend", str(row.is_weekend)  # days apart would make each holiday an alarm
     yield "hour", "none" if row.hour_of_day < 0 else str(row.hour_of_day // 6)
     yield "subscription", str(row.is_subscription)
     yield "currency", row.currency or "none"
