@@ -1,11 +1,15 @@
-"""What /metrics tells of the newest drift report."""
+"""The newest drift report of the live version, and what /metrics tells of it."""
 
 from __future__ import annotations
+
+import datetime as dt
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared.errors import DamagedVersion
+from shared.registry import Registry
 from shared.tables import DriftReport
 
 INPUTS = (
@@ -16,10 +20,27 @@ ANSWERS = ("category", "confidence")
 CHECKS = (*INPUTS, *ANSWERS)
 
 
-def current(session: Session) -> list[Metric]:
-    """Of the newest report; without one, no alarm."""
-    newest = session.scalars(select(DriftReport).order_by(DriftReport.id.desc()).limit(1))
-    report = newest.one_or_none()
+COUNTS_FOR = dt.timedelta(days=8)  # a week and a day: then its traffic is none of the last week's
+
+
+def newest(session: Session, registry: Registry) -> DriftReport | None:
+    """Of the version that is live now; None without one that is recent."""
+    try:
+        live = registry.current()
+    except DamagedVersion:
+        return None
+    if live is None:
+        return None
+    reports = select(DriftReport).where(
+        DriftReport.run_id == live.run_id,
+        DriftReport.created_at > dt.datetime.now(dt.UTC) - COUNTS_FOR,
+    )
+    return session.scalars(reports.order_by(DriftReport.id.desc()).limit(1)).one_or_none()
+
+
+def current(session: Session, registry: Registry) -> list[Metric]:
+    """Of that report; without one, no alarm."""
+    report = newest(session, registry)
     found = {check["check"]: check for check in report.checks} if report else {}
     alarm = GaugeMetricFamily(
         "lm_drift_alarm", "1: the last week differs from the reference", labels=["check"]

@@ -37,7 +37,8 @@ from shared.shelf import Shelf, Snapshot
 from shared.tables import Action, Arm, JobKind, JobState
 
 if TYPE_CHECKING:
-    from shared.runtime import Outcome, Served
+    from shared.registry import Registry
+from shared.runtime import Outcome, Served
 
 process_counters.install()
 log = get_logger()
@@ -96,6 +97,13 @@ SUGGEST_SOURCE = Counter("lm_suggest_source_total", "Suggestions by what gave th
 SHADOW_ERRORS = Counter(
     "lm_suggest_shadow_errors_total", "Calls in which the model that is only compared failed"
 )
+MODEL_ERRORS = Counter(
+    "lm_suggest_model_errors_total",
+    "Calls in which the model of an arm failed, and rules and memory answered",
+    ["arm"],
+)
+for _arm in (Arm.MODEL, Arm.CHALLENGER):
+    MODEL_ERRORS.labels(_arm.value)
 for _agree in ("true", "false", "none"):
     SUGGEST_COMPARE.labels(_agree)
 for _source in ("rule", "memory", "model", "none"):
@@ -160,6 +168,14 @@ def predicted(*, available: bool, seconds: float) -> None:
     PREDICT_LATENCY.observe(seconds)
 
 
+def model_failed(arm: Arm) -> None:
+    """Count a call in which the model of *arm* failed; in the arm of the rules it is the shadow."""
+    if arm is Arm.RULES:
+        SHADOW_ERRORS.inc()
+    else:
+        MODEL_ERRORS.labels(arm.value).inc()
+
+
 def suggested(source: str, rules_label: str | None, model_label: str | None) -> None:
     """Count one suggestion, and whether rules and model would have said the same."""
     SUGGEST_SOURCE.labels(source).inc()
@@ -205,6 +221,7 @@ class JobFacts(Collector):
     """Facts from the tables of jobs and of suggestions; while PostgreSQL is away, those last known.
 
     Args:
+        registry: says which version is live, whose drift it is.
         canary: share of users in the model arm while no change is recorded, 0..1.
     """
 
@@ -213,8 +230,9 @@ class JobFacts(Collector):
     FIRST_PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
     PATIENCE_S = 0.025  # what is read later than that is told at the next scrape
 
-    def __init__(self, engine: Engine, *, canary: float = 0.0) -> None:
+    def __init__(self, engine: Engine, registry: Registry, *, canary: float = 0.0) -> None:
         self._engine = engine
+        self._registry = registry
         self._canary = canary
         self._history: list[Metric] = []
         self._history_at = float("-inf")
@@ -276,7 +294,7 @@ class JobFacts(Collector):
                 self._history = [
                     _answers(session),
                     *queue_facts.history(session),
-                    *drift_facts.current(session),
+                    *drift_facts.current(session, self._registry),
                 ]
                 self._history_at = at
         runs = CounterMetricFamily(

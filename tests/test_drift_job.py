@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,14 @@ from sqlalchemy import func, text
 from shared import jobs, queue
 from shared.db import transaction
 from shared.services import Services
-from shared.tables import DriftReport, Job, JobKind
+from shared.tables import DriftReport, Job, JobKind, JobState
 from tests.factories import add_transactions, report
+from web.app import create_app
 from worker import drift_job, feature_build, retrain, train
 from worker.run import run
 from worker.traffic import FILE, WEEKS, Reference, end_of_traffic
+
+SOON = func.now() + dt.timedelta(seconds=1)  # after the version was made
 
 
 @pytest.fixture
@@ -246,8 +250,78 @@ def test_of_an_overlapping_week_only_another_alarm_is_news(
     assert decision(held).ask is asks
 
 
+def test_where_all_was_learned_nothing_is_estimated(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source, updated_at) "
+        f"SELECT id, 'Coffee', 'human', '2000-01-01' FROM transactions WHERE {last_week(held)}",
+    )
+    watched(held)
+
+    assert client.get("/ml/v2/drift").json["reports"][0]["estimated_accuracy"] is None
+
+
+def test_a_live_version_that_is_gone_keeps_nobody_from_training(
+    held: Services, trained: str
+) -> None:
+    shutil.rmtree(held.settings.registry_dir / "versions")
+
+    assert watched(held)["retrain"]["ask"]
+
+
 def test_without_a_version_or_with_an_older_one_nothing_is_compared(held: Services) -> None:
     assert watched(held)["alarms"] is None
+
+
+def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        session.add(report("amount", run_id=trained))
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
+    trained_again(held)
+
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
+    assert not decision(held).ask
+    held.registry.rollback(by="test", why="a test")
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
+
+
+def test_an_alarm_of_traffic_that_is_long_past_is_told_no_more(
+    held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        old = func.now() - dt.timedelta(days=9)
+        session.add(report("amount", run_id=trained, created_at=old))
+
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
+    assert "lm_drift_report_timestamp_seconds" not in told_by_metrics(held)
+
+
+def told_by_metrics(held: Services) -> str:
+    """As a process that begins now would tell it."""
+    return create_app(held).test_client().get("/metrics").text
+
+
+def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trained: str) -> None:
+    change(held, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
+    change(held, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
+    try:
+        job = queue.request_drift(held.engine, held.messenger, hour="1")
+        assert job is not None
+        with transaction(held.engine) as session:
+            claim = jobs.claim(session, job.id)
+        assert claim is not None
+        run(held, claim, drift_job.watch)
+        with transaction(held.engine) as session:
+            assert jobs.get(session, job.id).state is JobState.FAILED
+            (asked,) = jobs.newest(session, limit=1, kind=JobKind.TRAIN)
+    finally:
+        change(held, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
+
+    assert "new labels of people" in asked.params["reason"]
 
 
 def decision(held: Services, **settings: Any) -> retrain.Decision:
@@ -278,6 +352,30 @@ def test_the_first_version_waits_for_no_night(held: Services) -> None:
     assert not decision(held, retrain_labels=0).ask
 
 
+def test_labels_of_deleted_transactions_are_not_counted(held: Services) -> None:
+    add_transactions(held.engine, 30, labelled=25)
+    change(held, "UPDATE transactions SET deleted_at = now() WHERE id % 2 = 0")
+
+    assert not decision(held).ask
+
+
+def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> None:
+    add_transactions(held.engine, 30, labelled=5)
+
+    result = train.run(
+        held.engine,
+        held.registry,
+        job_id="t",
+        limit=None,
+        only_if_new=True,
+        min_labels=20,
+        threshold_f1=0.1,
+        progress=lambda *_: None,
+    )
+
+    assert result == {"skipped": True, "reason": "5 labelled transactions found, 20 needed"}
+
+
 def test_new_labels_of_people_bring_training_forward(held: Services, trained: str) -> None:
     change(
         held,
@@ -296,7 +394,9 @@ def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
     held: Services, trained: str, refused: int, hours: float, asks: bool
 ) -> None:
     with transaction(held.engine) as session:
-        session.add(report("amount", created_at=func.now() + dt.timedelta(seconds=1)))
+        session.add(
+            report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
+        )
     ended(held, 400, {"deployed": False})
     ended(held, 300, {"deployed": True})
     for number in range(refused):
@@ -314,7 +414,9 @@ def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
     held: Services, trained: str
 ) -> None:
     with transaction(held.engine) as session:
-        session.add(report("amount", created_at=func.now() + dt.timedelta(seconds=1)))
+        session.add(
+            report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
+        )
     assert decision(held).ask
     ended(held, 0, {"skipped": True})
 

@@ -50,14 +50,14 @@ def ended(engine, state, result, when="now()"):
         )
 
 
-def test_training_figures_come_from_the_jobs(engine, clean):
+def test_training_figures_come_from_the_jobs(engine, clean, registry):
     """A failed run counts, and leaves the F1 of the last one that gave one."""
     ended(engine, "succeeded", '{"val_f1_macro": 0.5, "deployed": false}', "now() - interval '2 h'")
     ended(engine, "succeeded", '{"val_f1_macro": 0.8, "deployed": true}', "now() - interval '1 h'")
     ended(engine, "succeeded", '{"skipped": true, "reason": "nothing new"}')
     ended(engine, "failed", None)
 
-    families = {family.name: family for family in JobFacts(engine).collect()}
+    families = {family.name: family for family in JobFacts(engine, registry).collect()}
 
     runs = {s.labels["status"]: s.value for s in families["lm_ml_train_runs"].samples}
     assert runs == {"deployed": 1, "kept": 1, "skipped": 1, "failed": 1, "cancelled": 0}
@@ -101,7 +101,7 @@ def test_requests_are_counted_by_route_and_never_by_path(client):
 
 
 @pytest.fixture
-def frozen():
+def frozen(registry):
     """A database of its own that no longer moves, though its port is open; and one that knows it.
 
     A scrape before the freeze has left a connection in the pool: the one that would hang.
@@ -110,7 +110,7 @@ def frozen():
         settings = Settings.from_env({"DATABASE_URL": server.url, "REDIS_URL": "redis://x"})
         engine = make_engine(settings.database_url)
         migrate(engine)
-        facts = JobFacts(engine)
+        facts = JobFacts(engine, registry)
         list(facts.collect())
         facts.MAX_AGE_S = 0.0
         main = psutil.Process(server.pid)
@@ -137,7 +137,7 @@ def test_a_frozen_database_does_not_hold_up_a_scrape(frozen):
     assert second_s < 0.5
 
 
-def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_server):
+def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_server, registry):
     """Before the first migration there is nothing to know, and all else is told."""
     held = composition.build(settings)
     with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -145,7 +145,7 @@ def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_se
     held.close()
     empty = make_engine(settings.database_url.rsplit("/", 1)[0] + "/empty_one")
 
-    families = list(JobFacts(empty).collect())
+    families = list(JobFacts(empty, registry).collect())
     empty.dispose()
 
     assert families == []

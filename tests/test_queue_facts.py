@@ -131,12 +131,12 @@ def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, cl
 
 
 def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
-    engine, clean, tmp_path, monkeypatch
+    engine, clean, tmp_path, monkeypatch, registry
 ):
     """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     gone = make_engine("postgresql+psycopg2://u:p@127.0.0.1:9/d")
-    cut_off, other = JobFacts(engine), JobFacts(engine)
+    cut_off, other = (JobFacts(engine, registry) for _ in range(2))
     before = told(cut_off.collect())
     with transaction(engine) as session:
         a_job(session, "train", ago=10, waited=1, worked=1, state="failed")

@@ -318,7 +318,7 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client)
     assert all(label.startswith("My ") for label in served.model.labels)
 
 
-def test_the_first_share_of_monitoring_is_the_environments(engine, clean):
-    families = {it.name: it for it in JobFacts(engine, canary=0.3).collect()}
+def test_the_first_share_of_monitoring_is_the_environments(engine, held):
+    families = {it.name: it for it in JobFacts(engine, held.registry, canary=0.3).collect()}
 
     assert [it.value for it in families["lm_suggest_canary_share"].samples] == [0.3]

@@ -31,7 +31,8 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
     app.extensions["ledger"] = services
-    facts = JobFacts(services.engine, canary=services.settings.suggest_canary)
+    canary = services.settings.suggest_canary
+    facts = JobFacts(services.engine, services.registry, canary=canary)
     app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     _follow_requests(app)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from shared import acceptance, jobs, rollout
+from shared import acceptance, drift_facts, jobs, rollout
 from shared.db import transaction
 from shared.errors import LedgerError, Unavailable
 from shared.services import Services
-from shared.tables import DriftReport
 from web import versions
 
 SHOWN_JOBS = 8
@@ -62,7 +61,6 @@ def _of_models(own: Services) -> dict[str, Any]:
 def _of_database(session: Session, own: Services) -> dict[str, Any]:
     now = rollout.current(session, own.settings)
     arms = acceptance.figures(session, acceptance.begin(now))
-    newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(1)
     return {
         "counts": session.execute(_COUNTS).mappings().one(),
         "labels": session.execute(_LABELS).all(),
@@ -70,5 +68,5 @@ def _of_database(session: Session, own: Services) -> dict[str, Any]:
         "rollout": now,
         "arms": arms,
         "verdicts": acceptance.verdicts(now, arms),
-        "drift": session.scalars(newest).one_or_none(),
+        "drift": drift_facts.newest(session, own.registry),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cache
+from typing import Any
 
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -45,8 +46,16 @@ _LATER_LABELS = text(
 def watch(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """Compare, if there is a new day to look at; then ask for training, or say why not."""
     lease.report("compare")
-    alarms = look(own)
-    lease.report("decide")
+    try:
+        alarms = look(own)
+    finally:  # new labels are counted even where the comparison breaks
+        lease.report("decide")
+        retraining = _retraining(own)
+    log.info("drift.watched", alarms=alarms, ask=retraining["ask"], why=retraining["why"])
+    return Outcome({"alarms": alarms, "retrain": retraining})
+
+
+def _retraining(own: Services) -> dict[str, Any]:
     with transaction(own.engine) as session:
         decision = retrain.decide(session, own.registry, own.settings)
     job_id = None
@@ -63,20 +72,20 @@ def watch(own: Services, claim: Claim, lease: Lease) -> Outcome:
             ).id
         except AlreadyRunning as running:
             decision = retrain.Decision(ask=False, why=str(running))
-    log.info("drift.watched", alarms=alarms, ask=decision.ask, why=decision.why)
-    return Outcome({"alarms": alarms, "retrain": {**decision._asdict(), "job_id": job_id}})
+    return {**decision._asdict(), "job_id": job_id}
 
 
 def look(own: Services) -> list[str] | None:
     """Write the report of the last week; give the checks with an alarm, None if nothing was new."""
-    pointer = own.registry.current()
-    if pointer is None:
-        return None
     try:
+        pointer = own.registry.current()
+        if pointer is None:
+            return None
         version = own.registry.load(pointer.run_id, pointer.manifest_sha256)
         model = Model.from_files(version.files)
-    except DamagedVersion as error:
-        log.warning("drift.version_damaged", run_id=pointer.run_id, reason=str(error))
+    except (DamagedVersion, NotFound) as error:
+        # Whoever trains a new version mends it; this must not keep him from being asked.
+        log.warning("drift.version_damaged", reason=str(error))
         return None
     trained = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
     last = end_of_traffic(own.engine)
@@ -92,7 +101,8 @@ def look(own: Services) -> list[str] | None:
     seen = observe(own.engine, span, model, learned=trained)
     checks = compare(reference, seen)
     alarms = [check.check for check in checks if check.alarm]
-    estimate = estimated_accuracy(reference, seen.confidence) if seen.rows else None
+    sure = seen.confidence
+    estimate = None if sure is None else estimated_accuracy(reference, sure)
     with transaction(own.engine) as session:
         session.execute(
             insert(DriftReport)

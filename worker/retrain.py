@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from shared import drift_facts
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.tables import (
@@ -17,6 +18,7 @@ from shared.tables import (
     JobKind,
     JobState,
     LabelSource,
+    Transaction,
     TransactionLabel,
 )
 
@@ -58,21 +60,21 @@ def decide(session: Session, registry: Registry, settings: Settings) -> Decision
 
 
 def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
-    labels = session.scalar(select(func.count(TransactionLabel.txn_id))) or 0
+    labels = session.scalar(_labels()) or 0
     newest = next((it for it in registry.versions() if not it.problem), None)
     if newest is None:
         needed = settings.min_labels
         told = f"no version yet, {labels} labels of {needed} needed"
         return Decision(ask=labels >= needed, why=told)
     since = dt.datetime.fromisoformat(newest.meta["trained_through"])
-    by_people = select(func.count(TransactionLabel.txn_id)).where(
+    by_people = _labels().where(
         TransactionLabel.source == LabelSource.HUMAN, TransactionLabel.updated_at > since
     )
     new = session.scalar(by_people) or 0
     enough = max(settings.retrain_labels, round(SHARE_NEW * labels))
     if new >= enough:
         return Decision(ask=True, why=f"{new} new labels of people, {enough} are enough")
-    drifted, known = _drifted(session, newest.created_at)
+    drifted, known = _drifted(session, registry, newest.created_at)
     if drifted:
         return Decision(ask=True, why=f"drift of {', '.join(drifted)}")
     why = f"{new} new labels of people, {enough} are enough; no drift"
@@ -81,15 +83,23 @@ def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
     return Decision(ask=False, why=why)
 
 
-def _drifted(session: Session, made: str) -> tuple[list[str], list[str]]:
-    """The alarms of the newest report, if it came after the newest version was made: those that
-    are news, and those that an earlier version's report of an overlapping week has raised.
+def _labels() -> Select[int]:
+    """How many labels training finds: none of a deleted transaction."""
+    return (
+        select(func.count(TransactionLabel.txn_id))
+        .join(Transaction, Transaction.id == TransactionLabel.txn_id)
+        .where(Transaction.deleted_at.is_(None))
+    )
+
+
+def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str], list[str]]:
+    """The alarms of the live version's newest report, if it came after the newest version was made:
+    those that are news, and those that another version's report of an overlapping week has raised.
 
     A new version's reference leaves the newest week out, so the same week raises the same alarm
     once more; were that news, it would bring training forward again and again.
     """
-    newest = session.scalars(select(DriftReport).order_by(DriftReport.id.desc()).limit(1))
-    report = newest.one_or_none()
+    report = drift_facts.newest(session, registry)
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
         return [], []
     overlapping = select(DriftReport).where(
@@ -115,8 +125,8 @@ def _skipped(session: Session) -> dt.datetime | None:
         return None
     if newest.finished_at < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
         return None
-    since = select(TransactionLabel.txn_id).where(TransactionLabel.updated_at > newest.finished_at)
-    return None if session.scalar(since.limit(1)) else newest.finished_at
+    since = _labels().where(TransactionLabel.updated_at > newest.finished_at)
+    return None if session.scalar(since) else newest.finished_at
 
 
 def _refused(session: Session) -> tuple[int, dt.datetime]:

@@ -112,7 +112,7 @@ class Seen(NamedTuple):
     inputs: list[Counts]
     answers: list[Counts]
     rows: int
-    confidence: float  # mean; 0 without answers
+    confidence: float | None  # mean of the answers; None without any
 
 
 def end_of_traffic(engine: Engine) -> dt.date | None:
@@ -163,7 +163,7 @@ def observe(
         [_plain(week) for week in inputs],
         [_plain(week) for week in answers],
         rows,
-        sure / said if said else 0.0,
+        sure / said if said else None,
     )
 
 

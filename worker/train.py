@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from sqlalchemy import Engine
 
 from shared.deploys import Pointer
-from shared.errors import DamagedVersion, NotEnoughLabels
+from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
 from shared.model import Model
 from shared.registry import Registry
@@ -48,10 +48,11 @@ def run(
 
     Returns the job's result: `run_id`, the figures of the gate's rows, the baselines and the noise
     ceiling on the same rows, and `gate` with `passed` and `reason`; or, with *only_if_new* and
-    nothing new, `skipped` and the reason.
+    nothing new or not yet enough, `skipped` and the reason.
 
     Raises:
-        NotEnoughLabels: fewer than *min_labels* transactions are labelled.
+        NotEnoughLabels: fewer than *min_labels* transactions are labelled, and the run was not
+            *only_if_new*.
     """
     progress("features")
     labelled = feature_build.Scope(labelled=True)
@@ -63,11 +64,10 @@ def run(
     progress("load")
     data = dataset.load(engine, limit=limit)
     if len(data) < min_labels:
-        raise NotEnoughLabels(
-            f"{len(data)} labelled transactions found, {min_labels} needed",
-            found=len(data),
-            needed=min_labels,
-        )
+        told = f"{len(data)} labelled transactions found, {min_labels} needed"
+        if only_if_new:  # a night before people have begun is no failure
+            return {"skipped": True, "reason": told}
+        raise NotEnoughLabels(told, found=len(data), needed=min_labels)
     learned, judged = dataset.split_by_time(data)
     model = learner.fit(
         learned.rows,
@@ -154,7 +154,7 @@ def _beside_the_live_model(
     try:
         version = registry.load(pointer.run_id, pointer.manifest_sha256)
         model = Model.from_files(version.files)
-    except DamagedVersion as error:
+    except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=pointer.run_id, reason=str(error))
         return None
     through = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
