@@ -1,7 +1,11 @@
 """What a person says to a suggestion: it becomes a label at once, and can be taken back exactly.
 
 Answers to one suggestion form a stack: each notes the label that was there before, and undo takes
-the newest away. Only a person's word makes a label here; a suggestion never does.
+the newest away. The label that an answer wrote bears the answer's own time, so it is known from one
+that was given since, even of the same category. Only a person's word makes a label here; a
+suggestion never does.
+
+Locks are taken in one order: transaction, suggestion, label.
 """
 
 from __future__ import annotations
@@ -53,9 +57,16 @@ def give(session: Session, suggestion_id: str, action: Action, label: str | None
     if label == suggestion.label and action is Action.CORRECT:
         action = Action.ACCEPT
     newest = _newest(session, suggestion_id)
-    if newest is not None and (newest.action, newest.label) == (action, label):
-        return _state(session, suggestion)
     before = _label(session, suggestion.txn_id)
+    is_said = newest is not None and (newest.action, newest.label) == (action, label)
+    if is_said and (suggestion.txn_id is None or _holds(action, label, before)):
+        return _state(session, suggestion)
+    if suggestion.txn_id is not None:
+        if action is not Action.REJECT:
+            before = _put(session, suggestion.txn_id, label)
+            _remember(session, suggestion.txn_id)
+        elif before is not None and before.label == label:
+            _remove(session, suggestion.txn_id)
     session.add(
         SuggestionAnswer(
             suggestion_id=suggestion_id,
@@ -66,12 +77,6 @@ def give(session: Session, suggestion_id: str, action: Action, label: str | None
             before=_as_json(before),
         )
     )
-    if suggestion.txn_id is not None:
-        if action is not Action.REJECT:
-            _write(session, suggestion.txn_id, {"label": label, "source": LabelSource.HUMAN})
-            _remember(session, suggestion.txn_id)
-        elif before is not None and before.label == label:
-            _write(session, suggestion.txn_id, None)
     _note(suggestion, action, label)
     return _state(session, suggestion)
 
@@ -89,16 +94,10 @@ def undo(session: Session, suggestion_id: str) -> State:
     newest = _newest(session, suggestion_id)
     if newest is None:
         return _state(session, suggestion)
-    if suggestion.txn_id is not None:
-        now = _label(session, suggestion.txn_id)
-        left = newest.label if newest.action is not Action.REJECT else None
-        rejected_only = (
-            newest.action is Action.REJECT and (newest.before or {}).get("label") != newest.label
-        )
-        if not rejected_only:
-            if (now.label if now else None) != left:
-                raise Conflict("The transaction was labelled anew since; nothing was undone")
-            _write(session, suggestion.txn_id, newest.before)
+    if suggestion.txn_id is not None and _changed_the_label(newest):
+        if not _is_of(newest, _label(session, suggestion.txn_id)):
+            raise Conflict("The transaction was labelled anew since; nothing was undone")
+        _restore(session, suggestion.txn_id, newest.before)
     newest.undone_at = dt.datetime.now(dt.UTC)
     session.flush()
     earlier = _newest(session, suggestion_id)
@@ -108,13 +107,14 @@ def undo(session: Session, suggestion_id: str) -> State:
 
 def _locked(session: Session, suggestion_id: str) -> Suggestion:
     """The suggestion; nobody else answers one of the same transaction meanwhile."""
-    found = session.get(Suggestion, suggestion_id, with_for_update=True)
+    txn_id = session.scalar(select(Suggestion.txn_id).where(Suggestion.id == suggestion_id))
+    if txn_id is not None:
+        # Not FOR UPDATE: others may insert its label, which locks the transaction as well.
+        own = select(Transaction.id).where(Transaction.id == txn_id)
+        session.execute(own.with_for_update(key_share=True))
+    found = session.get(Suggestion, suggestion_id, with_for_update=True, populate_existing=True)
     if found is None:
         raise NotFound("There is no such suggestion")
-    if found.txn_id is not None:
-        session.execute(
-            select(Transaction.id).where(Transaction.id == found.txn_id).with_for_update()
-        )
     return found
 
 
@@ -143,10 +143,32 @@ def _newest(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
     return session.scalars(answers.order_by(SuggestionAnswer.id.desc()).limit(1)).one_or_none()
 
 
+def _holds(action: Action, label: str, now: TransactionLabel | None) -> bool:
+    """Whether the label there is as this answer would leave it."""
+    if action is Action.REJECT:
+        return now is None or now.label != label
+    return now is not None and (now.label, now.source) == (label, LabelSource.HUMAN)
+
+
+def _changed_the_label(answer: SuggestionAnswer) -> bool:
+    if answer.action is not Action.REJECT:
+        return True
+    return answer.before is not None and answer.before["label"] == answer.label
+
+
+def _is_of(answer: SuggestionAnswer, label: TransactionLabel | None) -> bool:
+    """Whether the label there is what the answer left, and nobody's word since."""
+    if answer.action is Action.REJECT or label is None:
+        return answer.action is Action.REJECT and label is None
+    left = (answer.label, LabelSource.HUMAN, answer.created_at)
+    return (label.label, label.source, label.updated_at) == left
+
+
 def _label(session: Session, txn_id: int | None) -> TransactionLabel | None:
+    """The label there, which stays as it is until the end of this transaction."""
     if txn_id is None:
         return None
-    return session.get(TransactionLabel, txn_id, populate_existing=True)
+    return session.get(TransactionLabel, txn_id, with_for_update=True, populate_existing=True)
 
 
 def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
@@ -160,12 +182,35 @@ def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
     }
 
 
-def _write(session: Session, txn_id: int, label: dict[str, Any] | None) -> None:
-    """Put this label in place of what is there; with its times, if it has them."""
-    session.execute(delete(TransactionLabel).where(TransactionLabel.txn_id == txn_id))
-    session.expire_all()
-    if label is not None:
-        session.execute(insert(TransactionLabel).values(txn_id=txn_id, **label))
+def _put(session: Session, txn_id: int, label: str) -> TransactionLabel | None:
+    """Make it the label, by a person, now; give the one that was there."""
+    while True:
+        before = _label(session, txn_id)
+        if before is not None:
+            _remove(session, txn_id)
+        if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN}):
+            return before
+        # Another label came between our look and our writing: look again.
+
+
+def _restore(session: Session, txn_id: int, label: dict[str, Any] | None) -> None:
+    """Put the very label back that was there, with its times."""
+    _remove(session, txn_id)
+    if label is not None and not _insert(session, txn_id, label):
+        raise Conflict("The transaction is just being labelled anew; nothing was undone")
+
+
+def _insert(session: Session, txn_id: int, label: dict[str, Any]) -> bool:
+    new = insert(TransactionLabel).values(txn_id=txn_id, **label).on_conflict_do_nothing()
+    return session.scalar(new.returning(TransactionLabel.txn_id)) is not None
+
+
+def _remove(session: Session, txn_id: int) -> None:
+    session.execute(
+        delete(TransactionLabel)
+        .where(TransactionLabel.txn_id == txn_id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _remember(session: Session, txn_id: int) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
+
+from shared import jobs
+from shared.tables import Job
 
 # Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
 _COUNTS = text(
@@ -47,11 +50,15 @@ class Forgotten(NamedTuple):
 def forget(session: Session, user_id: str) -> Forgotten:
     """Delete a user's transactions, labels, features, suggestions, answers and rules.
 
+    Jobs that are open for him alone end. What is asked about him from now on is kept anew.
     What users have in common (`merchant_priors`) is counted anew with the next training.
     """
     user = {"user": user_id}
     transactions, labels, since = session.execute(_COUNTS, user).one()
     suggestions = session.scalar(_SUGGESTED, user) or 0
+    his = select(Job.id).where(Job.params["user_id"].astext == user_id, Job.state.in_(jobs.OPEN))
+    for job_id in session.scalars(his).all():
+        jobs.cancel(session, job_id)
     for statement in _TAKE:
         session.execute(statement, user)
     return Forgotten(transactions, labels, suggestions, since)

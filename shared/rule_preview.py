@@ -11,12 +11,11 @@ from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
 from shared import rulebook, suggester
-from shared.bars import Bars
 from shared.features import features_of
 from shared.rules import Rule
 from shared.stored import RAW_COLUMNS, raw_of
-from shared.suggester import Asked
-from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
+from shared.suggester import Asked, Heard
+from shared.tables import LabelSource, Transaction, TransactionLabel
 
 SAMPLES = 5  # of each rule
 PAIRS = 50  # the commonest ones
@@ -64,12 +63,13 @@ class Preview(NamedTuple):
 
 
 def preview(
-    session: Session, user_id: str, rules: Sequence[Rule], bars: Bars, limit: int
+    session: Session, user_id: str, rules: Sequence[Rule], heard: Heard, limit: int
 ) -> Preview:
     """Compare the rules that are kept with *rules* in their place; nothing is written.
 
     Args:
         user_id: whose set it is; the transactions are his, or for rulebook.EVERYONE all.
+        heard: who is in which arm, and the models: each transaction is looked at in its user's.
         limit: transactions looked at, the newest ones.
     """
     of, found = _newest(session, user_id, limit)
@@ -77,9 +77,9 @@ def preview(
     said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
     book = rulebook.book_of(user_id, rules)
     changed = replace(said, books={**said.books, user_id: book})
-    before, after = (
-        suggester.answer(asked, known, Arm.RULES, None, bars) for known in (said, changed)
-    )
+    alone = heard._replace(shadow=False)
+    before, after = (suggester.answer_all(asked, known, alone) for known in (said, changed))
+    layer = "shared rule" if user_id == rulebook.EVERYONE else "own rule"
     pairs: Counter[tuple[str | None, str | None]] = Counter()
     fits: Counter[int] = Counter()
     against: Counter[int] = Counter()
@@ -89,8 +89,8 @@ def preview(
         if labels[0] != labels[1]:
             pairs[labels] += 1
         place = book.find(item.row)
-        if place is None:
-            continue
+        if place is None or new.suggested.layer != layer:
+            continue  # it fits, and another layer speaks before it
         fits[place] += 1
         against[place] += row["label"] not in (None, rules[place].label)
         if len(samples[place]) < SAMPLES:

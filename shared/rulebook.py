@@ -139,13 +139,14 @@ class Proposal(NamedTuple):
 _CORRECTED = text(
     """
     WITH said AS (
-        SELECT DISTINCT ON (s.txn_id) a.merchant, a.label, a.created_at, a.id
+        SELECT DISTINCT ON (s.txn_id) s.txn_id, a.merchant, a.label, a.created_at, a.id
         FROM suggestion_answers AS a JOIN suggestions AS s ON s.id = a.suggestion_id
         WHERE a.user_id = :user_id AND a.action = 'correct' AND a.undone_at IS NULL
             AND a.merchant <> ''
         ORDER BY s.txn_id, a.id DESC
     ), ranked AS (
-        SELECT *, row_number() OVER (PARTITION BY merchant ORDER BY id DESC) AS nth FROM said
+        SELECT said.*, row_number() OVER (PARTITION BY merchant ORDER BY id DESC) AS nth
+        FROM said JOIN transaction_labels AS now USING (txn_id, label)
     )
     SELECT merchant, min(label) FILTER (WHERE nth <= :times), count(*), max(created_at)
     FROM ranked GROUP BY merchant

@@ -42,11 +42,10 @@ _WIDE.case_sensitive = False
 _WIDE.max_mem = 16 << 20
 _WIDE.log_errors = False
 
+_PRINTED = r"^[^\x00-\x1f\x7f]+$"
 Finder = Callable[[str], bool]
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=PATTERN_MAX)]
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=PATTERN_MAX, pattern=_PRINTED)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTED)]
 _LABEL = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 
 
@@ -79,7 +78,9 @@ class Rule(BaseModel):
     description: Pattern | None = None
     amount: AmountRange | None = None
     direction: Literal["in", "out"] | None = None
-    account: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    account: (
+        Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTED)] | None
+    ) = None
     channel: str | None = None
 
     @field_validator("merchant", "description")

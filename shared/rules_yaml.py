@@ -13,6 +13,9 @@ from shared.errors import FieldError, InvalidInput
 from shared.rules import RULES_MAX, Rule, as_plain, parse
 
 DEPTH_MAX = 6
+SCALAR_MAX = 1_000  # characters; some forms of numbers take long to read
+# What the library raises for a value that is not of the form its tag asks for.
+_UNREADABLE = (yaml.YAMLError, ValueError, IndexError, KeyError, AttributeError, TypeError)
 EVENTS_MAX = 40 * RULES_MAX  # a rule has some twenty
 _HEAD = "# The first rule that fits counts. docs/rules.md says what a rule can ask for.\n"
 
@@ -21,11 +24,13 @@ class _Loader(yaml.CSafeLoader):
     """Plain values; a key that is there twice is refused, for one of its values would be lost."""
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        twice = [name for place, name in enumerate(names) if name in names[:place]]
-        if twice:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{twice[0]!r} is there twice in what begins in line {line}")
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                line = node.start_mark.line + 1
+                raise yaml.YAMLError(f"{name!r} is there twice in what begins in line {line}")
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -45,7 +50,7 @@ def load(text: str) -> list[Rule]:
     try:
         _check(text)
         found = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _UNREADABLE as error:
         message = "is no YAML: " + " ".join(str(error).split())[:300]
         raise _wrong("(body)", message) from None
     if not isinstance(found, dict) or set(found) != {"rules"}:
@@ -63,6 +68,8 @@ def _check(text: str) -> None:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("an alias (*name) is not allowed")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > SCALAR_MAX:
+            raise yaml.YAMLError(f"a text in it is longer than {SCALAR_MAX:,} characters")
         if depth > DEPTH_MAX:
             raise yaml.YAMLError("it is nested too deeply")
         if number > EVENTS_MAX:

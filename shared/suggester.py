@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
@@ -30,7 +30,7 @@ from shared.runtime import Served
 from shared.services import Services
 from shared.starter import Habits
 from shared.suggest import Evidence, Prior, Suggested, decide
-from shared.tables import Arm, MerchantPrior, Suggestion
+from shared.tables import Arm, MerchantPrior
 
 log = get_logger()
 WORDS = 4  # of a transaction are named as the model's reason
@@ -67,9 +67,15 @@ _MEMORY = text(
 
 _REJECTED = text(
     """
-    SELECT DISTINCT user_id, merchant, label FROM suggestion_answers
+    SELECT DISTINCT user_id, merchant, label FROM suggestion_answers AS said
     WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
         AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM suggestion_answers AS later
+            WHERE later.user_id = said.user_id AND later.merchant = said.merchant
+                AND later.label = said.label AND later.action <> 'reject'
+                AND later.undone_at IS NULL AND later.id > said.id
+        )
     """
 ).bindparams(bindparam("users", type_=ARRAY(Text)), bindparam("merchants", type_=ARRAY(Text)))
 
@@ -233,16 +239,19 @@ def answer_all(
     found: dict[int, Answer] = {}
     for arm, places in by_arm.items():
         items, served = [asked[place] for place in places], models[arm]
-        bars = (served.model.bars if served else Bars()).overridden(heard.thresholds)
+        # The same whether the model is listened to or not: shadow changes no answer.
+        judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
+        bars = (judge.model.bars if judge else Bars()).overridden(heard.thresholds)
         try:
             answers = answer(items, said, arm, served, bars)
         except Exception:
-            if arm is not Arm.RULES or served is None:
+            if served is None:
                 raise
-            # The model is only listened to here: it can hurt none.
-            metrics_ml.SHADOW_ERRORS.inc()
-            log.exception("suggest.shadow_failed")
-            answers = answer(items, said, arm, None, Bars())
+            # A model that fails hurts none: rules and memory answer.
+            metrics_ml.model_failed(arm)
+            log.exception("suggest.model_failed", arm=arm.value)
+            by_rules = answer(items, said, Arm.RULES, None, bars)
+            answers = [it._replace(arm=arm) for it in by_rules]
         found.update(zip(places, answers, strict=True))
     return [found[place] for place in range(len(asked))]
 
@@ -263,8 +272,28 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
     return tuple(told[:WORDS])
 
 
-def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str]:
+_KEEP = text(
+    """
+    INSERT INTO suggestions (
+        id, user_id, txn_id, merchant, label, confidence, source, layer, alternatives, reasons,
+        arm, forced, model_version, rules_label, model_label
+    )
+    SELECT * FROM jsonb_to_recordset(:rows) AS made (
+        id text, user_id text, txn_id bigint, merchant text, label text, confidence float8,
+        source text, layer text, alternatives jsonb, reasons jsonb,
+        arm text, forced boolean, model_version text, rules_label text, model_label text
+    )
+    WHERE txn_id IS NULL
+        OR EXISTS (SELECT FROM transactions WHERE transactions.id = made.txn_id FOR KEY SHARE)
+    RETURNING id
+    """
+).bindparams(bindparam("rows", type_=JSONB))
+
+
+def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
     """Store what was suggested; give the ids, in order.
+
+    None is where the transaction has been taken away with its user meanwhile: nothing is stored.
 
     Args:
         forced: the caller named the arm.
@@ -289,7 +318,5 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
         }
         for asked, shown, arm, version, rules_label, model_label in answers
     ]
-    if rows:
-        # Through the table: the ORM would send rows with and without a label in batches.
-        session.execute(insert(Suggestion.metadata.tables[Suggestion.__tablename__]), rows)
-    return [row["id"] for row in rows]
+    kept = {*session.scalars(_KEEP, {"rows": rows})} if rows else set()
+    return [row["id"] if row["id"] in kept else None for row in rows]

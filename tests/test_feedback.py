@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from shared import feedback
 from shared.bars import Bars
+from shared.db import transaction
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.features import RawTransaction, features_of
+from shared.services import Services
 from shared.suggester import Answer, Asked, answer, keep, known
 from shared.tables import (
     Action,
@@ -48,7 +53,46 @@ def suggested(session: Session, asked: Asked) -> tuple[str, Answer]:
     """What rules and memory say of it, kept; no model."""
     said = known(session, [(asked.row.user_id, asked.row.merchant)])
     found = answer([asked], said, Arm.RULES, None, Bars())
-    return keep(session, found, forced=False)[0], found[0]
+    (made,) = keep(session, found, forced=False)
+    assert made
+    return made, found[0]
+
+
+def two_suggestions(client: FlaskClient, held: Services) -> list[str]:
+    """Two for the same transaction."""
+    bought = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [{**bought, "merchant": "ZORBLAX"}]})
+    with held.engine.connect() as connection:
+        txn_id = connection.scalar(select(Transaction.id))
+    asked = [client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}) for _ in range(2)]
+    return [it.json["items"][0]["suggestion_id"] for it in asked]
+
+
+def answered(client: FlaskClient, suggestion_id: str, label: str) -> str:
+    """Correct it; the transaction's label then."""
+    answer = {"action": "correct", "label": label}
+    state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json=answer)
+    assert state.status_code == 200, state.json
+    return str(state.json["label"])
+
+
+def undone(client: FlaskClient, suggestion_id: str) -> str | None:
+    state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json={"action": "undo"})
+    assert state.status_code == 200, state.json
+    label: str | None = state.json["label"]
+    return label
+
+
+def until_somebody_waits_for_a_lock(engine: Engine) -> None:
+    """Of this database; fails after ten seconds."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    until = time.monotonic() + 10
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while not connection.scalar(waiting):
+            assert time.monotonic() < until, "nobody waits"
 
 
 def labels(session: Session) -> list[tuple[object, ...]]:
@@ -181,6 +225,90 @@ def test_a_label_given_since_is_not_undone(session: Session) -> None:
         feedback.undo(session, suggestion)
 
     assert [row[1] for row in labels(session)] == ["Elsewhere"]
+
+
+def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    answered(client, second, "Toys")
+
+    early = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
+
+    assert early.status_code == 409
+    assert undone(client, second) == "Toys"
+    assert undone(client, first) is None
+
+
+def test_what_was_said_before_can_be_said_again_after_another_answer(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    answered(client, second, "Gifts")
+
+    assert answered(client, first, "Toys") == "Toys"
+    assert undone(client, first) == "Gifts"
+
+
+def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, held: Services) -> None:
+    first, _ = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    for label in ("Books", "Toys"):
+        client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": label}]})
+
+    undo = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
+
+    assert (undo.status_code, undo.json["code"]) == (409, "conflict")
+    with transaction(held.engine) as session:
+        assert [row[1] for row in labels(session)] == ["Toys"]
+
+
+def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
+    client: FlaskClient, held: Services
+) -> None:
+    first, _ = two_suggestions(client, held)
+    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+        txn_id = other.scalar(select(Transaction.id))
+        row = {"txn_id": txn_id, "label": "Books", "source": LabelSource.IMPORT}
+        other.execute(insert(TransactionLabel).values(row))
+        correcting = pool.submit(answered, client, first, "Toys")
+        until_somebody_waits_for_a_lock(held.engine)
+        other.commit()
+        assert correcting.result() == "Toys"
+
+    assert undone(client, first) == "Books"
+
+
+def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
+    client: FlaskClient, held: Services
+) -> None:
+    first, _ = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+        other.execute(update(TransactionLabel).values(label="Books"))
+        undoing = pool.submit(
+            client.post, f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"}
+        )
+        until_somebody_waits_for_a_lock(held.engine)
+        other.commit()
+        assert undoing.result().status_code == 409
+
+    with transaction(held.engine) as session:
+        assert [row[1] for row in labels(session)] == ["Books"]
+
+
+def test_a_later_word_lifts_a_rejection(session: Session) -> None:
+    first, second, third = stored(session), stored(session), stored(session)
+    feedback.give(session, suggested(session, first)[0], Action.CORRECT, "Toys")
+    rejected, _ = suggested(session, second)
+    feedback.give(session, rejected, Action.REJECT, None)
+    assert suggested(session, third)[1].suggested.label is None
+
+    feedback.give(session, rejected, Action.ACCEPT, None)
+
+    assert suggested(session, third)[1].suggested.label == "Toys"
 
 
 def test_to_correct_to_what_was_suggested_is_to_accept(session: Session) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from shared import suggester
+from shared.bars import Bars
+from shared.db import transaction
 from shared.services import Services
-from shared.tables import Base
+from shared.tables import Arm, Base
 from tests.api import deploy_a_model
-from worker import feature_build
+from tests.test_rules_api import bought, labels
+from worker import feature_build, rules_job, suggest_job
 
 
 def everything(held: Services) -> str:
@@ -50,6 +54,39 @@ def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
     assert "ada" not in everything(held).lower()
     assert everything(held).count("bob") == bobs > 0
     assert client.delete("/ml/v2/users?user_id=ada-7").json["transactions"] == 0
+
+
+def test_jobs_that_are_open_for_him_end(client: FlaskClient, held: Services) -> None:
+    asked = client.post("/ml/v2/suggest/history", json={"user_id": "ada"}).json["job_id"]
+    others = client.post("/ml/v2/suggest/history", json={"user_id": "bob"}).json["job_id"]
+
+    client.delete("/ml/v2/users?user_id=ada")
+
+    assert client.get(f"/ml/v2/jobs/{asked}").json["state"] == "cancelled"
+    assert client.get(f"/ml/v2/jobs/{others}").json["state"] == "queued"
+
+
+def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
+    client: FlaskClient, held: Services
+) -> None:
+    """He is deleted between the reading of a page and its writing."""
+    mine, others = bought(held, "KRONTAL")[0], bought(held, "KRONTAL", user="bob")[0]
+    client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
+    (page,) = suggest_job.pages(held, None)
+    with transaction(held.engine) as session:
+        said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in page])
+    answers = suggester.answer(page, said, Arm.RULES, None, Bars())
+
+    client.delete("/ml/v2/users?user_id=ada")
+    with transaction(held.engine) as session:
+        kept = suggester.keep(session, answers, forced=False)
+        labelled = rules_job.write(session, answers)
+
+    assert [it.asked.txn_id for it in answers] == [mine, others]
+    assert kept[0] is None
+    assert kept[1] is not None
+    assert labelled["labelled"] == 1
+    assert labels(held) == {others: ("Sports", "rule")}
 
 
 def test_the_versions_that_may_have_learned_from_him_are_named(

@@ -32,6 +32,7 @@ def app(engine, environment, tmp_path_factory):
     held.close()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good input", "bad input"]
 )

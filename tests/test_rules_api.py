@@ -14,7 +14,8 @@ from shared.kinds import kinds
 from shared.rules_yaml import load, starter
 from shared.services import Services
 from shared.tables import LabelSource, Transaction, TransactionLabel
-from worker import rules_job
+from tests.api import deploy_a_model
+from worker import feature_build, rules_job
 from worker.run import run
 
 GYM = {"label": "Sports", "merchant": "krontal"}
@@ -117,7 +118,8 @@ def test_a_change_made_from_older_rules_is_refused(client: FlaskClient) -> None:
 
     assert late.status_code == 409
     assert client.get("/ml/v2/rules").json["rules"] == [GYM]
-    assert put(client, headers={"If-Match": "x"}).json["errors"][0]["field"] == "If-Match"
+    for tag in ("x", '""', '"' + "9" * 5_000 + '"'):
+        assert put(client, headers={"If-Match": tag}).json["errors"][0]["field"] == "If-Match"
 
 
 def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
@@ -145,6 +147,13 @@ def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
         ("rules: [{label: A, merchant: '/(a)\\1/'}]", "rules[0].merchant", "regular expression"),
         ("rules: [{label: A, amount: {min: 5, max: 1}}]", "rules[0].amount", "min is above max"),
         ("rules: [{label: A, mechant: x}]", "rules[0].mechant", "not permitted"),
+        ('rules: [{label: !!int "", merchant: x}]', "(body)", "is no YAML"),
+        ("rules: [{label: !!bool foo, merchant: x}]", "(body)", "is no YAML"),
+        ('rules: [{label: !!float "", merchant: x}]', "(body)", "is no YAML"),
+        ("rules: [{label: !!timestamp foo, merchant: x}]", "(body)", "is no YAML"),
+        ("rules: [{label: " + "1:" * 40_000 + "1, merchant: x}]", "(body)", "longer than"),
+        ('rules: [{label: A, account: "a\\0"}]', "rules[0].account", "pattern"),
+        ('rules: [{label: A, merchant: "/a\\0/"}]', "rules[0].merchant", "pattern"),
         ("rules: " + "[" * 3000, "(body)", "nested too deeply"),
         ("rules:\n" + "- {label: A, merchant: b}\n" * 9_000, "(body)", "more than 1,000 rules"),
     ],
@@ -185,6 +194,40 @@ def test_a_preview_is_of_that_users_newest_transactions_only(
     seen = client.post("/ml/v2/rules/preview?user_id=ada&limit=1", json={"rules": [GYM]}).json
 
     assert (seen["looked_at"], seen["of"], seen["rules"][0]["matches"]) == (1, 2, 1)
+
+
+def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
+    client: FlaskClient, held: Services
+) -> None:
+    bought(held, *["KRONTAL"] * 8, label="Health")
+    feature_build.refresh(held.engine, feature_build.Scope())
+    bought(held, *["KRONTAL"] * 3, user="bob")
+
+    seen = client.post("/ml/v2/rules/preview", json={"rules": [GYM]}).json
+
+    assert (seen["changed"], seen["rules"][0]["matches"]) == (3, 3)
+
+
+def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
+    client: FlaskClient, held: Services
+) -> None:
+    deploy_a_model(held.engine, held.registry)
+    client.put("/ml/v2/canary", json={"share": 1})
+    with held.engine.connect() as connection:
+        known = [*connection.scalars(text("SELECT DISTINCT merchant FROM transactions"))]
+    asked = {"transactions": [{"merchant": name, "user_id": "zed"} for name in known]}
+    items = client.post("/ml/v2/suggest", json=asked).json["items"]
+    merchant, label = next(
+        (name, item["label"])
+        for name, item in zip(known, items, strict=True)
+        if item["layer"] == "model"
+    )
+    bought(held, merchant, user="zed")
+    rule = {"label": label, "merchant": merchant}
+
+    seen = client.post("/ml/v2/rules/preview?user_id=zed", json={"rules": [rule]}).json
+
+    assert (seen["changed"], seen["rules"][0]["matches"]) == (0, 1)
 
 
 def test_rules_label_history_and_never_what_a_person_labelled(
@@ -253,6 +296,17 @@ def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
     (again,) = bought(held, "QUUX PALACE")
     for _ in range(3):
         corrected(client, [again], "Fun")
+
+    assert proposed(client) == []
+
+
+def test_corrections_that_were_changed_since_propose_nothing(
+    client: FlaskClient, held: Services
+) -> None:
+    txn_ids = bought(held, *["ZORBLAX 12"] * 3)
+    corrected(client, txn_ids, "Toys", "Toys", "Toys")
+
+    client.post("/ml/v2/labels", json={"labels": [{"txn_id": txn_ids[0], "label": "Books"}]})
 
     assert proposed(client) == []
 

@@ -99,6 +99,37 @@ def test_a_shadow_that_fails_hurts_nobody(
     assert "lm_suggest_shadow_errors_total" in client.get("/metrics").text
 
 
+def test_shadow_and_a_shadow_that_fails_change_no_answer(
+    held: Services, live: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bars are those of the live version, whether it is listened to or not."""
+    held.runtime.start()
+    seen = []
+    real = suggester.decide
+    monkeypatch.setattr(
+        suggester, "decide", lambda evidence, bars: seen.append(bars) or real(evidence, bars)
+    )
+    for shadow in (True, False):
+        settings = replace(held.settings, suggest_shadow=shadow)
+        ask(create_app(replace(held, settings=settings)).test_client(), transactions=[raw("X")])
+
+    assert {bars.memory for bars in seen} == {held.runtime.served().model.bars.memory}
+
+
+def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
+    client: FlaskClient, live: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Model, "predict_many", broken)
+
+    item = ask(client, "model", transactions=[raw("SHELL OIL 5744")])["items"][0]
+
+    assert (item["label"], item["arm"]) == ("Fuel", "model")
+    assert 'lm_suggest_model_errors_total{arm="model"}' in client.get("/metrics").text
+
+
 def test_a_correction_over_http_is_the_next_suggestion(client: FlaskClient, held: Services) -> None:
     first, second, *_ = add_transactions(held.engine, 40)
     with held.engine.begin() as connection:

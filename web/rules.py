@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared import rule_preview, rulebook, rules_yaml
-from shared.bars import Bars
+from shared import rollout, rule_preview, rulebook, rules_yaml, suggester
 from shared.db import transaction
 from shared.errors import FieldError, InvalidInput
 from shared.rules import RULES_MAX, Rule, as_plain
@@ -156,10 +156,10 @@ def put_rules() -> ResponseReturnValue:
 def preview_rules() -> ResponseReturnValue:
     """What these rules would change on stored transactions; nothing is saved."""
     wanted, rules = parse_query(PreviewQuery), _rules()
-    served = services().runtime.served()
-    bars = served.model.bars if served else Bars()
-    with transaction(services().engine) as session:
-        seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, bars, wanted.limit)
+    own = services()
+    with transaction(own.engine) as session:
+        heard = suggester.heard(own, rollout.current(session, own.settings))
+        seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, heard, wanted.limit)
     return {
         **seen._asdict(),
         "changes": [change._asdict() for change in seen.changes],
@@ -232,7 +232,7 @@ def _expected() -> int | None:
     if "If-Match" not in request.headers or request.if_match.star_tag:
         return None
     tags = [*request.if_match.as_set()]
-    if len(tags) != 1 or not tags[0].isdecimal():
+    if len(tags) != 1 or not re.fullmatch(r"[0-9]{1,18}", tags[0] or ""):
         message = 'expected one ETag of these rules, such as "3"'
         raise InvalidInput(f"If-Match: {message}", [FieldError("If-Match", message)])
     return int(tags[0])

@@ -19,7 +19,7 @@ from shared.db import transaction
 from shared.jobs import Claim
 from shared.services import Services
 from shared.suggester import Answer
-from shared.tables import Arm, LabelSource, TransactionLabel
+from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
 from worker.lease import Lease
 from worker.run import Outcome
 from worker.suggest_job import count_open, pages
@@ -43,16 +43,21 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
         with transaction(own.engine) as session:
             said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
             answers = suggester.answer(asked, said, Arm.RULES, None, bars)
-            counts.update(_write(session, answers))
+            counts.update(write(session, answers))
         done += len(asked)
     lease.report("apply", done, total)
     return Outcome({"looked_at": done, **counts})
 
 
-def _write(session: Session, answers: Sequence[Answer]) -> dict[str, int]:
-    """Labels of a page as its answers say; a person's word that came meanwhile stands."""
+def write(session: Session, answers: Sequence[Answer]) -> dict[str, int]:
+    """Labels of a page as its answers say; a person's word that came meanwhile stands, and so does
+    that a user was deleted."""
     said = {it.asked.txn_id: it.suggested for it in answers if it.asked.txn_id}
-    given = {txn_id: it.label for txn_id, it in said.items() if it.layer in RULES_SAY}
+    there = select(Transaction.id).where(Transaction.id.in_(said)).order_by(Transaction.id)
+    left = {*session.scalars(there.with_for_update(read=True, key_share=True))}
+    given = {
+        txn_id: it.label for txn_id, it in said.items() if it.layer in RULES_SAY and txn_id in left
+    }
     mine = select(TransactionLabel.txn_id, TransactionLabel.label).where(
         TransactionLabel.txn_id.in_(said), TransactionLabel.source == LabelSource.RULE
     )
