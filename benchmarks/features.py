@@ -21,11 +21,11 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from shared.csv_formats import ImportOptions
 from shared.db import make_engine, migrate
 from shared.features import FEATURE_VERSION, FeatureRow
 from shared.settings import Settings
 from worker import feature_build
-from worker.csv_formats import ImportOptions
 from worker.feature_build import Scope
 from worker.ingest import import_csv
 

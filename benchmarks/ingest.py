@@ -24,11 +24,11 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from shared.csv_formats import ImportOptions
+from shared.csv_reading import understand
+from shared.csv_values import BadCell
 from shared.db import make_engine, migrate
 from shared.settings import Settings
-from worker.csv_formats import ImportOptions
-from worker.csv_reading import understand
-from worker.csv_values import BadCell
 from worker.ingest import import_csv
 
 ROUNDS = 3

@@ -131,6 +131,7 @@ def supervisor_environment(state: State) -> dict[str, str]:
         "LEDGER_VAR": str(VAR),
         "LEDGER_LOG": str(LOG),
         "LEDGER_SOCKET": state.socket,
+        "FLOWER_URL": state.flower_url,
         "LEDGER_PYTHON": interpreter.name,
         "PATH": f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         # By the environment: everyone can read a command line.

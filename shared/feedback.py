@@ -188,7 +188,9 @@ def _put(session: Session, txn_id: int, label: str) -> TransactionLabel | None:
         before = _label(session, txn_id)
         if before is not None:
             _remove(session, txn_id)
-        if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN}):
+        # Since when it has had a label stays: a model may have learned the earlier one.
+        since = {"created_at": before.created_at} if before else {}
+        if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN, **since}):
             return before
         # Another label came between our look and our writing: look again.
 

@@ -27,6 +27,8 @@ _SUGGESTED = text(
     """
 )
 _TAKE = (
+    # First: it waits for an import that is just being stored, whose rows then go, too.
+    text("DELETE FROM imports WHERE user_id = :user"),
     text("DELETE FROM transactions WHERE user_id = :user"),
     text("DELETE FROM suggestions WHERE user_id = :user"),
     text("DELETE FROM rule_sets WHERE user_id = :user"),
@@ -48,7 +50,7 @@ class Forgotten(NamedTuple):
 
 
 def forget(session: Session, user_id: str) -> Forgotten:
-    """Delete a user's transactions, labels, features, suggestions, answers and rules.
+    """Delete a user's transactions, labels, features, suggestions, answers, rules and files.
 
     Jobs that are open for him alone end. What is asked about him from now on is kept anew.
     What users have in common (`merchant_priors`) is counted anew with the next training.

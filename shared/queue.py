@@ -19,7 +19,7 @@ from redis import Redis, RedisError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from shared import jobs
+from shared import imports, jobs
 from shared.db import transaction
 from shared.errors import AlreadyRunning, Unavailable
 from shared.log import get_logger
@@ -194,6 +194,34 @@ def request_for_user(
             kind,
             requested_by=requested_by,
             params={"user_id": user_id},
+            idempotency_key=idempotency_key,
+        )
+    if new:
+        messenger.announce([job])
+    return job
+
+
+def request_import(
+    engine: Engine,
+    messenger: Messenger,
+    *,
+    requested_by: str,
+    file: imports.Brought,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Keep a file, and ask for its transactions to be stored and suggested for.
+
+    Raises:
+        Conflict: the key was used before for another file, or with other options.
+        Unavailable: PostgreSQL does not answer; nothing is kept.
+    """
+    with transaction(engine) as session:
+        import_id = imports.keep(session, file)
+        job, new = jobs.create(
+            session,
+            JobKind.IMPORT,
+            requested_by=requested_by,
+            params={"import_id": import_id, "user_id": file.options.user},
             idempotency_key=idempotency_key,
         )
     if new:

@@ -11,6 +11,7 @@ QUEUES: dict[str, tuple[JobKind, ...]] = {
         JobKind.RULES,
         JobKind.SUGGEST,
         JobKind.DRIFT,
+        JobKind.IMPORT,
     ),
     "training": (JobKind.TRAIN,),
 }

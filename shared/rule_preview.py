@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared import rulebook, suggester
 from shared.features import features_of
+from shared.known import known
 from shared.rules import Rule
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.suggester import Asked, Heard
@@ -74,7 +75,7 @@ def preview(
     """
     of, found = _newest(session, user_id, limit)
     asked = [Asked(features_of(raw_of(row)), row["id"]) for row in found]
-    said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+    said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
     book = rulebook.book_of(user_id, rules)
     changed = replace(said, books={**said.books, user_id: book})
     alone = heard._replace(shadow=False)

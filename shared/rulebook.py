@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select, text, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.errors import Conflict, NotFound
@@ -78,23 +78,24 @@ def save(
     return Version(user_id, now.version + 1, tuple(rules), by, written)
 
 
-_Key = tuple[str, int, dt.datetime]  # the time, too: a restored database gives versions anew
+# User, version, and its time as text: a restored database gives versions anew.
+Key = tuple[str, int, str]
 
 
 class _Books:
     """Compiled sets by user, version and time, the latest used ones."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[_Key, RuleBook] = OrderedDict()
+        self._held: OrderedDict[Key, RuleBook] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: _Key) -> RuleBook | None:
+    def get(self, key: Key) -> RuleBook | None:
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
             return self._held.get(key)
 
-    def put(self, key: _Key, book: RuleBook) -> None:
+    def put(self, key: Key, book: RuleBook) -> None:
         with self._lock:
             self._held[key] = book
             if len(self._held) > _KEPT:
@@ -109,22 +110,16 @@ def book_of(user_id: str, rules: Sequence[Rule]) -> RuleBook:
     return RuleBook(tuple(rules), "shared rule" if user_id == EVERYONE else "your rule")
 
 
-def books(session: Session, users: Iterable[str]) -> dict[str, RuleBook]:
-    """The books of those users who have one, and everyone's, in two queries at most."""
-    newest = (
-        select(RuleSet.user_id, RuleSet.version, RuleSet.updated_at)
-        .ext(distinct_on(RuleSet.user_id))
-        .where(RuleSet.user_id.in_({*users, EVERYONE}))
-        .order_by(RuleSet.user_id, RuleSet.version.desc())
-    )
-    keys: list[_Key] = [(user, version, at) for user, version, at in session.execute(newest)]
+def books(session: Session, newest: Iterable[Key]) -> dict[str, RuleBook]:
+    """The rules of those sets, by user; a query only for those that this process has not read."""
+    keys = [*newest]
     found = {key[0]: book for key in keys if (book := _books.get(key)) is not None}
-    missing = [key[:2] for key in keys if key[0] not in found]
+    missing = {key[:2]: key for key in keys if key[0] not in found}
     if missing:
         wanted = tuple_(RuleSet.user_id, RuleSet.version).in_(missing)
         for kept in session.scalars(select(RuleSet).where(wanted)):
             book = found[kept.user_id] = book_of(kept.user_id, parse(kept.rules))
-            _books.put((kept.user_id, kept.version, kept.updated_at), book)
+            _books.put(missing[kept.user_id, kept.version], book)
     return found
 
 

@@ -49,6 +49,7 @@ class Settings:
     suggest_salt: str  # who is in which arm depends on it
     suggest_target_precision: float  # share of what is shown that should be right; 0..1
     suggest_thresholds: Mapping[str, float]  # by category, or `*`; replace what was learned
+    links: Mapping[str, str]  # by name: what else the page leads to
     log_level: str
 
     @classmethod
@@ -82,6 +83,7 @@ class Settings:
                 suggest_salt=env.get("SUGGEST_SALT", "").strip() or "ledger-suggestions",
                 suggest_target_precision=_share(env, "SUGGEST_TARGET_PRECISION", 0.9),
                 suggest_thresholds=_thresholds(env.get("SUGGEST_THRESHOLDS", "")),
+                links=_links(env, Flower="FLOWER_URL", Grafana="GRAFANA_URL"),
                 log_level=_word(env, "LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             )
         except KeyError as missing:
@@ -163,6 +165,15 @@ def _thresholds(text: str) -> Mapping[str, float]:
             'such as {"Rent": 0.95, "*": 0.8}'
         )
     return {label: float(value) for label, value in found.items()}
+
+
+def _links(env: Mapping[str, str], **names: str) -> Mapping[str, str]:
+    """Those addresses that are set, by what stands there."""
+    found = {title: env.get(name, "").strip() for title, name in names.items()}
+    for title, url in found.items():
+        if url and not re.fullmatch(r"https?://[^\s\"'<>]+", url):
+            raise SettingsError(f"{names[title]} must be an http:// or https:// address")
+    return {title: url for title, url in found.items() if url}
 
 
 def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:

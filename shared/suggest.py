@@ -75,7 +75,9 @@ class Suggested:
     reasons: tuple[str, ...]
 
 
-class _Answer(NamedTuple):
+class Voice(NamedTuple):
+    """What one layer says; it is shown if it is the first whose confidence reaches its bar."""
+
     layer: Layer
     source: Source
     label: str
@@ -86,7 +88,7 @@ class _Answer(NamedTuple):
 
 def decide(evidence: Evidence, bars: Bars) -> Suggested:
     """The first layer that is sure enough; else to ask, with the best of what all of them say."""
-    answers = [it for it in _answers(evidence, bars) if it.label not in evidence.rejected]
+    answers = [it for it in voices(evidence, bars) if it.label not in evidence.rejected]
     shown = next((it for it in answers if it.confidence >= it.bar), None)
     if shown is None:
         others = _options(answers)
@@ -113,35 +115,35 @@ def decide(evidence: Evidence, bars: Bars) -> Suggested:
     )
 
 
-def _answers(evidence: Evidence, bars: Bars) -> Iterator[_Answer]:
+def voices(evidence: Evidence, bars: Bars) -> Iterator[Voice]:
     """All that the layers say, in their order; of each, its best first."""
     if rule := evidence.own_rule:
-        yield _Answer("own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+        yield Voice("own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
     if memory := evidence.memory:
         for label in memory.labels:
             confidence = memory.confidence(label, bars.trust)
             # A correction is heard at once, however little else is known.
             bar = 0.0 if label == memory.corrected_to else bars.memory
-            yield _Answer("own memory", "memory", label, confidence, bar, memory.reason(label))
+            yield Voice("own memory", "memory", label, confidence, bar, memory.reason(label))
     if rule := evidence.shared_rule:
-        yield _Answer("shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+        yield Voice("shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
     if prediction := evidence.prediction:
         reason = f"words: {', '.join(evidence.words)}" if evidence.words else "amount and channel"
         first = Scored(prediction.label, prediction.confidence)
         for label, confidence in (first, *prediction.alternatives):
             bar = bars.model.get(label, bars.model_default)
-            yield _Answer("model", "model", label, confidence, bar, reason)
+            yield Voice("model", "model", label, confidence, bar, reason)
     if prior := evidence.prior:
         reason = f"{prior.users} of {prior.of_users} users call this merchant {prior.label}"
-        yield _Answer("other users", "memory", prior.label, prior.confidence, bars.prior, reason)
+        yield Voice("other users", "memory", prior.label, prior.confidence, bars.prior, reason)
     if starter := evidence.starter:
         # A model that was heard has weighed the same text: where it is unsure, the text alone is
         # right less often than anywhere else.
         bar = bars.starter if evidence.prediction is None else 1.0
-        yield _Answer("starter", "rule", starter.label, starter.confidence, bar, starter.reason)
+        yield Voice("starter", "rule", starter.label, starter.confidence, bar, starter.reason)
 
 
-def _options(answers: list[_Answer]) -> tuple[Scored, ...]:
+def _options(answers: list[Voice]) -> tuple[Scored, ...]:
     """The labels of all layers, each with the highest confidence that one of them has in it."""
     best: dict[str, float] = {}
     for answer in answers:
@@ -150,7 +152,7 @@ def _options(answers: list[_Answer]) -> tuple[Scored, ...]:
     return tuple(Scored(label, confidence) for label, confidence in ranked)
 
 
-def _unsure(answers: list[_Answer]) -> tuple[str, ...]:
+def _unsure(answers: list[Voice]) -> tuple[str, ...]:
     if not answers:
         return ("nothing is known of this merchant",)
     best = max(answers, key=lambda answer: answer.confidence)

@@ -1,94 +1,34 @@
-"""Gathers what all layers know of some transactions, has `shared.suggest` decide, keeps the answer.
-
-Any number of transactions, of any users, costs the same number of queries. Without PostgreSQL the
-model and the starter rules answer alone, and the answer says so.
-"""
+"""Has each transaction's evidence decided on, by the arm of its user, and keeps the answer."""
 
 from __future__ import annotations
 
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Text
 
 from shared import metrics_ml, rulebook
-from shared.bars import RECENT, Bars
+from shared.bars import Bars
 from shared.encode import word_columns
 from shared.features import FeatureRow
+from shared.known import Known
 from shared.log import get_logger
-from shared.memory import Memory, Told
 from shared.model import Model, Prediction
 from shared.rollout import Rollout, arm_of
 from shared.rules import RuleBook
 from shared.runtime import Served
 from shared.services import Services
 from shared.starter import Habits
-from shared.suggest import Evidence, Prior, Suggested, decide
-from shared.tables import Arm, MerchantPrior
+from shared.suggest import Evidence, Suggested, Voice, decide, voices
+from shared.tables import Arm, Suggestion
 
 log = get_logger()
 WORDS = 4  # of a transaction are named as the model's reason
-LOOKED_AT = 2_000  # newest transactions of a merchant that are searched for labels
-HABITS_FROM = 100  # labelled transactions of a user that his habits are read from
-
-Merchants = Sequence[tuple[str, str]]  # user ('': none is known) and cleaned merchant
-
-_MEMORY = text(
-    f"""
-    SELECT wanted.user_id, wanted.merchant, told.label, count(*), max(told.date),
-        bool_or(told.newest AND told.corrected)
-    FROM unnest(:users, :merchants) AS wanted(user_id, merchant)
-    CROSS JOIN LATERAL (
-        SELECT label.label, near.date,
-            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest,
-            EXISTS (
-                SELECT FROM suggestions JOIN suggestion_answers AS answer
-                    ON answer.suggestion_id = suggestions.id
-                WHERE suggestions.txn_id = label.txn_id AND answer.action = 'correct'
-                    AND answer.undone_at IS NULL AND answer.label = label.label
-            ) AS corrected
-        FROM (
-            SELECT f.txn_id, f.date FROM ml_features AS f
-            WHERE f.user_id = wanted.user_id AND f.merchant = wanted.merchant
-            ORDER BY f.date DESC LIMIT {LOOKED_AT}
-        ) AS near
-        JOIN transaction_labels AS label ON label.txn_id = near.txn_id AND label.source <> 'rule'
-        ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
-    ) AS told
-    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 5 DESC
-    """  # noqa: S608  our own numbers
-).bindparams(bindparam("users", type_=ARRAY(Text)), bindparam("merchants", type_=ARRAY(Text)))
-
-_REJECTED = text(
-    """
-    SELECT DISTINCT user_id, merchant, label FROM suggestion_answers AS said
-    WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
-        AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
-        AND NOT EXISTS (
-            SELECT FROM suggestion_answers AS later
-            WHERE later.user_id = said.user_id AND later.merchant = said.merchant
-                AND later.label = said.label AND later.action <> 'reject'
-                AND later.undone_at IS NULL AND later.id > said.id
-        )
-    """
-).bindparams(bindparam("users", type_=ARRAY(Text)), bindparam("merchants", type_=ARRAY(Text)))
-
-_HABITS = text(
-    f"""
-    SELECT own.* FROM unnest(:users) AS wanted(user_id)
-    CROSS JOIN LATERAL (
-        SELECT l.label, {", ".join(f"f.{name}" for name in FeatureRow._fields)}
-        FROM ml_features AS f JOIN transaction_labels AS l USING (txn_id)
-        WHERE f.user_id = wanted.user_id AND l.source <> 'rule' LIMIT {HABITS_FROM}
-    ) AS own
-    """  # noqa: S608
-).bindparams(bindparam("users", type_=ARRAY(Text)))
 
 
 class Asked(NamedTuple):
@@ -98,53 +38,8 @@ class Asked(NamedTuple):
     txn_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What PostgreSQL says of the users and merchants asked about."""
-
-    memories: Mapping[tuple[str, str], Memory]
-    rejected: Mapping[tuple[str, str], frozenset[str]]
-    priors: Mapping[str, Prior]
-    habits: Mapping[str, Habits]  # by user
-    books: Mapping[str, RuleBook]  # by user, and everyone's
-
-
-NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
 NO_RULES = RuleBook(())
 NO_HABITS = Habits()
-
-
-def known(session: Session, merchants: Merchants) -> Known:
-    """All of it in six queries at most."""
-    wanted = sorted({(user, merchant) for user, merchant in merchants if merchant})
-    users, names = [user for user, _ in wanted], [merchant for _, merchant in wanted]
-    pairs = {"users": users, "merchants": names}
-    told: defaultdict[tuple[str, str], dict[str, Told]] = defaultdict(dict)
-    corrected: dict[tuple[str, str], str] = {}
-    for user, merchant, label, times, last, is_correction in session.execute(_MEMORY, pairs):
-        told[user, merchant][label] = Told(times, last)
-        if is_correction:
-            corrected[user, merchant] = label
-    rejected: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for user, merchant, label in session.execute(_REJECTED, pairs):
-        rejected[user, merchant].add(label)
-    priors = select(MerchantPrior).where(MerchantPrior.merchant.in_(set(names)))
-    best: dict[str, Prior] = {}
-    for prior in session.scalars(priors.order_by(MerchantPrior.users, MerchantPrior.label)):
-        best[prior.merchant] = Prior(prior.label, prior.users, prior.of_users)
-    own: defaultdict[str, Habits] = defaultdict(Habits)
-    for label, *told_of in session.execute(
-        _HABITS, {"users": sorted({user for user, _ in merchants})}
-    ):
-        row = FeatureRow(*told_of)
-        own[row.user_id].learn(row, label)
-    return Known(
-        memories={key: Memory(labels, corrected.get(key)) for key, labels in told.items()},
-        rejected={key: frozenset(labels) for key, labels in rejected.items()},
-        priors=best,
-        habits=own,
-        books=rulebook.books(session, {user for user, _ in merchants}),
-    )
 
 
 class Answer(NamedTuple):
@@ -176,20 +71,10 @@ def answer(
     version = served.pointer.run_id if served else None
     answers = []
     for item, prediction, moved in zip(asked, predictions, words, strict=True):
-        row = item.row
-        key = row.user_id, row.merchant
-        own = said.books.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
-        rules = Evidence(
-            own_rule=own.match(row),
-            shared_rule=said.books.get(rulebook.EVERYONE, NO_RULES).match(row),
-            memory=said.memories.get(key),
-            prior=said.priors.get(row.merchant),
-            rejected=said.rejected.get(key, frozenset()),
-        )
+        rules = _without_a_model(item.row, said)
         by_rules = decide(rules, bars)
         if by_rules.label is None:
-            habits = said.habits.get(row.user_id, NO_HABITS)
-            rules = replace(rules, starter=habits.starter(row))
+            rules = _with_the_text(rules, item.row, said)
             by_rules = decide(rules, bars)
         shown = by_rules
         if arm is not Arm.RULES:
@@ -198,6 +83,23 @@ def answer(
         by_model = decide(alone, bars).label if prediction else None
         answers.append(Answer(item, shown, arm, version, by_rules.label, by_model))
     return answers
+
+
+def _without_a_model(row: FeatureRow, said: Known) -> Evidence:
+    key = row.user_id, row.merchant
+    own = said.books.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
+    return Evidence(
+        own_rule=own.match(row),
+        shared_rule=said.books.get(rulebook.EVERYONE, NO_RULES).match(row),
+        memory=said.memories.get(key),
+        prior=said.priors.get(row.merchant),
+        rejected=said.rejected.get(key, frozenset()),
+    )
+
+
+def _with_the_text(evidence: Evidence, row: FeatureRow, said: Known) -> Evidence:
+    """What the text tells takes the longest to find out, and is seldom needed."""
+    return replace(evidence, starter=said.habits.get(row.user_id, NO_HABITS).starter(row))
 
 
 class Heard(NamedTuple):
@@ -254,6 +156,29 @@ def answer_all(
             answers = [it._replace(arm=arm) for it in by_rules]
         found.update(zip(places, answers, strict=True))
     return [found[place] for place in range(len(asked))]
+
+
+class Explained(NamedTuple):
+    """What is shown for one transaction, and what each layer that was asked says of it."""
+
+    shown: Suggested
+    arm: Arm
+    voices: list[Voice]
+    rejected: frozenset[str]
+
+
+def explain(item: Asked, said: Known, heard: Heard) -> Explained:
+    """Take the answer for one transaction apart; the layers that it did not need are asked, too."""
+    arm = arm_of(item.row.user_id, heard.holds, heard.salt)
+    served = {Arm.RULES: None, Arm.MODEL: heard.live, Arm.CHALLENGER: heard.challenger}[arm]
+    judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
+    bars = (judge.model.bars if judge else Bars()).overridden(heard.thresholds)
+    evidence = _with_the_text(_without_a_model(item.row, said), item.row, said)
+    if served:
+        (prediction,) = served.model.predict_many([item.row])
+        words = words_of(served.model, item.row, prediction.label)
+        evidence = replace(evidence, prediction=prediction, words=words)
+    return Explained(decide(evidence, bars), arm, [*voices(evidence, bars)], evidence.rejected)
 
 
 def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
@@ -320,3 +245,30 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
     ]
     kept = {*session.scalars(_KEEP, {"rows": rows})} if rows else set()
     return [row["id"] if row["id"] in kept else None for row in rows]
+
+
+def keep_news(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
+    """The same of stored transactions, but what says the same as the newest one is left out."""
+    newest = (
+        select(Suggestion.txn_id, *_GIST)
+        .ext(distinct_on(Suggestion.txn_id))
+        .where(Suggestion.txn_id.in_([it.asked.txn_id for it in answers]))
+        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id)
+    )
+    before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
+    news = [it for it in answers if before.get(it.asked.txn_id) != _gist(it)]
+    return keep(session, news, forced=forced)
+
+
+_GIST = (
+    Suggestion.label,
+    Suggestion.confidence,
+    Suggestion.layer,
+    Suggestion.arm,
+    Suggestion.model_version,
+)
+
+
+def _gist(answer: Answer) -> tuple[Any, ...]:
+    shown = answer.suggested
+    return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version

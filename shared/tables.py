@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     Numeric,
     SmallInteger,
     String,
@@ -51,6 +52,7 @@ class JobKind(enum.StrEnum):
     RULES = "rules"
     SUGGEST = "suggest"
     DRIFT = "drift"
+    IMPORT = "import"
 
 
 class Arm(enum.StrEnum):
@@ -233,12 +235,25 @@ class Suggestion(Base):
             "created_at",
             postgresql_where=text("rules_label <> model_label"),
         ),
+        Index("ix_suggestions_newest", "txn_id", "created_at", "id"),
+        Index(
+            "ix_suggestions_unsure",
+            "confidence",
+            "id",
+            postgresql_where=text("answer IS NULL AND txn_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_suggestions_merchant",
+            "merchant",
+            "user_id",
+            postgresql_where=text("answer IS NULL AND txn_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     user_id: Mapped[str] = mapped_column(Text)  # '': none is known
     txn_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), index=True
+        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE")
     )
     merchant: Mapped[str] = mapped_column(Text)  # cleaned
     label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # None: the answer was "ask"
@@ -383,6 +398,24 @@ class Job(Base):
     )
     started_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Import(Base):
+    """A file that was brought to the page; it goes thirty days after it came."""
+
+    __tablename__ = "imports"
+
+    # A digest of the user, the file and what was said about it: the same again is the same import.
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(Text, index=True)  # '': none was named
+    name: Mapped[str] = mapped_column(Text)  # of the file
+    options: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # packed, as all of these
+    placed: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # lines and their ids
+    rejects: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # a CSV file
+    created_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now(), index=True
+    )
 
 
 class Heartbeat(Base):

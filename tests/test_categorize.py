@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from shared.categorized_csv import plain, safe
+from shared.csv_formats import ImportOptions
 from shared.errors import InvalidInput, NotATable
 from shared.services import Services
 from tests.api import deploy_a_model
 from worker.categorize import Report, beside, categorize, summary
-from worker.categorized_csv import plain, safe
-from worker.csv_formats import ImportOptions
 from worker.ingest import import_csv
 
 BANK = """Date,Text,Amount,Kind

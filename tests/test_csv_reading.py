@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from shared.csv_formats import ImportOptions
+from shared.csv_reading import Table, understand
+from shared.csv_values import BadCell
 from shared.errors import InvalidInput, NotATable
-from worker.csv_formats import ImportOptions
-from worker.csv_reading import Table, understand
-from worker.csv_values import BadCell
 
 BANK = """Kontoauszug;DE12 3456
 Zeitraum: 01.01.2026 - 31.01.2026;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.csv_values import (
+from shared.csv_values import (
     BadCell,
     DateFormat,
     amount_parser,

@@ -17,8 +17,9 @@ from shared.bars import Bars
 from shared.db import transaction
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.features import RawTransaction, features_of
+from shared.known import known
 from shared.services import Services
-from shared.suggester import Answer, Asked, answer, keep, known
+from shared.suggester import Answer, Asked, answer, keep
 from shared.tables import (
     Action,
     Arm,

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from shared import suggester
 from shared.bars import Bars
 from shared.db import transaction
+from shared.known import known
 from shared.services import Services
 from shared.tables import Arm, Base
 from tests.api import deploy_a_model
@@ -74,7 +75,7 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
     (page,) = suggest_job.pages(held, None)
     with transaction(held.engine) as session:
-        said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in page])
+        said = known(session, [(it.row.user_id, it.row.merchant) for it in page])
     answers = suggester.answer(page, said, Arm.RULES, None, Bars())
 
     client.delete("/ml/v2/users?user_id=ada")

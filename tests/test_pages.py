@@ -114,6 +114,15 @@ def test_the_dashboard_shows_what_is_live_and_what_people_say(
     assert len(page.data) < 500_000
 
 
+def test_the_dashboard_leads_to_what_else_runs(held: Services) -> None:
+    settings = replace(held.settings, links={"Grafana": "https://grafana.example"})
+
+    page = create_app(replace(held, settings=settings)).test_client().get("/").text
+
+    assert '<a href="https://grafana.example">Grafana</a>' in page
+    assert "Flower" not in page
+
+
 def test_nothing_is_loaded_from_elsewhere(client: FlaskClient) -> None:
     for path in ("/", "/try", "/sign-in"):
         page = client.get(path).text

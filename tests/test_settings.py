@@ -54,6 +54,7 @@ def test_the_table_in_the_docs_names_every_setting_and_no_other():
         ("API_TOKENS", f"owner:{SECRET}"),
         ("API_TOKENS", "admin:short"),
         ("LOG_LEVEL", "loud"),
+        ("GRAFANA_URL", "javascript:alert(1)"),
         ("SUGGEST_ENABLE_SHADOW", "yes"),
         ("SUGGEST_TARGET_PRECISION", "90"),
         ("SUGGEST_THRESHOLDS", "0.9"),

@@ -245,3 +245,32 @@ def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str)
 
     assert 0 < len(words) <= suggester.WORDS
     assert set(" ".join(words).split()) <= {*row.line.split(), *row.norm_desc.split()}
+
+
+def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    client.put("/ml/v2/canary", json={"share": 1})
+    asked = raw("SHELL OIL 5744", user_id="ada")
+
+    told = client.post("/ml/v2/suggest/explain", json=asked).json
+
+    (given,) = ask(client, transactions=[asked])["items"]
+    assert {name: told[name] for name in ("label", "confidence", "layer", "reasons", "arm")} == {
+        name: given[name] for name in ("label", "confidence", "layer", "reasons", "arm")
+    }
+    assert told["features"]["merchant"] == "shell oil"
+    layers = [it["layer"] for it in told["layers"]]
+    assert "model" in layers
+    assert layers[-1] == "starter"
+    shown = [it for it in told["layers"] if it["confidence"] >= it["needed"]]
+    assert not shown or shown[0]["label"] == told["label"]
+
+
+def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, held: Services) -> None:
+    client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744"))
+
+    with held.engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM suggestions")) == 0
+    bad = client.post("/ml/v2/suggest/explain", json={"amount": "much"})
+    assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")

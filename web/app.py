@@ -16,7 +16,21 @@ from shared.errors import NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
-from web import auth, drift, ml_v2, openapi, ops, pages, problems, rollout, rules, suggest, users
+from web import (
+    auth,
+    drift,
+    imports,
+    ml_v2,
+    openapi,
+    ops,
+    pages,
+    problems,
+    review,
+    rollout,
+    rules,
+    suggest,
+    users,
+)
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 BODY_MAX_BYTES = 4 * 1024 * 1024
@@ -39,7 +53,9 @@ def create_app(services: Services) -> Flask:
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
-    for module in (drift, ml_v2, rollout, ops, openapi, rules, suggest, users, pages):
+    for module in (
+        drift, imports, ml_v2, rollout, ops, openapi, review, rules, suggest, users, pages,
+    ):  # fmt: skip
         app.register_blueprint(module.bp)
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
         metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")

@@ -19,7 +19,7 @@ OPEN_ENDPOINTS = frozenset(
         "pages.sign_in", "pages.sign_in_with", "pages.file",
     }
 )  # fmt: skip
-PAGES = frozenset({"pages.dashboard", "pages.try_one"})
+PAGES = frozenset({"pages.dashboard", "pages.try_one", "pages.csv_file", "pages.review_queue"})
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # Requests that change nothing, though they are posted: a prediction has a body.
 PREDICT_POSTS = frozenset(
@@ -27,8 +27,12 @@ PREDICT_POSTS = frozenset(
         "ml_v2.predict",
         "ml_v2.predict_batch",
         "ml_v2.predict_explain",
+        "imports.look",
+        "review.answer_many",
+        "review.answer_merchant",
         "rules.preview_rules",
         "suggest.suggest",
+        "suggest.explain_suggestion",
         "suggest.give_feedback",
     }
 )

@@ -51,6 +51,7 @@ def _line(**more: Any) -> Any:
         guide_stroke_dasharray="",
         major_guide_stroke_dasharray="",
         stroke_width=2.5,
+        transition="0s",
     )
     usual = {
         "js": [], "style": style, "width": 640, "height": 340, "range": (0, 1),
@@ -60,9 +61,23 @@ def _line(**more: Any) -> Any:
     return getattr(pygal, kind)(**{**usual, **more})
 
 
+# A picture follows the reader's scheme by itself; the library's own rules name each chart's id.
+_DARK = (
+    "@media (prefers-color-scheme: dark) {"
+    " text { fill: #e7e5e4 !important }"
+    " .guide.line, .axis .line { stroke: #57534e !important }"
+    + "".join(
+        f" .color-{n} {{ stroke: {color} !important; fill: {color} !important }}"
+        for n, color in enumerate(("#7cc0f5", "#fdba74", "#a3d977", "#c4b5fd"))
+    )
+    + " .line.color-0, path.line { fill: none !important } }"
+)
+
+
 def _svg(chart: Any) -> bytes:
     """Without the script that the library adds for its tooltips."""
     tree = chart.render_tree()
+    ElementTree.SubElement(tree, "{http://www.w3.org/2000/svg}style").text = _DARK
     for parent in list(tree.iter()):
         for child in list(parent):
             if str(child.tag).endswith("script"):

@@ -49,9 +49,10 @@ _START = """SwaggerUIBundle({url: new URL("openapi.json", document.baseURI).href
 class Operation:
     """What a view takes and gives; errors that every guarded route can give are added to it."""
 
-    answer: type[BaseModel]
+    answer: type[BaseModel] | str  # or the media type of a file
     status: int = 200
     body: Any = None
+    upload: type[BaseModel] | None = None  # a file comes with it, in a form
     body_may_be_empty: bool = False
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
@@ -107,10 +108,13 @@ def _described(app: Flask) -> dict[str, Any]:
     for operation in _operations.values():
         if operation.body is not None and operation.body not in ITEMS:
             bodies.append(operation.body)
+        if operation.upload is not None:
+            bodies.append(operation.upload)
     answers = {
         model
         for operation in _operations.values()
         for model in (operation.answer, *(operation.also or {}).values())
+        if not isinstance(model, str)
     }
     plain = [model for model in ITEMS if model not in bodies]
     models: list[type[BaseModel]] = [
@@ -173,6 +177,21 @@ def _operation(endpoint: str, method: str, view: Callable[..., Any]) -> dict[str
             "required": not operation.body_may_be_empty,
             "content": {"application/json": {"schema": _schema(operation.body)}},
         }
+    if operation.upload is not None:
+        errors |= {400, 413, 415}
+        form = {
+            "file": {"type": "string", "format": "binary"},
+            "options": _schema(operation.upload),
+        }
+        described["requestBody"] = {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {"type": "object", "properties": form, "required": ["file"]},
+                    "encoding": {"options": {"contentType": "application/json"}},
+                }
+            },
+        }
     if operation.query is not None:
         errors.add(400)
         described["parameters"] += _query(operation.query)
@@ -191,7 +210,7 @@ def _operation(endpoint: str, method: str, view: Callable[..., Any]) -> dict[str
     described["responses"] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": _reference(model)}},
+            "content": _content(model),
         }
         for status, model in answers.items()
     } | {
@@ -202,6 +221,12 @@ def _operation(endpoint: str, method: str, view: Callable[..., Any]) -> dict[str
         for status in sorted(errors)
     }
     return described
+
+
+def _content(answer: type[BaseModel] | str) -> dict[str, Any]:
+    if isinstance(answer, str):
+        return {answer: {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": _reference(answer)}}
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from web import charts, overview, sessions
+from shared.csv_columns import FIELDS
+from web import charts, overview, review, sessions
 from web.ml_v2 import services
 
 bp = Blueprint("pages", __name__)
@@ -33,13 +34,26 @@ _SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings 
 @bp.get("/")
 def dashboard() -> ResponseReturnValue:
     """What is live, how good it is, what runs, and what people say to it."""
-    return _page("dashboard.html", **overview.gathered(services()))
+    own = services()
+    return _page("dashboard.html", links=own.settings.links, **overview.gathered(own))
 
 
 @bp.get("/try")
 def try_one() -> ResponseReturnValue:
     """A transaction typed in, and what each step makes of it."""
     return _page("try.html")
+
+
+@bp.get("/csv")
+def csv_file() -> ResponseReturnValue:
+    """A bank's file dropped, looked at, taken, and given back."""
+    return _page("csv.html", fields=FIELDS)
+
+
+@bp.get("/review")
+def review_queue() -> ResponseReturnValue:
+    """Suggestions to confirm, by keyboard alone."""
+    return _page("review.html", **review.choices(services()))
 
 
 @bp.get("/charts/<name>.svg")
@@ -65,7 +79,9 @@ def sign_in_with() -> ResponseReturnValue:
         page.status_code = 401
         return page
     answer = Response(status=303, headers={"Location": url_for("pages.dashboard")})
-    sessions.open_session(answer, token, secure=request.is_secure)
+    # Behind what ends TLS, its header says so; who makes it up has only himself signed out.
+    is_secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+    sessions.open_session(answer, token, secure=is_secure)
     return answer
 
 

@@ -16,8 +16,9 @@ from shared import feedback, metrics_ml, queue, rollout, suggester
 from shared.db import patience, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
+from shared.known import NOTHING, Known, known
 from shared.rollout import Rollout
-from shared.suggester import NOTHING, Asked, Known
+from shared.suggester import Asked
 from shared.tables import Action, Arm, JobKind
 from web import lookup, schemas
 from web.auth import caller
@@ -96,6 +97,32 @@ class SuggestAnswer(Answer):
     degraded: bool
 
 
+class LayerAnswer(Answer):
+    """What a layer says. The first whose `confidence` reaches what is `needed` is shown, unless
+    the user has rejected that category for the merchant."""
+
+    layer: str
+    label: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    needed: Annotated[float, Field(ge=0, le=1)]
+    reason: str
+    rejected: bool
+
+
+class ExplainedSuggestion(Answer):
+    """What is shown, and how it came about: the features, and all layers in their order."""
+
+    features: dict[str, Any]
+    label: str | None = Field(description="null: ask")
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    layer: str
+    alternatives: list[Scored]
+    reasons: list[str]
+    arm: Arm
+    layers: list[LayerAnswer]
+    degraded: bool
+
+
 class HistoryRequest(Body):
     user_id: Identity | None = Field(None, description="missing: of everybody")
 
@@ -161,6 +188,40 @@ def suggest() -> ResponseReturnValue:
         "items": [
             next(following) if isinstance(item, Asked) else {"error": lookup.item_problem(item)}
             for item in items
+        ],
+        "degraded": degraded,
+    }
+
+
+@bp.post("/suggest/explain")
+@documented(body=schemas.RawFields, answer=ExplainedSuggestion, errors=(503,))
+def explain_suggestion() -> ResponseReturnValue:
+    """Take the answer for one transaction apart; nothing is stored."""
+    item = Asked(features_of(RawTransaction(**parse(RAW).__dict__)))
+    said, holds, degraded = _look_up_raw([item])
+    told = suggester.explain(item, said, suggester.heard(services(), holds))
+    features = item.row._asdict() | {
+        name: day and day.isoformat()
+        for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
+    }
+    return {
+        "features": features,
+        "label": told.shown.label,
+        "confidence": told.shown.confidence,
+        "layer": told.shown.layer,
+        "alternatives": [other._asdict() for other in told.shown.alternatives],
+        "reasons": list(told.shown.reasons),
+        "arm": told.arm,
+        "layers": [
+            {
+                "layer": it.layer,
+                "label": it.label,
+                "confidence": it.confidence,
+                "needed": it.bar,
+                "reason": it.reason,
+                "rejected": it.label in told.rejected,
+            }
+            for it in told.voices
         ],
         "degraded": degraded,
     }
@@ -242,7 +303,7 @@ def _look_up_raw(items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout, 
 
 def _known(session: Session, items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout]:
     rows = [item.row for item in items if isinstance(item, Asked)]
-    said = suggester.known(session, [(row.user_id, row.merchant) for row in rows])
+    said = known(session, [(row.user_id, row.merchant) for row in rows])
     return said, rollout.current(session, services().settings)
 
 

@@ -33,7 +33,9 @@ class ForgottenUser(Answer):
 @bp.delete("/users")
 @documented(query=UserQuery, answer=ForgottenUser, errors=(503,))
 def forget_user() -> ResponseReturnValue:
-    """Delete a user's transactions, labels, features, suggestions, answers and rules, for good.
+    """Delete all that is kept of a user, for good.
+
+    His transactions, labels, features, suggestions, answers, rules and files.
 
     A version holds no merchant and no description; train anew to have one that has not learned
     from him.

@@ -16,7 +16,7 @@ import os
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -24,30 +24,29 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared import feedback, log, rollout, suggester
+from shared import categorized, categorized_csv, feedback, log, rollout, suggester
 from shared import services as composition
+from shared.categorized_csv import Copy, Lost, Rows, Said
+from shared.csv_formats import ImportOptions
+from shared.csv_reading import Table, understand
 from shared.db import transaction
 from shared.errors import InvalidInput, SettingsError, Unavailable
 from shared.features import features_of
+from shared.known import known
 from shared.services import Services
 from shared.settings import Settings
 from shared.stored import RAW_COLUMNS, raw_of
-from shared.suggester import Answer, Asked
+from shared.suggester import Asked
 from shared.tables import Action, Arm, LabelSource, Suggestion, Transaction, TransactionLabel
-from worker import categorized_csv, feature_build, ingest
-from worker.categorized_csv import Cells, Copy, Lost, Said
-from worker.csv_formats import ImportOptions
-from worker.csv_reading import Row, Table, understand
-from worker.csv_values import BadCell
+from worker import feature_build, ingest
 from worker.ingest import ImportReport
 
 PAGE = 1_000
 _SHOWN = 10
-_SOURCES = {LabelSource.HUMAN: ("you", "your label"), LabelSource.IMPORT: ("import", "your label")}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,9 +105,8 @@ def categorize(
         if out.exists():
             _learn(own, report, categorized_csv.read_back(out, table.header, options), options.user)
         feature_build.refresh(own.engine, feature_build.Scope())
-        copy.begin(table, mark=_wants_mark(source, table))
-        of_line = zip(lines, ids, strict=True)
-        _write(own, table, of_line, copy, report)
+        placed_rows = zip(lines, ids, strict=True)
+        _write(own, table, placed_rows, copy.begin(table), report)
         if report.lost:
             report.kept_copy = _free(out)
             out.replace(report.kept_copy)
@@ -127,13 +125,6 @@ def _free(out: Path) -> Path:
     """A name for the earlier copy under which nothing is kept yet."""
     names = (f"{out.stem}.before{n or ''}{out.suffix}" for n in count())
     return next(path for name in names if not (path := out.with_name(name)).exists())
-
-
-def _wants_mark(source: Path, table: Table) -> bool:
-    """Whether UTF-8's mark is needed: without it a spreadsheet on Windows takes the copy for what
-    the file was written in."""
-    with source.open("rb") as file:
-        return table.encoding != "utf-8" or file.read(3) == b"\xef\xbb\xbf"
 
 
 def _learn(own: Services, report: Report, said: Iterator[Said | Lost], user: str | None) -> None:
@@ -196,53 +187,19 @@ def _take(
 def _write(
     own: Services,
     table: Table,
-    of_line: Iterator[tuple[int, int]],
-    copy: Copy,
+    placed: Iterator[tuple[int, int]],
+    copy: Rows,
     report: Report,
 ) -> None:
-    rows = table.rows()
-    following = next(of_line, None)
-    while page := list(islice(rows, PAGE)):
-        ids: list[int | None] = []
-        for row in page:
-            if following is not None and following[0] == row.line:
-                ids.append(following[1])
-                following = next(of_line, None)
-            else:
-                ids.append(None)
-        found = _categorized(own, [txn_id for txn_id in ids if txn_id is not None])
-        for row, txn_id in zip(page, ids, strict=True):
-            if txn_id is None:
-                kind, ours = _no_transaction(table, row)
-            else:
-                kind, ours = found.get(txn_id, _DELETED)
-            report.kinds[kind] += 1
-            if ours.category:
-                report.categories[ours.category] += 1
-            copy.add(row.cells, ours)
-        report.rows += len(page)
+    for kind, cells, ours in categorized.lines(table, placed, lambda ids: _categorized(own, ids)):
+        report.rows += 1
+        report.kinds[kind] += 1
+        if ours.category:
+            report.categories[ours.category] += 1
+        copy.add(cells, ours)
 
 
-_DELETED = ("rejected", Cells(reason="deleted earlier"))
-
-
-def _no_transaction(table: Table, row: Row) -> tuple[str, Cells]:
-    if (row.wrong or _bad_cell(table, row)) and table.is_no_row(row.cells):
-        return "left out", Cells()
-    why = row.wrong or _bad_cell(table, row)
-    why = why or "its id is in the file twice, or is another user's"
-    return "rejected", Cells(reason=f"not imported: {why}")
-
-
-def _bad_cell(table: Table, row: Row) -> str | None:
-    try:
-        table.meaning.line(row.cells)
-    except BadCell as error:
-        return str(error)
-    return None
-
-
-def _categorized(own: Services, ids: Sequence[int]) -> dict[int, tuple[str, Cells]]:
+def _categorized(own: Services, ids: Sequence[int]) -> dict[int, categorized.Said]:
     """What is written beside each of these transactions, and of which kind that is."""
     wanted = (
         select(
@@ -255,64 +212,38 @@ def _categorized(own: Services, ids: Sequence[int]) -> dict[int, tuple[str, Cell
         .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
         .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
     )
-    found: dict[int, tuple[str, Cells]] = {}
+    found: dict[int, categorized.Said] = {}
     asked: list[Asked] = []
     external: dict[int, str] = {}
     with transaction(own.engine) as session:
         for row in session.execute(wanted.order_by(Transaction.id)).mappings():
             external[row["id"]] = row["external_id"]
-            if row["source"] in _SOURCES:
-                source, reason = _SOURCES[row["source"]]
-                label = row["label"]
-                yours = label if row["source"] is LabelSource.HUMAN else ""
-                cells = Cells(label, "1.00", source, reason, yours, row["external_id"])
-                found[row["id"]] = ("labelled", cells)
+            if categorized.is_said(row["source"]):
+                found[row["id"]] = categorized.labelled(
+                    row["label"], row["source"], row["external_id"]
+                )
             else:
                 asked.append(Asked(features_of(raw_of(row)), row["id"]))
         if not asked:
             return found
-        said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+        said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
         heard = suggester.heard(own, rollout.current(session, own.settings))
-        before = _before(session, asked)
     # At home the model is wanted, not compared: the canary's share is for a service.
     arm = Arm.MODEL if heard.live else Arm.RULES
     answers = suggester.answer_all(asked, said, heard, arm)
     with transaction(own.engine) as session:
-        news = [it for it in answers if before.get(it.asked.txn_id or 0) != _gist(it)]
-        suggester.keep(session, news, forced=True)
+        suggester.keep_news(session, answers, forced=True)
     for answer in answers:
-        txn_id = answer.asked.txn_id or 0
-        found[txn_id] = _suggested(answer, external[txn_id])
+        txn_id, shown = answer.asked.txn_id or 0, answer.suggested
+        found[txn_id] = categorized.suggested(
+            shown.label,
+            shown.confidence,
+            shown.layer,
+            shown.reasons,
+            shown.alternatives,
+            external[txn_id],
+        )
     return found
-
-
-def _before(session: Session, asked: Sequence[Asked]) -> Mapping[int, tuple[Any, ...]]:
-    """The gist of the newest suggestion for each; the same again need not be stored again."""
-    newest = (
-        select(Suggestion.txn_id, Suggestion.label, Suggestion.confidence, Suggestion.layer,
-               Suggestion.arm, Suggestion.model_version)
-        .ext(distinct_on(Suggestion.txn_id))
-        .where(Suggestion.txn_id.in_([item.txn_id for item in asked]))
-        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id)
-    )  # fmt: skip
-    return {txn_id or 0: tuple(rest) for txn_id, *rest in session.execute(newest)}
-
-
-def _gist(answer: Answer) -> tuple[Any, ...]:
-    shown = answer.suggested
-    return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version
-
-
-def _suggested(answer: Answer, external_id: str) -> tuple[str, Cells]:
-    shown = answer.suggested
-    reason = "; ".join(shown.reasons)
-    if shown.label is None and shown.alternatives:
-        others = ", ".join(f"{it.label} {it.confidence:.2f}" for it in shown.alternatives)
-        reason = f"{reason}; perhaps {others}"
-    kind = "sure" if shown.label else "to review" if shown.alternatives else "unknown"
-    confidence = f"{shown.confidence:.2f}" if kind != "unknown" else ""
-    cells = Cells(shown.label or "", confidence, shown.layer, reason, "", external_id)
-    return kind, cells
 
 
 def summary(report: Report) -> str:

@@ -3,7 +3,7 @@
     python -m worker.ingest bank.csv
     python -m worker.ingest bank.csv.gz --user anna --map label=Rubrik --sign spend-negative
 
-The file is understood over a sample (`worker.csv_reading`), then streams by COPY into a temporary
+The file is understood over a sample (`shared.csv_reading`), then streams by COPY into a temporary
 table, from which a few statements merge it. What is there already stays as it is; importing a file
 again changes nothing. Bad rows are written to a file of rejects, with line and reason.
 """
@@ -29,16 +29,16 @@ from typing import BinaryIO
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from shared.categorized_csv import is_copy
+from shared.csv_formats import ImportOptions as ImportOptions
+from shared.csv_reading import DELIMITERS, Row, Table, understand
+from shared.csv_values import BadCell, currency_of, date_format_named
 from shared.db import make_engine
 from shared.errors import InvalidInput, NotATable, SettingsError
+from shared.rejects import Reject as Reject
+from shared.rejects import Rejects, beside
 from shared.settings import Settings
-from worker.categorized_csv import is_copy
-from worker.csv_formats import ImportOptions as ImportOptions
-from worker.csv_reading import DELIMITERS, Row, Table, understand
-from worker.csv_values import BadCell, currency_of, date_format_named
 from worker.ingest_sql import Merge
-from worker.rejects import Reject as Reject
-from worker.rejects import Rejects, beside
 
 _BATCH = 500  # rows that are parsed at a time
 _PIECE_ROWS = 20_000  # rows that are stored at a time

@@ -17,6 +17,7 @@ from shared import suggester
 from shared.bars import Bars
 from shared.db import transaction
 from shared.jobs import Claim
+from shared.known import known
 from shared.services import Services
 from shared.suggester import Answer
 from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
@@ -41,7 +42,7 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
     for asked in pages(own, user_id):
         lease.report("apply", done, total)
         with transaction(own.engine) as session:
-            said = suggester.known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+            said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
             answers = suggester.answer(asked, said, Arm.RULES, None, bars)
             counts.update(write(session, answers))
         done += len(asked)

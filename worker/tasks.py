@@ -10,7 +10,16 @@ import structlog
 from shared import heartbeats, jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
-from worker import drift_job, feature_jobs, guard, pulse, rules_job, suggest_job, train_job
+from worker import (
+    drift_job,
+    feature_jobs,
+    guard,
+    import_job,
+    pulse,
+    rules_job,
+    suggest_job,
+    train_job,
+)
 from worker.process import services
 from worker.run import Work, run
 
@@ -21,6 +30,7 @@ WORK: dict[JobKind, Work] = {
     JobKind.RULES: rules_job.apply_rules,
     JobKind.SUGGEST: suggest_job.suggest_history,
     JobKind.DRIFT: drift_job.watch,
+    JobKind.IMPORT: import_job.take_file,
 }
 
 

@@ -7,14 +7,19 @@ const FOLLOW_MS = 1500;
 /** The answer of the API as JSON; throws an Error whose message is for a person. */
 async function call(method, url, body) {
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(url, { method, headers, body: body && JSON.stringify(body) });
+  if (body !== undefined && !(body instanceof FormData)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  const answer = await fetch(url, { method, headers, body });
   if (answer.status === 401) location.assign("/sign-in");
   const text = await answer.text();
   const json = text ? JSON.parse(text) : {};
   if (!answer.ok) {
     const errors = (json.errors || []).map((it) => `${it.field}: ${it.message}`);
-    throw new Error([json.detail || json.title || answer.statusText, ...errors].join("; "));
+    const told = json.detail || json.title || answer.statusText;
+    const more = errors.filter((it) => !it.endsWith(told));
+    throw Object.assign(new Error([told, ...more].join("; ")), { facts: json });
   }
   return json;
 }
@@ -78,7 +83,8 @@ function jobRow(job, list) {
   } else if (job.error) {
     progress.textContent = job.error.message;
   } else if (job.result) {
-    progress.textContent = job.result.deploy_reason || job.result.reason || "";
+    const { deploy_reason: verdict, reason, read, inserted } = job.result;
+    progress.textContent = verdict || reason || (read === undefined ? "" : `${inserted} of ${read} rows are new`);
   }
   const time = element("time");
   time.dateTime = job.created_at;
@@ -127,7 +133,7 @@ async function attempt(work) {
 
 function scored(items) {
   const list = element("ul");
-  for (const it of items) list.append(element("li", `${it.label} (${Math.round(100 * it.confidence)}%)`));
+  for (const it of items) list.append(element("li", `${it.label} (${percent(it.confidence)})`));
   return list;
 }
 
@@ -149,44 +155,51 @@ function table(head, rows) {
   return made;
 }
 
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+/** Why a layer was or was not heard. */
+function heard(layer, shown) {
+  if (layer.rejected) return "rejected by you";
+  if (layer.confidence < layer.needed) return `${percent(layer.needed)} needed`;
+  return layer.layer === shown.layer && layer.label === shown.label ? "shown" : "comes after it";
+}
+
+function layersOf(shown) {
+  if (!shown.layers.length) return element("p", "No layer has anything to say.");
+  const rows = shown.layers.map((it) => [it.layer, it.label, percent(it.confidence), heard(it, shown), it.reason]);
+  return table(["Layer", "Says", "Sure", "", "Because"], rows);
+}
+
+function candidateOf(it, open) {
+  const moved = it.features.map((c) => [c.name, c.value === null ? "" : String(Math.round(1000 * c.value) / 1000), c.contribution.toFixed(2)]);
+  const words = it.words.map((c) => [`"${c.text}"`, "", c.contribution.toFixed(2)]);
+  const why = element("details", null, element("summary", `${it.label} (${percent(it.share)})`), table(["What moved its score", "Value", "By"], [...moved, ...words]));
+  why.open = open;
+  return why;
+}
+
 async function lookAtOne(form) {
   const asked = Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
   if (asked.amount !== undefined) asked.amount = Number(asked.amount.replace(",", "."));
-  const answer = document.getElementById("answer");
-  const shown = await call("POST", form.dataset.suggest, { transactions: [asked] });
-  const item = shown.items[0];
-  if (item.error) {
-    const errors = item.error.errors.map((it) => `${it.field}: ${it.message}`);
-    throw new Error([item.error.detail, ...errors].join("; "));
-  }
+  const [shown, model] = await Promise.all([
+    call("POST", form.dataset.suggest, asked),
+    call("POST", form.dataset.explain, asked),
+  ]);
+  const answer = shown.label ? `${shown.label} (${percent(shown.confidence)}), by ${shown.layer}` : "It asks";
+  const features = Object.entries(shown.features).filter(([, value]) => value !== "" && value !== null);
   const parts = [
-    card(
-      "What a person is shown",
-      element("p", item.label ? `${item.label} (${Math.round(100 * item.confidence)}%), by ${item.layer}` : "It asks"),
-      element("p", item.reasons.join("; ")),
-      scored(item.alternatives),
-    ),
+    card("What a person is shown", element("p", answer), element("p", shown.reasons.join("; ")), scored(shown.alternatives)),
+    card("What each layer says", layersOf(shown)),
+    card("Features", table(["", ""], features.map(([name, value]) => [name, String(value)]))),
   ];
-  const explained = await call("POST", form.dataset.explain, asked);
-  if (explained.available) {
-    const known = [["Merchant, cleaned", explained.merchant]];
-    if (explained.kind) {
-      known.push(["Kind of shop", `${explained.kind.kind} (${explained.kind.source}: ${explained.kind.evidence})`]);
-    }
-    known.push(["The model alone", `${explained.label} (${Math.round(100 * explained.confidence)}%)`]);
-    known.push(["Version", explained.model.run_id]);
-    parts.push(card("What is known", table(["", ""], known)));
-    for (const it of explained.candidates) {
-      const moved = it.features.map((c) => [c.name, c.value === null ? "" : String(Math.round(1000 * c.value) / 1000), c.contribution.toFixed(2)]);
-      const words = it.words.map((c) => [`"${c.text}"`, "", c.contribution.toFixed(2)]);
-      const why = element("details", null, element("summary", "What moved its score"), table(["What", "Value", "By"], [...moved, ...words]));
-      why.open = it === explained.candidates[0];
-      parts.push(card(`${it.label} (${Math.round(100 * it.share)}%)`, why));
-    }
+  if (model.available) {
+    const kind = model.kind ? `Kind of shop: ${model.kind.kind} (${model.kind.source}: ${model.kind.evidence}). ` : "";
+    const own = `${kind}The model alone says ${model.label} (${percent(model.confidence)}), version ${model.model.run_id}.`;
+    parts.push(card("What the model weighed", element("p", own), ...model.candidates.map((it, at) => candidateOf(it, at === 0))));
   } else {
     parts.push(card("The model", element("p", "No version is live yet.")));
   }
-  answer.replaceChildren(...parts);
+  document.getElementById("answer").replaceChildren(...parts);
 }
 
 localTimes();
@@ -202,6 +215,14 @@ for (const button of document.querySelectorAll("[data-post]")) {
     const list = document.getElementById("job-list");
     if (answer.job_id && list) await attempt(() => followJobs(list));
     else location.reload();
+  });
+}
+for (const form of document.querySelectorAll("[data-put]")) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!(await confirmed(form.dataset.ask))) return;
+    const { share, why } = Object.fromEntries(new FormData(form));
+    if (await attempt(() => call("PUT", form.dataset.put, { share: `${share}%`, why }))) location.reload();
   });
 }
 const jobs = document.getElementById("job-list");

@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TextIO
+from typing import NamedTuple, Self, TextIO
 
+from shared.csv_formats import ImportOptions
+from shared.csv_reading import Table, understand
 from shared.errors import InvalidInput, NotATable
 from shared.tables import LABEL_MAX
-from worker.csv_formats import ImportOptions
-from worker.csv_reading import Table, understand
 
 REFERENCE = "ledger_ref"
 COLUMNS = ("category", "confidence", "source", "reason", "your_category", REFERENCE)
@@ -96,6 +96,36 @@ def is_copy(header: Sequence[str]) -> bool:
     return REFERENCE in header
 
 
+class Rows:
+    """Writes the rows of a copy into a text file that is open."""
+
+    def __init__(self, file: TextIO, table: Table, *, mark: bool) -> None:
+        """Write the header.
+
+        Args:
+            mark: begin with UTF-8's mark.
+        """
+        if mark:
+            file.write(_MARKER)
+        self._writer = csv.writer(file, delimiter=table.delimiter)
+        self._width = table.width
+        self._writer.writerow([*map(safe, table.header), *names_beside(table.header).values()])
+
+    def add(self, cells: Sequence[str], ours: Cells) -> None:
+        """Write a row; what it has beyond the header's columns comes behind ours."""
+        row = [safe(cell) for cell in cells]
+        row[len(row) :] = [""] * (self._width - len(row))
+        added = map(safe, (*ours[:5], _reference(ours)))
+        self._writer.writerow([*row[: self._width], *added, *row[self._width :]])
+
+
+def wants_mark(table: Table) -> bool:
+    """Whether UTF-8's mark is needed: without it a spreadsheet on Windows takes the copy for what
+    the file was written in."""
+    with table.path.open("rb") as file:
+        return table.encoding != "utf-8" or file.read(3) == b"\xef\xbb\xbf"
+
+
 class Copy:
     """The copy while it is written: a draft beside its place, which it takes in one step."""
 
@@ -103,8 +133,6 @@ class Copy:
         self._path = path
         self._draft = path.with_name(path.name + ".part")
         self._file: TextIO | None = None
-        self._writer: Any = None
-        self._width = 0
 
     def __enter__(self) -> Self:
         """Open the draft: a folder that cannot be written is noticed before anything is done.
@@ -126,26 +154,11 @@ class Copy:
             ) from error
         return self
 
-    def begin(self, table: Table, *, mark: bool) -> None:
-        """Write the header.
-
-        Args:
-            mark: begin with UTF-8's mark.
-        """
+    def begin(self, table: Table) -> Rows:
+        """Write the header, and give what writes the rows."""
         if self._file is None:
             raise RuntimeError("not open")
-        if mark:
-            self._file.write(_MARKER)
-        self._writer = csv.writer(self._file, delimiter=table.delimiter)
-        self._width = table.width
-        self._writer.writerow([*map(safe, table.header), *names_beside(table.header).values()])
-
-    def add(self, cells: Sequence[str], ours: Cells) -> None:
-        """Write a row; what it has beyond the header's columns comes behind ours."""
-        row = [safe(cell) for cell in cells]
-        row[len(row) :] = [""] * (self._width - len(row))
-        added = map(safe, (*ours[:5], _reference(ours)))
-        self._writer.writerow([*row[: self._width], *added, *row[self._width :]])
+        return Rows(self._file, table, mark=wants_mark(table))
 
     def publish(self) -> None:
         """Give the draft its place."""

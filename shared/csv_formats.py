@@ -10,10 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from shared import csv_columns, csv_values
+from shared.csv_values import BadCell, Mark, Sign
 from shared.errors import NotATable
 from shared.tables import LABEL_MAX
-from worker import csv_columns, csv_values
-from worker.csv_values import BadCell, Mark, Sign
 
 _JOIN = "\x1f"  # between the cells that together make one value, as debit and credit do
 _TEXTS = ("merchant", "description", "channel", "account")

@@ -25,9 +25,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO, cast
 
+from shared import csv_columns
+from shared.csv_formats import ImportOptions, Meaning, meaning_of
 from shared.errors import InvalidInput, NotATable
-from worker import csv_columns
-from worker.csv_formats import ImportOptions, Meaning, meaning_of
 
 CELL_MAX = 1 << 20  # characters
 RECORD_LINES = 100  # a row on more lines than this has a quote that is never closed
@@ -239,10 +239,10 @@ def _header(path: Path, text: str, options: ImportOptions) -> tuple[str, list[st
             if "date" in places and has_amount and (best is None or len(places) > best[0]):
                 best = (len(places), delimiter, cells, line)
     if best is None:
-        raise NotATable(f"{path.name}: {_missing(widest, options)}")
+        raise _lacking(path, widest, options)
     texts = {"merchant", "description"}
     if texts.isdisjoint(csv_columns.understood(best[2], options.columns).keys() | options.columns):
-        raise NotATable(f"{path.name}: {_missing(best[2], options)}")
+        raise _lacking(path, best[2], options)
     for name, column in options.columns.items():
         if column and name not in csv_columns.understood(best[2], options.columns):
             raise InvalidInput(f"--map {name}={column}: there is no such column in the header")
@@ -261,16 +261,18 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         return
 
 
-def _missing(widest: list[str], options: ImportOptions) -> str:
+def _lacking(path: Path, widest: list[str], options: ImportOptions) -> NotATable:
+    """A column is not there, or has a name that is not known: then the names help a person on."""
     if len(widest) < 2:
-        return f"one column only, no delimiter found; {_NEEDED}"
+        return NotATable(f"{path.name}: one column only, no delimiter found; {_NEEDED}")
     places = csv_columns.understood(widest, options.columns)
     lacking = "amount" if places.keys().isdisjoint(("amount", "debit", "credit")) else "merchant"
     lacking = lacking if "date" in places else "date"
     names = ", ".join(repr(name.strip()[:30]) for name in widest[:12])
-    return (
-        f"no {lacking} column among {names}; {_NEEDED}: "
-        f"name it with --map {lacking}=COLUMN if it is there"
+    return NotATable(
+        f"{path.name}: no {lacking} column among {names}; {_NEEDED}: "
+        f"name it with --map {lacking}=COLUMN if it is there",
+        header=[name.strip() for name in widest],
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from shared.categorized_csv import safe
 from shared.errors import InvalidInput
 
 REJECTS_SHOWN = 10
@@ -59,8 +60,8 @@ class Rejects:
                     "name another place with --rejects"
                 ) from error
             self._writer = csv.writer(self._file)
-            self._writer.writerow(("line", "reason", *self._header))
-        self._writer.writerow((line, reason, *cells))
+            self._writer.writerow(("line", "reason", *map(safe, self._header)))
+        self._writer.writerow((line, safe(reason), *map(safe, cells)))
 
     def close(self) -> None:
         if self._file is not None:

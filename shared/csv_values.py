@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from worker.csv_columns import plain
+from shared.csv_columns import plain
 
 Mark = Literal[".", ","]
 Sign = Literal["spend-positive", "spend-negative"]

@@ -1,0 +1,90 @@
+"""A file looked at before it is imported: what it is taken for, and its first rows so read."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared import csv_columns
+from shared.csv_formats import ImportOptions
+from shared.csv_reading import Row, Table, understand
+from shared.csv_values import BadCell
+
+LOOKED_AT = 20_000  # rows that are read to count those that cannot be taken
+SHOWN = 20
+_ESCAPED = re.compile(r"\\(.)")
+_MEANT = {"t": "\t", "n": "\n", "r": "\r"}
+
+
+class Look(NamedTuple):
+    """What is found; see the fields of the same names in the API."""
+
+    header: list[str]
+    columns: dict[str, str]
+    detected: list[str]
+    looked_at: int
+    whole: bool
+    rejected: int
+    rows: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+
+
+def look(path: Path, options: ImportOptions) -> Look:
+    """Read the first rows of a file as an import would.
+
+    Raises:
+        NotATable: the file is no table of transactions at all.
+        InvalidInput: an option does not fit the file.
+    """
+    table = understand(path, options)
+    places = csv_columns.understood(table.header, options.columns)
+    looked_at = rejected = 0
+    shown: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    rows = table.rows()
+    for row in islice(rows, LOOKED_AT):
+        seen = _seen(table, row)
+        if seen["error"] is not None and table.is_no_row(row.cells):
+            continue
+        looked_at += 1
+        if len(shown) < SHOWN:
+            shown.append(seen)
+        if seen["error"] is not None:
+            rejected += 1
+            if len(rejects) < SHOWN:
+                rejects.append(seen)
+    return Look(
+        header=table.header,
+        columns={field: table.header[place] for field, place in places.items()},
+        detected=list(table.detected),
+        looked_at=looked_at,
+        whole=next(rows, None) is None,
+        rejected=rejected,
+        rows=shown,
+        rejects=rejects,
+    )
+
+
+def _seen(table: Table, row: Row) -> dict[str, Any]:
+    try:
+        if row.wrong is not None:
+            raise BadCell(row.wrong)
+        line = table.meaning.line(row.cells)
+    except BadCell as error:
+        cells = dict(zip(table.header, row.cells, strict=False))
+        return {"line": row.line, "values": cells, "error": str(error)}
+    values = map(_plain, line.removesuffix("\n").split("\t"))
+    return {
+        "line": row.line,
+        "values": dict(zip(table.meaning.columns, values, strict=True)),
+        "error": None,
+    }
+
+
+def _plain(value: str) -> str | None:
+    r"""A value of COPY's text form: `\N` is none."""
+    if value == "\\N":
+        return None
+    return _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), value)

@@ -1,0 +1,169 @@
+"""What PostgreSQL knows of some users and merchants, for the layers to speak from.
+
+Any number of transactions, of any users, costs one statement; two if rules have changed. Without
+PostgreSQL nothing is known, and the model and the starter rules answer alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+from sqlalchemy.orm import Session
+from sqlalchemy.types import Text
+
+from shared import rulebook
+from shared.bars import RECENT
+from shared.features import FeatureRow
+from shared.memory import Memory, Told
+from shared.rules import RuleBook
+from shared.starter import Habits
+from shared.suggest import Prior
+
+LOOKED_AT = 2_000  # newest transactions of a merchant that are searched for labels
+HABITS_FROM = 100  # labelled transactions of a user that his habits are read from
+
+Merchants = Sequence[tuple[str, str]]  # user ('': none is known) and cleaned merchant
+
+_MEMORY = f"""
+    SELECT wanted.user_id, wanted.merchant, told.label, count(*), max(told.date),
+        bool_or(told.newest AND told.corrected)
+    FROM unnest(:users, :merchants) AS wanted(user_id, merchant)
+    CROSS JOIN LATERAL (
+        SELECT label.label, near.date,
+            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest,
+            EXISTS (
+                SELECT FROM suggestions JOIN suggestion_answers AS answer
+                    ON answer.suggestion_id = suggestions.id
+                WHERE suggestions.txn_id = label.txn_id AND answer.action = 'correct'
+                    AND answer.undone_at IS NULL AND answer.label = label.label
+            ) AS corrected
+        FROM (
+            SELECT f.txn_id, f.date FROM ml_features AS f
+            WHERE f.user_id = wanted.user_id AND f.merchant = wanted.merchant
+            ORDER BY f.date DESC LIMIT {LOOKED_AT}
+        ) AS near
+        JOIN transaction_labels AS label ON label.txn_id = near.txn_id AND label.source <> 'rule'
+        ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
+    ) AS told
+    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 5 DESC
+"""  # noqa: S608  our own numbers
+
+_REJECTED = """
+    SELECT DISTINCT user_id, merchant, label FROM suggestion_answers AS said
+    WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
+        AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM suggestion_answers AS later
+            WHERE later.user_id = said.user_id AND later.merchant = said.merchant
+                AND later.label = said.label AND later.action <> 'reject'
+                AND later.undone_at IS NULL AND later.id > said.id
+        )
+"""
+
+_PRIORS = """
+    SELECT merchant, label, users, of_users FROM merchant_priors
+    WHERE merchant = ANY(:merchants) ORDER BY users, label
+"""
+
+_HABITS = f"""
+    SELECT own.* FROM unnest(:everyone) AS wanted(user_id)
+    CROSS JOIN LATERAL (
+        SELECT l.label, {", ".join(f"f.{name}" for name in FeatureRow._fields)}
+        FROM ml_features AS f JOIN transaction_labels AS l USING (txn_id)
+        WHERE f.user_id = wanted.user_id AND l.source <> 'rule' LIMIT {HABITS_FROM}
+    ) AS own
+"""  # noqa: S608
+
+_RULE_SETS = """
+    SELECT DISTINCT ON (user_id) user_id, version, updated_at FROM rule_sets
+    WHERE user_id = ANY(:everyone) ORDER BY user_id, version DESC
+"""
+
+_PARTS = {
+    "memory": _MEMORY,
+    "rejected": _REJECTED,
+    "priors": _PRIORS,
+    "habits": _HABITS,
+    "rule_sets": _RULE_SETS,
+}
+# As one statement: each way to the server and back costs more than most of what it asks for. A row
+# of a part comes as a JSON object with its columns in their order.
+_AS_JSON = "(SELECT coalesce(json_agg(it), '[]') FROM ({}) AS it) AS {}"
+_ALL = (
+    text("SELECT " + ", ".join(_AS_JSON.format(part, name) for name, part in _PARTS.items()))
+    .bindparams(*(bindparam(it, type_=ARRAY(Text)) for it in ("users", "merchants", "everyone")))
+    .columns(**dict.fromkeys(_PARTS, JSON()))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What PostgreSQL says of the users and merchants asked about."""
+
+    memories: Mapping[tuple[str, str], Memory]
+    rejected: Mapping[tuple[str, str], frozenset[str]]
+    priors: Mapping[str, Prior]
+    habits: Mapping[str, Habits]  # by user
+    books: Mapping[str, RuleBook]  # by user, and everyone's
+
+
+NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
+
+
+def known(session: Session, merchants: Merchants) -> Known:
+    """All that is known of these merchants to these users, and of the users."""
+    wanted = sorted({(user, merchant) for user, merchant in merchants if merchant})
+    memory, rejected, priors, habits, sets = session.execute(
+        _ALL,
+        {
+            "users": [user for user, _ in wanted],
+            "merchants": [merchant for _, merchant in wanted],
+            "everyone": sorted({rulebook.EVERYONE, *(user for user, _ in merchants)}),
+        },
+    ).one()
+    return Known(
+        memories=_memories(memory),
+        rejected=_rejected(rejected),
+        priors={it["merchant"]: Prior(it["label"], it["users"], it["of_users"]) for it in priors},
+        habits=_habits(habits),
+        books=rulebook.books(session, [tuple(it.values()) for it in sets]),
+    )
+
+
+def _memories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Memory]:
+    told: defaultdict[tuple[str, str], dict[str, Told]] = defaultdict(dict)
+    corrected: dict[tuple[str, str], str] = {}
+    for row in rows:
+        user, merchant, label, times, last, is_correction = row.values()
+        told[user, merchant][label] = Told(times, dt.date.fromisoformat(last))
+        if is_correction:
+            corrected[user, merchant] = label
+    return {key: Memory(labels, corrected.get(key)) for key, labels in told.items()}
+
+
+def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[str]]:
+    found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        found[row["user_id"], row["merchant"]].add(row["label"])
+    return {key: frozenset(labels) for key, labels in found.items()}
+
+
+def _habits(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Habits]:
+    own: defaultdict[str, Habits] = defaultdict(Habits)
+    for row in rows:
+        label, *features = row.values()
+        own[row["user_id"]].learn(_row(FeatureRow(*features)), label)
+    return own
+
+
+def _row(told: FeatureRow) -> FeatureRow:
+    """A row that came as JSON, which has neither dates nor doubles."""
+    date, month = (dt.date.fromisoformat(str(it)) for it in (told.date, told.ts_month))
+    amounts = float(told.amount or 0), float(told.abs_amount or 0)
+    return told._replace(date=date, ts_month=month, amount=amounts[0], abs_amount=amounts[1])

@@ -1,0 +1,201 @@
+"use strict";
+
+const bring = document.getElementById("bring");
+const drop = document.getElementById("drop");
+const byId = (id) => document.getElementById(id);
+const MONEY = new Intl.NumberFormat([], { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+const KINDS = {
+  labelled: "Labelled already",
+  sure: "Suggested",
+  "to review": "To review",
+  unknown: "Unknown",
+};
+
+/** What the person says of the file; what he leaves to us is not in it. */
+function said() {
+  const found = {};
+  const user = bring.elements.user_id.value.trim();
+  if (user) found.user_id = user;
+  for (const it of document.querySelectorAll("[data-said]")) {
+    if (it.value.trim()) found[it.name] = it.value.trim();
+  }
+  const columns = {};
+  for (const it of document.querySelectorAll("[data-column]")) {
+    if (it.dataset.changed) columns[it.name] = it.value;
+  }
+  if (Object.keys(columns).length) found.columns = columns;
+  return found;
+}
+
+function form() {
+  const data = new FormData();
+  data.append("file", bring.elements.file.files[0]);
+  data.append("options", JSON.stringify(said()));
+  return data;
+}
+
+function offerColumns(header, columns) {
+  for (const select of document.querySelectorAll("[data-column]")) {
+    const chosen = select.dataset.changed ? select.value : columns[select.name] || "";
+    const none = element("option", "none");
+    none.value = "";
+    select.replaceChildren(none, ...header.filter(Boolean).map((name) => element("option", name)));
+    select.value = chosen;
+  }
+}
+
+function money(values) {
+  const amount = Number(values.amount);
+  return `${amount < 0 ? "out" : "in"} ${MONEY.format(Math.abs(amount))} ${values.currency || ""}`.trim();
+}
+
+function rowsAsRead(rows) {
+  const known = rows.filter((row) => row.error === null);
+  const other = [...new Set(known.flatMap((row) => Object.keys(row.values)))].filter(
+    (name) => !["date", "amount", "currency", "external_id"].includes(name) && known.some((row) => row.values[name]),
+  );
+  return table(
+    ["Line", "Date", "Money", ...other.map((name) => (name === "label" ? "Category" : name[0].toUpperCase() + name.slice(1)))],
+    known.map((row) => [row.line, row.values.date, money(row.values), ...other.map((name) => row.values[name] || "")]),
+  );
+}
+
+let looks = 0;
+
+async function look() {
+  if (!bring.elements.file.files.length) return;
+  const mine = (looks += 1);
+  say("");
+  try {
+    const seen = await call("POST", bring.dataset.look, form());
+    if (mine === looks) show(seen); // else an answer to an earlier question came late
+  } catch (error) {
+    if (mine !== looks) return;
+    byId("summary").textContent = error.message;
+    byId("rows").replaceChildren();
+    byId("found").hidden = false;
+    // The columns can still be named by hand.
+    if (error.facts?.header) offerColumns(error.facts.header, {});
+    for (const it of document.querySelectorAll("#found details")) it.open = it.contains(byId("columns"));
+    say(error.message);
+  }
+}
+
+function show(seen) {
+  offerColumns(seen.header, seen.columns);
+  const rows = `${seen.whole ? "" : "the first "}${seen.looked_at.toLocaleString()} rows`;
+  byId("summary").textContent =
+    `${seen.name}: ${rows}, ` + (seen.rejected ? `${seen.rejected.toLocaleString()} of them cannot be taken.` : "all can be taken.");
+  byId("rows").replaceChildren(rowsAsRead(seen.rows));
+  byId("detected").replaceChildren(...seen.detected.map((fact) => element("li", fact)));
+  byId("refused").hidden = !seen.rejected;
+  byId("rejects").replaceChildren(
+    table(["Line", "Why"], seen.rejects.map((row) => [row.line, row.error])),
+  );
+  byId("found").hidden = false;
+}
+
+async function take() {
+  const asked = await call("POST", bring.dataset.bring, form());
+  byId("progress").hidden = false;
+  byId("result").replaceChildren();
+  byId("become").focus();
+  const bar = document.querySelector("#progress progress");
+  bar.hidden = false;
+  for (;;) {
+    const job = await call("GET", asked.status_url);
+    bar.max = 100;
+    if (job.state === "running" && job.progress.total) bar.value = job.progress.percent;
+    else bar.removeAttribute("value");
+    byId("phase").textContent = job.state === "running" ? job.progress.phase || "begins" : job.state;
+    if (["succeeded", "failed", "cancelled"].includes(job.state)) {
+      bar.hidden = true;
+      ended(job);
+      await listKept();
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+function link(text, href) {
+  const made = element("a", text);
+  made.href = href;
+  return made;
+}
+
+function ended(job) {
+  if (job.state !== "succeeded") {
+    byId("result").replaceChildren(element("p", job.error ? job.error.message : "It was cancelled; nothing was imported."));
+    return;
+  }
+  const it = job.result;
+  const facts = [
+    ["Rows read", it.read], ["New", it.inserted], ["Changed", it.updated], ["Known already", it.unchanged],
+    ...Object.entries(KINDS).map(([kind, name]) => [name, it.kinds[kind]]),
+  ];
+  const list = element("dl", null, ...facts.map(([name, count]) =>
+    element("div", null, element("dt", name), element("dd", count.toLocaleString()))));
+  list.className = "facts";
+  const parts = [list];
+  if (it.rejected) {
+    parts.push(
+      element("h3", `Not taken: ${it.rejected.toLocaleString()}`),
+      table(["Line", "Why"], it.rejects.map((row) => [row.line, row.reason])),
+      element("p", null, link("All of them, as a file", `/ml/v2/imports/${it.import_id}/rejects.csv`)),
+    );
+  }
+  const user = bring.elements.user_id.value.trim();
+  const review = user ? `${bring.dataset.review}?user_id=${encodeURIComponent(user)}` : bring.dataset.review;
+  parts.push(
+    element("p", null, link("Review the suggestions", review)),
+    element("p", null, link("The file with its categories", `/ml/v2/imports/${it.import_id}/categorized.csv`)),
+  );
+  byId("result").replaceChildren(...parts);
+}
+
+async function listKept() {
+  const place = byId("kept-files");
+  const { imports } = await call("GET", place.dataset.url);
+  if (!imports.length) {
+    place.replaceChildren(element("p", "None yet."));
+    return;
+  }
+  const made = table(["File", "Whose", "Brought", "With its categories"], []);
+  for (const it of imports) {
+    const time = element("time");
+    time.dateTime = it.created_at;
+    const row = element("tr", null, element("td", it.name), element("td", it.user_id || ""),
+      element("td", null, time), element("td", null, link("Download", `/ml/v2/imports/${it.import_id}/categorized.csv`)));
+    made.tBodies[0].append(row);
+  }
+  localTimes(made);
+  place.replaceChildren(made);
+}
+
+for (const it of document.querySelectorAll("[data-column]")) {
+  it.addEventListener("change", () => {
+    it.dataset.changed = "yes";
+  });
+}
+bring.elements.file.addEventListener("change", async () => {
+  for (const it of document.querySelectorAll("[data-column]")) delete it.dataset.changed;
+  await look();
+  byId("read").focus();
+});
+byId("found").addEventListener("change", look);
+bring.addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(take);
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) {
+      bring.elements.file.files = event.dataTransfer.files;
+      bring.elements.file.dispatchEvent(new Event("change"));
+    }
+  });
+}
+attempt(listKept);

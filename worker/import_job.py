@@ -1,0 +1,88 @@
+"""The import job: a file that was brought to the page becomes transactions, with suggestions.
+
+The file is imported whole or not at all; the rest is done page by page, and doing it again after a
+lost worker changes nothing that was done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from sqlalchemy import select
+
+from shared import categorized, imports, suggester
+from shared.db import transaction
+from shared.features import features_of
+from shared.imports import Opened
+from shared.jobs import Claim
+from shared.services import Services
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.suggester import Asked
+from shared.tables import Transaction
+from worker import feature_build, ingest
+from worker.ingest import ImportReport
+from worker.lease import Lease
+from worker.run import Outcome
+from worker.suggest_job import PAGE, is_open, suggest_page
+
+
+def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Import the file of `import_id`, build features, suggest for what nobody has labelled.
+
+    Raises:
+        NotFound: it went with its user, or grew too old.
+        NotATable, InvalidInput: see `ingest.import_csv`.
+    """
+    import_id = claim.params["import_id"]
+    lease.report("import")
+    with imports.held(own.engine, import_id), imports.opened(own.engine, import_id) as file:
+        report = _import(own, import_id, file, lease)
+    with imports.opened(own.engine, import_id) as file:
+        ids = [txn_id for _, txn_id in file.placed]
+    lease.report("features", 0, len(ids))
+    feature_build.refresh(
+        own.engine,
+        feature_build.Scope(),
+        progress=lambda done: lease.report("features", done, max(done, len(ids))),
+    )
+    kinds = _suggest(own, ids, lease)
+    told = asdict(report)
+    del told["rejects_path"], told["elapsed_seconds"]
+    return Outcome({"import_id": import_id, **told, "kinds": kinds})
+
+
+def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> ImportReport:
+    total = file.path.read_bytes().count(b"\n")
+    placed: list[tuple[int, int]] = []
+    rejects = file.path.with_name("rejects.csv")
+    report = ingest.import_csv(
+        own.engine,
+        file.path,
+        options=replace(file.options, rejects=rejects),
+        progress=lambda done: lease.report("import", done, max(done, total)),
+        placed=lambda line, txn_id: placed.append((line, txn_id)),
+    )
+    with transaction(own.engine) as session:
+        refused = rejects.read_bytes() if rejects.exists() else None
+        imports.note(session, import_id, placed, refused)
+    return report
+
+
+def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
+    """Suggest for those of these transactions that are open; how all of them stand then."""
+    kinds: Counter[str] = Counter(labelled=0, sure=0)
+    kinds["to review"] = kinds["unknown"] = 0
+    for begin in range(0, len(ids), PAGE):
+        lease.report("suggest", begin, len(ids))
+        page = ids[begin : begin + PAGE]
+        wanted = select(Transaction.id, *RAW_COLUMNS).where(Transaction.id.in_(page), is_open())
+        with transaction(own.engine) as session:
+            rows = session.execute(wanted.order_by(Transaction.id)).mappings().all()
+        answers = suggest_page(own, [Asked(features_of(raw_of(row)), row["id"]) for row in rows])
+        with transaction(own.engine) as session:
+            suggester.keep_news(session, answers, forced=False)
+            kinds.update(kind for kind, _ in categorized.as_stored(session, page).values())
+    lease.report("suggest", len(ids), len(ids))
+    return dict(kinds)
