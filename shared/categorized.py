@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.orm import Session
 
+from shared import rollout, suggester
 from shared.categorized_csv import Cells
 from shared.csv_reading import Row, Table
 from shared.csv_values import BadCell
-from shared.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
+from shared.db import transaction
+from shared.features import features_of
+from shared.known import known
+from shared.services import Services
+from shared.stored import RAW_COLUMNS, raw_of
+from shared.suggest import Suggested
+from shared.suggester import Answer, Asked
+from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
 
 PAGE = 1_000
 DELETED = ("rejected", Cells(reason="deleted earlier"))
@@ -57,71 +63,61 @@ def lines(
             yield Line(said[0], row.cells, said[1])
 
 
-def labelled(label: str, source: LabelSource, external_id: str | None) -> Said:
-    """By a person or an import."""
-    yours = label if source is LabelSource.HUMAN else ""
-    return "labelled", Cells(label, "1.00", _SOURCES[source], "your label", yours, external_id)
+def said_now(
+    own: Services, ids: Sequence[int], *, at_home: bool = False
+) -> tuple[dict[int, Said], list[Answer]]:
+    """What is said of these transactions at this moment, and the suggestions in it, not yet kept.
 
-
-def is_said(source: LabelSource | None) -> bool:
-    """Whether a label of this source is somebody's word, which no suggestion is put beside."""
-    return source in _SOURCES
-
-
-def suggested(
-    label: str | None,
-    confidence: float,
-    layer: str,
-    reasons: Sequence[str],
-    alternatives: Sequence[tuple[str, float]],
-    external_id: str | None,
-) -> Said:
-    """By the service."""
-    reason = "; ".join(reasons)
-    if label is None and alternatives:
-        others = ", ".join(f"{other} {share:.2f}" for other, share in alternatives)
-        reason = f"{reason}; perhaps {others}"
-    kind = "sure" if label else "to review" if alternatives else "unknown"
-    shown = f"{confidence:.2f}" if kind != "unknown" else ""
-    return kind, Cells(label or "", shown, layer, reason, "", external_id)
-
-
-def as_stored(session: Session, ids: Sequence[int]) -> dict[int, Said]:
-    """Labels and newest suggestions as they are; nothing is suggested anew."""
-    newest = (
-        select(Suggestion)
-        .ext(distinct_on(Suggestion.txn_id))
-        .where(Suggestion.txn_id.in_(ids))
-        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id)
-    )
-    made = {it.txn_id: it for it in session.scalars(newest)}
+    Args:
+        at_home: have the live model heard, if there is one, whatever share of users the canary is.
+    """
     wanted = (
         select(
             Transaction.id,
             Transaction.external_id,
             TransactionLabel.label,
             TransactionLabel.source,
+            *RAW_COLUMNS,
         )
         .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
         .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
     )
     found: dict[int, Said] = {}
-    for txn_id, external_id, label, source in session.execute(wanted):
-        if is_said(source):
-            found[txn_id] = labelled(label, source, external_id)
-        else:
-            found[txn_id] = _of(made.get(txn_id), external_id)
-    return found
+    asked: list[Asked] = []
+    named: dict[int | None, str | None] = {}
+    with transaction(own.engine) as session:
+        for row in session.execute(wanted.order_by(Transaction.id)).mappings():
+            if row["source"] in _SOURCES:
+                found[row["id"]] = _labelled(row["label"], row["source"], row["external_id"])
+            else:
+                asked.append(Asked(features_of(raw_of(row)), row["id"]))
+                named[row["id"]] = row["external_id"]
+        if not asked:
+            return found, []
+        told = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+        heard = suggester.heard(own, rollout.current(session, own.settings))
+    arm = (Arm.MODEL if heard.live else Arm.RULES) if at_home else None
+    answers = suggester.answer_all(asked, told, heard, arm)
+    for answer in answers:
+        txn_id = answer.asked.txn_id
+        if txn_id is not None:
+            found[txn_id] = _suggested(answer.suggested, named[txn_id])
+    return found, answers
 
 
-def _of(made: Any, external_id: str | None) -> Said:
-    if made is None:
-        return "unknown", Cells(reason="no suggestion was made yet", external_id=external_id)
-    if made.answer is Action.REJECT:
-        reason = f"you rejected {made.answer_label}"
-        return "to review", Cells(source="you", reason=reason, external_id=external_id)
-    others = [(it["label"], it["confidence"]) for it in made.alternatives]
-    return suggested(made.label, made.confidence, made.layer, made.reasons, others, external_id)
+def _labelled(label: str, source: LabelSource, external_id: str | None) -> Said:
+    yours = label if source is LabelSource.HUMAN else ""
+    return "labelled", Cells(label, "1.00", _SOURCES[source], "your label", yours, external_id)
+
+
+def _suggested(shown: Suggested, external_id: str | None) -> Said:
+    reason = "; ".join(shown.reasons)
+    if shown.label is None and shown.alternatives:
+        others = ", ".join(f"{it.label} {it.confidence:.2f}" for it in shown.alternatives)
+        reason = f"{reason}; perhaps {others}"
+    kind = "sure" if shown.label else "to review" if shown.alternatives else "unknown"
+    confidence = f"{shown.confidence:.2f}" if kind != "unknown" else ""
+    return kind, Cells(shown.label or "", confidence, shown.layer, reason, "", external_id)
 
 
 def _no_transaction(table: Table, row: Row) -> Said:

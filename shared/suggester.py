@@ -159,26 +159,36 @@ def answer_all(
 
 
 class Explained(NamedTuple):
-    """What is shown for one transaction, and what each layer that was asked says of it."""
+    """What is shown for one transaction, and what each layer says of it.
+
+    Attributes:
+        voices: of the layers that are heard in the arm, in their order.
+        unheard: what the live model says where the arm is RULES.
+    """
 
     shown: Suggested
     arm: Arm
     voices: list[Voice]
+    unheard: list[Voice]
     rejected: frozenset[str]
 
 
 def explain(item: Asked, said: Known, heard: Heard) -> Explained:
     """Take the answer for one transaction apart; the layers that it did not need are asked, too."""
     arm = arm_of(item.row.user_id, heard.holds, heard.salt)
-    served = {Arm.RULES: None, Arm.MODEL: heard.live, Arm.CHALLENGER: heard.challenger}[arm]
     judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
     bars = (judge.model.bars if judge else Bars()).overridden(heard.thresholds)
     evidence = _with_the_text(_without_a_model(item.row, said), item.row, said)
-    if served:
-        (prediction,) = served.model.predict_many([item.row])
-        words = words_of(served.model, item.row, prediction.label)
-        evidence = replace(evidence, prediction=prediction, words=words)
-    return Explained(decide(evidence, bars), arm, [*voices(evidence, bars)], evidence.rejected)
+    unheard: list[Voice] = []
+    if judge:
+        (prediction,) = judge.model.predict_many([item.row])
+        words = words_of(judge.model, item.row, prediction.label)
+        if arm is Arm.RULES:
+            unheard = [*voices(Evidence(prediction=prediction, words=words), bars)]
+        else:
+            evidence = replace(evidence, prediction=prediction, words=words)
+    told = [*voices(evidence, bars)]
+    return Explained(decide(evidence, bars), arm, told, unheard, evidence.rejected)
 
 
 def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:

@@ -142,7 +142,9 @@ def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
     }
 
 
-def test_what_a_person_said_since_comes_back_as_his(client: FlaskClient, held: Services) -> None:
+def test_what_a_person_said_since_comes_back_as_his_and_in_what_it_teaches(
+    client: FlaskClient, held: Services
+) -> None:
     result = taken(client, held, user_id="ada")
     with held.engine.connect() as connection:
         first = connection.scalar(
@@ -151,9 +153,10 @@ def test_what_a_person_said_since_comes_back_as_his(client: FlaskClient, held: S
     correction = {"action": "correct", "label": "Toys"}
     client.post(f"/ml/v2/suggestions/{first}/feedback", json=correction)
 
-    row = given_back(client, result["import_id"])[2]
+    _, _, row, *_, other = given_back(client, result["import_id"])
 
     assert (row["ledger_category"], row["source"], row["your_category"]) == ("Toys", "you", "Toys")
+    assert (other["ledger_category"], other["source"]) == ("Toys", "own memory")
 
 
 def test_the_same_file_again_changes_nothing(client: FlaskClient, held: Services) -> None:

@@ -105,8 +105,9 @@ def test_the_dashboard_shows_what_is_live_and_what_people_say(
     page = client.get("/")
 
     assert run_id in page.text
+    assert 'data-url="/figures"' in page.text
     assert "0.900" in page.text
-    assert "300" in page.text
+    assert "300" in client.get("/figures").text
     assert page.headers["Cache-Control"] == "no-store"
     policy = page.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy

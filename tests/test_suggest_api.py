@@ -267,6 +267,15 @@ def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
     assert not shown or shown[0]["label"] == told["label"]
 
 
+def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    told = client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")).json
+
+    assert told["arm"] == "rules"
+    assert {it["layer"]: it["heard"] for it in told["layers"]} == {"starter": True, "model": False}
+
+
 def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, held: Services) -> None:
     client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744"))
 

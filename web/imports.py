@@ -202,18 +202,16 @@ def rejects_file(import_id: str) -> ResponseReturnValue:
 
 def _written(import_id: str) -> Iterator[bytes]:
     """The copy, page by page; what is read of PostgreSQL is held for no longer than a page."""
-    engine = services().engine
-
-    def said_of(ids: Any) -> Any:
-        with transaction(engine) as session:
-            return categorized.as_stored(session, ids)
+    own = services()
 
     def pages() -> Iterator[bytes]:
-        with imports.opened(engine, import_id) as file:
+        with imports.opened(own.engine, import_id) as file:
             table = understand(file.path, file.options)
             text = io.StringIO(newline="")
             rows = Rows(text, table, mark=wants_mark(table))
-            lines = categorized.lines(table, file.placed, said_of)
+            lines = categorized.lines(
+                table, file.placed, lambda ids: categorized.said_now(own, ids)[0]
+            )
             while True:
                 page = list(islice(lines, categorized.PAGE))
                 for line in page:

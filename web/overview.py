@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
 from shared import acceptance, drift_facts, jobs, rollout
 from shared.db import transaction
@@ -29,14 +28,35 @@ _LABELS = text("SELECT source, count(*) FROM transaction_labels GROUP BY 1 ORDER
 
 
 def gathered(own: Services) -> dict[str, Any]:
-    """Everything on the page."""
+    """What is quickly known; `counted` has the rest of the page."""
     found = {**_of_models(own), "away": False}
     try:
         with transaction(own.engine) as session:
-            found |= _of_database(session, own)
+            found |= {
+                "jobs": jobs.newest(session, limit=SHOWN_JOBS),
+                "rollout": rollout.current(session, own.settings),
+                "drift": drift_facts.newest(session, own.registry),
+            }
     except Unavailable:
         found["away"] = True
     return found
+
+
+def counted(own: Services) -> dict[str, Any]:
+    """What has to be counted, which takes longer the more there is.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    with transaction(own.engine) as session:
+        now = rollout.current(session, own.settings)
+        arms = acceptance.figures(session, acceptance.begin(now))
+        return {
+            "counts": session.execute(_COUNTS).mappings().one(),
+            "labels": session.execute(_LABELS).all(),
+            "arms": arms,
+            "verdicts": acceptance.verdicts(now, arms),
+        }
 
 
 def _of_models(own: Services) -> dict[str, Any]:
@@ -55,18 +75,4 @@ def _of_models(own: Services) -> dict[str, Any]:
         "report": report,
         "classes": classes[:SHOWN_CLASSES],
         "can_roll_back": len(own.registry.lineage()) > 1,
-    }
-
-
-def _of_database(session: Session, own: Services) -> dict[str, Any]:
-    now = rollout.current(session, own.settings)
-    arms = acceptance.figures(session, acceptance.begin(now))
-    return {
-        "counts": session.execute(_COUNTS).mappings().one(),
-        "labels": session.execute(_LABELS).all(),
-        "jobs": jobs.newest(session, limit=SHOWN_JOBS),
-        "rollout": now,
-        "arms": arms,
-        "verdicts": acceptance.verdicts(now, arms),
-        "drift": drift_facts.newest(session, own.registry),
     }

@@ -38,6 +38,12 @@ def dashboard() -> ResponseReturnValue:
     return _page("dashboard.html", links=own.settings.links, **overview.gathered(own))
 
 
+@bp.get("/figures")
+def figures() -> ResponseReturnValue:
+    """The part of the dashboard that has to be counted; the page fetches it."""
+    return _page("figures.html", **overview.counted(services()))
+
+
 @bp.get("/try")
 def try_one() -> ResponseReturnValue:
     """A transaction typed in, and what each step makes of it."""

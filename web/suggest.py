@@ -107,6 +107,7 @@ class LayerAnswer(Answer):
     needed: Annotated[float, Field(ge=0, le=1)]
     reason: str
     rejected: bool
+    heard: bool = Field(description="false: the user is in the arm of the rules")
 
 
 class ExplainedSuggestion(Answer):
@@ -220,8 +221,9 @@ def explain_suggestion() -> ResponseReturnValue:
                 "needed": it.bar,
                 "reason": it.reason,
                 "rejected": it.label in told.rejected,
+                "heard": it not in told.unheard,
             }
-            for it in told.voices
+            for it in [*told.voices, *told.unheard]
         ],
         "degraded": degraded,
     }

@@ -28,20 +28,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared import categorized, categorized_csv, feedback, log, rollout, suggester
+from shared import categorized, categorized_csv, feedback, log, suggester
 from shared import services as composition
 from shared.categorized_csv import Copy, Lost, Rows, Said
 from shared.csv_formats import ImportOptions
 from shared.csv_reading import Table, understand
 from shared.db import transaction
 from shared.errors import InvalidInput, SettingsError, Unavailable
-from shared.features import features_of
-from shared.known import known
 from shared.services import Services
 from shared.settings import Settings
-from shared.stored import RAW_COLUMNS, raw_of
-from shared.suggester import Asked
-from shared.tables import Action, Arm, LabelSource, Suggestion, Transaction, TransactionLabel
+from shared.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
 from worker import feature_build, ingest
 from worker.ingest import ImportReport
 
@@ -200,49 +196,10 @@ def _write(
 
 
 def _categorized(own: Services, ids: Sequence[int]) -> dict[int, categorized.Said]:
-    """What is written beside each of these transactions, and of which kind that is."""
-    wanted = (
-        select(
-            Transaction.id,
-            Transaction.external_id,
-            TransactionLabel.label,
-            TransactionLabel.source,
-            *RAW_COLUMNS,
-        )
-        .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
-        .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
-    )
-    found: dict[int, categorized.Said] = {}
-    asked: list[Asked] = []
-    external: dict[int, str] = {}
-    with transaction(own.engine) as session:
-        for row in session.execute(wanted.order_by(Transaction.id)).mappings():
-            external[row["id"]] = row["external_id"]
-            if categorized.is_said(row["source"]):
-                found[row["id"]] = categorized.labelled(
-                    row["label"], row["source"], row["external_id"]
-                )
-            else:
-                asked.append(Asked(features_of(raw_of(row)), row["id"]))
-        if not asked:
-            return found
-        said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        heard = suggester.heard(own, rollout.current(session, own.settings))
-    # At home the model is wanted, not compared: the canary's share is for a service.
-    arm = Arm.MODEL if heard.live else Arm.RULES
-    answers = suggester.answer_all(asked, said, heard, arm)
+    """What is written beside each of these transactions; its suggestions are kept."""
+    found, answers = categorized.said_now(own, ids, at_home=True)
     with transaction(own.engine) as session:
         suggester.keep_news(session, answers, forced=True)
-    for answer in answers:
-        txn_id, shown = answer.asked.txn_id or 0, answer.suggested
-        found[txn_id] = categorized.suggested(
-            shown.label,
-            shown.confidence,
-            shown.layer,
-            shown.reasons,
-            shown.alternatives,
-            external[txn_id],
-        )
     return found
 
 

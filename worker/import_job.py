@@ -10,22 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from sqlalchemy import select
-
 from shared import categorized, imports, suggester
 from shared.db import transaction
-from shared.features import features_of
 from shared.imports import Opened
 from shared.jobs import Claim
 from shared.services import Services
-from shared.stored import RAW_COLUMNS, raw_of
-from shared.suggester import Asked
-from shared.tables import Transaction
 from worker import feature_build, ingest
 from worker.ingest import ImportReport
 from worker.lease import Lease
 from worker.run import Outcome
-from worker.suggest_job import PAGE, is_open, suggest_page
 
 
 def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
@@ -74,15 +67,11 @@ def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
     """Suggest for those of these transactions that are open; how all of them stand then."""
     kinds: Counter[str] = Counter(labelled=0, sure=0)
     kinds["to review"] = kinds["unknown"] = 0
-    for begin in range(0, len(ids), PAGE):
+    for begin in range(0, len(ids), categorized.PAGE):
         lease.report("suggest", begin, len(ids))
-        page = ids[begin : begin + PAGE]
-        wanted = select(Transaction.id, *RAW_COLUMNS).where(Transaction.id.in_(page), is_open())
-        with transaction(own.engine) as session:
-            rows = session.execute(wanted.order_by(Transaction.id)).mappings().all()
-        answers = suggest_page(own, [Asked(features_of(raw_of(row)), row["id"]) for row in rows])
+        said, answers = categorized.said_now(own, ids[begin : begin + categorized.PAGE])
+        kinds.update(kind for kind, _ in said.values())
         with transaction(own.engine) as session:
             suggester.keep_news(session, answers, forced=False)
-            kinds.update(kind for kind, _ in categorized.as_stored(session, page).values())
     lease.report("suggest", len(ids), len(ids))
     return dict(kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, and_, func, not_, select, true
 
@@ -14,7 +14,7 @@ from shared.jobs import Claim
 from shared.known import known
 from shared.services import Services
 from shared.stored import RAW_COLUMNS, raw_of
-from shared.suggester import Answer, Asked
+from shared.suggester import Asked
 from shared.tables import LabelSource, Transaction, TransactionLabel
 from worker.lease import Lease
 from worker.run import Outcome
@@ -22,17 +22,15 @@ from worker.run import Outcome
 PAGE = 1_000
 
 
-def is_open() -> ColumnElement[bool]:
-    """Of a transaction: it is not deleted, and neither a person nor an import has labelled it."""
+def _open(user_id: str | None, after: int = 0) -> ColumnElement[bool]:
+    """Transactions of a user, or of everybody, without a person's or an import's label."""
     said = select(TransactionLabel.txn_id).where(
         TransactionLabel.txn_id == Transaction.id, TransactionLabel.source != LabelSource.RULE
     )
-    return and_(Transaction.deleted_at.is_(None), not_(said.exists()))
-
-
-def _open(user_id: str | None, after: int = 0) -> ColumnElement[bool]:
     whose = true() if user_id is None else Transaction.user_id == user_id
-    return and_(whose, Transaction.id > after, is_open())
+    return and_(
+        whose, Transaction.id > after, Transaction.deleted_at.is_(None), not_(said.exists())
+    )
 
 
 def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
@@ -47,21 +45,16 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     by_source: Counter[str] = Counter()
     for asked in pages(own, user_id):
         lease.report("suggest", done, total)
-        answers = suggest_page(own, asked)
+        with transaction(own.engine) as session:
+            said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
+            holds = rollout.current(session, own.settings)
+        answers = suggester.answer_all(asked, said, suggester.heard(own, holds))
         with transaction(own.engine) as session:
             suggester.keep(session, answers, forced=False)
         by_source.update(answer.suggested.source for answer in answers)
         done += len(answers)
     lease.report("suggest", done, total)
     return Outcome({"suggested": done, "by_source": dict(by_source)})
-
-
-def suggest_page(own: Services, asked: Sequence[Asked]) -> list[Answer]:
-    """What each is suggested, by the arm of its user; nothing is kept."""
-    with transaction(own.engine) as session:
-        said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        holds = rollout.current(session, own.settings)
-    return suggester.answer_all(asked, said, suggester.heard(own, holds))
 
 
 def count_open(own: Services, user_id: str | None) -> int:

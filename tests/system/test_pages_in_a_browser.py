@@ -70,6 +70,8 @@ def test_every_page_can_be_read_by_everyone_on_every_screen(
             for name, path in PAGES.items():
                 page.goto(path)
                 page.wait_for_load_state("networkidle")
+                if name == "dashboard":
+                    expect(page.locator("#figures")).to_contain_text("What people say")
                 photograph(page, f"{name}-{look.device}-{look.scheme}")
                 found += [f"{name}, {look.device}, {look.scheme}: {it}" for it in offences(page)]
                 wide = page.evaluate("document.documentElement.scrollWidth")
@@ -213,6 +215,7 @@ def test_from_an_empty_database_to_a_better_second_model(
         expect(page.locator("main")).to_contain_text("No version is live yet")
         photograph(page, "dashboard-empty-desktop-light")
         page.get_by_role("link", name="a bank's CSV file").click()
+        expect(page.locator("#kept-files")).to_have_text("None yet.")  # its script has begun
         dropped(page, "bank.csv", bank_file(file))
         expect(page.locator("#summary")).to_contain_text("1,200 rows, all can be taken")
         page.get_by_role("button", name="Import it").click()

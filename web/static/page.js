@@ -159,6 +159,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 
 /** Why a layer was or was not heard. */
 function heard(layer, shown) {
+  if (!layer.heard) return "not heard: this user gets the rules";
   if (layer.rejected) return "rejected by you";
   if (layer.confidence < layer.needed) return `${percent(layer.needed)} needed`;
   return layer.layer === shown.layer && layer.label === shown.label ? "shown" : "comes after it";
@@ -167,7 +168,7 @@ function heard(layer, shown) {
 function layersOf(shown) {
   if (!shown.layers.length) return element("p", "No layer has anything to say.");
   const rows = shown.layers.map((it) => [it.layer, it.label, percent(it.confidence), heard(it, shown), it.reason]);
-  return table(["Layer", "Says", "Sure", "", "Because"], rows);
+  return table(["Layer", "Says", "Sure", "Outcome", "Because"], rows);
 }
 
 function candidateOf(it, open) {
@@ -190,7 +191,7 @@ async function lookAtOne(form) {
   const parts = [
     card("What a person is shown", element("p", answer), element("p", shown.reasons.join("; ")), scored(shown.alternatives)),
     card("What each layer says", layersOf(shown)),
-    card("Features", table(["", ""], features.map(([name, value]) => [name, String(value)]))),
+    card("Features", table(["Name", "Value"], features.map(([name, value]) => [name, String(value)]))),
   ];
   if (model.available) {
     const kind = model.kind ? `Kind of shop: ${model.kind.kind} (${model.kind.source}: ${model.kind.evidence}). ` : "";
@@ -225,6 +226,16 @@ for (const form of document.querySelectorAll("[data-put]")) {
     if (await attempt(() => call("PUT", form.dataset.put, { share: `${share}%`, why }))) location.reload();
   });
 }
+/** Fetch what takes long to count; the server has made text of all that came from a bank. */
+async function showFigures(place) {
+  const answer = await fetch(place.dataset.url);
+  if (!answer.ok) return place.replaceChildren(element("p", "The figures cannot be counted just now."));
+  const made = new DOMParser().parseFromString(await answer.text(), "text/html");
+  place.replaceChildren(...made.body.children);
+}
+
+const figures = document.getElementById("figures");
+if (figures) attempt(() => showFigures(figures));
 const jobs = document.getElementById("job-list");
 if (jobs) attempt(() => followJobs(jobs));
 document.getElementById("try")?.addEventListener("submit", async (event) => {
