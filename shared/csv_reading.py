@@ -149,12 +149,23 @@ def _binary(path: Path) -> Iterator[io.BufferedReader]:
             yield source
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise NotATable(f"{path.name} is damaged: {error}") from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
+        encoding = getattr(error, "encoding", "that encoding")
         raise NotATable(
-            f"{path.name} is not written in {error.encoding} throughout; give another --encoding"
+            f"{path.name} is not written in {encoding} throughout; give another --encoding"
         ) from error
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def line_count(path: Path) -> int:
+    """How many lines the file has, unpacked.
+
+    Raises:
+        NotATable: it is damaged.
+    """
+    with _binary(path) as source:
+        return sum(1 for _ in source)
 
 
 def _head(path: Path) -> bytes:
@@ -222,7 +233,7 @@ def _decoded(path: Path, head: bytes, encoding: str) -> str:
         return codecs.getincrementaldecoder(encoding)("surrogateescape").decode(head)
     except LookupError:
         raise InvalidInput(f"--encoding {encoding}: there is no such encoding") from None
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise NotATable(f"{path.name} is not written in {encoding}") from None
 
 

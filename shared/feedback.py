@@ -40,17 +40,25 @@ class State(NamedTuple):
     label: str | None
 
 
-def give(session: Session, suggestion_id: str, action: Action, label: str | None) -> State:
+def give(
+    session: Session,
+    suggestion_id: str,
+    action: Action,
+    label: str | None,
+    *,
+    only_waiting: bool = False,
+) -> State:
     """Take an answer; the same one again changes nothing.
 
     Args:
         label: what it is instead, for CORRECT only.
+        only_waiting: leave what somebody answered or labelled meanwhile as it is.
 
     Raises:
         NotFound: there is no such suggestion.
         InvalidInput: *label* is missing, or is not for this action; or nothing was suggested that
             could be accepted or rejected.
-        Conflict: a correction of a transaction that is not stored.
+        Conflict: a correction of a transaction that is not stored; or it waits no more.
     """
     suggestion = _locked(session, suggestion_id)
     label = _meant(suggestion, action, label)
@@ -61,6 +69,9 @@ def give(session: Session, suggestion_id: str, action: Action, label: str | None
     is_said = newest is not None and (newest.action, newest.label) == (action, label)
     if is_said and (suggestion.txn_id is None or _holds(action, label, before)):
         return _state(session, suggestion)
+    is_labelled = before is not None and before.source is not LabelSource.RULE
+    if only_waiting and (newest is not None or is_labelled):
+        raise Conflict("It was answered meanwhile; nothing was changed")
     if suggestion.txn_id is not None:
         if action is not Action.REJECT:
             before = _put(session, suggestion.txn_id, label)

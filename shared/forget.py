@@ -32,10 +32,16 @@ _TAKE = (
     text("DELETE FROM transactions WHERE user_id = :user"),
     text("DELETE FROM suggestions WHERE user_id = :user"),
     text("DELETE FROM rule_sets WHERE user_id = :user"),
-    # What was asked for stays in the list of jobs, without his name.
+    # What was asked for stays in the list of jobs, without his name and what his file held.
     text(
-        "UPDATE jobs SET params = jsonb_set(params, '{user_id}', '\"\"') "
-        "WHERE params->>'user_id' = :user"
+        """
+        UPDATE jobs SET params = jsonb_set(params, '{user_id}', '""'),
+            result = CASE jsonb_typeof(result)
+                WHEN 'object' THEN result - 'rejects' - 'detected' ELSE result END,
+            error = CASE WHEN kind = 'import' AND jsonb_typeof(error) = 'object'
+                THEN jsonb_set(error, '{message}', '"Its user was deleted"') ELSE error END
+        WHERE params->>'user_id' = :user
+        """
     ),
 )
 

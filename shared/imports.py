@@ -41,11 +41,10 @@ class Brought(NamedTuple):
 
 
 def keep(session: Session, file: Brought) -> str:
-    """Keep the file, and let those go that are too old; give the id of this import."""
+    """Keep the file; give the id of this import."""
     said = _as_json(file.options)
     named = json.dumps([file.name, file.options.user, said], sort_keys=True).encode()
     import_id = hashlib.sha256(named + b"\0" + file.content).hexdigest()[:32]
-    session.execute(delete(Import).where(Import.created_at < func.now() - KEPT_FOR))
     new = insert(Import).values(
         id=import_id,
         user_id=file.options.user or "",
@@ -59,23 +58,43 @@ def keep(session: Session, file: Brought) -> str:
     return import_id
 
 
-def named(session: Session, import_id: str) -> Import:
-    """One import, its parts not yet read.
+def drop_old(session: Session) -> None:
+    """Delete the files that were kept for long enough."""
+    session.execute(delete(Import).where(Import.created_at < func.now() - KEPT_FOR))
+
+
+class Kept(NamedTuple):
+    """What is known of an import without reading its file."""
+
+    import_id: str
+    name: str
+    user_id: str
+    created_at: dt.datetime
+    imported: bool  # its rows are stored
+
+
+_YOUNG = Import.created_at >= func.now() - KEPT_FOR
+_KEPT = select(
+    Import.id, Import.name, Import.user_id, Import.created_at, Import.placed.is_not(None)
+).where(_YOUNG)
+
+
+def named(session: Session, import_id: str) -> Kept:
+    """One import.
 
     Raises:
         NotFound: there is none of this id, or no longer.
     """
-    found = session.get(Import, import_id)
+    found = session.execute(_KEPT.where(Import.id == import_id)).one_or_none()
     if found is None:
         raise NotFound("There is no such import, or no longer")
-    return found
+    return Kept(*found)
 
 
-def newest(session: Session, limit: int) -> Sequence[Import]:
-    """The newest ones, their parts not read."""
-    return session.scalars(
-        select(Import).order_by(Import.created_at.desc(), Import.id).limit(limit)
-    ).all()
+def newest(session: Session, limit: int) -> list[Kept]:
+    """The newest ones."""
+    found = session.execute(_KEPT.order_by(Import.created_at.desc(), Import.id).limit(limit))
+    return [Kept(*row) for row in found]
 
 
 class Opened(NamedTuple):
@@ -94,8 +113,8 @@ def opened(engine: Engine, import_id: str) -> Iterator[Opened]:
         NotFound: there is none of this id, or no longer.
     """
     with transaction(engine) as session:
-        parts = undefer(Import.content), undefer(Import.placed)
-        found = session.get(Import, import_id, options=parts)
+        own = select(Import).where(Import.id == import_id, _YOUNG)
+        found = session.scalar(own.options(undefer(Import.content), undefer(Import.placed)))
     if found is None:
         raise NotFound("There is no such import, or no longer")
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
@@ -136,7 +155,7 @@ def rejects_of(session: Session, import_id: str) -> bytes:
     Raises:
         NotFound: there is no such import, or all of its rows were taken.
     """
-    packed = session.scalar(select(Import.rejects).where(Import.id == import_id))
+    packed = session.scalar(select(Import.rejects).where(Import.id == import_id, _YOUNG))
     if packed is None:
         raise NotFound("There is no such import, or none of its rows was refused")
     return gzip.decompress(packed)

@@ -183,13 +183,19 @@ def of_group(
 
 
 def answer(
-    session: Session, ids: Sequence[str], action: Action | None, label: str | None
+    session: Session,
+    ids: Sequence[str],
+    action: Action | None,
+    label: str | None,
+    *,
+    only_waiting: bool = False,
 ) -> list[State | LedgerError]:
     """Give one answer to many suggestions; what could not be answered has an error in its place.
 
     Args:
         action: None to undo the newest answer of each.
         label: what they are instead, for CORRECT only.
+        only_waiting: see `feedback.give`.
     """
     states: dict[str, State | LedgerError] = {}
     # By transaction, as all who write labels: two of them then wait for each other, never both.
@@ -201,7 +207,9 @@ def answer(
                 if action is None:
                     states[suggestion_id] = feedback.undo(session, suggestion_id)
                 else:
-                    states[suggestion_id] = feedback.give(session, suggestion_id, action, label)
+                    states[suggestion_id] = feedback.give(
+                        session, suggestion_id, action, label, only_waiting=only_waiting
+                    )
         except LedgerError as error:
             states[suggestion_id] = error
     return [states[suggestion_id] for suggestion_id in ids]

@@ -263,7 +263,7 @@ def keep_news(session: Session, answers: Sequence[Answer], *, forced: bool) -> l
         select(Suggestion.txn_id, *_GIST)
         .ext(distinct_on(Suggestion.txn_id))
         .where(Suggestion.txn_id.in_([it.asked.txn_id for it in answers]))
-        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id)
+        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id.desc())
     )
     before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
     news = [it for it in answers if before.get(it.asked.txn_id) != _gist(it)]

@@ -283,9 +283,78 @@ def test_files_are_listed_and_go_with_their_user_or_with_time(
     assert client.get(f"/ml/v2/imports/{kept[0]}/categorized.csv").status_code == 404
     with held.engine.begin() as connection:
         connection.execute(text("UPDATE imports SET created_at = now() - interval '31 days'"))
-    taken(client, held, user_id="eve")
 
-    assert len(client.get("/ml/v2/imports").json["imports"]) == 1
+    assert client.get("/ml/v2/imports").json["imports"] == []
+    for kind in ("categorized", "rejects"):
+        assert client.get(f"/ml/v2/imports/{kept[1]}/{kind}.csv").status_code == 404
+    with transaction(held.engine) as session:
+        imports.drop_old(session)
+    assert count(held, "imports") == 0
+
+
+def test_a_file_that_is_not_imported_yet_cannot_be_had_back(
+    client: FlaskClient, held: Services
+) -> None:
+    import_id = sent(client, "/ml/v2/imports").json["import_id"]
+
+    (listed,) = client.get("/ml/v2/imports").json["imports"]
+    answer = client.get(f"/ml/v2/imports/{import_id}/categorized.csv")
+
+    assert (listed["import_id"], listed["imported"]) == (import_id, False)
+    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
+
+def test_what_his_file_held_is_not_in_the_jobs_of_a_deleted_user(
+    client: FlaskClient, held: Services
+) -> None:
+    taken(client, held, BANK.replace("twelve", "DR SECRET"), user_id="ada")
+
+    client.delete("/ml/v2/users?user_id=ada")
+
+    with held.engine.connect() as connection:
+        rows = connection.execute(text("SELECT params, result, error FROM jobs")).all()
+    assert len(rows) == 1
+    assert "SECRET" not in str(rows)
+    assert "ada" not in str(rows)
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        *(
+            ({"encoding": it}, "encoding")
+            for it in ("idna", "punycode", "undefined", "base64", "rot13", "utf-7", "\0")
+        ),
+        ({"encoding": "utf-16"}, "file"),  # without its mark
+        ({"delimiter": {}}, "delimiter"),
+        ({"columns": {"date": "Da\0te"}}, "columns.date"),
+    ],
+)
+def test_odd_words_about_a_file_are_refused_by_field(
+    client: FlaskClient, said: dict[str, Any], field: str
+) -> None:
+    answer = sent(client, "/ml/v2/imports/look", **said)
+
+    assert answer.status_code == 400
+    assert [it["field"] for it in answer.json["errors"]] == [field]
+
+
+def test_odd_names_of_files_are_taken_as_text(client: FlaskClient) -> None:
+    for name in ("a\0b.csv", "a\x1bb.csv", "x" * 5_000):
+        assert sent(client, "/ml/v2/imports", name=name).status_code == 202
+
+
+def test_without_tokens_a_form_of_another_site_brings_nothing(client: FlaskClient) -> None:
+    def status(origin: str) -> int:
+        form = {"file": (io.BytesIO(BANK.encode()), "bank.csv")}
+        answer = client.post("/ml/v2/imports", data=form, headers={"Origin": origin})
+        return answer.status_code
+
+    assert [status(it) for it in ("http://evil.example", "null", "http://localhost")] == [
+        403,
+        403,
+        202,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,21 @@ def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
     assert labels(held) == {first: ("Coffee", "human")}
 
 
+def test_only_what_still_waits_is_answered_where_that_is_asked_for(
+    client: FlaskClient, held: Services
+) -> None:
+    ids = [suggested(held, it, 0.5, label="Food") for it in bought(held, "A", "B", "C")]
+    answered(client, ids[:1], "correct", label="Toys")
+    client.post("/ml/v2/labels", json={"items": [{"txn_id": 2, "label": "Rent"}]})
+
+    items = answered(client, ids, "accept", only_waiting=True)
+    again = answered(client, ids[2:], "accept", only_waiting=True)
+
+    assert [it.get("error", {}).get("code") for it in items[:1]] == ["conflict"]
+    assert items[2]["answer"] == again[0]["answer"] == "accept"
+    assert "Toys" in {label for label, _ in labels(held).values()}
+
+
 def test_undo_of_one_that_is_named_twice_goes_back_one_step(
     client: FlaskClient, held: Services
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 from flask import Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -53,6 +54,10 @@ def guard(app: Flask, settings: Settings) -> None:
     def check() -> ResponseReturnValue | None:
         changes = request.method in CHANGING
         if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            raise NotAllowed("Another site's page may change nothing here")
+        # Without tokens nothing else tells our own page from another one's form.
+        origin = request.headers.get("Origin")
+        if changes and not settings.api_auth and origin and urlsplit(origin).netloc != request.host:
             raise NotAllowed("Another site's page may change nothing here")
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None

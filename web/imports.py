@@ -25,7 +25,7 @@ from shared.csv_formats import ImportOptions
 from shared.csv_reading import DELIMITERS, understand
 from shared.csv_values import currency_of, date_format_named
 from shared.db import transaction
-from shared.errors import FieldError, InvalidInput, NotATable
+from shared.errors import Conflict, FieldError, InvalidInput, NotATable
 from shared.imports import Brought
 from web import schemas
 from web.auth import caller
@@ -40,6 +40,7 @@ FILE_MAX_BYTES = 32 * 1024 * 1024
 SHOWN = 20  # of the newest imports
 
 
+_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _HERE = (
     (re.compile(r"name (?:it|the \w+ column) with --map (\w+)=COLUMN"), r"say which is the \1"),
     (re.compile(r"--map (\w+)="), r"the column of \1, "),
@@ -48,11 +49,17 @@ _HERE = (
 )
 
 
+_NO_FILE_IS_IN = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
+
+
 def _encoding(name: str) -> str:
     try:
-        return codecs.lookup(name).name
+        found = codecs.lookup(name)
     except LookupError:
         raise ValueError("is no encoding that is known here") from None
+    if not found._is_text_encoding or found.name in _NO_FILE_IS_IN:
+        raise ValueError("is no encoding of text files")
+    return found.name
 
 
 def _date_format(text: str) -> str:
@@ -60,11 +67,18 @@ def _date_format(text: str) -> str:
     return text
 
 
+def _of_text(name: str) -> str:
+    if _NO_TEXT.search(name):
+        raise ValueError("holds a character that no text holds")
+    return name
+
+
 def _delimiter(value: Any) -> Any:
-    return {word: char for char, word in DELIMITERS.items()}.get(value, value)
+    words = {word: char for char, word in DELIMITERS.items()}
+    return words.get(value, value) if isinstance(value, str) else value
 
 
-Column = Annotated[str, Field(max_length=1000)]
+Column = Annotated[str, Field(max_length=1000), AfterValidator(_of_text)]
 
 
 class ImportRequest(Body):
@@ -109,11 +123,18 @@ class Look(Answer):
     rejects: list[LookedRow]
 
 
+class AskedImport(schemas.Asked):
+    """Follow `status_url`; the file is kept as `import_id`."""
+
+    import_id: str
+
+
 class KeptImport(Answer):
     import_id: str
     name: str
     user_id: str | None
     created_at: str
+    imported: bool = Field(description="its rows are stored; before, there is nothing to download")
 
 
 class KeptImports(Answer):
@@ -140,16 +161,13 @@ def look() -> ResponseReturnValue:
 @bp.post("")
 @documented(
     upload=ImportRequest,
-    answer=schemas.Asked,
+    answer=AskedImport,
     status=202,
     errors=(503,),
     idempotent_by_key=True,
 )
 def bring() -> ResponseReturnValue:
-    """Have a file's transactions stored and suggested for; the file is kept for 30 days.
-
-    The job's result names it: `import_id`.
-    """
+    """Have a file's transactions stored and suggested for; the file is kept for 30 days."""
     brought, key = _brought(), idempotency_key()
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / imports.safe_name(brought.name)
@@ -159,7 +177,7 @@ def bring() -> ResponseReturnValue:
     job = queue.request_import(
         own.engine, own.messenger, requested_by=caller(), file=brought, idempotency_key=key
     )
-    return asked_for(job)
+    return asked_for(job, import_id=job.params["import_id"])
 
 
 @bp.get("")
@@ -171,10 +189,11 @@ def listed() -> ResponseReturnValue:
     return {
         "imports": [
             {
-                "import_id": it.id,
+                "import_id": it.import_id,
                 "name": it.name,
                 "user_id": it.user_id or None,
                 "created_at": it.created_at.isoformat(),
+                "imported": it.imported,
             }
             for it in found
         ]
@@ -182,12 +201,14 @@ def listed() -> ResponseReturnValue:
 
 
 @bp.get("/<import_id>/categorized.csv")
-@documented(answer="text/csv", errors=(404, 503))
+@documented(answer="text/csv", errors=(404, 409, 503))
 def categorized_file(import_id: str) -> ResponseReturnValue:
     """The file with category, confidence, source and reason of each row, as they are now."""
     with transaction(services().engine) as session:
-        name = imports.named(session, import_id).name
-    return _file(_written(import_id), name, "categorized")
+        found = imports.named(session, import_id)
+    if not found.imported:
+        raise Conflict("The file is not imported yet, or its import failed: see its job")
+    return _file(_written(import_id), found.name, "categorized")
 
 
 @bp.get("/<import_id>/rejects.csv")
@@ -226,7 +247,7 @@ def _written(import_id: str) -> Iterator[bytes]:
 
 
 def _file(content: Iterator[bytes], name: str, kind: str) -> Response:
-    stem = imports.safe_name(name).removesuffix(".gz").removesuffix(".csv")
+    stem = re.sub(r"(\.csv)?(\.gz)?$", "", imports.safe_name(name), flags=re.IGNORECASE)
     answer = Response(content, mimetype="text/csv")
     answer.headers.set("Content-Disposition", "attachment", filename=f"{stem}.{kind}.csv")
     return answer
@@ -252,7 +273,7 @@ def _brought() -> Brought:
     )
     content = file.read()
     _check_unpacked(content)
-    return Brought(file.filename[:200], content, options)
+    return Brought(_NO_TEXT.sub("_", file.filename)[:200], content, options)
 
 
 def _check_unpacked(content: bytes) -> None:

@@ -255,7 +255,7 @@ def idempotency_key() -> str | None:
     return key
 
 
-def asked_for(job: Job) -> ResponseReturnValue:
+def asked_for(job: Job, **more: str) -> ResponseReturnValue:
     """202, and where to follow the job."""
     status_url = url_for("ml_v2.show_job", job_id=job.id)
     body = {
@@ -263,6 +263,7 @@ def asked_for(job: Job) -> ResponseReturnValue:
         "kind": job.kind.value,
         "state": job.state.value,
         "status_url": status_url,
+        **more,
     }
     return body, 202, {"Location": status_url}
 

@@ -87,6 +87,10 @@ class _Said(Body):
 class ReviewRequest(_Said):
     """One answer to up to 1,000 suggestions."""
 
+    only_waiting: bool = Field(
+        False, description="leave what was answered or labelled meanwhile: `conflict` in its place"
+    )
+
     suggestion_ids: Annotated[list[SuggestionId], Field(min_length=1, max_length=ITEMS_MAX)]
 
 
@@ -196,7 +200,7 @@ def answer_many() -> ResponseReturnValue:
     """
     wanted = parse(REVIEW)
     _check(wanted)
-    return {"items": _answered(wanted.suggestion_ids, wanted)}
+    return {"items": _answered(wanted.suggestion_ids, wanted, only_waiting=wanted.only_waiting)}
 
 
 @bp.post("/review/merchant")
@@ -209,7 +213,8 @@ def answer_merchant() -> ResponseReturnValue:
         ids = review.of_group(
             session, wanted.user_id, wanted.merchant, wanted.suggested, GROUP_MAX + 1
         )
-    return {"items": _answered(ids[:GROUP_MAX], wanted), "more": len(ids) > GROUP_MAX}
+    items = _answered(ids[:GROUP_MAX], wanted, only_waiting=True)
+    return {"items": items, "more": len(ids) > GROUP_MAX}
 
 
 def choices(own: Services) -> dict[str, Any]:
@@ -233,10 +238,10 @@ def _check(wanted: _Said) -> None:
         raise InvalidInput(f"label {message}", [FieldError("label", message)])
 
 
-def _answered(ids: Sequence[str], wanted: _Said) -> list[dict[str, Any]]:
+def _answered(ids: Sequence[str], wanted: _Said, *, only_waiting: bool) -> list[dict[str, Any]]:
     action = None if wanted.action == "undo" else Action(wanted.action)
     with transaction(services().engine) as session:
-        states = review.answer(session, ids, action, wanted.label)
+        states = review.answer(session, ids, action, wanted.label, only_waiting=only_waiting)
     return [
         state._asdict()
         if isinstance(state, State)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from shared import categorized, imports, suggester
+from shared.csv_reading import line_count
 from shared.db import transaction
 from shared.imports import Opened
 from shared.jobs import Claim
@@ -47,7 +48,7 @@ def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
 
 
 def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> ImportReport:
-    total = file.path.read_bytes().count(b"\n")
+    total = line_count(file.path)
     placed: list[tuple[int, int]] = []
     rejects = file.path.with_name("rejects.csv")
     report = ingest.import_csv(

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from shared import heartbeats, jobs, queue
+from shared import heartbeats, imports, jobs, queue
 from shared.db import transaction
 from shared.tables import JobKind
 from worker import (
@@ -47,8 +47,13 @@ def run_job(job_id: str) -> None:
 
 @queue.celery.task(name=queue.NIGHTLY)
 def nightly() -> None:
-    """Ask for tonight's features and training; of many ticks the first one counts."""
+    """Ask for tonight's features and training; of many ticks the first one counts.
+
+    Files that were kept for long enough go.
+    """
     own = services()
+    with transaction(own.engine) as session:
+        imports.drop_old(session)
     queue.request_nightly(
         own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
     )

@@ -61,21 +61,34 @@ function rowsAsRead(rows) {
 }
 
 let looks = 0;
+let seenSo = false; // what would be sent now is what the person has seen
+let busy = false;
+
+function offerImport() {
+  const button = byId("import");
+  if (button) button.disabled = !seenSo || busy;
+}
 
 async function look() {
   if (!bring.elements.file.files.length) return;
   const mine = (looks += 1);
   say("");
+  seenSo = false;
+  offerImport();
   try {
     const seen = await call("POST", bring.dataset.look, form());
-    if (mine === looks) show(seen); // else an answer to an earlier question came late
+    if (mine !== looks) return; // an answer to an earlier question came late
+    show(seen);
+    seenSo = true;
+    offerImport();
   } catch (error) {
     if (mine !== looks) return;
     byId("summary").textContent = error.message;
-    byId("rows").replaceChildren();
+    for (const id of ["rows", "detected", "rejects"]) byId(id).replaceChildren();
+    byId("refused").hidden = true;
     byId("found").hidden = false;
     // The columns can still be named by hand.
-    if (error.facts?.header) offerColumns(error.facts.header, {});
+    offerColumns(error.facts?.header || [], {});
     for (const it of document.querySelectorAll("#found details")) it.open = it.contains(byId("columns"));
     say(error.message);
   }
@@ -96,25 +109,51 @@ function show(seen) {
 }
 
 async function take() {
-  const asked = await call("POST", bring.dataset.bring, form());
-  byId("progress").hidden = false;
-  byId("result").replaceChildren();
-  byId("become").focus();
+  if (!seenSo || busy) return;
+  busy = true;
+  offerImport();
+  try {
+    const asked = await call("POST", bring.dataset.bring, form());
+    byId("progress").hidden = false;
+    byId("result").replaceChildren();
+    byId("become").focus();
+    ended(await followed(asked), asked.import_id, await listKept());
+  } finally {
+    busy = false;
+    offerImport();
+  }
+}
+
+/** Show how far a job is until it has ended. That one question fails ends nothing. */
+async function followed(asked) {
   const bar = document.querySelector("#progress progress");
+  const cancel = byId("cancel");
+  bar.max = 100;
   bar.hidden = false;
-  for (;;) {
-    const job = await call("GET", asked.status_url);
-    bar.max = 100;
-    if (job.state === "running" && job.progress.total) bar.value = job.progress.percent;
-    else bar.removeAttribute("value");
-    byId("phase").textContent = job.state === "running" ? job.progress.phase || "begins" : job.state;
-    if (["succeeded", "failed", "cancelled"].includes(job.state)) {
-      bar.hidden = true;
-      ended(job);
-      await listKept();
-      return;
+  cancel.hidden = false;
+  cancel.onclick = async () => {
+    if (await confirmed("End this import?")) attempt(() => call("DELETE", asked.status_url));
+  };
+  try {
+    for (let trouble = false; ; ) {
+      try {
+        const job = await call("GET", asked.status_url);
+        if (trouble) say("");
+        trouble = false;
+        if (["succeeded", "failed", "cancelled"].includes(job.state)) return job;
+        if (job.state === "running" && job.progress.total) bar.value = job.progress.percent;
+        else bar.removeAttribute("value");
+        byId("phase").textContent = job.state === "running" ? job.progress.phase || "begins" : "waits for a worker";
+      } catch (error) {
+        if (error.facts?.status === 404) throw error;
+        trouble = true;
+        say(`${error.message}; asking again`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 500));
     }
-    await new Promise((resolve) => setTimeout(resolve, 500));
+  } finally {
+    bar.hidden = true;
+    cancel.hidden = true;
   }
 }
 
@@ -124,12 +163,29 @@ function link(text, href) {
   return made;
 }
 
-function ended(job) {
-  if (job.state !== "succeeded") {
-    byId("result").replaceChildren(element("p", job.error ? job.error.message : "It was cancelled; nothing was imported."));
-    return;
+/** What became of it. It may have been stored, whatever came after that. */
+function ended(job, importId, kept) {
+  byId("phase").textContent = job.state;
+  const imported = kept.find((it) => it.import_id === importId)?.imported;
+  const parts = [];
+  if (job.state === "succeeded") parts.push(...figuresOf(job.result));
+  else {
+    const why = job.error ? job.error.message : "It was cancelled";
+    const then = imported ? "its rows are stored, perhaps without suggestions" : "nothing was stored";
+    parts.push(element("p", `${why}: ${then}.`));
   }
-  const it = job.result;
+  if (imported) {
+    const user = bring.elements.user_id.value.trim();
+    const review = user ? `${bring.dataset.review}?user_id=${encodeURIComponent(user)}` : bring.dataset.review;
+    parts.push(
+      element("p", null, link("Review the suggestions", review)),
+      element("p", null, link("The file with its categories", `/ml/v2/imports/${importId}/categorized.csv`)),
+    );
+  }
+  byId("result").replaceChildren(...parts);
+}
+
+function figuresOf(it) {
   const facts = [
     ["Rows read", it.read], ["New", it.inserted], ["Changed", it.updated], ["Known already", it.unchanged],
     ...Object.entries(KINDS).map(([kind, name]) => [name, it.kinds[kind]]),
@@ -137,21 +193,13 @@ function ended(job) {
   const list = element("dl", null, ...facts.map(([name, count]) =>
     element("div", null, element("dt", name), element("dd", count.toLocaleString()))));
   list.className = "facts";
-  const parts = [list];
-  if (it.rejected) {
-    parts.push(
-      element("h3", `Not taken: ${it.rejected.toLocaleString()}`),
-      table(["Line", "Why"], it.rejects.map((row) => [row.line, row.reason])),
-      element("p", null, link("All of them, as a file", `/ml/v2/imports/${it.import_id}/rejects.csv`)),
-    );
-  }
-  const user = bring.elements.user_id.value.trim();
-  const review = user ? `${bring.dataset.review}?user_id=${encodeURIComponent(user)}` : bring.dataset.review;
-  parts.push(
-    element("p", null, link("Review the suggestions", review)),
-    element("p", null, link("The file with its categories", `/ml/v2/imports/${it.import_id}/categorized.csv`)),
-  );
-  byId("result").replaceChildren(...parts);
+  if (!it.rejected) return [list];
+  return [
+    list,
+    element("h3", `Not taken: ${it.rejected.toLocaleString()}`),
+    table(["Line", "Why"], it.rejects.map((row) => [row.line, row.reason])),
+    element("p", null, link("All of them, as a file", `/ml/v2/imports/${it.import_id}/rejects.csv`)),
+  ];
 }
 
 async function listKept() {
@@ -159,18 +207,19 @@ async function listKept() {
   const { imports } = await call("GET", place.dataset.url);
   if (!imports.length) {
     place.replaceChildren(element("p", "None yet."));
-    return;
+    return imports;
   }
   const made = table(["File", "Whose", "Brought", "With its categories"], []);
   for (const it of imports) {
     const time = element("time");
     time.dateTime = it.created_at;
     const row = element("tr", null, element("td", it.name), element("td", it.user_id || ""),
-      element("td", null, time), element("td", null, link("Download", `/ml/v2/imports/${it.import_id}/categorized.csv`)));
+      element("td", null, time), element("td", null, it.imported ? link("Download", `/ml/v2/imports/${it.import_id}/categorized.csv`) : "not imported"));
     made.tBodies[0].append(row);
   }
   localTimes(made);
   place.replaceChildren(made);
+  return imports;
 }
 
 for (const it of document.querySelectorAll("[data-column]")) {
@@ -180,14 +229,16 @@ for (const it of document.querySelectorAll("[data-column]")) {
 }
 bring.elements.file.addEventListener("change", async () => {
   for (const it of document.querySelectorAll("[data-column]")) delete it.dataset.changed;
+  for (const it of document.querySelectorAll("[data-said]")) it.value = "";
   await look();
   byId("read").focus();
 });
 byId("found").addEventListener("change", look);
 bring.addEventListener("submit", (event) => {
   event.preventDefault();
-  attempt(take);
+  look(); // Enter in a field stores nothing
 });
+byId("import")?.addEventListener("click", () => attempt(take));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   drop.addEventListener(kind, (event) => {
     event.preventDefault();

@@ -27,7 +27,9 @@
   const made = []; // decisions, the newest last
   let turn = Promise.resolve();
 
-  const user = () => view.elements.user_id?.value.trim() || "";
+  const wanted = new URLSearchParams(location.search);
+  const user = () => (view.elements.user_id ? view.elements.user_id.value : wanted.get("user_id") || "").trim();
+  const shown = () => `${view.elements.order.value} ${user()}`;
   const inTurn = (work) => (turn = turn.then(() => attempt(work)));
 
   // One place of the queue: a transaction, or a group of them.
@@ -101,7 +103,7 @@
   async function settle() {
     if (next) {
       document.getElementById("help").focus();
-      await attempt(load);
+      if (!(await attempt(load))) return;
     }
     showNothing();
     if (entries.length) goTo(entries[0]);
@@ -146,7 +148,7 @@
     if (action !== "correct" && !entry.row.label) {
       return say(`Nothing is suggested for ${named(entry)}: choose 1 to 3, or c for any category.`);
     }
-    const decision = { entry, ids: [], label: label || entry.row.label };
+    const decision = { entry, ids: [], label: label || entry.row.label, shown: shown() };
     take(entry);
     inTurn(async () => {
       let trouble = "";
@@ -160,6 +162,11 @@
           throw error;
         }
         trouble = ` Then: ${error.message}`;
+      }
+      if (!decision.ids.length) {
+        say(`${named(entry)} was answered meanwhile, elsewhere: the queue is read anew.`);
+        begin(true); // waits for this turn to end
+        return;
       }
       made.push(decision);
       decided += 1;
@@ -178,11 +185,17 @@
 
   function undo() {
     inTurn(async () => {
-      const last = made.pop();
+      const last = made.at(-1);
       if (!last) return say("There is nothing to undo.");
       await takeBack(last.ids);
+      made.pop();
       decided -= 1;
       left += last.ids.length;
+      if (last.shown !== shown()) {
+        say(`Undone: ${named(last.entry)} waits again.`);
+        begin(true); // this is another list than the one it was in
+        return;
+      }
       last.entry.note = "";
       putBack(last.entry);
       goTo(last.entry);
@@ -311,6 +324,7 @@
       draw(entry);
     }
     count();
+    return true;
   }
 
   /** From the beginning; `focus` says whether the queue takes it. */
@@ -321,7 +335,8 @@
     current = null;
     next = null;
     list.replaceChildren();
-    await attempt(load);
+    nothing.hidden = true;
+    if (!(await attempt(load))) return;
     showNothing();
     if (focus) goTo(entries[0]);
     else if (entries.length) choose(entries[0]);
@@ -351,9 +366,9 @@
     if (event.target.closest("input:not([type=radio]), select, dialog")) return;
     const { key } = event;
     if (key.startsWith("Arrow") && event.target.closest("input")) return; // it moves between the radios
-    if (key === "Enter" && event.target.closest("button, a")) return;
+    if (key === "Enter" && event.target.closest("button, a, input")) return;
     const choice = ["1", "2", "3"].includes(key) && current?.row.alternatives[key - 1];
-    const steps = key.length > 1 || ["j", "k"].includes(key);
+    const steps = key.startsWith("Arrow") || ["j", "k"].includes(key);
     if (key === "?") help.showModal();
     else if (event.repeat && !steps) return;
     else if (key === "u") undo();
@@ -384,9 +399,13 @@
       });
     });
     view.addEventListener("submit", (event) => event.preventDefault());
-    const wanted = new URLSearchParams(location.search);
     if (wanted.get("order") === "merchant") view.elements.order.value = "merchant";
-    if (view.elements.user_id && wanted.get("user_id")) view.elements.user_id.value = wanted.get("user_id");
+    const whose = wanted.get("user_id");
+    if (view.elements.user_id && whose) {
+      view.elements.user_id.value = whose;
+      // Nothing was suggested for this one yet: that is no reason to show everybody.
+      if (view.elements.user_id.value !== whose) view.elements.user_id.add(new Option(whose, whose, true, true));
+    }
     view.addEventListener("change", () => {
       const query = new URLSearchParams({ order: view.elements.order.value });
       if (user()) query.set("user_id", user());

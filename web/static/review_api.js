@@ -12,9 +12,11 @@ function queue(user, query) {
   return call("GET", `${urls.queue}?${asked}`);
 }
 
-/** Give an answer to a transaction's suggestion; its id, in a list. */
+/** Give an answer to a transaction's suggestion; its id in a list, which is empty if it waits no more. */
 async function answerOne(row, said) {
-  const { items } = await call("POST", urls.answer, { ...said, suggestion_ids: [row.suggestion_id] });
+  const body = { ...said, suggestion_ids: [row.suggestion_id], only_waiting: true };
+  const { items } = await call("POST", urls.answer, body);
+  if (items[0].error?.code === "conflict") return [];
   if (items[0].error) throw new Error(items[0].error.detail);
   return [row.suggestion_id];
 }
@@ -26,8 +28,9 @@ async function answerGroup(group, said, done) {
     const answer = await call("POST", urls.answerMerchant, { ...said, ...whose });
     const good = answer.items.filter((it) => !it.error);
     done.push(...good.map((it) => it.suggestion_id));
-    if (!good.length && answer.items.length) throw new Error(answer.items[0].error.detail);
-    rest = answer.more;
+    const bad = answer.items.find((it) => it.error && it.error.code !== "conflict");
+    if (!good.length && bad) throw new Error(bad.error.detail);
+    rest = answer.more && good.length > 0;
     if (rest) say(`${done.length} of ${group.rows} …`);
   }
 }
