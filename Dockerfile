@@ -43,6 +43,7 @@ ENV PATH="/opt/venv/bin:$PATH" \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1 \
+    MALLOC_ARENA_MAX=1 \
     OPENBLAS_NUM_THREADS=1 \
     ML_REGISTRY_DIR=/app/models/ledger_suggestions \
     WEB_HOST=0.0.0.0 \

@@ -19,8 +19,8 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-.PHONY: help demo up down logs status test check bench bench-quality docs-quality import categorize dbt
-.PHONY: csv sample env lock venv venv-dev
+.PHONY: help demo up down logs status test attack check bench bench-quality docs-quality import categorize dbt
+.PHONY: csv sample env audit licences lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
@@ -45,6 +45,11 @@ status: venv ## Process, port and address of each part of the stack
 test: venv-dev ## All tests, on a PostgreSQL and a Redis of their own; ARGS="-k word" picks some
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		$(VENV_PYTHON) -m pytest $(ARGS)
+
+attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS=12000 SEED=7]
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
+		$(VENV_PYTHON) -m pytest -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
 
 check: venv-dev ## Lint, format, types and import rules
 	$(VENV_PYTHON) -m ruff check .
@@ -112,6 +117,14 @@ ml-explain: venv ## What moved a prediction: make ml-explain MERCHANT="TIM HORTO
 
 ml-smoke: venv ## Health, model and a prediction of the service at BASE_URL; fails if one is not well
 	@$(VENV_PYTHON) -m local.client smoke
+
+audit: ## Ask for known faults of what the lock names (needs uv and the internet)
+	$(UV) tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes -r requirements/runtime.lock
+
+licences: venv-dev ## Write docs/licences.md: the licence of each package in the lock (needs uv)
+	@printf '# Licences\n\nWhat `requirements/runtime.lock` installs, by `make licences`.\n\n' > docs/licences.md
+	@$(UV) tool run pip-licenses==5.5.5 --python $(VENV_PYTHON) --format=markdown --order=name --no-version --with-system \
+		--packages $$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/runtime.lock) >> docs/licences.md
 
 env: ## Write .env for docker compose, with new random secrets; one that is there stays
 	@$(PYTHON) local/env_file.py

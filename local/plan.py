@@ -104,6 +104,7 @@ def environment(state: State) -> dict[str, str]:
         "WEB_HOST": state.web_host,
         "WEB_PROCESSES": "2",
         "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
         "OPENBLAS_NUM_THREADS": "1",
         **({} if given.get("API_TOKENS") else {"API_AUTH": "off"}),
         **{name: value for name, value in given.items() if value != ""},

@@ -13,6 +13,7 @@ from shared.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_MIN = 16  # characters; a shorter token can be guessed
+TOKEN_VARIETY = 8  # different ones of them; changemechangeme has seven
 # A share of users: 0 is none, 1 is all, 1% is one hundredth.
 SHARE = r"(?:[01]|100(?:\.0{1,6})?%|[0-9]{1,2}(?:\.[0-9]{1,6})?%)"
 
@@ -198,5 +199,12 @@ def _tokens(text: str) -> tuple[Token, ...]:
             raise SettingsError(
                 f"API_TOKENS: a secret needs at least {TOKEN_MIN} printable ASCII characters"
             )
+        if len(set(secret.lower())) < TOKEN_VARIETY:
+            raise SettingsError(
+                f"API_TOKENS: a secret needs at least {TOKEN_VARIETY} different characters; "
+                "`make env` draws good ones"
+            )
         tokens.append(Token(scope=scope, secret=secret))
+    if len({token.secret for token in tokens}) < len(tokens):
+        raise SettingsError("API_TOKENS: each token needs a secret of its own")
     return tuple(tokens)

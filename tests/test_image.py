@@ -84,6 +84,7 @@ def test_what_is_written_at_run_time_lies_in_tmp_or_on_a_volume():
     assert env["ML_REGISTRY_DIR"] == "/app/models/ledger_suggestions"
     assert env["HOME"] == "/tmp"
     assert env["OMP_NUM_THREADS"] == "1"
+    assert env["MALLOC_ARENA_MAX"] == "1"
 
 
 def test_python_is_pinned_and_the_last_stage_has_no_compiler():

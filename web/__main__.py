@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 
 from shared import log
 from shared.errors import SettingsError
 from shared.settings import Settings
 
 BACKLOG = 1024
+# As the proxy does, for whoever comes past it.
+HEADERS_WAIT_MS = 10_000
+HEADERS_MAX_BYTES = 64 * 1024
 
 
 def main() -> int:
@@ -33,6 +37,10 @@ def main() -> int:
         address=settings.web_host,
         port=settings.web_port,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADERS_WAIT_MS, max_buffer_size=HEADERS_MAX_BYTES
+        ),
         workers=settings.web_processes,
         blocking_threads=settings.web_threads,
         backlog=BACKLOG,

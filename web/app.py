@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from jinja2 import ChainableUndefined
 
 from shared import metrics_ml
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.log import get_logger
 from shared.metrics_ml import JobFacts
 from shared.services import Services
@@ -34,6 +34,18 @@ from web import (
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 BODY_MAX_BYTES = 4 * 1024 * 1024
+# Without a comma, which stands between two headers.
+_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
+# Of every answer that does not say otherwise.
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = get_logger()
 
@@ -50,6 +62,7 @@ def create_app(services: Services) -> Flask:
     app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     _follow_requests(app)
+    app.before_request(_refuse_ambiguous)
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
@@ -60,6 +73,21 @@ def create_app(services: Services) -> Flask:
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
         metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")
     return app
+
+
+def _refuse_ambiguous() -> None:
+    """What a proxy in front might have understood otherwise.
+
+    The connection ends with the answer: who can tell where the next request begins?
+    """
+    told = request.environ
+    g.closing = True
+    if told.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
+        raise InvalidInput("Transfer-Encoding can be chunked, once, and nothing else")
+    host = told.get("HTTP_HOST", "none" if told.get("SERVER_PROTOCOL") == "HTTP/1.0" else "")
+    if not _HOST.fullmatch(host):
+        raise InvalidInput("A request names one host")
+    g.closing = False
 
 
 def _refuse_nul() -> None:
@@ -82,9 +110,10 @@ def _follow_requests(app: Flask) -> None:
     def end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "(none)"
         response.headers["X-Request-ID"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+        if g.closing:
+            response.headers["Connection"] = "close"
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
         metrics_ml.HTTP_REQUESTS.labels(route, f"{response.status_code // 100}xx").inc()
         log.info(
             "request",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from contextlib import suppress
+import threading
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from flask import request
@@ -31,6 +32,9 @@ from web.problems import TooLarge, WrongContentType
 T = TypeVar("T")
 Q = TypeVar("Q", bound=BaseModel)
 ITEMS_MAX = 1_000
+LARGE_BYTES = 256 * 1024
+_one_large = threading.Lock()  # read one at a time: 4 MiB of brackets are 200 MB of objects
+ERRORS_MAX = 100  # told of one body or item; who sends more has to begin anew anyway
 
 
 def _whole(value: Any) -> Any:
@@ -367,10 +371,12 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
         body = empty.encode()
     elif request.mimetype != "application/json":
         raise WrongContentType("Send JSON, with Content-Type: application/json")
-    try:
-        return adapter.validate_json(body)
-    except ValidationError as error:
-        raise invalid(error) from None
+    with _one_large if len(body) > LARGE_BYTES else nullcontext():
+        try:
+            return adapter.validate_json(body)
+        except ValidationError as error:
+            wrong = invalid(error)
+    raise wrong  # outside, or it would keep the other error with all that the body held
 
 
 def whole_body() -> bytes:
@@ -396,6 +402,9 @@ def parse_query(model: type[Q]) -> Q:
 
 def invalid(error: ValidationError) -> InvalidInput:
     """What pydantic found, in the words of the API; the values themselves are not repeated."""
+    if (count := error.error_count()) > ERRORS_MAX:
+        message = f"{count} errors, more than the {ERRORS_MAX} that are told"
+        return InvalidInput("The input is not as expected", [FieldError("(body)", message)])
     found = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         FieldError(_path(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in found

@@ -35,10 +35,10 @@ class Stack:
         self.port = free_port()
         self.env = {**os.environ, **env, "WEB_PORT": str(self.port)}
         self.folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
 
     def web(self) -> subprocess.Popen[bytes]:
-        process = self._start("web", "-m", "web")
+        process = self.start("web", "-m", "web")
         until(self.alive, "the web process answers")
         return process
 
@@ -46,7 +46,7 @@ class Stack:
         """A Celery worker for one queue, in a process group of its own."""
         name = name or queue
         options = ["-Q", queue, "-c", "1", "-n", f"{name}@%h", "--without-mingle"]
-        return self._start(name, "-m", "celery", "-A", "worker.app", "worker", *options)
+        return self.start(name, "-m", "celery", "-A", "worker.app", "worker", *options)
 
     def call(
         self,
@@ -93,10 +93,11 @@ class Stack:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def close(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             kill(process, signal.SIGKILL)
 
-    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """A process of the service, which writes to a log of this name."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *arguments],
@@ -107,7 +108,7 @@ class Stack:
                 stderr=log,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
 

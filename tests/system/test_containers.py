@@ -6,9 +6,11 @@ the workflow ci.yml.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -211,6 +213,10 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
         proxy = subprocess.Popen([tool("haproxy"), "-f", tmp_path / "haproxy.cfg"])
         try:
             until(lambda: status(public) == 200, "the proxy answers", within_s=20)
+            with slow_senders(public, 100):  # many more than the web containers have threads
+                started = time.monotonic()
+                assert [status(public) for _ in range(20)] == [200] * 20
+                assert time.monotonic() - started < 5
             with callers(4, lambda: status(public)) as answers:
                 until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
                 took = stop(both[1:])
@@ -227,6 +233,18 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
         finally:
             proxy.send_signal(signal.SIGUSR1)
             assert proxy.wait(15) == 0
+
+
+@contextlib.contextmanager
+def slow_senders(port: int, count: int) -> Iterator[None]:
+    """So many who have sent one byte of a body, and send no more."""
+    form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000"
+    begun = b"POST /sign-in HTTP/1.1\r\nHost: x\r\n" + form + b"\r\n\r\nt"
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            one.sendall(begun)
+        yield
 
 
 def status(port: int) -> int:

@@ -98,7 +98,7 @@ def test_a_worker_that_takes_nothing_fires_an_alert_that_clears_when_it_does(
     stack.web()
     stack.worker("features")
     trainer = stack.worker("training")
-    stack._start("beat", "-c", HASTY_BEAT, str(tmp_path / "beat-schedule"))
+    stack.start("beat", "-c", HASTY_BEAT, str(tmp_path / "beat-schedule"))
     rules = in_a_hurry(RULES.read_text(), SILENCE_S)
     with prometheus(stack.port, tmp_path / "prometheus", rules) as server:
         silent = f"time() - lm_queue_consumed_timestamp_seconds < {SILENCE_S}"

@@ -1,0 +1,109 @@
+"""Every door is closed: all routes, with all methods, by everybody who may not open it."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.api import ADMIN, PREDICT, bearer
+from tests.attacks.doors import DECLARED, doors, routed
+from web import sessions
+
+READS = ("GET", "HEAD", "OPTIONS")
+NOBODY = {
+    "nothing": {},
+    "an empty header": {"Authorization": ""},
+    "no secret": {"Authorization": "Bearer "},
+    "another scheme": {"Authorization": f"Basic {base64.b64encode(ADMIN.encode()).decode()}"},
+    "no scheme": {"Authorization": ADMIN},
+    "most of a secret": bearer(ADMIN[:-1]),
+    "more than a secret": bearer(ADMIN + "0"),
+    "both secrets": bearer(f"{ADMIN},{PREDICT}"),
+    "a scope for a secret": bearer("admin"),
+    "a scope before the secret": bearer(f"admin:{ADMIN}"),
+    "the secret in other letters": bearer(ADMIN.upper()),
+    "no text at all": {"Authorization": "Bearer \xff\xfe\x01"},
+    "the secret as a cookie": {"Cookie": f"{sessions.COOKIE}={ADMIN}"},
+    "headers that a proxy might set": {
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-User": "admin",
+        "X-Original-URL": "/healthz",
+        "X-Rewrite-URL": "/healthz",
+        "X-HTTP-Method-Override": "GET",
+        "Remote-User": "admin",
+    },
+}  # fmt: skip
+
+
+def test_each_route_has_a_scope_that_somebody_decided(guarded: FlaskClient) -> None:
+    """A new route fails here until `doors.py` says who may use it."""
+    assert routed(guarded.application) == set(DECLARED)
+
+
+@pytest.mark.parametrize("headers", NOBODY.values(), ids=NOBODY)
+def test_nobody_opens_what_is_not_open(guarded: FlaskClient, headers: dict[str, str]) -> None:
+    """401 for all that is guarded, known method or not, or the way to the form for a page."""
+    tried = 0
+    for door in doors(guarded.application):
+        answer = guarded.open(door.path, method=door.method, headers=headers)
+        tried += 1
+        if door.scope == "open":
+            continue
+        if door.scope == "page" and "Authorization" not in headers and door.method in READS:
+            assert answer.headers["Location"] == "/sign-in", door
+        else:
+            assert answer.status_code == 401, door
+            assert "Set-Cookie" not in answer.headers
+    assert tried >= 300
+
+
+@pytest.mark.parametrize("secret", [PREDICT, ADMIN], ids=["predict", "admin"])
+def test_a_token_opens_what_its_scope_includes_and_nothing_else(
+    guarded: FlaskClient, secret: str
+) -> None:
+    """403 for the rest; a method that a route does not know is 405, and never done."""
+    for door in doors(guarded.application):
+        answer = guarded.open(door.path, method=door.method, headers=bearer(secret))
+        if door.scope is None:
+            allowed = {405, 403} if secret == PREDICT else {405}
+            assert answer.status_code in allowed, door
+        elif door.scope == "admin" and secret == PREDICT and door.method != "OPTIONS":
+            assert answer.status_code == 403, door
+        else:
+            form = door.path == "/sign-in" and door.method == "POST"  # it takes no header
+            assert answer.status_code not in ({403} if form else {401, 403}), door
+        assert answer.status_code < 500, door
+
+
+def test_what_a_wrong_token_sends_is_not_even_read(guarded: FlaskClient) -> None:
+    """A body that cannot be read does no harm to who is not let in."""
+
+    class Unreadable(io.BytesIO):
+        def read(self, *_: int | None) -> bytes:
+            raise AssertionError("the body was read")
+
+        read1 = readline = read
+
+    for door in doors(guarded.application):
+        if door.scope in ("admin", "predict") and door.method in ("POST", "PUT"):
+            answer = guarded.open(
+                door.path,
+                method=door.method,
+                input_stream=Unreadable(b"{}"),
+                content_type="application/json",
+                headers=bearer("wrong"),
+            )
+            assert answer.status_code == 401, door
+
+
+def test_unknown_paths_tell_a_stranger_nothing(guarded: FlaskClient) -> None:
+    """What there is and what there is not answer alike."""
+    there = guarded.get("/ml/v2/jobs")
+    for path in ("/ml/v2/nothing", "/admin", "/ml/v1/predict", "/.env", "/ml/v2/jobs/x/y"):
+        answer = guarded.get(path)
+
+        assert answer.status_code == there.status_code == 401
+        assert answer.json == there.json

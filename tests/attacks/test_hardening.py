@@ -1,0 +1,117 @@
+"""What stands in the way before anything is attacked: secrets, headers, cookies."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from local.env_file import filled
+from shared.errors import SettingsError
+from shared.settings import Settings
+from tests.api import ADMIN, bearer
+from tests.attacks.doors import doors
+from tests.compose_file import ROOT
+
+ADDRESSES = {"DATABASE_URL": "postgresql://u:p@h/d", "REDIS_URL": "redis://h"}
+EXAMPLE = (ROOT / ".env.example").read_text()
+WEAK = {
+    "none": "",
+    "only spaces": "  , ,",
+    "no secret": "admin:",
+    "the word of the docs": "predict:SECRET,admin:SECRET",
+    "short": "admin:fifteen-letter!",
+    "one letter": f"admin:{'a' * 40}",
+    "a usual word": "admin:changemechangeme",
+    "a usual word, larger": "admin:ChangeMeChangeMe",
+    "one for both scopes": "admin:0123456789abcdefghi,predict:0123456789abcdefghi",
+    "no scope": "0123456789abcdefghijklmnop",
+    "another scope": "root:0123456789abcdefghijklmnop",
+    "letters of no alphabet": "admin:пароль-пароль-пароль",
+    "a line break in it": "admin:0123456789abc\ndefghijkl",
+}
+
+
+@pytest.mark.parametrize("tokens", WEAK.values(), ids=WEAK)
+def test_weak_tokens_start_nothing(tokens: str) -> None:
+    """Missing, short, the example's, or easily guessed."""
+    with pytest.raises(SettingsError, match="API_TOKENS"):
+        Settings.from_env({**ADDRESSES, "API_TOKENS": tokens}).require_auth()
+
+
+def test_the_server_itself_refuses_to_start_and_does_not_repeat_the_secret() -> None:
+    """One line on standard error, which may be kept somewhere."""
+    done = subprocess.run(
+        [sys.executable, "-m", "web"],
+        env={**ADDRESSES, "API_TOKENS": "admin:hunter2", "PATH": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("web: API_TOKENS")
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_the_example_has_no_secret_and_drawn_ones_cannot_be_guessed() -> None:
+    """At 10,000 guesses a second, 2**128 of them take longer than the sun will shine."""
+    names = re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE)
+    drawn = [filled(EXAMPLE) for _ in range(50)]
+    secrets = [value for text in drawn for value in re.findall(r"[A-Za-z0-9_-]{43}", text)]
+
+    assert re.findall(r"^[A-Z_]+=.+$", EXAMPLE, re.MULTILINE) == []
+    assert len(set(secrets)) == len(secrets) == 50 * (len(names) + 1)  # two of them are tokens
+    for text in drawn:
+        tokens = re.search(r"^API_TOKENS=(.*)$", text, re.MULTILINE)
+        assert tokens
+        assert len(Settings.from_env({**ADDRESSES, "API_TOKENS": tokens[1]}).api_tokens) == 2
+
+
+def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
+    """Of all routes and methods, let in or not; nothing in a frame, and no script but our own."""
+    for door in doors(guarded.application):
+        for headers in ({}, bearer(ADMIN)):
+            answer = guarded.open(door.path, method=door.method, headers=headers)
+            policy = answer.headers["Content-Security-Policy"]
+
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", door
+            assert policy.startswith("default-src 'none'"), door
+            assert not re.search(r"script-src[^;]*(unsafe|\*|https?:|data:)", policy), door
+            if answer.mimetype != "image/svg+xml":
+                assert "frame-ancestors 'none'" in policy, door
+            if not door.path.startswith(("/static/", "/docs/")):
+                assert answer.headers["Cache-Control"] == "no-store", door
+            assert "Access-Control-Allow-Origin" not in answer.headers, door
+            assert answer.headers["X-Frame-Options"] == "DENY", door
+
+
+def test_a_guess_at_the_form_tells_nothing_and_sets_nothing(guarded: FlaskClient) -> None:
+    """Whatever is wrong with it, the answer is the same."""
+    guesses = ["", "x", ADMIN[:-1], ADMIN + " ", ADMIN.upper(), "a" * 100_000, "\ud800", "ä"]
+    answers = [
+        guarded.post("/sign-in", data=f"token={guess}".encode("utf-8", "surrogatepass"),
+                     content_type="application/x-www-form-urlencoded")
+        for guess in guesses
+    ]  # fmt: skip
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.data for answer in answers}) == 1
+    assert not [answer for answer in answers if "Set-Cookie" in answer.headers]
+
+
+def test_no_stored_model_is_read_by_what_runs_code() -> None:
+    """Neither pickle nor one of its kin is imported anywhere in the service."""
+    names = "pickle|joblib|dill|cloudpickle|skops|marshal|shelve"
+    kin = re.compile(rf"^\s*(?:from|import)\s+({names})\b", re.MULTILINE)
+    sources = [
+        file for folder in ("shared", "web", "worker") for file in Path(ROOT, folder).rglob("*.py")
+    ]
+
+    assert len(sources) > 80
+    assert [file.name for file in sources if kin.search(file.read_text())] == []
