@@ -1,0 +1,1 @@
+"""Our web process beside its floors and a peer."""
