@@ -231,8 +231,6 @@ def _encoding(path: Path, head: bytes) -> str:
 def _decoded(path: Path, head: bytes, encoding: str) -> str:
     try:
         return codecs.getincrementaldecoder(encoding)("surrogateescape").decode(head)
-    except LookupError:
-        raise InvalidInput(f"--encoding {encoding}: there is no such encoding") from None
     except UnicodeError:
         raise NotATable(f"{path.name} is not written in {encoding}") from None
 

@@ -6,6 +6,7 @@ turn 01/02 into January in one row and into February in the next.
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import re
 from collections import Counter
@@ -106,6 +107,25 @@ def _date_pattern(name: str) -> re.Pattern[str]:
         return re.compile(r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})" + _TIME)
     parts = re.findall(r"yyyy|yy|mon|mm|dd|[^ymd]+", name)
     return re.compile("".join(_PART.get(part) or re.escape(part) for part in parts) + _TIME)
+
+
+_NO_FILE_IS_IN = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
+
+
+def encoding_named(text: str) -> str:
+    """The encoding a person names.
+
+    Raises:
+        ValueError: there is none of this name, or no file of text is written in it.
+    """
+    try:
+        name = codecs.lookup(text).name
+        "".encode(name)  # bytes to bytes, as base64 is: LookupError
+    except (LookupError, UnicodeError):
+        name = ""
+    if not name or name in _NO_FILE_IS_IN:
+        raise ValueError(f"{text!r}: there is no such encoding of text, give utf-8 or cp1252, say")
+    return name
 
 
 def date_format_named(text: str) -> str:

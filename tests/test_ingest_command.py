@@ -53,6 +53,7 @@ def test_the_command_reads_its_input_too(environment: dict[str, str]) -> None:
         ("{}", [], 2, "ingest: bank.csv is a JSON document; a table needs"),
         (CANONICAL, ["--map", "label=Nope"], 2, "there is no such column in the header"),
         (CANONICAL, ["--encoding", "klingon"], 2, "there is no such encoding"),
+        (CANONICAL, ["--encoding", "base64"], 2, "there is no such encoding"),
         (CANONICAL, ["--date-format", "soon"], 2, "such as dd/mm/yyyy"),
     ],
 )

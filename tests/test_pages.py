@@ -13,6 +13,7 @@ from shared.services import Services
 from shared.tables import Arm
 from tests.api import ADMIN, PREDICT, bearer, deploy_a_model
 from tests.suggested import an_arm
+from tests.test_review import asked, bought, suggested
 from web import sessions
 from web.app import create_app
 
@@ -163,3 +164,39 @@ def test_with_postgres_away_the_page_says_so_and_shows_the_model(held: Services)
     assert page.status_code == 200
     assert "PostgreSQL does not answer" in page.text
     assert run_id in page.text
+
+
+def test_the_review_page_offers_every_category_and_user_as_text(
+    client: FlaskClient, held: Services
+) -> None:
+    deploy_a_model(held.engine, held.registry, rename=HOSTILE)
+    for user in ("ada", HOSTILE):
+        (txn_id,) = bought(held, HOSTILE, user=user)
+        suggested(held, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
+
+    page = client.get("/review")
+
+    assert page.text.count(f'<option value="{"&lt;script&gt;"}') >= 4
+    assert "<option>ada</option>" in page.text
+    assert "<script>" not in page.text
+    assert "<img src=x" not in page.text
+    assert not re.search(r"<style|style=", page.text)
+    for found in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        assert client.get(found).status_code == 200
+    assert asked(client)["items"][0]["merchant"] == HOSTILE
+
+
+def test_the_review_s_script_never_reads_text_as_html(client: FlaskClient) -> None:
+    for name in ("review.js", "review_api.js", "review_entry.js"):
+        script = client.get(f"/static/{name}").text
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
+
+
+def test_with_postgres_away_the_review_page_says_so(held: Services) -> None:
+    away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
+    client = create_app(replace(held, engine=away)).test_client()
+
+    page = client.get("/review")
+
+    assert page.status_code == 200
+    assert "PostgreSQL does not answer" in page.text

@@ -7,18 +7,10 @@ import socket
 import sys
 from pathlib import Path
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-
 from shared import log
 from shared.errors import SettingsError
 from shared.settings import Settings
-
-BACKLOG = 1024
-# As the proxy does, for whoever comes past it.
-HEADERS_WAIT_MS = 10_000
-HEADERS_MAX_BYTES = 64 * 1024
+from web.server import server
 
 
 def main() -> int:
@@ -32,23 +24,7 @@ def main() -> int:
     if shared_counters := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         Path(shared_counters).mkdir(parents=True, exist_ok=True)
     log.configure(settings.log_level)
-    Granian(
-        "web.wsgi:app",
-        address=settings.web_host,
-        port=settings.web_port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADERS_WAIT_MS, max_buffer_size=HEADERS_MAX_BYTES
-        ),
-        workers=settings.web_processes,
-        blocking_threads=settings.web_threads,
-        backlog=BACKLOG,
-        respawn_failed_workers=True,
-        workers_kill_timeout=10,
-        websockets=False,
-        log_enabled=False,
-    ).serve()
+    server("web.wsgi:app", settings).serve()
     return 0
 
 

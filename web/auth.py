@@ -53,11 +53,7 @@ def guard(app: Flask, settings: Settings) -> None:
     @app.before_request
     def check() -> ResponseReturnValue | None:
         changes = request.method in CHANGING
-        if changes and request.headers.get("Sec-Fetch-Site") == "cross-site":
-            raise NotAllowed("Another site's page may change nothing here")
-        # Without tokens nothing else tells our own page from another one's form.
-        origin = request.headers.get("Origin")
-        if changes and not settings.api_auth and origin and urlsplit(origin).netloc != request.host:
+        if changes and _is_of_another_site(settings):
             raise NotAllowed("Another site's page may change nothing here")
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None
@@ -75,6 +71,15 @@ def guard(app: Flask, settings: Settings) -> None:
             raise NotAllowed("This needs a token of scope admin")
         request.environ["ledger.scope"] = "admin" if "admin" in scopes else "predict"
         return None
+
+
+def _is_of_another_site(settings: Settings) -> bool:
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        return True
+    # Without tokens nothing else tells our own page from another one's form; with them, a proxy may
+    # have given the host another name.
+    origin = request.headers.get("Origin")
+    return not settings.api_auth and bool(origin) and urlsplit(origin).netloc != request.host
 
 
 def _scopes(digests: Sequence[tuple[bytes, str]]) -> set[str]:

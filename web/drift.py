@@ -14,7 +14,8 @@ from shared.db import transaction
 from shared.tables import DriftReport, JobKind, JobState
 from web.ml_v2 import services
 from web.openapi import documented
-from web.schemas import Answer, parse_query
+from web.reading import parse_query
+from web.schemas import Answer
 
 bp = Blueprint("drift", __name__, url_prefix="/ml/v2")
 

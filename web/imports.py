@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import re
@@ -23,16 +22,16 @@ from shared.categorized_csv import Rows, is_copy, wants_mark
 from shared.csv_columns import FIELDS
 from shared.csv_formats import ImportOptions
 from shared.csv_reading import DELIMITERS, understand
-from shared.csv_values import currency_of, date_format_named
+from shared.csv_values import currency_of, date_format_named, encoding_named
 from shared.db import transaction
 from shared.errors import Conflict, FieldError, InvalidInput, NotATable
 from shared.imports import Brought
-from web import schemas
+from web import reading, schemas
 from web.auth import caller
 from web.ml_v2 import asked_for, idempotency_key, services
 from web.openapi import documented
 from web.problems import TooLarge, WrongContentType
-from web.schemas import Answer, Body, Identity
+from web.schemas import Answer, Body, Identity, Text
 
 bp = Blueprint("imports", __name__, url_prefix="/ml/v2/imports")
 
@@ -40,7 +39,6 @@ FILE_MAX_BYTES = 32 * 1024 * 1024
 SHOWN = 20  # of the newest imports
 
 
-_NO_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _HERE = (
     (re.compile(r"name (?:it|the \w+ column) with --map (\w+)=COLUMN"), r"say which is the \1"),
     (re.compile(r"--map (\w+)="), r"the column of \1, "),
@@ -49,28 +47,9 @@ _HERE = (
 )
 
 
-_NO_FILE_IS_IN = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"}
-
-
-def _encoding(name: str) -> str:
-    try:
-        found = codecs.lookup(name)
-    except LookupError:
-        raise ValueError("is no encoding that is known here") from None
-    if not found._is_text_encoding or found.name in _NO_FILE_IS_IN:
-        raise ValueError("is no encoding of text files")
-    return found.name
-
-
 def _date_format(text: str) -> str:
     date_format_named(text)
     return text
-
-
-def _of_text(name: str) -> str:
-    if _NO_TEXT.search(name):
-        raise ValueError("holds a character that no text holds")
-    return name
 
 
 def _delimiter(value: Any) -> Any:
@@ -78,18 +57,15 @@ def _delimiter(value: Any) -> Any:
     return words.get(value, value) if isinstance(value, str) else value
 
 
-Column = Annotated[str, Field(max_length=1000), AfterValidator(_of_text)]
-
-
 class ImportRequest(Body):
     """What is said of the file; all that is left out is found in it."""
 
     user_id: Identity | None = Field(None, description="whose transactions these are")
-    columns: dict[Literal[FIELDS], Column] = Field(  # type: ignore[valid-type]
+    columns: dict[Literal[FIELDS], Text] = Field(  # type: ignore[valid-type]
         default_factory=dict, description="field to column; '' leaves the field out"
     )
     delimiter: Annotated[Literal[",", ";", "\t", "|"], BeforeValidator(_delimiter)] | None = None
-    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    encoding: Annotated[str, AfterValidator(encoding_named)] | None = None
     date_format: Annotated[str, AfterValidator(_date_format)] | None = None
     decimal: Literal[".", ","] | None = None
     sign: Literal["spend-positive", "spend-negative"] | None = None
@@ -266,14 +242,14 @@ def _brought() -> Brought:
     try:
         said = OPTIONS.validate_json(request.form.get("options") or "{}")
     except ValidationError as error:
-        raise schemas.invalid(error) from None
+        raise reading.invalid(error) from None
     options = ImportOptions(
         user=said.user_id,
         **said.model_dump(exclude={"user_id"}, exclude_none=True),
     )
     content = file.read()
     _check_unpacked(content)
-    return Brought(_NO_TEXT.sub("_", file.filename)[:200], content, options)
+    return Brought(file.filename.replace("\0", "_")[:200], content, options)
 
 
 def _check_unpacked(content: bytes) -> None:

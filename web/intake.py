@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import FieldError
 from shared.tables import LabelSource, Transaction, TransactionLabel
-from web import schemas
+from web import reading, schemas
 from web.problems import listed
 
 _TRANSACTION = TypeAdapter(schemas.TransactionItem)
@@ -200,9 +200,9 @@ def _checked(
     for index, raw in enumerate(items):
         try:
             # JSON's own rules for types, as for a body: a date is text there.
-            item = adapter.validate_json(schemas.as_json(raw))
+            item = adapter.validate_json(reading.as_json(raw))
         except ValidationError as error:
-            stored.refuse(index, *schemas.invalid(error).errors)
+            stored.refuse(index, *reading.invalid(error).errors)
             continue
         given = key(item)
         if given in first:

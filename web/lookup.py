@@ -16,7 +16,7 @@ from shared.model import Prediction
 from shared.runtime import Served
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.tables import Transaction
-from web import problems, schemas
+from web import problems, reading, schemas
 
 
 def one(engine: Engine, txn_id: int) -> RawTransaction:
@@ -73,9 +73,9 @@ def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
 
 def _checked(adapter: TypeAdapter[Any], row: Any) -> Any:
     try:
-        return adapter.validate_json(schemas.as_json(row))
+        return adapter.validate_json(reading.as_json(row))
     except ValidationError as error:
-        return schemas.invalid(error)
+        return reading.invalid(error)
 
 
 def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | LedgerError:

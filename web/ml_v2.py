@@ -18,10 +18,10 @@ from shared.explain import explain
 from shared.features import RawTransaction, features_of
 from shared.services import Services
 from shared.tables import Job
-from web import answers, intake, lookup, schemas, versions
+from web import answers, intake, lookup, reading, schemas, versions
 from web.auth import caller
 from web.openapi import documented
-from web.schemas import parse
+from web.reading import parse
 
 bp = Blueprint("ml_v2", __name__, url_prefix="/ml/v2")
 
@@ -149,7 +149,7 @@ def train() -> ResponseReturnValue:
 @documented(query=schemas.JobsQuery, answer=schemas.Jobs, errors=(503,))
 def list_jobs() -> ResponseReturnValue:
     """The newest jobs."""
-    wanted = schemas.parse_query(schemas.JobsQuery)
+    wanted = reading.parse_query(schemas.JobsQuery)
     with transaction(services().engine) as session:
         found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
     return {"jobs": [_job(job) for job in found]}

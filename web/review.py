@@ -21,18 +21,8 @@ from shared.tables import Action
 from web import lookup
 from web.ml_v2 import services
 from web.openapi import documented
-from web.schemas import (
-    ITEMS_MAX,
-    Answer,
-    Body,
-    Identity,
-    ItemProblem,
-    Label,
-    Scored,
-    Text,
-    parse,
-    parse_query,
-)
+from web.reading import parse, parse_query
+from web.schemas import ITEMS_MAX, Answer, Body, Identity, ItemProblem, Label, Scored, Text
 
 bp = Blueprint("review", __name__, url_prefix="/ml/v2")
 

@@ -28,7 +28,7 @@ from web import rollout_schemas as shapes
 from web import schemas
 from web.auth import caller
 from web.openapi import documented
-from web.schemas import parse, parse_query
+from web.reading import parse, parse_query
 
 bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 

@@ -14,11 +14,12 @@ from shared.db import transaction
 from shared.errors import FieldError, InvalidInput
 from shared.rules import RULES_MAX, Rule, as_plain
 from shared.tables import JobKind
-from web import schemas
+from web import reading, schemas
 from web.auth import caller
 from web.ml_v2 import services
 from web.openapi import documented
-from web.schemas import Answer, Body, Identity, parse, parse_query
+from web.reading import parse, parse_query
+from web.schemas import Answer, Body, Identity
 from web.suggest import HistoryRequest, ask_for
 
 bp = Blueprint("rules", __name__, url_prefix="/ml/v2")
@@ -220,7 +221,7 @@ def _rules() -> list[Rule]:
     if request.mimetype not in _YAML_TYPES:
         return parse(BODY).rules
     try:
-        return rules_yaml.load(schemas.whole_body().decode("utf-8-sig"))
+        return rules_yaml.load(reading.whole_body().decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidInput(
             "The file is not UTF-8", [FieldError("(body)", "is not UTF-8")]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
-import threading
-from contextlib import nullcontext, suppress
-from typing import Annotated, Any, Literal, Self, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self
 
-from flask import request
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,22 +16,13 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from shared.errors import FieldError, InvalidInput
 from shared.tables import LABEL_MAX, JobKind, JobState, LabelSource
-from web.problems import TooLarge, WrongContentType
 
-T = TypeVar("T")
-Q = TypeVar("Q", bound=BaseModel)
 ITEMS_MAX = 1_000
-LARGE_BYTES = 256 * 1024
-_one_large = threading.Lock()  # read one at a time: 4 MiB of brackets are 200 MB of objects
-ERRORS_MAX = 100  # told of one body or item; who sends more has to begin anew anyway
 
 
 def _whole(value: Any) -> Any:
@@ -355,78 +343,3 @@ class Readiness(Answer):
 
     status: Literal["ok", "degraded"]
     checks: dict[str, Check]
-
-
-def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
-    """The request's body, checked.
-
-    Args:
-        empty: what an empty body stands for, as JSON; without it a body is needed.
-
-    Raises:
-        WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
-    """
-    body = whole_body()
-    if not body.strip() and empty:
-        body = empty.encode()
-    elif request.mimetype != "application/json":
-        raise WrongContentType("Send JSON, with Content-Type: application/json")
-    with _one_large if len(body) > LARGE_BYTES else nullcontext():
-        try:
-            return adapter.validate_json(body)
-        except ValidationError as error:
-            wrong = invalid(error)
-    raise wrong  # outside, or it would keep the other error with all that the body held
-
-
-def whole_body() -> bytes:
-    """The request's body; TooLarge if it is not all of it."""
-    body = request.get_data(cache=False)
-    if request.content_length is None and len(body) == request.max_content_length:
-        # A body sent in chunks is cut there without a word; what is left may even be valid.
-        raise TooLarge("The body is larger than the server takes")
-    return body
-
-
-def parse_query(model: type[Q]) -> Q:
-    """The parameters after the question mark, checked.
-
-    Raises:
-        InvalidInput: one is not as it should be.
-    """
-    try:
-        return model.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
-def invalid(error: ValidationError) -> InvalidInput:
-    """What pydantic found, in the words of the API; the values themselves are not repeated."""
-    if (count := error.error_count()) > ERRORS_MAX:
-        message = f"{count} errors, more than the {ERRORS_MAX} that are told"
-        return InvalidInput("The input is not as expected", [FieldError("(body)", message)])
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    errors = [
-        FieldError(_path(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in found
-    ]
-    if any(item["type"] == "json_invalid" for item in found):
-        return InvalidInput(f"The body is not JSON: {errors[0].message}", errors)
-    if any(item["type"] == "too_long" and _path(item["loc"]).isidentifier() for item in found):
-        return TooLarge(f"At most {ITEMS_MAX} items in a request", errors)
-    return InvalidInput("The input is not as expected; see errors", errors)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    """`rows[3].amount`; the form of a union is no part of what the caller sent."""
-    text = ""
-    for step in location:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step not in ("raw", "stored"):
-            text += f".{step}" if text else step
-    return text or "(body)"
-
-
-def as_json(value: Any) -> bytes:
-    """A value of a body that was read as JSON, as JSON again, to be checked by itself."""
-    return json.dumps(value).encode()

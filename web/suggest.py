@@ -20,12 +20,13 @@ from shared.known import NOTHING, Known, known
 from shared.rollout import Rollout
 from shared.suggester import Asked
 from shared.tables import Action, Arm, JobKind
-from web import lookup, schemas
+from web import lookup, reading, schemas
 from web.auth import caller
 from web.ml_v2 import asked_for, idempotency_key, services
 from web.openapi import documented
+from web.reading import parse
 from web.rollout import forced_arm
-from web.schemas import ITEMS_MAX, Answer, Body, Id, Identity, Label, Scored, parse
+from web.schemas import ITEMS_MAX, Answer, Body, Id, Identity, Label, Scored
 
 bp = Blueprint("suggest", __name__, url_prefix="/ml/v2")
 
@@ -311,9 +312,9 @@ def _known(session: Session, items: Sequence[Asked | LedgerError]) -> tuple[Know
 
 def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:
     try:
-        told = RAW.validate_json(schemas.as_json(item))
+        told = RAW.validate_json(reading.as_json(item))
     except ValidationError as error:
-        return schemas.invalid(error)
+        return reading.invalid(error)
     raw = RawTransaction(**{**told.__dict__, "user_id": told.user_id or user_id})
     return Asked(features_of(raw))
 

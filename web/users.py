@@ -11,8 +11,9 @@ from shared.db import transaction
 from shared.forget import forget
 from web.ml_v2 import services
 from web.openapi import documented
+from web.reading import parse_query
 from web.rules import UserQuery
-from web.schemas import Answer, parse_query
+from web.schemas import Answer
 
 bp = Blueprint("users", __name__, url_prefix="/ml/v2")
 

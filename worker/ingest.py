@@ -32,7 +32,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from shared.categorized_csv import is_copy
 from shared.csv_formats import ImportOptions as ImportOptions
 from shared.csv_reading import DELIMITERS, Row, Table, understand
-from shared.csv_values import BadCell, currency_of, date_format_named
+from shared.csv_values import BadCell, currency_of, date_format_named, encoding_named
 from shared.db import make_engine
 from shared.errors import InvalidInput, NotATable, SettingsError
 from shared.rejects import Reject as Reject
@@ -349,6 +349,8 @@ def options_of(wanted: argparse.Namespace) -> ImportOptions:
             delimiter = char
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError("--delimiter: give one character, or comma, semicolon, tab or bar")
+    if wanted.encoding is not None:
+        encoding_named(wanted.encoding)
     if wanted.date_format is not None:
         date_format_named(wanted.date_format)
     if wanted.currency is not None:

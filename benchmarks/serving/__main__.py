@@ -10,7 +10,6 @@ CPU is user and system time of the server's processes by request, which a busy m
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime as dt
 import json
 import os
@@ -27,9 +26,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import psutil
 
+from benchmarks.serving import plain
 from local import sample
+from local.commands import free_port
 from shared.features import RawTransaction, features_of
 from shared.registry import Registry
 from worker import learner
@@ -40,6 +42,15 @@ ASKED = 300
 BATCH = 1_000
 SERVER_CORE, CLIENT_CORE = 0, 1
 TRAIN_SHARE = 0.8
+PIPELINE = "pipeline.joblib"
+OURS, PEER = "ours", "Flask + scikit-learn"
+_OTHER = ("benchmarks.serving.server",)
+COMMANDS = {
+    OURS: ("web",),
+    "empty Flask view": (*_OTHER, "benchmarks.serving.floors:flask"),
+    "bare WSGI": (*_OTHER, "benchmarks.serving.floors:wsgi"),
+    PEER: (*_OTHER, "benchmarks.serving.plain:app"),
+}
 
 
 class Server(NamedTuple):
@@ -71,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         later = _prepared(Path(folder))
         servers = [
             stack.enter_context(_running(name, command, Path(folder)))
-            for name, command in _commands(Path(folder)).items()
+            for name, command in COMMANDS.items()
         ]
         for server in servers:
             print(f"{server.name}: first answer after {server.start_s:.2f} s", flush=True)
@@ -79,28 +90,16 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _commands(folder: Path) -> dict[str, list[str]]:
-    floors = ["-m", "benchmarks.serving.floors"]
-    return {
-        "ours": ["-m", "web"],
-        "empty Flask view": [*floors, "flask", "PORT", str(THREADS)],
-        "bare WSGI": [*floors, "wsgi", "PORT", str(THREADS)],
-        "Flask + scikit-learn": [
-            "-m", "benchmarks.serving.plain", "PORT", str(THREADS), str(folder)
-        ],
-    }  # fmt: skip
-
-
 def _prepared(folder: Path) -> list[dict[str, Any]]:
-    """Our model live in a registry, the peer's rows in a file; what is asked of both."""
+    """Our model live in a registry, the peer's in a file; what is asked of both."""
     statements = sorted(sample.generate(dt.date(2026, 1, 1)), key=lambda row: row.date)
     cut = int(len(statements) * TRAIN_SHARE)
     learned = [row for row in statements[:cut] if row.label]
+    labels = [row.label for row in learned]
     raw = [
         RawTransaction(merchant=row.merchant, description=None, amount=-row.amount, date=row.date)
         for row in learned
     ]
-    labels = [row.label for row in learned]
     model = learner.fit([features_of(txn) for txn in raw], labels)
     registry = Registry(folder / "registry")
     meta = {
@@ -111,21 +110,19 @@ def _prepared(folder: Path) -> list[dict[str, Any]]:
     }
     version = registry.save(model.to_files(), meta)
     registry.deploy(version.run_id, by="benchmark", why="a benchmark")
-    with (folder / "train.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "amount", "weekday", "label"))
-        for row in learned:
-            writer.writerow((row.merchant, -row.amount, row.date.weekday(), row.label))
+    joblib.dump(plain.trained(list(map(_as_json, learned)), labels), folder / PIPELINE)
     print(f"{len(learned):,} rows learned, {len(model.labels)} categories", flush=True)
-    return [
-        {"merchant": row.merchant, "amount": float(-row.amount), "date": row.date.isoformat()}
-        for row in statements[cut:]
-    ]
+    return list(map(_as_json, statements[cut:]))
+
+
+def _as_json(row: sample.Row) -> dict[str, Any]:
+    amount, date = float(-row.amount), row.date.isoformat()
+    return {"merchant": row.merchant, "amount": amount, "date": date}
 
 
 @contextmanager
-def _running(name: str, command: list[str], folder: Path) -> Iterator[Server]:
-    port = _free_port()
+def _running(name: str, command: Sequence[str], folder: Path) -> Iterator[Server]:
+    port = free_port()
     env = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -134,6 +131,7 @@ def _running(name: str, command: list[str], folder: Path) -> Iterator[Server]:
         "WEB_THREADS": str(THREADS),
         "API_TOKENS": f"predict:{TOKEN}",
         "ML_REGISTRY_DIR": str(folder / "registry"),
+        plain.FILE: str(folder / PIPELINE),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # a prediction asks for neither
         "REDIS_URL": "redis://127.0.0.1:1/0",
@@ -141,7 +139,7 @@ def _running(name: str, command: list[str], folder: Path) -> Iterator[Server]:
     started = time.perf_counter()
     log = (folder / "server.log").open("ab")
     process = subprocess.Popen(
-        [sys.executable, *(str(port) if it == "PORT" else it for it in command)],
+        [sys.executable, "-m", *command],
         env=env, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     os.sched_setaffinity(process.pid, {SERVER_CORE})
@@ -207,7 +205,7 @@ def _compare(
         for server in servers:
             for clients in (1, 32):
                 seen[server.name, f"c={clients}"].append(_asked(server, single, clients, seconds))
-            if server.name in ("ours", "Flask + scikit-learn"):
+            if server.name in (OURS, PEER):
                 seen[server.name, "batch"].append(_asked(server, batch, 1, seconds))
     print("| server | case | p50 ms | p99 ms | requests/s | CPU µs/request |")
     print("|---|---|---|---|---|---|")
@@ -219,13 +217,6 @@ def _compare(
         )
     for server in servers:
         print(f"{server.name}: {server.memory_mb():.0f} MB of memory (PSS)")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

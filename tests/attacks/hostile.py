@@ -183,9 +183,7 @@ def _value(draw: random.Random) -> str:
     if kind == 2:
         return "[" * draw.choice((10, 150, 3_000)) + "]" * draw.choice((10, 150, 3_000))
     if kind == 3:
-        return draw.choice(
-            (r'"\ud800"', r'"\udc00\ud800"', r'"\u0000"', r'"\x41"', '"\n"', r'"\u12"')
-        )
+        return draw.choice(ESCAPES)
     return json.dumps(draw.choice(TEXTS), ensure_ascii=draw.random() < 0.5)
 
 

@@ -70,11 +70,11 @@ function offerImport() {
 }
 
 async function look() {
-  if (!bring.elements.file.files.length) return;
   const mine = (looks += 1);
   say("");
   seenSo = false;
   offerImport();
+  if (!bring.elements.file.files.length) return;
   try {
     const seen = await call("POST", bring.dataset.look, form());
     if (mine !== looks) return; // an answer to an earlier question came late
@@ -163,6 +163,11 @@ function link(text, href) {
   return made;
 }
 
+/** A file of an import: its `categorized` copy, or its `rejects`. */
+function fileLink(text, importId, kind) {
+  return link(text, `${bring.dataset.bring}/${importId}/${kind}.csv`);
+}
+
 /** What became of it. It may have been stored, whatever came after that. */
 function ended(job, importId, kept) {
   byId("phase").textContent = job.state;
@@ -179,7 +184,7 @@ function ended(job, importId, kept) {
     const review = user ? `${bring.dataset.review}?user_id=${encodeURIComponent(user)}` : bring.dataset.review;
     parts.push(
       element("p", null, link("Review the suggestions", review)),
-      element("p", null, link("The file with its categories", `/ml/v2/imports/${importId}/categorized.csv`)),
+      element("p", null, fileLink("The file with its categories", importId, "categorized")),
     );
   }
   byId("result").replaceChildren(...parts);
@@ -198,7 +203,7 @@ function figuresOf(it) {
     list,
     element("h3", `Not taken: ${it.rejected.toLocaleString()}`),
     table(["Line", "Why"], it.rejects.map((row) => [row.line, row.reason])),
-    element("p", null, link("All of them, as a file", `/ml/v2/imports/${it.import_id}/rejects.csv`)),
+    element("p", null, fileLink("All of them, as a file", it.import_id, "rejects")),
   ];
 }
 
@@ -213,9 +218,9 @@ async function listKept() {
   for (const it of imports) {
     const time = element("time");
     time.dateTime = it.created_at;
-    const row = element("tr", null, element("td", it.name), element("td", it.user_id || ""),
-      element("td", null, time), element("td", null, it.imported ? link("Download", `/ml/v2/imports/${it.import_id}/categorized.csv`) : "not imported"));
-    made.tBodies[0].append(row);
+    const copy = it.imported ? fileLink("Download", it.import_id, "categorized") : "not imported";
+    const cells = [it.name, it.user_id || "", time, copy];
+    made.tBodies[0].append(element("tr", null, ...cells.map((cell) => element("td", null, cell))));
   }
   localTimes(made);
   place.replaceChildren(made);

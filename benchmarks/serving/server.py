@@ -1,0 +1,17 @@
+"""Another application on the very server that ours has.
+
+    python -m benchmarks.serving.server TARGET
+
+TARGET is `module:name`; address, port, processes and threads come from the settings, as ours do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from shared.settings import Settings
+from web.server import server
+
+if __name__ == "__main__":
+    server(sys.argv[1], Settings.from_env(os.environ)).serve()
