@@ -164,7 +164,8 @@ def rejects_of(session: Session, import_id: str) -> bytes:
 def safe_name(name: str) -> str:
     """The name of a file as one that can be given to any file system, and in a header."""
     bare = _NAME.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(". ")
-    return bare[-100:] or "file.csv"
+    # A file system counts bytes, of which most take 255.
+    return bare.encode()[-100:].decode(errors="ignore").strip(". ") or "file.csv"
 
 
 def _as_json(options: ImportOptions) -> dict[str, Any]:

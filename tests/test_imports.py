@@ -340,7 +340,7 @@ def test_odd_words_about_a_file_are_refused_by_field(
 
 
 def test_odd_names_of_files_are_taken_as_text(client: FlaskClient) -> None:
-    for name in ("a\0b.csv", "a\x1bb.csv", "x" * 5_000):
+    for name in ("a\0b.csv", "a\x1bb.csv", "x" * 5_000, "ﷺ" * 200):
         assert sent(client, "/ml/v2/imports", name=name).status_code == 202
 
 
@@ -364,6 +364,7 @@ def test_without_tokens_a_form_of_another_site_brings_nothing(client: FlaskClien
         ("../../etc/passwd", "passwd"),
         ('a"b\r\nSet-Cookie: x.csv', "a_b__Set-Cookie_ x.csv"),
         ("..", "file.csv"),
+        ("ﷺ" * 200, "ﷺ" * 33),
         ("C:\\Users\\me\\März 2026.csv", "März 2026.csv"),
     ],
 )
