@@ -1,7 +1,7 @@
 # One image for web, worker, beat, Flower and the migration; docker-compose.yml says which is which.
 
 FROM python:3.11.15-slim-bookworm AS packages
-# Wheels only, each with its hash: nothing is compiled, and nothing comes that the lock does not name.
+# Wheels only, each with its hash: no package is compiled, and none comes that the lock does not name.
 COPY requirements/runtime.lock /tmp/runtime.lock
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check \
@@ -9,6 +9,17 @@ RUN python -m venv --without-pip /opt/venv \
     # A fifth of all that is the packages' own tests.
     && find /opt/venv/lib/python3.11/site-packages/scipy /opt/venv/lib/python3.11/site-packages/pandas \
         /opt/venv/lib/python3.11/site-packages/sklearn -type d -name tests -prune -exec rm -r {} +
+
+# The one thing that is compiled: the inner loops of a prediction.
+FROM python:3.11.15-slim-bookworm AS kernel
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY local/kernel.py local/
+COPY shared/kernel.c shared/
+RUN python local/kernel.py && test -e shared/libkernel.so
 
 FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="Ledger Suggestions" \
@@ -33,6 +44,7 @@ WORKDIR /app
 COPY celeryconfig.py LICENSE ./
 COPY deploy/healthcheck.py deploy/
 COPY shared shared
+COPY --from=kernel /build/shared/libkernel.so shared/
 COPY web web
 COPY worker worker
 

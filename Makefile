@@ -145,4 +145,4 @@ venv venv-dev:
 	test -n "$$python" || { echo "Python 3.11 or newer is needed; python3 here is: $$(python3 --version 2>&1)." \
 		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$$python" $(NEW_ENOUGH) 2>/dev/null || { echo "PYTHON=$$python is not Python 3.11 or newer." >&2; exit 1; }; \
-	"$$python" local/venv.py $(if $(filter venv-dev,$@),dev,local)
+	"$$python" local/venv.py $(if $(filter venv-dev,$@),dev,local) && "$$python" local/kernel.py

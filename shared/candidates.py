@@ -10,20 +10,21 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import kernel
+from shared.compiled import CompiledBase
 from shared.encode import Encoder, Grams, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
-from shared.history import MEMORIES, NO_KEY, History, keys_of
-from shared.linear import Weights
+from shared.history import MEMORIES, NO_KEY, SLOTS, History, keys_of
+from shared.linear import Weights, shares_of
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-Float = TypeVar("Float", np.float32, np.float64)
 
 CANDIDATES = 6  # the truth is among six nearly as often as among twelve, at half the cost
 WEEKDAYS = 8  # Monday to Sunday, then unknown
@@ -45,42 +46,41 @@ PAIR_FEATURES = (
 )
 
 
+# A row before anything fitted, its text aside; as C has it in kernel.c.
+ROW = np.dtype(
+    [
+        ("keys", np.uint64, (SLOTS,)),
+        ("day", np.int64),  # ordinal of the date, or UNKNOWN_DAY
+        ("amount", np.float32),  # signed log, NaN unknown
+        ("amount_bin", np.int32),
+        ("weekday", np.int32),
+        ("channel", np.int32),
+        ("flags", np.float32, (3,)),  # has description, subscription, person to person
+    ],
+    align=True,
+)
+
+
 class Inputs(NamedTuple):
-    """Rows as arrays, before anything fitted; n entries each."""
+    """Rows as arrays, before anything fitted."""
 
     grams: Grams
-    keys: NDArray[np.uint64]  # (n, SLOTS)
-    day: IntArray  # ordinal of the date, or UNKNOWN_DAY
-    amount: FloatArray  # signed log, NaN unknown
-    amount_bin: IntArray
-    weekday: IntArray
-    channel: IntArray
-    flags: FloatArray  # (n, 3): has description, subscription, person to person
+    rows: NDArray[np.void]  # (n,) of ROW
 
     def part(self, start: int, stop: int) -> Inputs:
         """Some consecutive rows of it."""
-        keep = slice(start, stop)
-        return Inputs(
-            self.grams.part(start, stop),
-            self.keys[keep],
-            self.day[keep],
-            self.amount[keep],
-            self.amount_bin[keep],
-            self.weekday[keep],
-            self.channel[keep],
-            self.flags[keep],
-        )
+        return Inputs(self.grams.part(start, stop), self.rows[start:stop])
 
     @property
     def size(self) -> int:
         """n, how many rows there are."""
-        return int(self.day.size)
+        return int(self.rows.size)
 
     @classmethod
     def joined(cls, parts: Sequence[Inputs]) -> Inputs:
         """The rows of all *parts*, at least one, in their order."""
-        grams, *others = zip(*parts, strict=True)
-        return cls(Grams.joined(grams), *map(np.concatenate, others))
+        grams, rows = zip(*parts, strict=True)
+        return cls(Grams.joined(grams), np.concatenate(rows))
 
 
 class Proposal(NamedTuple):
@@ -93,20 +93,8 @@ class Proposal(NamedTuple):
 
 def inputs_of(rows: Sequence[FeatureRow], hash_key: bytes) -> Inputs:
     """Turn rows into arrays, each row on its own; *hash_key* is the key of the history's hashes."""
-    numbers = [_numbers(row) for row in rows]
-    day, amount, bins, weekday, channel, *flags = (
-        zip(*numbers, strict=True) if numbers else [()] * 8
-    )
-    return Inputs(
-        grams_of(rows),
-        keys_of(rows, hash_key),
-        np.array(day, dtype=np.int64),
-        np.array(amount, dtype=np.float32),
-        np.array(bins, dtype=np.int64),
-        np.array(weekday, dtype=np.int64),
-        np.array(channel, dtype=np.int64),
-        np.array(flags, dtype=np.float32).T,
-    )
+    told = [_row(row, hash_key) for row in rows]
+    return Inputs(grams_of(rows), np.array(told, dtype=ROW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +118,12 @@ class Base:
     amount_ratio: FloatArray
     weekday_ratio: FloatArray
     channel_ratio: FloatArray
+    compiled: CompiledBase | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        width = len(PAIR_FEATURES)
+        made = CompiledBase(self, width, CANDIDATES, UNKNOWN_DAY) if kernel.is_there() else None
+        object.__setattr__(self, "compiled", made)
 
     @property
     def label_count(self) -> int:
@@ -137,11 +131,18 @@ class Base:
 
     def propose(self, inputs: Inputs) -> Proposal:
         """The candidates of each row and the features of each pair. No row sees another."""
-        grams, history, memories = inputs.grams, self.history, len(MEMORIES)
+        if self.compiled:
+            return Proposal._make(self.compiled.propose(inputs))
+        return self.propose_plainly(inputs)
+
+    def propose_plainly(self, inputs: Inputs) -> Proposal:
+        """The same without the compiled loops, whose meaning it is."""
+        grams, rows = inputs
+        history, memories = self.history, len(MEMORIES)
         scores = self.weights.score(grams, self.encoder.values(grams))
         scores[:, 1] += self.log_prior
-        shares = softmax(scores)
-        found = history.find(inputs.keys)
+        shares = shares_of(scores)
+        found = history.find(rows["keys"])
         known = found != history.keys.size - 1
         labels = self._candidates(shares[:, 0] + shares[:, 1], found[:, :memories])
         pairs = history.find_pairs(found, labels)
@@ -167,9 +168,9 @@ class Base:
             word_share.max(axis=2),
             # Unlike sum, cumsum adds in the words' order whatever the number of rows.
             word_share.cumsum(axis=2)[:, :, -1] / np.maximum(known_words, 1)[:, None],
-            self.amount_ratio[inputs.amount_bin[:, None], labels],
-            self.weekday_ratio[inputs.weekday[:, None], labels],
-            self.channel_ratio[inputs.channel[:, None], labels],
+            self.amount_ratio[rows["amount_bin"][:, None], labels],
+            self.weekday_ratio[rows["weekday"][:, None], labels],
+            self.channel_ratio[rows["channel"][:, None], labels],
         ]
         per_row = [
             best[:, 0],
@@ -177,24 +178,24 @@ class Base:
             margin[:, 1],
             self.encoder.unknown_share(grams),
             known_words,
-            inputs.amount,
-            ~np.isnan(inputs.amount),
-            inputs.amount > 0,
-            inputs.flags[:, 0],
-            (inputs.keys[:, memories:] != NO_KEY).sum(axis=1),
-            inputs.flags[:, 1],
-            inputs.flags[:, 2],
+            rows["amount"],
+            ~np.isnan(rows["amount"]),
+            rows["amount"] > 0,
+            rows["flags"][:, 0],
+            (rows["keys"][:, memories:] != NO_KEY).sum(axis=1),
+            rows["flags"][:, 1],
+            rows["flags"][:, 2],
         ]
 
         memory = history.pair_stats[pairs[:, :, :memories]]
         np.copyto(memory, np.nan, where=~known[:, None, :memories, None])
         last = history.pair_last[pairs[:, :, :2]]
-        day = np.where(inputs.day == UNKNOWN_DAY, np.nan, inputs.day).astype(np.float32)
+        day = np.where(rows["day"] == UNKNOWN_DAY, np.nan, rows["day"]).astype(np.float32)
         blocks = [
             memory.reshape(n, m, 4 * memories),
             history.key_stats[found[:, :memories]].reshape(n, 1, 2 * memories),
             day[:, None, None] - last[..., 0],
-            np.abs(inputs.amount[:, None, None] - last[..., 1]),
+            np.abs(rows["amount"][:, None, None] - last[..., 1]),
             np.array(per_pair, dtype=np.float32).transpose(1, 2, 0),
             np.array(per_row, dtype=np.float32).T[:, None, :],
         ]
@@ -251,24 +252,16 @@ class Base:
 _KEPT = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio")
 
 
-def softmax(scores: NDArray[Float]) -> NDArray[Float]:
-    """Scores as shares of one, along the last axis."""
-    shares: NDArray[Float] = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.sum(axis=-1, keepdims=True)
-    return shares
-
-
-def _numbers(row: FeatureRow) -> tuple[float, ...]:
+def _row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
     amount = math.nan if row.amount is None or math.isinf(row.amount) else row.amount
     return (
+        keys_of(row, hash_key),
         row.date.toordinal() if row.date is not None else UNKNOWN_DAY,
         math.copysign(math.log1p(abs(amount)), amount),
         amount_bin(amount),
         row.dow if 0 <= row.dow < WEEKDAYS - 1 else WEEKDAYS - 1,
         _CHANNEL_INDEX.get(row.channel, 0),
-        bool(row.norm_desc),
-        row.is_subscription,
-        row.is_p2p,
+        (bool(row.norm_desc), row.is_subscription, row.is_p2p),
     )
 
 

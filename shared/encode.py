@@ -30,7 +30,7 @@ UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
 ONE_HOT_WEIGHT = 0.3  # beside text of length one
 
 _DESCRIPTION = TEXT_COLUMNS
-_AMOUNT = 2 * TEXT_COLUMNS
+FIRST_ONE_HOT = _AMOUNT = 2 * TEXT_COLUMNS
 _CHANNEL = _AMOUNT + AMOUNT_BINS
 WIDTH = _CHANNEL + len(CHANNELS)
 
@@ -156,9 +156,11 @@ class Encoder:
         values = self.idf[grams.columns]
         if grams.size:
             # A row is never empty: it has its one-hots, whose weight here is 0.
-            squared = np.add.reduceat(values * values, grams.starts[:-1])
-            length = np.sqrt(np.where(squared > 0, squared, np.float32(1)))
-            values /= length.repeat(grams.starts[1:] - grams.starts[:-1])
+            sizes = grams.starts[1:] - grams.starts[:-1]
+            row = np.arange(grams.size).repeat(sizes)
+            squared = np.bincount(row, values * values)  # in order, unlike the sums of numpy
+            length = np.sqrt(np.where(squared > 0, squared, 1)).astype(np.float32)
+            values /= length.repeat(sizes)
             values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT
         return values
 

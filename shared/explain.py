@@ -85,17 +85,18 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
     odds = model.odds(proposal)
     shares = model.calibration.shares(proposal, odds)
     labels = proposal.labels[0]
+    best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
     by_feature = _by_feature(model, proposal)
     by_column = _by_column(model, inputs.grams, labels)
     texts = word_columns(row)
     candidates = []
-    for place in np.argsort(-shares[0], kind="stable").tolist():
+    for place in best_first:
         features, rest, bias = _features(proposal.features[0, place], by_feature[place])
         words, other = _words(texts, inputs.grams, by_column[:, place])
         candidates.append(
             Candidate(
                 label=model.labels[labels[place]],
-                share=float(shares[0, place]),
+                share=shares[0][place],
                 log_odds=None if odds is None else float(odds[0, place]),
                 linear=float(proposal.linear[0, place]),
                 bias=bias,

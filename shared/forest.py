@@ -2,7 +2,7 @@
 
 Not through its Python package: that imports pandas and scikit-learn, which only training needs, and
 its preparations take longer than the forest itself for one row. The library and so the answers are
-the same.
+the same. Where a compiled loop was shown to give these answers too, it gives them; see trees.py.
 
 Source: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
@@ -19,12 +19,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import kernel
+from shared.log import get_logger
+from shared.trees import Trees
+
 _FLOAT32, _ROW_MAJOR = 0, 1  # C_API_DTYPE_FLOAT32, is_row_major
 _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 # One thread, and the same parameters in every call: only then may threads share a forest.
 _PARAMETERS = b"num_threads=1 verbosity=-1"
 
 FloatArray = NDArray[np.float32]
+_log = get_logger()
 
 
 class Forest:
@@ -32,12 +37,14 @@ class Forest:
 
     Args:
         text: as LightGBM wrote it. Only such text: its parser may end the process on other.
+        is_shown: whether `difference` was found small enough for the compiled loop to answer.
 
     Raises:
         ValueError: LightGBM refuses the text.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_shown: bool = False) -> None:
+        self._trees = _compiled(text) if is_shown else None
         self._handle = ctypes.c_void_p()
         trees = ctypes.c_int()
         _call(
@@ -52,6 +59,8 @@ class Forest:
 
     def raw_scores(self, lines: FloatArray) -> NDArray[np.float64]:
         """The sum of the trees for each line, shape (n, f) to (n,)."""
+        if self._trees:
+            return self._trees.raw_scores(lines)
         return self._predict(lines, _RAW_SCORE, 1)[:, 0]
 
     def contributions(self, lines: FloatArray) -> NDArray[np.float64]:
@@ -78,6 +87,27 @@ class Forest:
             answers.ctypes,
         )
         return answers
+
+
+def difference(text: str, lines: FloatArray) -> float | None:
+    """By how much the compiled loop's scores of *lines* differ at most from LightGBM's own.
+
+    None where it cannot be said: there is no compiled loop, or this forest has what it cannot read.
+    """
+    trees = _compiled(text)
+    if trees is None:
+        return None
+    return float(np.abs(trees.raw_scores(lines) - Forest(text).raw_scores(lines)).max())
+
+
+def _compiled(text: str) -> Trees | None:
+    if not kernel.is_there():
+        return None
+    try:
+        return Trees(text)
+    except ValueError as error:
+        _log.warning("forest.not_compiled", error=str(error))
+        return None
 
 
 def _call(function: str, *arguments: object) -> None:

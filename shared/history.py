@@ -41,26 +41,23 @@ PROPOSED = 6  # labels that one memory proposes at most
 _EACH = WORDS // 2
 
 
-def keys_of(rows: Sequence[FeatureRow], hash_key: bytes) -> KeyArray:
-    """The hashes under which each row is remembered, shape (n, SLOTS); NO_KEY where it has none.
+def keys_of(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
+    """The hashes under which *row* is remembered, SLOTS of them; NO_KEY where it has none.
 
     *hash_key* is the key of the hashes, up to 64 bytes.
     """
-    keys = np.zeros((len(rows), SLOTS), dtype=np.uint64)
-    for index, row in enumerate(rows):
-        exact = _word_key(hash_key, "merchant", row.line) if row.line else NO_KEY
-        canonical, first, *words = _merchant_keys(hash_key, row.merchant)
-        amount = (
-            NO_KEY
-            if row.amount is None or not row.line
-            else _key(hash_key, "amount", f"{row.line}\x1f{row.amount:.2f}")
-        )
-        description, *memo = _description_keys(hash_key, row.norm_desc)
-        mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
-        told = guess(row)
-        kind = _word_key(hash_key, "kind", told.kind) if told else NO_KEY
-        keys[index] = (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
-    return keys
+    exact = _word_key(hash_key, "merchant", row.line) if row.line else NO_KEY
+    canonical, first, *words = _merchant_keys(hash_key, row.merchant)
+    amount = (
+        NO_KEY
+        if row.amount is None or not row.line
+        else _key(hash_key, "amount", f"{row.line}\x1f{row.amount:.2f}")
+    )
+    description, *memo = _description_keys(hash_key, row.norm_desc)
+    mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
+    told = guess(row)
+    kind = _word_key(hash_key, "kind", told.kind) if told else NO_KEY
+    return (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import (
@@ -108,12 +109,15 @@ for _agree in ("true", "false", "none"):
     SUGGEST_COMPARE.labels(_agree)
 for _source in ("rule", "memory", "model", "none"):
     SUGGEST_SOURCE.labels(_source)
-for _available in ("true", "false"):
-    PREDICT_REQUESTS.labels(_available)
-for _phase in ("lookup", "features", "model", "store"):
-    PHASES.labels("suggest", _phase)
-for _phase in ("lookup", "features", "model"):
-    PHASES.labels("predict", _phase)
+_PREDICTIONS = {it: PREDICT_REQUESTS.labels(str(it).lower()) for it in (True, False)}
+_PHASES = {
+    (_request, _phase): PHASES.labels(_request, _phase)
+    for _request, _names in (
+        ("predict", ("lookup", "features", "model")),
+        ("suggest", ("lookup", "features", "model", "store")),
+    )
+    for _phase in _names
+}
 for _outcome in ("loaded", "refused", "missing"):
     MODEL_RELOADS.labels(_outcome)
     CHALLENGER_LOADS.labels(_outcome)
@@ -162,9 +166,19 @@ _ANSWERS = text(
 )
 
 
+@lru_cache(maxsize=1_024)
+def _answers_of(route: str, status: str) -> Counter:
+    return HTTP_REQUESTS.labels(route, status)
+
+
+def answered(route: str, status: int) -> None:
+    """Count one answer of the web process."""
+    _answers_of(route, f"{status // 100}xx").inc()
+
+
 def predicted(*, available: bool, seconds: float) -> None:
     """Count one call for predictions."""
-    PREDICT_REQUESTS.labels("true" if available else "false").inc()
+    _PREDICTIONS[available].inc()
     PREDICT_LATENCY.observe(seconds)
 
 
@@ -186,7 +200,7 @@ def suggested(source: str, rules_label: str | None, model_label: str | None) -> 
 
 def phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
     """Time one phase of a request; one that breaks off is timed, too."""
-    timer: AbstractContextManager[object] = PHASES.labels(request, name).time()
+    timer: AbstractContextManager[object] = _PHASES[request, name].time()
     return timer
 
 

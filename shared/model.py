@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bars import Bars
-from shared.candidates import PAIR_FEATURES, Base, Proposal, inputs_of, softmax
+from shared.candidates import PAIR_FEATURES, Base, Proposal, inputs_of
 from shared.encode import WIDTH
 from shared.errors import DamagedVersion
 from shared.features import FEATURE_VERSION, FeatureRow
@@ -35,6 +36,7 @@ CHUNK = 1024  # rows predicted at once
 # Of a long prediction: LightGBM and numpy let go of the GIL; with more, they would wait for it.
 THREADS = min(4, os.cpu_count() or 1)
 UNSURE = 1e-3  # no confidence is nearer to 0 or 1
+AGREEMENT = 1e-9  # of log-odds
 
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
 _UNREADABLE = (KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -80,19 +82,24 @@ class Calibration:
         """What asdict made of one, after a trip through JSON."""
         return cls(**{**plain, "beta": tuple(plain["beta"])})
 
-    def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        """Each candidate's share of one, shape (n, M), from *odds* of that shape, and the base."""
-        logits = self.linear * proposal.linear.astype(np.float64)
-        if odds is not None:
-            logits += self.reranker * odds
-        return softmax(logits)
+    def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> list[list[float]]:
+        """Each candidate's share of one, (n, M), from *odds* of that shape, and the base.
 
-    def confidence(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
+        By numbers rather than arrays: of one row, arrays would take four times as long.
+        """
+        linear = proposal.linear.tolist()
+        if odds is None:
+            return [_softmax([self.linear * base for base in row]) for row in linear]
+        return [
+            _softmax([self.linear * a + self.reranker * b for a, b in zip(*row, strict=True)])
+            for row in zip(linear, odds.tolist(), strict=True)
+        ]
+
+    def confidence(self, share: float) -> float:
         """The probability that the best candidate is right, given its share."""
         a, b, c = self.beta
         share = _within(share)
-        odds = a * np.log(share) - b * np.log1p(-share) + c
-        return _within(1 / (1 + np.exp(-odds)))
+        return _within(1 / (1 + math.exp(-(a * math.log(share) - b * math.log1p(-share) + c))))
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class Model:
         hash_key: the key of the history's hashes.
         facts: how it was made; written to the files and not otherwise used.
         bars: how sure a suggestion must be, see there.
+        agreement: by how much the compiled forest differed at most from LightGBM's own on the lines
+            it was tried on; None where that was not shown. Above AGREEMENT, LightGBM answers.
     """
 
     labels: tuple[str, ...]
@@ -114,11 +123,13 @@ class Model:
     hash_key: bytes
     facts: Mapping[str, Any]
     bars: Bars = field(default_factory=Bars)
+    agreement: float | None = None
 
     @cached_property
     def forest(self) -> Forest | None:
         """What judges, parsed from the text even of a model fresh from training."""
-        return Forest(self.booster_text) if self.booster_text else None
+        is_shown = self.agreement is not None and self.agreement <= AGREEMENT
+        return Forest(self.booster_text, is_shown=is_shown) if self.booster_text else None
 
     def predict(self, row: FeatureRow) -> Prediction:
         """What *row* is."""
@@ -145,6 +156,7 @@ class Model:
             "hash_key": self.hash_key.hex(),
             "facts": dict(self.facts),
             "bars": self.bars.as_json(),
+            "agreement": self.agreement,
         }
         files = {
             _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
@@ -174,9 +186,10 @@ class Model:
             text = files[_BOOSTER].decode() if calibration.reranker else ""
             hash_key = bytes.fromhex(meta["hash_key"])
             bars = Bars.from_json(meta["bars"])
+            agreement = meta.get("agreement")  # older versions were not tried
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
-        model = cls(labels, base, text, calibration, hash_key, meta["facts"], bars)
+        model = cls(labels, base, text, calibration, hash_key, meta["facts"], bars, agreement)
         model.forest  # noqa: B018  parsed now, not in the first request
         return model
 
@@ -184,31 +197,23 @@ class Model:
         proposal = self.base.propose(inputs_of(rows, self.hash_key))
         return self.answers(proposal, self.calibration.shares(proposal, self.odds(proposal)))
 
-    def answers(self, proposal: Proposal, shares: NDArray[np.float64]) -> list[Prediction]:
-        """What each row is, given its candidates' shares of one, shape (n, M)."""
-        order = (-shares).argsort(axis=1, kind="stable")[:, : ALTERNATIVES + 1]
-        row = np.arange(len(shares))[:, None]
-        best = shares[row, order]
-        confidence = self.calibration.confidence(best[:, 0])
+    def answers(self, proposal: Proposal, shares: list[list[float]]) -> list[Prediction]:
+        """What each row is, given its candidates' shares of one, (n, M)."""
+        return list(map(self._answer, proposal.labels.tolist(), shares))
+
+    def _answer(self, labels: list[int], shares: list[float]) -> Prediction:
+        first, *rest = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
+        sure = self.calibration.confidence(shares[first])
         # What the best does not take is left to the others, in their proportion.
-        left = (1 - confidence) * self.calibration.covered / np.maximum(1 - best[:, 0], 1e-12)
-        others = np.minimum(best[:, 1:] * left[:, None], confidence[:, None])
-        return [
-            Prediction(
-                self.labels[first],
-                sure,
-                tuple(
-                    Scored(self.labels[label], share)
-                    for label, share in zip(rest, less, strict=True)
-                ),
-            )
-            for (first, *rest), sure, less in zip(
-                proposal.labels[row, order].tolist(),
-                confidence.tolist(),
-                others.tolist(),
-                strict=True,
-            )
-        ]
+        left = (1 - sure) * self.calibration.covered / max(1 - shares[first], 1e-12)
+        return Prediction(
+            self.labels[labels[first]],
+            sure,
+            tuple(
+                Scored(self.labels[labels[other]], min(shares[other] * left, sure))
+                for other in rest[:ALTERNATIVES]
+            ),
+        )
 
     def odds(self, proposal: Proposal) -> NDArray[np.float64] | None:
         """The forest's log-odds of each candidate, shape (n, M); None without a forest."""
@@ -218,9 +223,16 @@ class Model:
         return self.forest.raw_scores(proposal.features.reshape(n * m, width)).reshape(n, m)
 
 
-def _within(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """No nearer to 0 or 1 than UNSURE; as np.clip, but that takes far longer for one number."""
-    return np.minimum(np.maximum(share, UNSURE), 1 - UNSURE)
+def _softmax(scores: list[float]) -> list[float]:
+    most = max(scores)
+    odds = [math.exp(score - most) for score in scores]
+    total = sum(odds)
+    return [it / total for it in odds]
+
+
+def _within(share: float) -> float:
+    """No nearer to 0 or 1 than UNSURE."""
+    return min(max(share, UNSURE), 1 - UNSURE)
 
 
 def _check(meta: Mapping[str, Any]) -> None:

@@ -70,10 +70,12 @@ def image_stop_signal() -> str:
     return next(rest for name, rest in instructions() if name == "STOPSIGNAL")
 
 
-def copied() -> list[tuple[list[str], str]]:
-    """What comes from this folder into the image: sources and where to."""
-    found = []
+def copied(*, last_stage: bool = False) -> list[tuple[list[str], str]]:
+    """What comes from this folder into the build, or its last stage: sources and where to."""
+    found: list[tuple[list[str], str]] = []
     for name, rest in instructions():
+        if name == "FROM" and last_stage:
+            found = []
         if name == "COPY" and not rest.startswith("--from"):
             *sources, target = rest.split()
             found.append((sources, target))
@@ -82,9 +84,7 @@ def copied() -> list[tuple[list[str], str]]:
 
 def fill_image(folder: Path) -> None:
     """Make *folder* what the image has in /app."""
-    for sources, target in copied():
-        if target.startswith("/"):
-            continue
+    for sources, target in copied(last_stage=True):
         for source in sources:
             into = folder / target
             if (ROOT / source).is_dir():

@@ -52,7 +52,8 @@ def test_what_is_copied_passes_the_ignore_file():
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
     kept = {line[1:] for line in lines if line.startswith("!")}
 
-    sources = {source for sources, _ in compose_file.copied() for source in sources}
+    named = {source for sources, _ in compose_file.copied() for source in sources}
+    sources = {it for it in named if not any(it.startswith(f"{folder}/") for folder in named)}
 
     assert lines[1] == "*"
     assert kept == sources
@@ -60,12 +61,33 @@ def test_what_is_copied_passes_the_ignore_file():
 
 
 def test_packages_come_by_hash_as_wheels_and_leave_no_cache():
-    runs = " ".join(rest for name, rest in instructions() if name == "RUN")
+    runs = " ".join(runs_of("packages"))
 
     assert "--require-hashes --only-binary=:all: -r /tmp/runtime.lock" in runs
     assert "--no-cache-dir" in runs
-    assert "libgomp1" in runs
-    assert not re.search(r"\b(gcc|g\+\+|build-essential|make|curl|wget|git)\b", runs)
+    assert not has_tools(runs)
+
+
+def runs_of(stage: str) -> list[str]:
+    """What a stage runs; the last one has no name."""
+    found, at = [], ""
+    for name, rest in instructions():
+        if name == "FROM":
+            _, _, at = rest.partition(" AS ")
+        elif name == "RUN" and at == stage:
+            found.append(rest)
+    return found
+
+
+def has_tools(runs: str) -> bool:
+    return bool(re.search(r"\b(gcc|g\+\+|build-essential|make|curl|wget|git)\b", runs))
+
+
+def test_the_compiled_loops_are_made_in_a_stage_of_their_own_and_must_be_there():
+    """Their source and its compiler's flags are the ones that `make` uses."""
+    *_, last = runs_of("kernel")
+
+    assert last == "python local/kernel.py && test -e shared/libkernel.so"
 
 
 def test_it_runs_as_the_user_that_compose_names(tmp_path):
@@ -90,6 +112,11 @@ def test_what_is_written_at_run_time_lies_in_tmp_or_on_a_volume():
 def test_python_is_pinned_and_the_last_stage_has_no_compiler():
     bases = [rest for name, rest in instructions() if name == "FROM"]
 
-    assert len(bases) == 2
+    runs = " ".join(runs_of(""))
+
+    assert len(bases) == 3
+    assert " AS " not in bases[-1]
+    assert "libgomp1" in runs
+    assert not has_tools(runs)
     assert all(re.match(r"python:3\.11\.\d+-slim-\w+\b", base) for base in bases)
-    assert bases[0].split()[0] == bases[1].split()[0]
+    assert len({base.split()[0] for base in bases}) == 1

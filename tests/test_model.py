@@ -281,7 +281,7 @@ class TestLearner:
 
         held = self.held_out(rows, labels)
 
-        days = learner._read(rows, b"key", learner._silent).day
+        days = learner._read(rows, b"key", learner._silent).rows["day"]
         cuts = learner._cuts(days)
         assert cuts == sorted(cuts)
         assert len(held.labels) == len(rows) - cuts[0]

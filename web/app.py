@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from flask import Flask, Response, g, request
+from flask.json.provider import JSONProvider
 from jinja2 import ChainableUndefined
+from pydantic_core import from_json, to_json
 
 from shared import metrics_ml
 from shared.errors import InvalidInput, NotFound
@@ -32,22 +36,42 @@ from web import (
     users,
 )
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
 TEMPLATES = str(Path(__file__).parent / "templates")
 BODY_MAX_BYTES = 4 * 1024 * 1024
 # Without a comma, which stands between two headers.
 _HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 # Of every answer that does not say otherwise.
 _HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = get_logger()
+
+
+class Json(JSONProvider):
+    """JSON by pydantic's writer, which takes a fifth of the time of the standard library's."""
+
+    def dumps(self, obj: Any, **_: Any) -> str:
+        """*obj* as JSON text."""
+        return to_json(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        """What JSON text says."""
+        return from_json(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """An answer that says *args*, or *kwargs*."""
+        body = to_json(self._prepare_response_obj(args, kwargs))
+        return Response(body, mimetype="application/json")
 
 
 def create_app(services: Services) -> Flask:
@@ -55,12 +79,13 @@ def create_app(services: Services) -> Flask:
     app = Flask("web", static_folder=None, template_folder=TEMPLATES)
     app.jinja_env.undefined = ChainableUndefined  # an older version's report may lack a figure
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # the provider is Flask's default one
+    app.json = Json(app)
     app.extensions["ledger"] = services
     canary = services.settings.suggest_canary
     facts = JobFacts(services.engine, services.registry, canary=canary)
     app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
+    app.wsgi_app = _strict(app.wsgi_app)  # type: ignore  # as Flask documents it
     _follow_requests(app)
     app.before_request(_refuse_ambiguous)
     auth.guard(app, services.settings)
@@ -96,12 +121,26 @@ def _refuse_nul() -> None:
         raise NotFound("There is no such thing")
 
 
+def _strict(inner: WSGIApplication) -> WSGIApplication:
+    """Have the strict headers in every answer, those of errors too."""
+
+    def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            told = {name.lower() for name, _ in headers}
+            more = [item for item in _HEADERS.items() if item[0] not in told]
+            return start(status, headers + more, *error)
+
+        return inner(environ, begin)
+
+    return answer
+
+
 def _follow_requests(app: Flask) -> None:
     """Give each request an id, and a line in the log when it is answered."""
 
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-ID", "")
+        given = request.environ.get("HTTP_X_REQUEST_ID", "")
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.started = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
@@ -109,12 +148,10 @@ def _follow_requests(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "(none)"
-        response.headers["X-Request-ID"] = g.request_id
+        response.headers.add("X-Request-ID", g.request_id)
         if g.closing:
             response.headers["Connection"] = "close"
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        metrics_ml.HTTP_REQUESTS.labels(route, f"{response.status_code // 100}xx").inc()
+        metrics_ml.answered(route, response.status_code)
         log.info(
             "request",
             method=request.method,

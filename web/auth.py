@@ -57,8 +57,8 @@ def guard(app: Flask, settings: Settings) -> None:
             raise NotAllowed("Another site's page may change nothing here")
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None
-        if "Authorization" in request.headers:
-            scopes = _scopes(digests)
+        if (given := request.environ.get("HTTP_AUTHORIZATION")) is not None:
+            scopes = _scopes(digests, given)
         elif session := sessions.session_of(request, settings.api_tokens):
             if changes and not sessions.is_own(session, request):
                 raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
@@ -74,17 +74,17 @@ def guard(app: Flask, settings: Settings) -> None:
 
 
 def _is_of_another_site(settings: Settings) -> bool:
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if request.environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
         return True
     # Without tokens nothing else tells our own page from another one's form; with them, a proxy may
     # have given the host another name.
-    origin = request.headers.get("Origin")
+    origin = request.environ.get("HTTP_ORIGIN", "")
     return not settings.api_auth and bool(origin) and urlsplit(origin).netloc != request.host
 
 
-def _scopes(digests: Sequence[tuple[bytes, str]]) -> set[str]:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    offered = sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
+def _scopes(digests: Sequence[tuple[bytes, str]], given: str) -> set[str]:
+    scheme, _, secret = given.partition(" ")
+    offered = sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
     scopes = {scope for digest, scope in digests if hmac.compare_digest(digest, offered)}
     if scheme.lower() != "bearer" or not scopes:
         raise NotAuthenticated("Send a token: Authorization: Bearer …")

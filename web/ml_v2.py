@@ -51,8 +51,7 @@ def predict() -> ResponseReturnValue:
     """
     wanted = parse(PREDICT)
     started = time.perf_counter()
-    with metrics_ml.phase("predict", "lookup"):
-        raw = _transaction(wanted)
+    raw = _transaction(wanted)
     with metrics_ml.phase("predict", "features"):
         row = features_of(raw)
     with metrics_ml.phase("predict", "model"):
@@ -240,7 +239,8 @@ def labels() -> ResponseReturnValue:
 def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
     """What the caller tells of it, or what is stored of it."""
     if isinstance(wanted, schemas.StoredTransaction):
-        return lookup.one(services().engine, wanted.txn_id)
+        with metrics_ml.phase("predict", "lookup"):
+            return lookup.one(services().engine, wanted.txn_id)
     return RawTransaction(**wanted.__dict__)
 
 

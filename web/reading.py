@@ -46,7 +46,8 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
 def whole_body() -> bytes:
     """The request's body; TooLarge if it is not all of it."""
     body = request.get_data(cache=False)
-    if request.content_length is None and len(body) == request.max_content_length:
+    is_large = len(body) > LARGE_BYTES
+    if is_large and request.content_length is None and len(body) == request.max_content_length:
         # A body sent in chunks is cut there without a word; what is left may even be valid.
         raise TooLarge("The body is larger than the server takes")
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 
 from shared import db, log, services
@@ -19,3 +20,5 @@ held = services.build(
 held.runtime.start()
 atexit.register(held.close)
 app = create_app(held)
+gc.collect()
+gc.freeze()  # what is here now stays: no collection need ever look at it again

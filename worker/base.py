@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from shared.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs, softmax
+from shared.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs
 from shared.encode import AMOUNT_BINS, WIDTH, Encoder
 from shared.features import CHANNELS
 from shared.history import LAST_KEY, NO_KEY, History
-from shared.linear import Weights
+from shared.linear import Weights, softmax
 
 HALF_LIFE_DAYS = 180.0
 OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
@@ -50,10 +50,10 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
     weights[:, 0] = _softmax_regression(matrix, labels, label_count, tick)
     tick()
     weights[:, 1] = _naive_bayes(matrix, targets)
-    known = inputs.day[inputs.day != UNKNOWN_DAY]
+    known = inputs.rows["day"][inputs.rows["day"] != UNKNOWN_DAY]
     # Not the latest date: one row dated years ahead would make all others equally old.
     today = np.quantile(known, 0.99) if known.size else 0
-    age = today - np.where(inputs.day == UNKNOWN_DAY, today, inputs.day)
+    age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
     history = _history(inputs, labels, label_count, recent)
     tick()
@@ -62,9 +62,9 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
         Weights.of(weights),
         history,
         _log_prior(labels, label_count),
-        _ratio(inputs.amount_bin, AMOUNT_BINS, labels, label_count),
-        _ratio(inputs.weekday, WEEKDAYS, labels, label_count),
-        _ratio(inputs.channel, len(CHANNELS), labels, label_count),
+        _ratio(inputs.rows["amount_bin"], AMOUNT_BINS, labels, label_count),
+        _ratio(inputs.rows["weekday"], WEEKDAYS, labels, label_count),
+        _ratio(inputs.rows["channel"], len(CHANNELS), labels, label_count),
     )
 
 
@@ -158,20 +158,20 @@ def _history(
     inputs: Inputs, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
 ) -> History:
     """Count labels by key; see History for what comes out."""
-    row, _ = np.nonzero(inputs.keys != NO_KEY)
-    keys, key = np.unique(inputs.keys[inputs.keys != NO_KEY], return_inverse=True)
+    row, _ = np.nonzero(inputs.rows["keys"] != NO_KEY)
+    keys, key = np.unique(inputs.rows["keys"][inputs.rows["keys"] != NO_KEY], return_inverse=True)
     pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)
     size = pairs.size
     owner = pairs // label_count
-    day = inputs.day[row].astype(np.float64)
-    day[inputs.day[row] == UNKNOWN_DAY] = np.nan
+    day = inputs.rows["day"][row].astype(np.float64)
+    day[inputs.rows["day"][row] == UNKNOWN_DAY] = np.nan
     last_row = np.zeros(size, dtype=np.int64)
     np.maximum.at(last_row, pair, row)
     newest = np.zeros(keys.size, dtype=np.int64)
     np.maximum.at(newest, owner, last_row)
     last_day = np.full(size, np.nan)
     np.fmax.at(last_day, pair, day)
-    amount = inputs.amount[row].astype(np.float64)
+    amount = inputs.rows["amount"][row].astype(np.float64)
     has_amount = ~np.isnan(amount)
     amounts = np.bincount(pair, has_amount, minlength=size)
     total = np.bincount(pair, np.where(has_amount, amount, 0), minlength=size)

@@ -20,8 +20,10 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.bars import Bars
-from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of, softmax
+from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
 from shared.features import FeatureRow
+from shared.forest import difference
+from shared.linear import softmax
 from shared.model import CHUNK, UNSURE, Calibration, Model
 from worker.bars import bars_of, remembered
 from worker.base import LabelArray, fit_base
@@ -37,6 +39,7 @@ MIN_CALIBRATE = 20  # rows, to weigh the scores
 BETA_PULL = 4.0  # of the correction towards none, in rows' worth
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
+TRIED = 10_000  # lines on which the compiled forest must answer as LightGBM does
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -83,6 +86,7 @@ def fit(
         inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
         booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
+        agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
         base = _fit_base(inputs, ids, len(names), "base", tell)
     facts = {
         "rows": len(rows),
@@ -93,7 +97,7 @@ def fit(
         "base_rows": len(rows),
     }
     bars = _bars(rows, labels, names, judged, target_precision)
-    return Model(names, base, booster, calibration, hash_key, facts, bars)
+    return Model(names, base, booster, calibration, hash_key, facts, bars, agreement)
 
 
 def refit_base(
@@ -177,7 +181,7 @@ def _held_out(
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     width = min(label_count, CANDIDATES)
     proposals = []
-    for cut, end in pairwise(_cuts(inputs.day)):
+    for cut, end in pairwise(_cuts(inputs.rows["day"])):
         if label_count == 1 or cut == 0 or cut >= end:
             continue
         # A label that comes only later must not even have a column: it would take a share.
@@ -240,9 +244,10 @@ def _judged(
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
 ) -> Judged:
-    shares = calibration.shares(pairs, odds if calibration.reranker else None)
+    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = np.arange(len(shares)), shares.argmax(axis=1)
-    return Judged(pairs.labels[best], calibration.confidence(shares[best]), right[best])
+    confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
+    return Judged(pairs.labels[best], confidence, right[best])
 
 
 def _bars(
@@ -314,6 +319,16 @@ def _balanced(truth: LabelArray) -> NDArray[np.float64]:
     return np.asarray(np.clip(share**BALANCE, 1 / 8, 8))
 
 
+def _tried(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """TRIED lines to compare two ways through the forest on; if there are fewer, made of them."""
+    lines = _flat(features)
+    rng = np.random.default_rng(seed)
+    if len(lines) >= TRIED:
+        return lines[rng.choice(len(lines), TRIED, replace=False)]
+    places = rng.integers(len(lines), size=(TRIED, lines.shape[1]))
+    return np.take_along_axis(lines, places, axis=0)
+
+
 def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """One line a pair: (n, M, f) as (n M, f)."""
     return features.reshape(-1, features.shape[2])
@@ -334,7 +349,7 @@ def _calibrate(
     calibration = _weigh(pairs, odds, right, weight)
     share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
     calibration = replace(calibration, covered=share)
-    shares = calibration.shares(pairs, odds if calibration.reranker else None)
+    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = shares.argmax(axis=1)[:, None]
     sure = np.take_along_axis(shares, best, axis=1)[:, 0]
     return replace(calibration, beta=_beta(sure, np.take_along_axis(right, best, axis=1)[:, 0]))

@@ -1,0 +1,231 @@
+"""The compiled loops answer as the Python beside them and as LightGBM do, to the last bit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from local import kernel as build
+from shared import forest, kernel
+from shared.candidates import Inputs, Proposal, inputs_of
+from shared.features import FeatureRow, RawTransaction, features_of
+from shared.model import Model
+from shared.trees import Trees
+from tests.test_model import transactions
+from worker import learner
+
+compiled = pytest.mark.skipif(not kernel.is_there(), reason="there is no C compiler here")
+
+ODD = [
+    RawTransaction(),
+    RawTransaction(merchant="x"),
+    RawTransaction(amount=0.0),
+    RawTransaction(amount=1e14, date=dt.date.min),
+    RawTransaction(merchant="Łódź ☃ 東京", description="to bob", mcc="5411", date=dt.date.max),
+]
+
+
+def known(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
+    """A model, and rows: its own, some of other shops, and odd ones."""
+    learned, labels = transactions(rows, categories)
+    strange, _ = transactions(50, 5, seed=2)
+    return learner.fit(learned, labels), [*learned[::7], *strange, *map(features_of, ODD)]
+
+
+def assert_same(one: Proposal, other: Proposal) -> None:
+    for name, left, right in zip(Proposal._fields, one, other, strict=True):
+        assert np.array_equal(left, right, equal_nan=name != "labels"), name
+
+
+@compiled
+@pytest.mark.parametrize(("rows", "categories"), [(60, 1), (300, 2), (900, 7), (1_500, 90)])
+def test_candidates_are_the_same_with_and_without_it(rows: int, categories: int) -> None:
+    model, asked = known(rows, categories)
+    inputs = inputs_of(asked, model.hash_key)
+
+    found = model.base.propose(inputs)
+
+    assert model.base.compiled
+    assert_same(found, model.base.propose_plainly(inputs))
+    alone = [model.base.propose(inputs_of([row], model.hash_key)) for row in asked]
+    assert_same(found, Proposal(*map(np.concatenate, zip(*alone, strict=True))))
+
+
+@compiled
+@settings(max_examples=200, deadline=None)
+@given(
+    st.builds(
+        RawTransaction,
+        merchant=st.none() | st.text(max_size=60),
+        description=st.none() | st.text(max_size=60),
+        amount=st.none() | st.floats(allow_nan=True, allow_infinity=True),
+        date=st.none() | st.dates(),
+        mcc=st.none() | st.from_regex(r"[0-9]{4}", fullmatch=True),
+        channel=st.sampled_from(("", "pos", "atm", "transfer")),
+    )
+)
+def test_no_transaction_is_told_apart_by_it(raw: RawTransaction) -> None:
+    model = _one()
+    inputs = inputs_of([features_of(raw)], model.hash_key)
+
+    assert_same(model.base.propose(inputs), model.base.propose_plainly(inputs))
+
+
+_made: list[Model] = []
+
+
+def _one() -> Model:
+    if not _made:
+        _made.append(known(400, 9)[0])
+    return _made[0]
+
+
+def grown(missing: bool, leaves: int = 15, **params: object) -> lightgbm.Booster:
+    """A forest on seven features, with or without unknown ones among what it learned from."""
+    lines = np.random.default_rng(0).normal(size=(3_000, 7)).astype(np.float32).round(2)
+    if missing:
+        lines[::3, 2] = np.nan
+    right = np.nan_to_num(lines[:, 2]) + lines[:, 0] * lines[:, 1] > 0
+    told = {"objective": "binary", "num_leaves": leaves, "verbosity": -1, **params}
+    return lightgbm.train(told, lightgbm.Dataset(lines, right), num_boost_round=50)
+
+
+def hard_lines(booster: lightgbm.Booster) -> NDArray[np.float32]:
+    """Lines of thresholds, of the floats next to them, and of nothing, infinity and zero."""
+    thresholds = booster.trees_to_dataframe()["threshold"].dropna().to_numpy(dtype=np.float32)
+    beside = [np.nextafter(thresholds, np.float32(to)) for to in (-np.inf, np.inf)]
+    few = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-36, -1e-36, 3e38], dtype=np.float32)
+    pool = np.concatenate([thresholds, *beside, few.repeat(40)])
+    return np.random.default_rng(1).choice(pool, size=(4_000, 7))
+
+
+@compiled
+@pytest.mark.parametrize("missing", [True, False])
+def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> None:
+    booster = grown(missing)
+    lines = hard_lines(booster)
+
+    scores = Trees(booster.model_to_string()).raw_scores(lines)
+
+    assert np.array_equal(scores, booster.predict(lines, raw_score=True))
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ({"leaves": 40, "min_data_in_leaf": 1}, "leaves"),
+        ({"zero_as_missing": True}, "kind"),
+        ({"linear_tree": True}, "linear"),
+        ({"objective": "multiclass", "num_class": 3}, "not one tree an iteration"),
+    ],
+)
+def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int], why: str) -> None:
+    text = grown(missing=True, **params).model_to_string()
+
+    with pytest.raises(ValueError, match=why):
+        Trees(text)
+    assert forest.difference(text, np.zeros((1, 7), dtype=np.float32)) is None
+    assert forest.Forest(text, is_shown=True)
+
+
+@compiled
+def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
+    model = _one()
+
+    assert model.agreement == 0
+    assert Model.from_files(model.to_files()).agreement == 0
+
+
+@compiled
+@pytest.mark.parametrize("agreement", [None, 1e-6])
+def test_where_it_was_not_shown_to_agree_lightgbm_answers(
+    agreement: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model.from_files(replace(_one(), agreement=agreement).to_files())
+    rows = transactions(20, 5, seed=3)[0]
+    expected = _one().predict_many(rows)
+
+    def used(*_: object) -> None:
+        raise AssertionError("the compiled forest was asked")
+
+    monkeypatch.setattr(Trees, "raw_scores", used)
+
+    assert model.predict_many(rows) == expected
+
+
+def answers(rows: Sequence[str], files: Path, **env: str) -> str:
+    """What another process says of these merchants, by the model in *files*."""
+    code = (
+        "import sys, pathlib\n"
+        "from shared import kernel\n"
+        "from shared.features import RawTransaction, features_of\n"
+        "from shared.model import Model\n"
+        "files = {it.name: it.read_bytes() for it in pathlib.Path(sys.argv[1]).iterdir()}\n"
+        "rows = [features_of(RawTransaction(merchant=it, amount=-5.0)) for it in sys.argv[2:]]\n"
+        "print(kernel.is_there(), *Model.from_files(files).predict_many(rows), sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(files), *rows],
+        env={**os.environ, **env}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_process_without_it_gives_the_same_answers(tmp_path: Path) -> None:
+    for name, content in _one().to_files().items():
+        (tmp_path / name).write_bytes(content)
+    asked = [row.merchant for row in transactions(40, 9)[0]]
+
+    first, *plain = answers(asked, tmp_path, **{kernel.SWITCH: "off"}).splitlines()
+    _, *other = answers(asked, tmp_path).splitlines()
+
+    assert first == "False"
+    assert plain == other
+
+
+@compiled
+def test_a_library_of_another_source_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "digest", lambda: "0" * 64)
+    kernel.is_there.cache_clear()
+    try:
+        assert not kernel.is_there()
+    finally:
+        monkeypatch.undo()
+        kernel.is_there.cache_clear()
+
+
+def test_without_a_compiler_making_it_says_so_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stale = tmp_path / "libkernel.so"
+    stale.write_bytes(b"of another source")
+    monkeypatch.setattr(build, "LIBRARY", stale)
+    monkeypatch.setenv("CC", "no-such-compiler")
+
+    assert build.main() == 0
+
+    assert not stale.exists()
+    assert capsys.readouterr().err == (
+        "There is no C compiler (no-such-compiler): "
+        "predictions give the same answers, and take twice as long.\n"
+    )
+
+
+def test_inputs_of_no_rows_propose_nothing() -> None:
+    model = _one()
+    none: Inputs = inputs_of([], model.hash_key)
+
+    assert model.base.propose(none).labels.shape == (0, 6)
