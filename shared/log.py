@@ -7,6 +7,7 @@ an exception only its type and place are written, since messages can quote the d
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -14,7 +15,7 @@ from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -75,7 +76,10 @@ def get_logger() -> structlog.stdlib.BoundLogger:
 
 def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
     """One line; what is no JSON is told as text, rather than cost the line."""
-    return to_json(event, fallback=str).decode()
+    try:
+        return to_json(event, fallback=str).decode()
+    except PydanticSerializationError:  # of half a character, which no UTF-8 has
+        return json.dumps(event, default=str)
 
 
 def _name_of_logger(

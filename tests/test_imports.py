@@ -123,6 +123,15 @@ def test_what_is_said_of_the_file_changes_what_it_is_taken_for(client: FlaskClie
     assert (told["merchant"], told["currency"]) == ("A", "CHF")
 
 
+def test_a_look_at_a_file_of_another_encoding_than_was_said_shows_it(client: FlaskClient) -> None:
+    """Then a person sees what is wrong with it."""
+    file = b"Date,Text,Amount\n03/05/2026,CAF\xe9,-10.00\n"
+
+    seen = look(client, file, encoding="utf-8", sign="spend-negative", date_format="dd/mm/yyyy")
+
+    assert "CAF\udce9" in json.dumps(seen, ensure_ascii=False)
+
+
 def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
     client: FlaskClient, held: Services
 ) -> None:

@@ -53,3 +53,13 @@ def test_lines_of_other_libraries_have_the_same_form():
 
     assert (line["logger"], line["level"]) == ("celery.worker", "warning")
     assert line["event"] == "cannot connect"
+
+
+def test_a_line_is_written_whatever_its_values_are():
+    """A log that breaks a request is worse than none."""
+    (line,) = logged(
+        "logs.get_logger().info('odd', half='\\udcfc', path=__import__('pathlib').Path('x'))"
+    )
+
+    assert line["half"] == "\udcfc"
+    assert line["event"] == "odd"

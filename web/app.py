@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import time
@@ -13,7 +14,7 @@ import structlog
 from flask import Flask, Response, g, request
 from flask.json.provider import JSONProvider
 from jinja2 import ChainableUndefined
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from shared import metrics_ml
 from shared.errors import InvalidInput, NotFound
@@ -62,15 +63,18 @@ class Json(JSONProvider):
 
     def dumps(self, obj: Any, **_: Any) -> str:
         """*obj* as JSON text."""
-        return to_json(obj).decode()
+        try:
+            return to_json(obj).decode()
+        except PydanticSerializationError:  # half a character, from a file that is not all UTF-8
+            return json.dumps(obj)
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
         """What JSON text says."""
-        return from_json(s)
+        return json.loads(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
         """An answer that says *args*, or *kwargs*."""
-        body = to_json(self._prepare_response_obj(args, kwargs))
+        body = self.dumps(self._prepare_response_obj(args, kwargs))
         return Response(body, mimetype="application/json")
 
 

@@ -31,7 +31,7 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
         WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
     """
     body = whole_body()
-    if not body.strip() and empty:
+    if not body and empty:
         body = empty.encode()
     elif request.mimetype != "application/json":
         raise WrongContentType("Send JSON, with Content-Type: application/json")
