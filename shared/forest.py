@@ -57,10 +57,10 @@ class Forest:
         self._one_at_a_time = threading.Lock()
         weakref.finalize(self, _library().LGBM_BoosterFree, self._handle)
 
-    def raw_scores(self, lines: FloatArray) -> NDArray[np.float64]:
-        """The sum of the trees for each line, shape (n, f) to (n,)."""
+    def raw_scores(self, lines: FloatArray, group: int = 1) -> NDArray[np.float64]:
+        """The sum of the trees for each line, shape (n, f) to (n,); see Trees of *group*."""
         if self._trees:
-            return self._trees.raw_scores(lines)
+            return self._trees.raw_scores(lines, group)
         return self._predict(lines, _RAW_SCORE, 1)[:, 0]
 
     def contributions(self, lines: FloatArray) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifndef SOURCE
 #define SOURCE ""
@@ -277,31 +278,57 @@ typedef struct {
     const double *leaves;       /* (trees, LEAVES) */
 } forest;
 #define LEAVES 32
+#define FEATURES_MAX 1024
 #define ZERO 1e-35f /* kZeroThreshold: LightGBM takes what is no larger for 0 */
 
-/* The sum of the trees for each of n lines, in the order of the trees. `reach` is scratch, trees. */
-void judge(const forest *f, int64_t n, const float *lines, uint32_t *reach, double *out)
+/* The splits of a feature that are false for a value, or NaN, leave their mark on the trees. */
+static void apply(const forest *f, int64_t feature, float value, uint32_t *reach)
 {
-    for (int64_t line = 0; line < n; line++, lines += f->width) {
-        for (int64_t tree = 0; tree < f->trees; tree++)
-            reach[tree] = ~(uint32_t)0;
-        for (int64_t feature = 0; feature < f->width; feature++) {
-            const int32_t stop = f->starts[feature + 1];
-            float value = lines[feature];
-            if (isnan(value) && !f->nan_is_zero[feature]) {
-                for (int32_t at = f->starts[feature]; at < stop; at++)
-                    if (!f->nan_is_left[at])
-                        reach[f->tree[at]] &= f->right[at];
-                continue;
-            }
-            if (isnan(value) || fabsf(value) <= ZERO)
-                value = 0;
-            for (int32_t at = f->starts[feature]; at < stop && value > f->thresholds[at]; at++)
+    const int32_t stop = f->starts[feature + 1];
+    if (isnan(value) && !f->nan_is_zero[feature]) {
+        for (int32_t at = f->starts[feature]; at < stop; at++)
+            if (!f->nan_is_left[at])
                 reach[f->tree[at]] &= f->right[at];
+        return;
+    }
+    if (isnan(value) || fabsf(value) <= ZERO)
+        value = 0;
+    for (int32_t at = f->starts[feature]; at < stop && value > f->thresholds[at]; at++)
+        reach[f->tree[at]] &= f->right[at];
+}
+
+/* The sum of the trees for each of n lines, in the order of the trees.
+ *
+ * Lines come in groups, the candidates of one row: what all of a group have alike is applied once.
+ * `reach` is scratch, 2 trees.
+ */
+void judge(const forest *f, int64_t n, const int64_t *size, const float *lines, uint32_t *reach,
+           double *out)
+{
+    const int64_t width = f->width, trees = f->trees;
+    uint32_t *alike = reach + trees;
+    uint8_t differs[FEATURES_MAX];
+    for (int64_t first = 0; first < n; first += *size) {
+        const int64_t stop = first + *size < n ? first + *size : n;
+        const float *group = lines + first * width;
+        memset(alike, 0xff, trees * sizeof *alike);
+        for (int64_t feature = 0; feature < width; feature++) {
+            differs[feature] = 0;
+            for (int64_t line = 1; line < stop - first; line++)
+                differs[feature] |=
+                    memcmp(group + line * width + feature, group + feature, sizeof(float)) != 0;
+            if (!differs[feature])
+                apply(f, feature, group[feature], alike);
         }
-        double sum = 0;
-        for (int64_t tree = 0; tree < f->trees; tree++)
-            sum += f->leaves[tree * LEAVES + __builtin_ctz(reach[tree])];
-        out[line] = sum;
+        for (int64_t line = first; line < stop; line++) {
+            memcpy(reach, alike, trees * sizeof *reach);
+            for (int64_t feature = 0; feature < width; feature++)
+                if (differs[feature])
+                    apply(f, feature, lines[line * width + feature], reach);
+            double sum = 0;
+            for (int64_t tree = 0; tree < trees; tree++)
+                sum += f->leaves[tree * LEAVES + __builtin_ctz(reach[tree])];
+            out[line] = sum;
+        }
     }
 }

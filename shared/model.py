@@ -220,7 +220,7 @@ class Model:
         if self.forest is None:
             return None
         n, m, width = proposal.features.shape
-        return self.forest.raw_scores(proposal.features.reshape(n * m, width)).reshape(n, m)
+        return self.forest.raw_scores(proposal.features.reshape(n * m, width), m).reshape(n, m)
 
 
 def _softmax(scores: list[float]) -> list[float]:

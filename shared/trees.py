@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shared import kernel
 
 LEAVES = 32  # of a tree at most
+FEATURES_MAX = 1024
 _ALL = 2**LEAVES - 1
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of a split's kind; above them, what counts as missing
 _MISSING_SHIFT = 2
@@ -61,6 +62,8 @@ class Trees:
         if told["num_tree_per_iteration"] != "1" or not blocks:
             raise ValueError("not one tree an iteration")
         self.width, self._trees = int(told["max_feature_idx"]) + 1, len(blocks)
+        if self.width > FEATURES_MAX:
+            raise ValueError(f"{self.width} features")
         leaves = np.zeros((len(blocks), LEAVES))
         splits: list[_Split] = []
         for number, block in enumerate(blocks):
@@ -81,17 +84,20 @@ class Trees:
             leaves,
         ]
         addresses = [array.ctypes.data for array in self._kept]
-        self._judge = kernel.Loop("judge", _About(len(blocks), self.width, *addresses), 3)
+        self._judge = kernel.Loop("judge", _About(len(blocks), self.width, *addresses), 4)
 
-    def raw_scores(self, lines: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The sum of the trees for each line, shape (n, f) to (n,)."""
+    def raw_scores(self, lines: NDArray[np.float32], group: int = 1) -> NDArray[np.float64]:
+        """The sum of the trees for each line, shape (n, f) to (n,).
+
+        *group* lines after each other have much in common, which saves time.
+        """
         if lines.shape[1] != self.width:
             raise ValueError(f"{lines.shape[1]} features, {self.width} expected")
         lines = np.ascontiguousarray(lines, dtype=np.float32)
         answers = np.empty(len(lines), dtype=np.float64)
-        reach = np.empty(self._trees, dtype=np.uint32)
+        reach = np.empty(2 * self._trees, dtype=np.uint32)
         if len(lines):
-            self._judge(len(lines), lines, reach, answers)
+            self._judge(len(lines), np.array([group]), lines, reach, answers)
         return answers
 
 

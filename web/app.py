@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,11 +23,13 @@ from web import (
     auth,
     drift,
     imports,
+    lane,
     ml_v2,
     openapi,
     ops,
     pages,
     problems,
+    reading,
     review,
     rollout,
     rules,
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 BODY_MAX_BYTES = 4 * 1024 * 1024
-# Without a comma, which stands between two headers.
-_HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
 # Of every answer that does not say otherwise.
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -54,7 +52,6 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
 }
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = get_logger()
 
 
@@ -89,7 +86,8 @@ def create_app(services: Services) -> Flask:
     facts = JobFacts(services.engine, services.registry, canary=canary)
     app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
-    app.wsgi_app = _strict(app.wsgi_app)  # type: ignore  # as Flask documents it
+    around = _strict(lane.shortcut(app.wsgi_app, services))
+    app.wsgi_app = around  # type: ignore  # as Flask documents it
     _follow_requests(app)
     app.before_request(_refuse_ambiguous)
     auth.guard(app, services.settings)
@@ -114,7 +112,7 @@ def _refuse_ambiguous() -> None:
     if told.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise InvalidInput("Transfer-Encoding can be chunked, once, and nothing else")
     host = told.get("HTTP_HOST", "none" if told.get("SERVER_PROTOCOL") == "HTTP/1.0" else "")
-    if not _HOST.fullmatch(host):
+    if not reading.HOST.fullmatch(host):
         raise InvalidInput("A request names one host")
     g.closing = False
 
@@ -144,8 +142,7 @@ def _follow_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        given = request.environ.get("HTTP_X_REQUEST_ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        g.request_id = reading.request_id(request.environ)
         g.started = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
 

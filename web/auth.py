@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.settings import Settings
+from shared.settings import Settings, Token
 from web import sessions
 from web.problems import NotAllowed, NotAuthenticated
 
@@ -39,16 +39,28 @@ PREDICT_POSTS = frozenset(
 )
 
 
+class Tokens:
+    """The tokens that are let in, each with its scope.
+
+    They are compared by their digests, all of them each time, so that the time taken tells nothing
+    about which one was nearly right.
+    """
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._digests = [(sha256(token.secret.encode()).digest(), token.scope) for token in tokens]
+
+    def scopes(self, header: str) -> set[str]:
+        """What the token in an Authorization header may; nothing, if it is none of ours."""
+        scheme, _, secret = header.partition(" ")
+        offered = sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
+        found = {scope for digest, scope in self._digests if hmac.compare_digest(digest, offered)}
+        return found if scheme.lower() == "bearer" else set()
+
+
 def guard(app: Flask, settings: Settings) -> None:
     """Let a request in only if its route is open, or the scope of its token, or of the session in
-    its cookie, includes it.
-
-    Tokens are compared by their digests, all of them each time, so that the time taken tells
-    nothing about which one was nearly right.
-    """
-    digests = [
-        (sha256(token.secret.encode()).digest(), token.scope) for token in settings.api_tokens
-    ]
+    its cookie, includes it."""
+    tokens = Tokens(settings.api_tokens)
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
@@ -58,7 +70,9 @@ def guard(app: Flask, settings: Settings) -> None:
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None
         if (given := request.environ.get("HTTP_AUTHORIZATION")) is not None:
-            scopes = _scopes(digests, given)
+            scopes = tokens.scopes(given)
+            if not scopes:
+                raise NotAuthenticated("Send a token: Authorization: Bearer …")
         elif session := sessions.session_of(request, settings.api_tokens):
             if changes and not sessions.is_own(session, request):
                 raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
@@ -80,15 +94,6 @@ def _is_of_another_site(settings: Settings) -> bool:
     # have given the host another name.
     origin = request.environ.get("HTTP_ORIGIN", "")
     return not settings.api_auth and bool(origin) and urlsplit(origin).netloc != request.host
-
-
-def _scopes(digests: Sequence[tuple[bytes, str]], given: str) -> set[str]:
-    scheme, _, secret = given.partition(" ")
-    offered = sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
-    scopes = {scope for digest, scope in digests if hmac.compare_digest(digest, offered)}
-    if scheme.lower() != "bearer" or not scopes:
-        raise NotAuthenticated("Send a token: Authorization: Bearer …")
-    return scopes
 
 
 def scope_needed(endpoint: str | None, method: str) -> str:

@@ -49,13 +49,16 @@ def predict() -> ResponseReturnValue:
     Raw fields, each of which may be missing, or `{"txn_id": …}`. Raw fields need neither the
     database nor the broker; only the look-up of a `txn_id` answers 503 while PostgreSQL is down.
     """
-    wanted = parse(PREDICT)
+    return told(_transaction(parse(PREDICT)), services())
+
+
+def told(raw: RawTransaction, held: Services) -> dict[str, Any]:
+    """The answer for one transaction."""
     started = time.perf_counter()
-    raw = _transaction(wanted)
     with metrics_ml.phase("predict", "features"):
         row = features_of(raw)
     with metrics_ml.phase("predict", "model"):
-        answer = services().runtime.predict(row)
+        answer = held.runtime.predict(row)
     metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}

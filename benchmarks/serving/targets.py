@@ -1,0 +1,158 @@
+"""What is measured: our web process, its floors, and the peers, and how each is asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.serving.environments import PEERS, python_of
+
+TOKEN = "benchmark-token-0123456789"
+PIPELINE = "pipeline.joblib"
+Row = dict[str, Any]
+OURS, EMPTY, BARE = "ours", "empty Flask view", "bare WSGI"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server to start, and how it is asked.
+
+    Attributes:
+        command: its arguments, given the folder with the models and its port.
+        one: the request for one row.
+        many: the request for many; None where it has none.
+        peer: whether others serve their models so.
+    """
+
+    name: str
+    command: Callable[[Path, int], Sequence[str]]
+    one: Callable[[Row], bytes]
+    many: Callable[[list[Row]], bytes] | None = None
+    peer: bool = False
+
+
+def request(path: str, body: object) -> bytes:
+    """A whole HTTP request."""
+    data = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data
+
+
+def _one(row: Row) -> bytes:
+    return request("/ml/v2/predict", row)
+
+
+def _many(rows: list[Row]) -> bytes:
+    return request("/ml/v2/predict/batch", {"rows": rows})
+
+
+def _own(*module: str) -> Callable[[Path, int], Sequence[str]]:
+    """A module of this project; its port comes from the environment, as ours does."""
+    return lambda folder, port: [sys.executable, "-m", *module]
+
+
+def _columns(row: Row) -> Row:
+    """What the pipeline takes; the peers are spared the reading of the date."""
+    weekday = dt.date.fromisoformat(row["date"]).weekday()
+    return {"merchant": row["merchant"], "amount": row["amount"], "weekday": weekday}
+
+
+def _bentoml(folder: Path, port: int) -> Sequence[str]:
+    command = [str(python_of("bentoml")), "-m", "bentoml", "serve", "bentoml_service:Categories"]
+    return [*command, "--working-dir", str(PEERS), "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _bentoml_rows(rows: list[Row]) -> bytes:
+    return request("/predict", {"rows": list(map(_columns, rows))})
+
+
+def _mlflow(folder: Path, port: int) -> Sequence[str]:
+    python, saved = str(python_of("mlflow")), folder / "mlflow"
+    if not saved.exists():
+        script = str(PEERS / "mlflow_save.py")
+        subprocess.run([python, script, str(folder / PIPELINE), str(saved)], check=True)
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [python, "-m", "mlflow", "models", "serve", "-m", str(saved)]
+    return [*command, "--env-manager", "local", *where]
+
+
+def _mlflow_rows(rows: list[Row]) -> bytes:
+    return request("/invocations", {"dataframe_records": list(map(_columns, rows))})
+
+
+def _mlserver(folder: Path, port: int) -> Sequence[str]:
+    home = folder / "mlserver"
+    home.mkdir(exist_ok=True)
+    settings = {
+        "host": "127.0.0.1", "http_port": port, "grpc_port": port + 1, "metrics_port": port + 2,
+        "parallel_workers": 0, "debug": False,
+    }  # fmt: skip
+    model = {
+        "name": "categories",
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": str(folder / PIPELINE)},
+    }
+    home.joinpath("settings.json").write_text(json.dumps(settings))
+    home.joinpath("model-settings.json").write_text(json.dumps(model))
+    return [str(python_of("mlserver").with_name("mlserver")), "start", str(home)]
+
+
+def _mlserver_rows(rows: list[Row]) -> bytes:
+    """The V2 inference protocol: a tensor a column."""
+    told = list(map(_columns, rows))
+    kinds = {"merchant": ("BYTES", "str"), "amount": ("FP64", "np"), "weekday": ("INT64", "np")}
+    inputs = [
+        {
+            "name": name,
+            "datatype": kind,
+            "shape": [len(rows), 1],
+            "data": [row[name] for row in told],
+            "parameters": {"content_type": content},
+        }
+        for name, (kind, content) in kinds.items()
+    ]
+    body = {
+        "parameters": {"content_type": "pd"},
+        "inputs": inputs,
+        "outputs": [{"name": "predict_proba"}],
+    }
+    return request("/v2/models/categories/infer", body)
+
+
+def _alone(many: Callable[[list[Row]], bytes]) -> Callable[[Row], bytes]:
+    return lambda row: many([row])
+
+
+_SERVER = "benchmarks.serving.server"
+TARGETS = (
+    Target(name=OURS, command=_own("web"), one=_one, many=_many),
+    Target(name=EMPTY, command=_own(_SERVER, "benchmarks.serving.floors:flask"), one=_one),
+    Target(name=BARE, command=_own(_SERVER, "benchmarks.serving.floors:wsgi"), one=_one),
+    Target(
+        name="Flask + scikit-learn",
+        command=_own(_SERVER, "benchmarks.serving.plain:app"),
+        one=_one,
+        many=_many,
+        peer=True,
+    ),
+    Target(
+        name="BentoML", command=_bentoml, one=_alone(_bentoml_rows), many=_bentoml_rows, peer=True
+    ),
+    Target(name="MLflow", command=_mlflow, one=_alone(_mlflow_rows), many=_mlflow_rows, peer=True),
+    Target(
+        name="MLServer",
+        command=_mlserver,
+        one=_alone(_mlserver_rows),
+        many=_mlserver_rows,
+        peer=True,
+    ),
+)

@@ -1,0 +1,106 @@
+"""The short way to a prediction answers as the long one does, and lets nobody else in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.api import ADMIN, PREDICT, bearer
+
+PATH = "/ml/v2/predict"
+FIELDS = {"merchant": "TIM HORTONS #12", "amount": -4.5, "date": "2026-05-03"}
+THE_LONG_WAY = {"Cookie": "nothing=here"}  # a page's request is never in order for the short one
+BODIES = [
+    b"", b" ", b"{", b"[]", b"null", b"\xff", b'{"merchant": "\xff"}', b'{"merchant": "\\ud800"}',
+    b"{}", b'{"merchant": 1}', b'{"amount": 1e309}', b'{"amount": NaN}', b'{"unknown": 1}',
+    b'{"txn_id": 1}', b'{"date": "2026-02-30"}', b'{"mcc": "5411", "hour_of_day": 23.0}',
+    b'{"merchant": null, "dow": 6}', json.dumps(FIELDS).encode(),
+    json.dumps({"merchant": "x" * 1001}).encode(), json.dumps({"user_id": "\0"}).encode(),
+]  # fmt: skip
+HEADERS: list[dict[str, str]] = [
+    {},
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": f"Basic {PREDICT}"},
+    {"Authorization": f"bearer   {PREDICT}  "},
+    {"Authorization": ""},
+    bearer(ADMIN),
+    {**bearer(PREDICT), "Content-Type": "text/plain"},
+    {**bearer(PREDICT), "Content-Type": "application/json; charset=utf-8"},
+    {**bearer(PREDICT), "Transfer-Encoding": "gzip"},
+    {**bearer(PREDICT), "Host": "one.example, two.example"},
+    {**bearer(PREDICT), "Sec-Fetch-Site": "cross-site"},
+    {**bearer(PREDICT), "Origin": "https://elsewhere.example"},
+    {**bearer(PREDICT), "X-Request-ID": "mine-1"},
+]
+
+
+def told(answer: TestResponse) -> tuple[int, Any, dict[str, str]]:
+    """All that a caller sees, but for what differs each time."""
+    headers = {name.lower(): value for name, value in answer.headers}
+    if not headers["x-request-id"].startswith("mine"):
+        del headers["x-request-id"]
+    return answer.status_code, answer.json, headers
+
+
+def both(client: FlaskClient, body: bytes, headers: dict[str, str], path: str = PATH) -> list[Any]:
+    asked = {"Content-Type": "application/json", **headers}
+    return [
+        told(client.post(path, data=body, headers=way))
+        for way in (asked, {**asked, **THE_LONG_WAY})
+    ]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_whatever_the_body_is_both_ways_say_the_same(guarded: FlaskClient, body: bytes) -> None:
+    short, long = both(guarded, body, bearer(PREDICT))
+
+    assert short == long
+    assert short[0] in (200, 400, 404)
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+def test_whoever_asks_both_ways_let_him_in_or_not(
+    guarded: FlaskClient, headers: dict[str, str]
+) -> None:
+    short, long = both(guarded, json.dumps(FIELDS).encode(), headers)
+
+    assert short == long
+
+
+def test_without_tokens_both_ways_are_open(client: FlaskClient) -> None:
+    short, long = both(client, json.dumps(FIELDS).encode(), {})
+
+    assert short == long
+    assert short[0] == 200
+
+
+def test_a_good_request_takes_the_short_way(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("Flask was asked")
+
+    monkeypatch.setattr(guarded.application, "request_context", refused)
+
+    answer = guarded.post(PATH, json=FIELDS, headers=bearer(PREDICT))
+
+    assert answer.status_code == 200
+
+
+def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    held = guarded.application.extensions["ledger"]
+    monkeypatch.setattr(held.runtime, "predict", broken)
+
+    answer = guarded.post(PATH, json=FIELDS, headers=bearer(PREDICT))
+
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert answer.headers["X-Request-ID"]
