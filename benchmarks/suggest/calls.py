@@ -1,26 +1,29 @@
-"""Times POST /ml/v2/suggest on stored transactions: queries and milliseconds by rows of a call.
+"""Times POST /ml/v2/suggest on stored transactions: queries, milliseconds and rows a second.
 
-    python -m benchmarks.suggest.calls
+    make bench BENCH=suggest
 
-On a PostgreSQL of its own, with made-up shops, features, labels and a model; the application is
-called in this process, so that what is timed is the service and not a server.
+A PostgreSQL of its own, made-up shops, features, labels and a model; asked over HTTP as any caller
+would. Each answer is stored before it is given. Queries are counted in this process.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import statistics
+import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from flask.testing import FlaskClient
 from sqlalchemy import event, text
 
+from benchmarks import report
+from benchmarks.serving.running import Seen, running
+from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from local.servers import postgres
 from shared import services as composition
 from shared.db import migrate
+from shared.services import Services
 from shared.settings import Settings
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
@@ -29,64 +32,87 @@ from worker import feature_build
 
 STORED = 20_000
 SIZES = (1, 100, 1_000)
-CALLS = {1: 300, 100: 60, 1_000: 12}
+SECONDS = 3.0
+ROUNDS = 5
 
 
-def timed(client: FlaskClient, body: dict[str, Any], calls: int) -> list[float]:
-    """Milliseconds of each call."""
-    found = []
-    for _ in range(calls):
-        began = time.perf_counter()
-        answer = client.post("/ml/v2/suggest", json=body, headers={"X-Suggest-Arm": "model"})
-        found.append(1000 * (time.perf_counter() - began))
-        assert answer.status_code == 200, answer.text
-    return found
-
-
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
         env = {
             "DATABASE_URL": server.url,
-            "REDIS_URL": "redis://unused",
+            "REDIS_URL": "redis://127.0.0.1:1/0",
             "ML_REGISTRY_DIR": str(Path(folder) / "registry"),
-            "API_AUTH": "off",
+            "API_TOKENS": f"admin:{TOKEN}",
         }
         os.environ.update(env)
         held = composition.build(Settings.from_env(env))
-        migrate(held.engine)
-        ids = add_transactions(held.engine, STORED, labelled=STORED // 2)
-        with held.engine.begin() as connection:  # as people's are: some shops often, most seldom
-            connection.execute(
-                text(
-                    "UPDATE transactions SET user_id = 'user ' || id % 50, "
-                    "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
-                )
-            )
-        feature_build.refresh(held.engine, feature_build.Scope())
-        deploy_a_model(held.engine, held.registry)
-        held.runtime.start()
-        client = create_app(held).test_client()
-        queries: list[str] = []
-        event.listen(
-            held.engine, "before_cursor_execute", lambda _c, _cur, sql, *_: queries.append(sql)
-        )
-        print(f"{STORED:,} stored transactions, half of them labelled\n")
-        print("| rows | queries | p50 ms | p99 ms | rows/s |\n|---|---|---|---|---|")
-        for size in SIZES:
-            body = {"txn_ids": ids[-size:]}
-            timed(client, body, 3)
-            queries.clear()
-            timed(client, body, 1)
-            asked = len(queries)
-            took = sorted(timed(client, body, CALLS[size]))
-            middle = statistics.median(took)
-            late = took[min(len(took) - 1, round(0.99 * len(took)))]
-            print(
-                f"| {size:,} | {asked} | {middle:.1f} | {late:.1f} | {1000 * size / middle:,.0f} |"
-            )
+        ids = _filled(held)
+        queries = {size: _queries(held, ids[-size:]) for size in SIZES}
         held.close()
+        target = next(it for it in TARGETS if it.name == OURS)
+        lines = []
+        with running(target, Path(folder), **env) as web:
+            for size in SIZES:
+                # Calls for other transactions each time, as they come in.
+                requests = [request_for(ids[at : at + size]) for at in range(0, STORED // 2, size)]
+                web.asked(requests[:200], 1, 0.5)
+                found = [web.asked(requests[:200], 1, SECONDS) for _ in range(ROUNDS)]
+                mid = Seen.median(found)
+                lines.append(
+                    [
+                        f"{size:,}", queries[size], f"{mid.p50_ms:.1f}", f"{mid.p99_ms:.1f}",
+                        f"{1000 * size / mid.p50_ms:,.0f}", f"{mid.cpu_us / 1000:.1f}",
+                    ]
+                )  # fmt: skip
+    report.put(
+        "suggest",
+        report.conditions("make bench BENCH=suggest"),
+        f"{STORED:,} stored transactions of 50 users, half of them labelled.",
+        report.table(
+            ["transactions a call", "queries", "p50 ms", "p99 ms", "rows/s", "CPU ms"], lines
+        ),
+    )
     return 0
 
 
+def _filled(held: Services) -> list[int]:
+    migrate(held.engine)
+    ids = add_transactions(held.engine, STORED, labelled=STORED // 2)
+    with held.engine.begin() as connection:  # as people's are: some shops often, most seldom
+        connection.execute(
+            text(
+                "UPDATE transactions SET user_id = 'user ' || id % 50, "
+                "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
+            )
+        )
+    feature_build.refresh(held.engine, feature_build.Scope())
+    deploy_a_model(held.engine, held.registry)
+    with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    return ids
+
+
+def _queries(held: Services, ids: list[int]) -> int:
+    """How many statements a call of this process asks, once all has been read that is kept."""
+    client, seen = create_app(held).test_client(), []
+    headers = {"Authorization": f"Bearer {TOKEN}", "X-Suggest-Arm": "model"}
+    for _ in range(3):
+        assert client.post("/ml/v2/suggest", json={"txn_ids": ids}, headers=headers).json
+    event.listen(held.engine, "before_cursor_execute", lambda *told: seen.append(told[2]))
+    answer = client.post("/ml/v2/suggest", json={"txn_ids": ids}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return len(seen)
+
+
+def request_for(ids: list[int]) -> bytes:
+    data = json.dumps({"txn_ids": ids}).encode()
+    head = (
+        f"POST /ml/v2/suggest HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"X-Suggest-Arm: model\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,204 @@
+"""From a hundred thousand transactions to ten million: import, features, training, suggestions.
+
+    make bench BENCH=scale [ARGS="--rows 100000,1000000"]
+
+Made-up statements with a merchant for every ten transactions, a tenth of the rows labelled. Import
+and feature build are the commands that a person would run, each in a process of its own, whose
+memory is told; training and the build by several workers go through the queue. Ten million rows
+need 15 GB of disk and about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import Engine, text
+
+from benchmarks import report
+from benchmarks.jobs import drained, worker
+from benchmarks.serving.running import running
+from benchmarks.serving.targets import OURS, TARGETS, TOKEN
+from benchmarks.suggest.calls import request_for
+from local.servers import postgres, valkey
+from shared import services as composition
+from shared.db import make_engine, migrate
+from shared.queue import request_features, request_training
+from shared.settings import Settings
+
+ROWS = (100_000, 1_000_000, 10_000_000)
+ROWS_A_MERCHANT = 10
+CATEGORIES = 50
+LABELLED = 0.1
+CHUNK = 100_000
+TRAINED_ON = 100_000
+WORKERS = (1, 2, 4)
+START = dt.date(2020, 1, 1)
+DAYS = 2_000
+JOB_S = 3_600.0
+
+
+class Cost(NamedTuple):
+    """Of a process that has ended."""
+
+    seconds: float
+    memory_mb: float
+
+
+def main(argv: Sequence[str]) -> int:
+    options = argparse.ArgumentParser(prog="python -m benchmarks scale")
+    options.add_argument("--rows", type=lambda it: [int(n) for n in it.split(",")], default=ROWS)
+    sizes = options.parse_args(argv).rows
+    curve, last = [], ""
+    for size in sizes:
+        print(f"{size:,} rows", file=sys.stderr, flush=True)
+        with postgres() as database, valkey() as broker, tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            env = {
+                "DATABASE_URL": database.url,
+                "REDIS_URL": broker.url,
+                "ML_REGISTRY_DIR": str(folder / "registry"),
+                "API_TOKENS": f"admin:{TOKEN}",
+            }
+            engine = make_engine(Settings.from_env(env).database_url)
+            migrate(engine)
+            curve.append(_filled(engine, env, folder, size))
+            if size == max(sizes):
+                last = _used(engine, env, folder, size)
+            engine.dispose()
+    report.put(
+        "scale",
+        report.conditions("make bench BENCH=scale"),
+        report.table(
+            [
+                "rows", "import s", "rows/s", "MB", "features s", "rows/s", "MB",
+                "transactions GB", "features GB",
+            ],
+            curve,
+        ),
+        last,
+    )  # fmt: skip
+    return 0
+
+
+def _filled(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> list[str]:
+    file = folder / "statements.csv"
+    _write(file, size)
+    imported = _run(env, "worker.ingest", str(file))
+    file.unlink()
+    built = _run(env, "worker.feature_build", "--all")
+    with engine.connect() as connection:
+        large = [
+            connection.scalar(text(f"SELECT pg_total_relation_size('{table}') / 1e9"))
+            for table in ("transactions", "ml_features")
+        ]
+    row = [f"{size:,}"]
+    for cost in (imported, built):
+        row += [f"{cost.seconds:.1f}", f"{size / cost.seconds:,.0f}", f"{cost.memory_mb:.0f}"]
+    return [*row, *(f"{float(it or 0):.2f}" for it in large)]
+
+
+def _write(path: Path, size: int) -> None:
+    """Statements in the order of time; the same size gives the same bytes."""
+    rng = np.random.default_rng(size)
+    merchants = size // ROWS_A_MERCHANT
+    letters = np.array(list("abcdeghiklmnoprstuvz"))
+    names = ["".join(it).upper() for it in rng.choice(letters, size=(merchants, 9))]
+    category = rng.integers(CATEGORIES, size=merchants)
+    with path.open("w", encoding="utf-8") as out:
+        out.write("txn_id,date,amount,currency,merchant,description,label\n")
+        for start in range(0, size, CHUNK):
+            count = min(CHUNK, size - start)
+            # Squared: some merchants often, most seldom.
+            who = (rng.random(count) ** 2 * merchants).astype(np.int64).tolist()
+            amount = rng.lognormal(3, 1, count).round(2).tolist()
+            store = rng.integers(1, 3000, count).tolist()
+            told = (rng.random(count) < LABELLED).tolist()
+            day = (np.arange(start, start + count) * DAYS // size).tolist()
+            for at in range(count):
+                label = f"Category {category[who[at]]}" if told[at] else ""
+                out.write(
+                    f"s{start + at},{START + dt.timedelta(days=day[at])},-{amount[at]},EUR,"
+                    f"{names[who[at]]} TRADE{category[who[at]]} #{store[at]},,{label}\n"
+                )
+
+
+def _run(env: Mapping[str, str], *command: str) -> Cost:
+    """A command of the project, to its end.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        env={**os.environ, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{command[0]} ended with {status}")
+    return Cost(time.perf_counter() - started, used.ru_maxrss / 1024)
+
+
+def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
+    """The build by several workers, training, and suggestions, at the largest size."""
+    held = composition.build(Settings.from_env({**env}))
+    rows: list[list[str]] = []
+    for workers in WORKERS:
+        with engine.begin() as connection:
+            connection.execute(text("TRUNCATE ml_features"))
+        with ExitStack() as stack:
+            for _ in range(workers):
+                stack.enter_context(worker(folder, env))
+            started = time.perf_counter()
+            request_features(
+                held.engine, held.messenger, requested_by="benchmark", days=None,
+                idempotency_key=None,
+            )  # fmt: skip
+            drained(engine, JOB_S)
+            took = time.perf_counter() - started
+        rows.append([f"features, {workers} workers", f"{took:.1f}", f"{size / took:,.0f}"])
+    with worker(folder, env, "training"):
+        started = time.perf_counter()
+        request_training(
+            held.engine, held.messenger, requested_by="benchmark", limit=TRAINED_ON, deploy="gate",
+            idempotency_key=None,
+        )  # fmt: skip
+        drained(engine, JOB_S)
+        took = time.perf_counter() - started
+    rows.append([f"training on {TRAINED_ON:,}", f"{took:.1f}", f"{TRAINED_ON / took:,.0f}"])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+        failed = connection.scalar(text("SELECT count(*) FROM jobs WHERE state <> 'succeeded'"))
+    if failed:
+        raise RuntimeError(f"{failed} jobs failed")
+    target = next(it for it in TARGETS if it.name == OURS)
+    rng = np.random.default_rng(0)
+    with running(target, folder, **env) as web:
+        for count in (1, 1_000):
+            asked = [request_for((1 + rng.integers(size, size=count)).tolist()) for _ in range(200)]
+            seen = web.asked(asked, 1, 5.0)
+            rows.append(
+                [
+                    f"suggest, {count:,} a call: p50 {seen.p50_ms:.1f} ms", "",
+                    f"{1000 * count / seen.p50_ms:,.0f}",
+                ]
+            )  # fmt: skip
+    held.close()
+    return report.table([f"at {size:,} rows", "s", "rows/s"], rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
