@@ -19,14 +19,17 @@ from sqlalchemy.types import Text
 
 from shared import rulebook
 from shared.bars import RECENT
-from shared.features import FeatureRow
+from shared.features import RawTransaction, features_of
 from shared.memory import Memory, Told
 from shared.rules import RuleBook
 from shared.starter import Habits
 from shared.suggest import Prior
 
-LOOKED_AT = 2_000  # newest transactions of a merchant that are searched for labels
-HABITS_FROM = 100  # labelled transactions of a user that his habits are read from
+LOOKED_AT = 2_000  # newest transactions of a merchant, or user, that are searched for labels
+HABITS_FROM = 100  # labelled transactions of a user that his habits are read from, of LOOKED_AT
+
+_READ = ("line", "merchant", "norm_desc", "mcc", "amount", "currency", "channel")  # by a guess
+_BLANK = features_of(RawTransaction())
 
 Merchants = Sequence[tuple[str, str]]  # user ('': none is known) and cleaned merchant
 
@@ -71,12 +74,21 @@ _PRIORS = """
     WHERE merchant = ANY(:merchants) ORDER BY users, label
 """
 
+# By the index of a user's transactions, the newest first; without a user they are nobody's.
+_NEWEST = f"SELECT id FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
 _HABITS = f"""
     SELECT own.* FROM unnest(:everyone) AS wanted(user_id)
     CROSS JOIN LATERAL (
-        SELECT l.label, {", ".join(f"f.{name}" for name in FeatureRow._fields)}
-        FROM ml_features AS f JOIN transaction_labels AS l USING (txn_id)
-        WHERE f.user_id = wanted.user_id AND l.source <> 'rule' LIMIT {HABITS_FROM}
+        SELECT json_build_array(
+            wanted.user_id, l.label, {", ".join(f"f.{name}" for name in _READ)}
+        ) AS told
+        FROM (
+            ({_NEWEST.format("user_id = wanted.user_id")})
+            UNION ALL ({_NEWEST.format("wanted.user_id = '' AND user_id IS NULL")})
+        ) AS newest
+        JOIN transaction_labels AS l ON l.txn_id = newest.id AND l.source <> 'rule'
+        JOIN ml_features AS f ON f.txn_id = newest.id
+        LIMIT {HABITS_FROM}
     ) AS own
 """  # noqa: S608
 
@@ -157,13 +169,6 @@ def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozen
 def _habits(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Habits]:
     own: defaultdict[str, Habits] = defaultdict(Habits)
     for row in rows:
-        label, *features = row.values()
-        own[row["user_id"]].learn(_row(FeatureRow(*features)), label)
+        user, label, *told = row["told"]
+        own[user].learn(_BLANK._replace(**dict(zip(_READ, told, strict=True))), label)
     return own
-
-
-def _row(told: FeatureRow) -> FeatureRow:
-    """A row that came as JSON, which has neither dates nor doubles."""
-    date, month = (dt.date.fromisoformat(str(it)) for it in (told.date, told.ts_month))
-    amounts = float(told.amount or 0), float(told.abs_amount or 0)
-    return told._replace(date=date, ts_month=month, amount=amounts[0], abs_amount=amounts[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
@@ -190,12 +191,22 @@ def model_failed(arm: Arm) -> None:
         MODEL_ERRORS.labels(arm.value).inc()
 
 
-def suggested(source: str, rules_label: str | None, model_label: str | None) -> None:
-    """Count one suggestion, and whether rules and model would have said the same."""
-    SUGGEST_SOURCE.labels(source).inc()
-    known = rules_label is not None and model_label is not None
-    agree = "none" if not known else "true" if rules_label == model_label else "false"
-    SUGGEST_COMPARE.labels(agree).inc()
+def suggested(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
+    """Count suggestions: the source of each, and whether rules and model would have said the same.
+
+    Args:
+        answers: of each its source, the label of the rules and that of the model.
+    """
+    sources: Tally[str] = Tally()
+    agreed: Tally[str] = Tally()
+    for source, rules_label, model_label in answers:
+        sources[source] += 1
+        known = rules_label is not None and model_label is not None
+        agreed["none" if not known else "true" if rules_label == model_label else "false"] += 1
+    for source, times in sources.items():
+        SUGGEST_SOURCE.labels(source).inc(times)
+    for agree, times in agreed.items():
+        SUGGEST_COMPARE.labels(agree).inc(times)
 
 
 def phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:

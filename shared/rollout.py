@@ -62,10 +62,12 @@ def arm_of(user_id: str, rollout: Rollout, salt: str) -> Arm:
     return Arm.MODEL if _draw(user_id, "canary", salt) < rollout.canary else Arm.RULES
 
 
+_NEWEST = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1)
+
+
 def current(session: Session, settings: Settings) -> Rollout:
     """What holds now: the newest change, or what the environment says."""
-    newest = session.scalars(select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1))
-    found = newest.one_or_none()
+    found = session.scalars(_NEWEST).one_or_none()
     return _of(found) if found else Rollout(canary=settings.suggest_canary)
 
 

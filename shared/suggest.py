@@ -115,6 +115,14 @@ def decide(evidence: Evidence, bars: Bars) -> Suggested:
     )
 
 
+def label_of(evidence: Evidence, bars: Bars) -> str | None:
+    """The label alone that `decide` would show; most times the first layer says it."""
+    for it in voices(evidence, bars):
+        if it.confidence >= it.bar and it.label not in evidence.rejected:
+            return it.label
+    return None
+
+
 def voices(evidence: Evidence, bars: Bars) -> Iterator[Voice]:
     """All that the layers say, in their order; of each, its best first."""
     if rule := evidence.own_rule:

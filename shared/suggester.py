@@ -24,7 +24,7 @@ from shared.rules import RuleBook
 from shared.runtime import Served
 from shared.services import Services
 from shared.starter import Habits
-from shared.suggest import Evidence, Suggested, Voice, decide, voices
+from shared.suggest import Evidence, Suggested, Voice, decide, label_of, voices
 from shared.tables import Arm, Suggestion
 
 log = get_logger()
@@ -58,30 +58,28 @@ def answer(
 ) -> list[Answer]:
     """Suggest for each transaction, in order. In the arm RULES the model is heard, not shown."""
     rows = [item.row for item in asked]
-    predictions: list[Prediction | None] = [None] * len(rows)
-    words: list[tuple[str, ...]] = [()] * len(rows)
+    predictions: Sequence[Prediction | None] = [None] * len(rows)
     if served is not None:
-        told = served.model.predict_many(rows)
-        predictions = [*told]
-        if arm is not Arm.RULES:
-            words = [
-                words_of(served.model, row, prediction.label)
-                for row, prediction in zip(rows, told, strict=True)
-            ]
+        predictions = served.model.predict_many(rows)
     version = served.pointer.run_id if served else None
     answers = []
-    for item, prediction, moved in zip(asked, predictions, words, strict=True):
+    for item, prediction in zip(asked, predictions, strict=True):
         rules = _without_a_model(item.row, said)
-        by_rules = decide(rules, bars)
-        if by_rules.label is None:
+        rules_label = label_of(rules, bars)
+        if rules_label is None:
             rules = _with_the_text(rules, item.row, said)
-            by_rules = decide(rules, bars)
-        shown = by_rules
-        if arm is not Arm.RULES:
-            shown = decide(replace(rules, prediction=prediction, words=moved), bars)
+            rules_label = label_of(rules, bars)
+        if arm is Arm.RULES or prediction is None or served is None:
+            shown = decide(rules, bars)
+        else:
+            heard = replace(rules, prediction=prediction)
+            shown = decide(heard, bars)
+            if shown.layer in ("model", "none"):  # only these tell the words, and they take a while
+                words = words_of(served.model, item.row, prediction.label)
+                shown = decide(replace(heard, words=words), bars)
         alone = Evidence(prediction=prediction, rejected=rules.rejected)
-        by_model = decide(alone, bars).label if prediction else None
-        answers.append(Answer(item, shown, arm, version, by_rules.label, by_model))
+        model_label = label_of(alone, bars) if prediction else None
+        answers.append(Answer(item, shown, arm, version, rules_label, model_label))
     return answers
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Engine, select
+from sqlalchemy import BigInteger, Engine, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from shared.db import transaction
@@ -17,6 +18,12 @@ from shared.runtime import Served
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.tables import Transaction
 from web import problems, reading, schemas
+
+# Made once: to put it together takes as long as to ask it.
+_STORED = select(Transaction.id, *RAW_COLUMNS).where(
+    Transaction.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
+    Transaction.deleted_at.is_(None),
+)
 
 
 def one(engine: Engine, txn_id: int) -> RawTransaction:
@@ -93,10 +100,8 @@ def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]
 
 def stored(session: Session, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
     """Those of these ids that there are and that were not deleted, in one query."""
-    statement = select(Transaction.id, *RAW_COLUMNS).where(
-        Transaction.id.in_(txn_ids), Transaction.deleted_at.is_(None)
-    )
-    return {row["id"]: raw_of(row) for row in session.execute(statement).mappings()}
+    found = session.execute(_STORED, {"txn_ids": list(txn_ids)})
+    return {row["id"]: raw_of(row) for row in found.mappings()}
 
 
 def item_problem(error: LedgerError) -> dict[str, Any]:

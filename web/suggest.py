@@ -183,8 +183,7 @@ def suggest() -> ResponseReturnValue:
                 ids = [*suggester.keep(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
-    for answer in answers:
-        metrics_ml.suggested(answer.suggested.source, answer.rules_label, answer.model_label)
+    metrics_ml.suggested((it.suggested.source, it.rules_label, it.model_label) for it in answers)
     following = iter(map(_as_json, answers, ids))
     return {
         "items": [
