@@ -19,7 +19,7 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-.PHONY: help demo up down logs status test attack check bench bench-quality docs-quality import categorize dbt
+.PHONY: help demo up down logs status test attack chaos check bench bench-quality docs-quality import categorize dbt
 .PHONY: csv sample env audit licences lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
@@ -50,6 +50,11 @@ attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
 		$(VENV_PYTHON) -m pytest -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
+
+chaos: venv-dev ## Faults under load, half an hour: make chaos [QUICK=1 SEED=7 SOAK=1800]; writes docs/reliability.md
+	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		CHAOS="$(if $(QUICK),quick,full)" CHAOS_SEED="$(SEED)" CHAOS_SOAK="$(SOAK)" \
+		$(VENV_PYTHON) -m pytest --show-capture=no tests/chaos $(ARGS)
 
 check: venv-dev ## Lint, format, types and import rules
 	$(VENV_PYTHON) -m ruff check .

@@ -43,6 +43,7 @@ LABELLED = 0.1
 CHUNK = 100_000
 TRAINED_ON = 100_000
 WORKERS = (1, 2, 4)
+BUILT_TOGETHER = 1_000_000  # rows at most, for it is done once for each number of workers
 START = dt.date(2020, 1, 1)
 DAYS = 2_000
 JOB_S = 3_600.0
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks scale")
     options.add_argument("--rows", type=lambda it: [int(n) for n in it.split(",")], default=ROWS)
     sizes = options.parse_args(argv).rows
-    curve, last = [], ""
+    curve, last, together = [], "", ""
     for size in sizes:
         print(f"{size:,} rows", file=sys.stderr, flush=True)
         with postgres() as database, valkey() as broker, tempfile.TemporaryDirectory() as name:
@@ -73,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
             engine = make_engine(Settings.from_env(env).database_url)
             migrate(engine)
             curve.append(_filled(engine, env, folder, size))
+            if size == max(it for it in sizes if it <= BUILT_TOGETHER):
+                together = _by_workers(engine, env, folder, size)
             if size == max(sizes):
                 last = _used(engine, env, folder, size)
             engine.dispose()
@@ -86,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
             ],
             curve,
         ),
+        together,
         last,
     )  # fmt: skip
     return 0
@@ -152,24 +156,32 @@ def _run(env: Mapping[str, str], *command: str) -> Cost:
     return Cost(time.perf_counter() - started, used.ru_maxrss / 1024)
 
 
-def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
-    """The build by several workers, training, and suggestions, at the largest size."""
+def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
+    """The whole build by several workers, the start of their processes included."""
     held = composition.build(Settings.from_env({**env}))
-    rows: list[list[str]] = []
+    rows = []
     for workers in WORKERS:
         with engine.begin() as connection:
             connection.execute(text("TRUNCATE ml_features"))
         with ExitStack() as stack:
+            started = time.perf_counter()
             for _ in range(workers):
                 stack.enter_context(worker(folder, env))
-            started = time.perf_counter()
             request_features(
                 held.engine, held.messenger, requested_by="benchmark", days=None,
                 idempotency_key=None,
             )  # fmt: skip
             drained(engine, JOB_S)
             took = time.perf_counter() - started
-        rows.append([f"features, {workers} workers", f"{took:.1f}", f"{size / took:,.0f}"])
+        rows.append([workers, f"{took:.1f}", f"{size / took:,.0f}"])
+    held.close()
+    return report.table([f"workers, {size:,} rows", "features s", "rows/s"], rows)
+
+
+def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
+    """Training and suggestions, at the largest size."""
+    held = composition.build(Settings.from_env({**env}))
+    rows: list[list[str]] = []
     with worker(folder, env, "training"):
         started = time.perf_counter()
         request_training(

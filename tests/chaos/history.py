@@ -1,0 +1,62 @@
+"""The small model that what happened is held against; each function tells what broke a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.registry import Pointer
+from tests.chaos.load import Answer, Known
+
+TERMINAL = ("succeeded", "failed", "cancelled")
+ATTEMPTS = 3
+
+
+def of_answers(
+    answers: Sequence[Answer], known: Known, pointers: Iterable[Pointer], lost: int
+) -> Iterator[str]:
+    """Every answer is whole, of one version that was live under its number, and none goes back.
+
+    Args:
+        lost: how many requests may have got no answer: those that a killed process held.
+    """
+    live = {pointer.sequence: pointer.run_id for pointer in pointers}
+    newest: dict[int, int] = {}
+    missing = [answer for answer in answers if answer.status != 200]
+    if len(missing) > lost:
+        first = ", ".join(f"{it.status} {it.body}" for it in missing[:3])
+        yield f"{len(missing)} of {len(answers)} got no answer, {lost} expected: {first}"
+    for answer in answers:
+        if answer.status != 200:
+            continue
+        if not answer.body["available"]:
+            yield "there was a model, and the answer says that there is none"
+            continue
+        run_id, sequence = answer.body["model"]["run_id"], answer.body["model"]["sequence"]
+        said = answer.body["label"], answer.body["confidence"]
+        if live.get(sequence) != run_id:
+            yield f"{run_id} answered as number {sequence}, which was {live.get(sequence)}"
+        if run_id not in known.says or said != known.says[run_id][answer.row]:
+            yield f"{run_id} said {said} of row {answer.row}, which it does not say"
+        if sequence < newest.get(answer.connection, 0):
+            yield f"number {sequence} after {newest[answer.connection]} on one connection"
+        newest[answer.connection] = sequence
+
+
+def of_registry(pointers: Sequence[Pointer]) -> Iterator[str]:
+    """The newest first, each number one less than the one before."""
+    numbers = [pointer.sequence for pointer in pointers]
+    if numbers != list(range(len(numbers), 0, -1)):
+        yield f"the deploys are numbered {numbers[:10]}"
+
+
+def of_jobs(accepted: Iterable[str], jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Each job that was accepted has ended, once, after at most ATTEMPTS attempts."""
+    for job_id in accepted:
+        job = jobs.get(job_id)
+        if job is None:
+            yield f"job {job_id} is lost"
+        elif job["state"] not in TERMINAL:
+            yield f"job {job_id} is {job['state']}"
+        elif job["attempt"] > ATTEMPTS:
+            yield f"job {job_id} was tried {job['attempt']} times"

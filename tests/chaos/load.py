@@ -1,0 +1,85 @@
+"""Clients that ask for predictions all the while, over real connections, and note every answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tests.chaos.report import drawn
+
+Body = Mapping[str, Any]
+TIMEOUT_S = 10.0
+PACE_S = 0.005  # between two requests of a client: the machine has other work to do, too
+
+
+class Answer(NamedTuple):
+    """What one request got."""
+
+    connection: int  # a process answers all requests of a connection, in their order
+    row: int  # which of the rows asked about
+    at: float  # monotonic seconds
+    status: int | None
+    body: Any  # or the error, as text
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What each version is known to say of each row; Predict's label and confidence."""
+
+    rows: Sequence[Body]
+    says: Mapping[str, Sequence[tuple[str, float]]]  # by run_id, in the order of rows
+
+
+class Load:
+    """So many clients, from `start` to `stop`."""
+
+    def __init__(self, port: int, known: Known, clients: int) -> None:
+        self.answers: list[Answer] = []
+        self._port, self._known = port, known
+        self._over = threading.Event()
+        self._connections = iter(range(1_000_000))
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number,)) for number in range(clients)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """And wait for what is under way."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def seen_since(self, at: float) -> list[Answer]:
+        return [answer for answer in self.answers if answer.at >= at]
+
+    def _ask(self, number: int) -> None:
+        draw = drawn(f"client {number}")
+        connection, name = self._connected()
+        while not self._over.wait(PACE_S):
+            row = draw.randrange(len(self._known.rows))
+            try:
+                connection.request(
+                    "POST", "/ml/v2/predict", json.dumps(self._known.rows[row]),
+                    {"Content-Type": "application/json"},
+                )  # fmt: skip
+                reply = connection.getresponse()
+                status, body = reply.status, json.loads(reply.read())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.answers.append(Answer(name, row, time.monotonic(), None, repr(error)))
+                connection.close()
+                connection, name = self._connected()
+                continue
+            self.answers.append(Answer(name, row, time.monotonic(), status, body))
+        connection.close()
+
+    def _connected(self) -> tuple[http.client.HTTPConnection, int]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
+        return connection, next(self._connections)

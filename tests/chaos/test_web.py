@@ -1,0 +1,100 @@
+"""The web process is killed, told to end and stormed: what it had accepted is answered."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.chaos.report import times
+from tests.chaos.world import CLIENTS, World, live, web_process
+from tests.system.stack import kill, until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+STORM = 64
+GRACE_S = 15.0
+
+
+def test_a_killed_web_process_loses_no_request_but_those_it_held(world: World) -> None:
+    """Another is there within seconds, made by the parent."""
+    with world.scene("a web process killed") as scene:
+        for _ in range(times(2, 20)):
+            web_process(world).kill()
+            scene.injected()
+            began = time.monotonic()
+
+            def answered(began: float = began) -> bool:
+                return any(it.status == 200 for it in scene.load.seen_since(began + 0.05))
+
+            scene.recovered(until(answered, "another answers", 10))
+        # Of each client the request under way, and those that found nobody at the door meanwhile.
+        refused = [it for it in scene.load.answers if "refused" in str(it.body)]
+        scene.lost = CLIENTS * scene.line.injections + len(refused)
+
+
+def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -> None:
+    """TERM: nothing more is taken, and what was taken is answered."""
+    rows = json.dumps({"rows": [dict(row) for row in world.known.rows] * 60})
+    for _ in range(times(2, 20)):
+        with world.scene("TERM under load") as scene:
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                begun = threading.Barrier(CLIENTS + 1)
+
+                def batch(begun: threading.Barrier = begun) -> int:
+                    connection = http.client.HTTPConnection("127.0.0.1", world.stack.port)
+                    headers = {"Content-Type": "application/json"}
+                    connection.request("POST", "/ml/v2/predict/batch", rows, headers)
+                    begun.wait()
+                    return connection.getresponse().status
+
+                asked = [pool.submit(batch) for _ in range(CLIENTS)]
+                begun.wait()
+                threading.Event().wait(0.05)  # they are with the server, and not done
+                web = world.stack.processes.pop(0)
+                web.send_signal(signal.SIGTERM)
+                scene.injected()
+                told = [future.exception() or future.result() for future in asked]
+            if told != [200] * CLIENTS:
+                scene.line.violations.append(f"batches under way: {told}")
+            web.wait(GRACE_S)
+            # Kept-alive connections end between two requests; the next finds nobody.
+            scene.lost = sum(it.status is None for it in scene.load.answers)
+            scene.load.stop()
+            if cut := [it for it in scene.load.answers if it.status not in (200, None)]:
+                scene.line.violations.append(f"answers while ending: {cut[:3]}")
+        world.stack.processes.insert(0, world.stack.web())
+        world.stack.processes.pop()
+        until(live(world.stack), "a model is live")
+
+
+def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
+    """None of them gets an answer without a model, and it is loaded once."""
+    for _ in range(times(1, 10)):
+        kill(world.stack.processes.pop(0), signal.SIGKILL)
+        world.stack.start("web", "-m", "web")
+        world.stack.processes.insert(0, world.stack.processes.pop())
+        gate = threading.Barrier(STORM)
+
+        def ask(number: int, gate: threading.Barrier = gate) -> str:
+            gate.wait()
+            while True:
+                try:
+                    return json.dumps(
+                        world.stack.call(
+                            "POST", "/ml/v2/predict", world.known.rows[number % 4]
+                        ).body["available"]
+                    )
+                except OSError:
+                    continue  # nobody listens yet
+
+        with ThreadPoolExecutor(STORM) as pool:
+            told = set(pool.map(ask, range(STORM)))
+        with world.scene(f"{STORM} clients at the start of the process") as scene:
+            scene.injected(STORM)
+            if told != {"true"}:
+                scene.line.violations.append(f"available: {told}")

@@ -1,0 +1,181 @@
+"""Workers die, freeze and come twice: each job that was accepted ends once, and is done."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from shared import jobs, queue
+from tests.chaos.report import drawn, times
+from tests.chaos.world import RESUMED_S, World
+from tests.factories import add_transactions
+from tests.system.stack import kill, until
+from tests.system.test_faults import trainer_of, training
+from worker import feature_build
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+MANY = 12_000  # labels, so that training takes some seconds
+ALL_AT_ONCE = 10
+
+
+def grown(world: World) -> None:
+    """Enough labels that a training run can be met in its middle."""
+    add_transactions(world.engine, MANY, labelled=MANY, seed=2)
+    feature_build.refresh(world.engine, feature_build.Scope())
+
+
+def cancelled(world: World, job_id: str) -> None:
+    """What was learned is no matter of the scene."""
+    world.stack.call("DELETE", f"/ml/v2/jobs/{job_id}")
+    world.stack.ended(job_id)
+
+
+def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None:
+    grown(world)
+    with world.scene("worker killed in the middle of training") as scene:
+        for number in range(times(1, 5)):
+            first = world.stack.worker("training", f"first{number}")
+            job_id = world.ask("train")
+            training(world.stack, first, job_id)
+            kill(first, signal.SIGKILL)
+            scene.injected()
+            second = world.stack.worker("training", f"second{number}")
+            took = until(
+                lambda: world.stack.job(job_id)["attempt"] == 2,  # noqa: B023
+                "another takes it over",
+                RESUMED_S,
+            )
+            scene.recovered(took)
+            cancelled(world, job_id)
+            kill(second, signal.SIGKILL)
+
+
+def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> None:
+    """Frozen, not dead: it cannot know that another has taken its job."""
+    grown(world)
+    with world.scene("worker frozen past its lease, then woken") as scene:
+        for number in range(times(1, 3)):
+            first = world.stack.worker("training", f"frozen{number}")
+            job_id = world.ask("train")
+            trainer = training(world.stack, first, job_id)
+            frozen = [trainer, *psutil.Process(first.pid).children(recursive=True)]
+            for process in (psutil.Process(first.pid), *frozen):
+                process.suspend()
+            scene.injected()
+            second = world.stack.worker("training", f"waking{number}")
+            took = until(
+                lambda: world.stack.job(job_id)["attempt"] == 2,  # noqa: B023
+                "another takes it over",
+                jobs.LEASE_S + RESUMED_S,
+            )
+            scene.recovered(took)
+            for process in (psutil.Process(first.pid), *frozen):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+            until(lambda: not trainer.is_running(), "the first one's training ends", 30)  # noqa: B023
+            cancelled(world, job_id)
+            if world.stack.job(job_id)["attempt"] != 2:
+                scene.line.violations.append(f"job {job_id} was settled by the one that woke")
+            for process in (first, second):
+                kill(process, signal.SIGKILL)
+
+
+def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: World) -> None:
+    """The worker lives, and takes the next job."""
+    grown(world)
+    worker = world.stack.worker("training")
+    world.stack.worker("features")
+    with world.scene("training process killed, three times over") as scene:
+        job_id = world.ask("train")
+        for attempt in (1, 2, 3):
+            until(lambda: world.stack.job(job_id)["attempt"] == attempt, "it begins")  # noqa: B023
+            until(lambda: trainer_of(worker) is not None, "the process is there")
+            found = trainer_of(worker)
+            assert found is not None
+            found.kill()
+            scene.injected()
+        ended = world.stack.ended(job_id)
+        if ended["state"] != "failed" or ended["error"]["code"] != "worker_lost":
+            scene.line.violations.append(f"a poisoned job ended {ended['state']}")
+        scene.recovered(world.done(world.ask()))
+
+
+def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
+    for number in range(2):
+        world.stack.worker("features", f"features{number}")
+    broker = queue.celery.connection_for_write(world.redis.url)
+    with broker, world.scene("a message delivered five times to two workers") as scene:
+        for _ in range(times(3, 30)):
+            job_id = world.ask()
+            for _ in range(5):
+                queue.celery.send_task(
+                    queue.RUN_JOB, args=[job_id], queue="features", connection=broker
+                )
+                scene.injected()
+            world.done(job_id)
+            if world.stack.job(job_id)["attempt"] != 1:
+                scene.line.violations.append(f"job {job_id} ran more than once")
+
+
+def test_of_many_who_ask_for_training_at_once_one_is_accepted(world: World) -> None:
+    world.stack.worker("training")
+    with world.scene("ten requests for training at once") as scene:
+        for _ in range(times(2, 20)):
+            gate = threading.Barrier(ALL_AT_ONCE)
+
+            def ask(_: int, gate: threading.Barrier = gate) -> tuple[int, str]:
+                gate.wait()
+                reply = world.stack.call("POST", "/ml/v2/train", {"deploy": "never"})
+                return reply.status, reply.body["job_id"]
+
+            with ThreadPoolExecutor(ALL_AT_ONCE) as pool:
+                told = list(pool.map(ask, range(ALL_AT_ONCE)))
+            scene.injected(ALL_AT_ONCE)
+            accepted = [job_id for status, job_id in told if status == 202]
+            if len(accepted) != 1 or {job_id for _, job_id in told} != set(accepted):
+                scene.line.violations.append(f"accepted: {accepted}, told: {told}")
+            world.accepted += accepted
+            world.stack.ended(accepted[0])
+
+
+def test_a_year_of_two_beats_is_one_run_a_night(world: World) -> None:
+    """Both days on which clocks change among them; ticks that come twice, late, or out of order."""
+    nights = [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(times(30, 365))]
+    with world.scene("every night's tick twice, from two beats") as scene:
+        messenger = queue.Messenger(world.engine)
+        ticks = [night for night in nights for _ in range(2)]
+        drawn("ticks").shuffle(ticks)
+        runs = [
+            queue.request_nightly(world.engine, messenger, night=night.isoformat())
+            for night in ticks
+        ]
+        messenger.close()
+        scene.injected(len(ticks))
+        if sum(run is not None for run in runs) != len(nights):
+            scene.line.violations.append(f"{len(runs)} runs of {len(nights)} nights")
+        for run in filter(None, runs):
+            cancelled(world, run.id)
+
+
+def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
+    """The web process stops for a while, as a laptop's lid closes; then all goes on."""
+    with world.scene("web process frozen and woken") as scene:
+        web = world.stack.processes[0]
+        group = [psutil.Process(web.pid), *psutil.Process(web.pid).children(recursive=True)]
+        for _ in range(times(2, 10)):
+            for process in group:
+                process.suspend()
+            scene.injected()
+            threading.Event().wait(1.0)
+            began = time.monotonic()
+            for process in group:
+                process.resume()
+            until(lambda: bool(scene.load.seen_since(began)), "it answers again")  # noqa: B023
+            scene.recovered(time.monotonic() - began)

@@ -1,0 +1,147 @@
+"""A whole service of real processes, with two versions that differ, and scenes in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine
+
+from local.servers import Server
+from shared.features import RawTransaction, features_of
+from shared.registry import Registry
+from tests.chaos import history, report
+from tests.chaos.load import Known, Load
+from tests.factories import SHOPS, add_transactions
+from tests.system.stack import Stack, until
+from worker import dataset, feature_build, learner
+
+CLIENTS = 4
+BACK_S = 10.0  # Redis and PostgreSQL back to normal service
+RESUMED_S = 30.0  # the work of a dead worker
+
+
+@dataclass(slots=True)
+class World:
+    """One scene's service."""
+
+    stack: Stack
+    engine: Engine
+    postgres: Server
+    redis: Server
+    registry: Registry
+    known: Known
+    files: dict[str, dict[str, bytes]]  # of both versions, by run_id
+    accepted: list[str] = field(default_factory=list)  # jobs
+
+    @property
+    def versions(self) -> list[str]:
+        return list(self.files)
+
+    def ask(self, kind: str = "features") -> str:
+        """Ask for a job; its id."""
+        reply = self.stack.call("POST", f"/ml/v2/{kind}", {})
+        assert reply.status == 202, reply.body
+        self.accepted.append(reply.body["job_id"])
+        return str(reply.body["job_id"])
+
+    def done(self, job_id: str, within_s: float = 60) -> float:
+        """Seconds until this job has succeeded."""
+
+        def succeeded() -> bool:
+            with suppress(OSError, KeyError):
+                return bool(self.stack.job(job_id)["state"] == "succeeded")
+            return False
+
+        return until(succeeded, f"job {job_id} succeeds", within_s)
+
+    def done_anew(self, within_s: float = BACK_S) -> float:
+        """Seconds until a job that is asked for now has succeeded, however often it takes."""
+        began = time.monotonic()
+
+        def accepted() -> bool:
+            with suppress(OSError, AssertionError):
+                self.ask()
+                return True
+            return False
+
+        until(accepted, "a job is accepted", within_s)
+        self.done(self.accepted[-1], within_s)
+        return time.monotonic() - began
+
+    @contextmanager
+    def scene(self, fault: str, clients: int = CLIENTS) -> Iterator[Scene]:
+        """Predictions go on inside; at the end all of them are checked, and what else happened."""
+        load = Load(self.stack.port, self.known, clients)
+        scene = Scene(report.Line(fault), load)
+        load.start()
+        try:
+            until(lambda: len(load.answers) > clients, "predictions are answered")
+            yield scene
+        finally:
+            load.stop()
+        line = scene.line
+        line.answers = len(load.answers)
+        pointers = self.registry.history()
+        line.violations += history.of_registry(pointers)
+        line.violations += history.of_answers(load.answers, self.known, pointers, scene.lost)
+        if self.accepted:
+            for job_id in self.accepted:
+                self.stack.ended(job_id)
+            jobs = {job_id: self.stack.job(job_id) for job_id in self.accepted}
+            line.violations += history.of_jobs(self.accepted, jobs)
+        report.LINES.append(line)
+        assert line.violations == [], f"CHAOS_SEED={report.SEED}: {line.violations[:5]}"
+
+
+@dataclass(slots=True)
+class Scene:
+    """What goes on; `lost` requests may get no answer, as their process was killed."""
+
+    line: report.Line
+    load: Load
+    lost: int = 0
+
+    def injected(self, times: int = 1) -> None:
+        self.line.injections += times
+
+    def recovered(self, seconds: float) -> None:
+        self.line.recovered_s.append(seconds)
+
+
+def known_versions(engine: Engine, registry: Registry) -> tuple[Known, dict[str, dict[str, bytes]]]:
+    """Two versions in the registry that answer differently, and what each says of some rows."""
+    add_transactions(engine, 400, labelled=400)
+    feature_build.refresh(engine, feature_build.Scope())
+    data = dataset.load(engine, limit=None)
+    shops = [shop for names in SHOPS.values() for shop in names]
+    rows = [{"merchant": f"{shop} #7", "amount": -4.5 * n} for n, shop in enumerate(shops, 1)]
+    says, files = {}, {}
+    for rename in ("", "New "):
+        model = learner.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
+        version = registry.save(
+            model.to_files(), {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
+        )
+        told = model.predict_many([features_of(RawTransaction(**row)) for row in rows])
+        says[version.run_id] = [(it.label, it.confidence) for it in told]
+        files[version.run_id] = dict(model.to_files())
+    return Known(rows, says), files
+
+
+def live(stack: Stack) -> Callable[[], bool]:
+    """Whether the web process has a model to answer with."""
+    return lambda: bool(stack.call("GET", "/ml/v2/model/status").body["available"])
+
+
+def web_process(world: World) -> psutil.Process:
+    """The process that answers; its parent only watches over it."""
+    every = psutil.Process(world.stack.processes[0].pid).children()
+    return max(every, key=lambda it: it.memory_info().rss)
+
+
+def registry_of(stack: Stack) -> Registry:
+    return Registry(Path(stack.env["ML_REGISTRY_DIR"]))
