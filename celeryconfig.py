@@ -21,7 +21,7 @@ broker_transport_options = {
     "socket_timeout": 2,
     "socket_connect_timeout": 1,
     "socket_keepalive": True,
-    "health_check_interval": 5,
+    "health_check_interval": 2,
     "max_retries": 1,
     "interval_start": 0.1,
     "interval_max": 0.2,

@@ -14,6 +14,7 @@ from shared.log import get_logger
 from shared.settings import Settings
 
 EVERY_S = 3.0
+AGAIN_S = 1.0  # after a round that failed: each dead connection is found by one
 log = get_logger()
 
 
@@ -28,10 +29,13 @@ class Keeper:
 
     def keep(self, stop: threading.Event) -> None:
         """Tidy up every few seconds until told to stop; nothing that is down ends it."""
-        while not stop.wait(EVERY_S):
+        pause = EVERY_S
+        while not stop.wait(pause):
             try:
                 self.tidy()
+                pause = EVERY_S
             except (Unavailable, SQLAlchemyError, *queue.BROKER_ERRORS) as error:
+                pause = AGAIN_S
                 log.warning("keeper.waits", error=type(error).__name__)
 
     def tidy(self) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from local.servers import Server
 from tests.chaos.half_open import Proxy
-from tests.chaos.report import drawn, times
+from tests.chaos.report import IS_FULL, drawn, times
 from tests.chaos.world import BACK_S, World
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -131,6 +131,7 @@ def test_redis_may_be_full(world: World) -> None:
             scene.recovered(world.done_anew())
 
 
+@pytest.mark.skipif(not IS_FULL, reason="takes long; see the open fault in docs/reliability.md")
 def test_the_way_to_redis_may_swallow_everything(
     own_redis: Server, world_behind: Callable[[str], Iterator[World]]
 ) -> None:
