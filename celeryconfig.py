@@ -1,8 +1,8 @@
 """How Celery runs here: broker, queues, limits, schedule.
 
 A message carries a job's id and nothing else; the job's row in PostgreSQL is the truth. So a lost,
-repeated or late message does no harm, messages are acknowledged when work begins, and there is no
-result backend: what a killed worker held is taken back through the row's lease.
+repeated or late message does no harm, none is acknowledged, and there is no result backend: what a
+killed worker held is taken back through the row's lease.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 
 from celery.schedules import crontab
+from kombu import Queue
 
+from shared.queues import QUEUES
 from shared.settings import Settings
 
 broker_url = Settings.from_env(os.environ).redis_url
@@ -35,7 +37,9 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 task_acks_late = False
 task_default_queue = "features"
-task_create_missing_queues = True
+# Without acknowledgements: one that failed on a dead connection would leave its message at work for
+# ever, and the worker would take no other.
+task_queues = [Queue(name, no_ack=True) for name in QUEUES]
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 worker_send_task_events = True

@@ -131,7 +131,7 @@ def test_redis_may_be_full(world: World) -> None:
             scene.recovered(world.done_anew())
 
 
-@pytest.mark.skipif(not IS_FULL, reason="takes long; see the open fault in docs/reliability.md")
+@pytest.mark.skipif(not IS_FULL, reason="takes long; make chaos")
 def test_the_way_to_redis_may_swallow_everything(
     own_redis: Server, world_behind: Callable[[str], Iterator[World]]
 ) -> None:
