@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from celery.schedules import crontab
-from kombu import Queue
+from kombu.entity import Queue
 
 from shared.queues import QUEUES
 from shared.settings import Settings
@@ -39,7 +39,7 @@ task_acks_late = False
 task_default_queue = "features"
 # Without acknowledgements: one that failed on a dead connection would leave its message at work for
 # ever, and the worker would take no other.
-task_queues = [Queue(name, no_ack=True) for name in QUEUES]
+task_queues = [Queue(name, no_ack=True) for name in QUEUES]  # type: ignore[no-untyped-call]
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 worker_send_task_events = True
