@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from shared import rollout, suggester
+from shared import suggester
 from shared.categorized_csv import Cells
 from shared.csv_reading import Row, Table
 from shared.csv_values import BadCell
@@ -95,7 +95,7 @@ def said_now(
         if not asked:
             return found, []
         told = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        heard = suggester.heard(own, rollout.current(session, own.settings))
+        heard = suggester.heard(own, told.rollout)
     arm = (Arm.MODEL if heard.live else Arm.RULES) if at_home else None
     answers = suggester.answer_all(asked, told, heard, arm)
     for answer in answers:

@@ -1,15 +1,16 @@
 """What PostgreSQL knows of some users and merchants, for the layers to speak from.
 
-Any number of transactions, of any users, costs one statement; two if rules have changed. Without
-PostgreSQL nothing is known, and the model and the starter rules answer alone.
+Any number of transactions, of any users, costs one statement, another one where habits are needed,
+and one more if rules have changed. Without PostgreSQL nothing is known, and the model and the
+starter rules answer alone.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -21,6 +22,7 @@ from shared import rulebook
 from shared.bars import RECENT
 from shared.features import RawTransaction, features_of
 from shared.memory import Memory, Told
+from shared.rollout import Rollout
 from shared.rules import RuleBook
 from shared.starter import Habits
 from shared.suggest import Prior
@@ -77,7 +79,7 @@ _PRIORS = """
 # By the index of a user's transactions, the newest first; without a user they are nobody's.
 _NEWEST = f"SELECT id FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
 _HABITS = f"""
-    SELECT own.* FROM unnest(:everyone) AS wanted(user_id)
+    SELECT own.* FROM unnest(:users) AS wanted(user_id)
     CROSS JOIN LATERAL (
         SELECT json_build_array(
             wanted.user_id, l.label, {", ".join(f"f.{name}" for name in _READ)}
@@ -97,12 +99,17 @@ _RULE_SETS = """
     WHERE user_id = ANY(:everyone) ORDER BY user_id, version DESC
 """
 
+_ROLLOUT = """
+    SELECT canary, challenger, trial, id AS change, at AS since, action, by, why
+    FROM rollout_changes ORDER BY id DESC LIMIT 1
+"""
+
 _PARTS = {
     "memory": _MEMORY,
     "rejected": _REJECTED,
     "priors": _PRIORS,
-    "habits": _HABITS,
     "rule_sets": _RULE_SETS,
+    "rollout": _ROLLOUT,
 }
 # As one statement: each way to the server and back costs more than most of what it asks for. A row
 # of a part comes as a JSON object with its columns in their order.
@@ -112,6 +119,7 @@ _ALL = (
     .bindparams(*(bindparam(it, type_=ARRAY(Text)) for it in ("users", "merchants", "everyone")))
     .columns(**dict.fromkeys(_PARTS, JSON()))
 )
+_HABITS_OF = text(_HABITS).bindparams(bindparam("users", type_=ARRAY(Text))).columns(told=JSON())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +131,7 @@ class Known:
     priors: Mapping[str, Prior]
     habits: Mapping[str, Habits]  # by user
     books: Mapping[str, RuleBook]  # by user, and everyone's
+    rollout: Rollout | None = None  # the newest change; None: the environment says who is where
 
 
 NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
@@ -130,8 +139,14 @@ NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
 
 def known(session: Session, merchants: Merchants) -> Known:
     """All that is known of these merchants to these users, and of the users."""
+    said = known_but_habits(session, merchants)
+    return with_habits(session, said, {user for user, _ in merchants})
+
+
+def known_but_habits(session: Session, merchants: Merchants) -> Known:
+    """The same without what takes the longest, and is seldom needed; see `suggester.silent`."""
     wanted = sorted({(user, merchant) for user, merchant in merchants if merchant})
-    memory, rejected, priors, habits, sets = session.execute(
+    memory, rejected, priors, sets, changes = session.execute(
         _ALL,
         {
             "users": [user for user, _ in wanted],
@@ -143,9 +158,20 @@ def known(session: Session, merchants: Merchants) -> Known:
         memories=_memories(memory),
         rejected=_rejected(rejected),
         priors={it["merchant"]: Prior(it["label"], it["users"], it["of_users"]) for it in priors},
-        habits=_habits(habits),
+        habits={},
         books=rulebook.books(session, [tuple(it.values()) for it in sets]),
+        rollout=_rollout(*changes),
     )
+
+
+def with_habits(session: Session, said: Known, users: Collection[str]) -> Known:
+    """*said*, and what the labels of these users tell of their habits."""
+    if not users:
+        return said
+    own: defaultdict[str, Habits] = defaultdict(Habits)
+    for user, label, *told in session.scalars(_HABITS_OF, {"users": sorted(users)}):
+        own[user].learn(_BLANK._replace(**dict(zip(_READ, told, strict=True))), label)
+    return replace(said, habits=own)
 
 
 def _memories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Memory]:
@@ -166,9 +192,7 @@ def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozen
     return {key: frozenset(labels) for key, labels in found.items()}
 
 
-def _habits(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Habits]:
-    own: defaultdict[str, Habits] = defaultdict(Habits)
-    for row in rows:
-        user, label, *told = row["told"]
-        own[user].learn(_BLANK._replace(**dict(zip(_READ, told, strict=True))), label)
-    return own
+def _rollout(newest: Mapping[str, Any] | None = None) -> Rollout | None:
+    if newest is None:
+        return None
+    return Rollout(**{**newest, "since": dt.datetime.fromisoformat(newest["since"])})

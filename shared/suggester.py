@@ -100,6 +100,20 @@ def _with_the_text(evidence: Evidence, row: FeatureRow, said: Known) -> Evidence
     return replace(evidence, starter=said.habits.get(row.user_id, NO_HABITS).starter(row))
 
 
+def silent(
+    asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
+) -> set[str]:
+    """Users of whom some transaction gets no label from rules and memory: the text is needed."""
+    users: set[str] = set()
+    for item in asked:
+        user = item.row.user_id
+        if user not in users:
+            bars = heard.bars(forced or heard.arm(user))
+            if label_of(_without_a_model(item.row, said), bars) is None:
+                users.add(user)
+    return users
+
+
 class Heard(NamedTuple):
     """Who may be heard, and by whom; see shared/rollout.py."""
 
@@ -110,9 +124,24 @@ class Heard(NamedTuple):
     salt: str
     thresholds: Mapping[str, float]
 
+    def arm(self, user_id: str) -> Arm:
+        """The arm that a user is in."""
+        return arm_of(user_id, self.holds, self.salt)
 
-def heard(own: Services, holds: Rollout) -> Heard:
-    """The models of this process. While the one on trial is not loaded, it is as if none were."""
+    def bars(self, arm: Arm) -> Bars:
+        """What must be reached in an arm. The same whether the model is listened to or not:
+        shadow changes no answer."""
+        judge = self.challenger if arm is Arm.CHALLENGER else self.live
+        return (judge.model.bars if judge else Bars()).overridden(self.thresholds)
+
+
+def heard(own: Services, newest: Rollout | None) -> Heard:
+    """The models of this process. While the one on trial is not loaded, it is as if none were.
+
+    Args:
+        newest: change of the shares; None: the environment says them.
+    """
+    holds = newest or Rollout(canary=own.settings.suggest_canary)
     challenger = own.challengers.model(holds.challenger)
     return Heard(
         own.runtime.served(),
@@ -130,7 +159,7 @@ def answer_all(
     """Suggest for each transaction by the arm of its user, in order."""
     by_arm: defaultdict[Arm, list[int]] = defaultdict(list)
     for place, item in enumerate(asked):
-        by_arm[forced or arm_of(item.row.user_id, heard.holds, heard.salt)].append(place)
+        by_arm[forced or heard.arm(item.row.user_id)].append(place)
     models = {
         Arm.RULES: heard.live if heard.shadow else None,
         Arm.MODEL: heard.live,
@@ -139,9 +168,7 @@ def answer_all(
     found: dict[int, Answer] = {}
     for arm, places in by_arm.items():
         items, served = [asked[place] for place in places], models[arm]
-        # The same whether the model is listened to or not: shadow changes no answer.
-        judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
-        bars = (judge.model.bars if judge else Bars()).overridden(heard.thresholds)
+        bars = heard.bars(arm)
         try:
             answers = answer(items, said, arm, served, bars)
         except Exception:
@@ -173,9 +200,9 @@ class Explained(NamedTuple):
 
 def explain(item: Asked, said: Known, heard: Heard) -> Explained:
     """Take the answer for one transaction apart; the layers that it did not need are asked, too."""
-    arm = arm_of(item.row.user_id, heard.holds, heard.salt)
+    arm = heard.arm(item.row.user_id)
     judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
-    bars = (judge.model.bars if judge else Bars()).overridden(heard.thresholds)
+    bars = heard.bars(arm)
     evidence = _with_the_text(_without_a_model(item.row, said), item.row, said)
     unheard: list[Voice] = []
     if judge:
@@ -231,9 +258,10 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
     Args:
         forced: the caller named the arm.
     """
+    ids = secrets.token_hex(16 * len(answers))  # one system call, which takes longer than the rest
     rows: list[dict[str, Any]] = [
         {
-            "id": secrets.token_hex(16),
+            "id": ids[32 * place : 32 * (place + 1)],
             "user_id": asked.row.user_id,
             "txn_id": asked.txn_id,
             "merchant": asked.row.merchant,
@@ -241,7 +269,9 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
             "confidence": shown.confidence,
             "source": shown.source,
             "layer": shown.layer,
-            "alternatives": [other._asdict() for other in shown.alternatives],
+            "alternatives": [
+                {"label": label, "confidence": it} for label, it in shown.alternatives
+            ],
             "reasons": list(shown.reasons),
             "arm": arm,
             "forced": forced,
@@ -249,7 +279,7 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
             "rules_label": rules_label,
             "model_label": model_label,
         }
-        for asked, shown, arm, version, rules_label, model_label in answers
+        for place, (asked, shown, arm, version, rules_label, model_label) in enumerate(answers)
     ]
     kept = {*session.scalars(_KEEP, {"rows": rows})} if rows else set()
     return [row["id"] if row["id"] in kept else None for row in rows]

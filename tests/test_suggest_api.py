@@ -186,7 +186,7 @@ def test_more_than_a_thousand_are_too_many(client: FlaskClient) -> None:
     assert client.post("/ml/v2/suggest", json={"txn_ids": [1] * 1001}).status_code == 413
 
 
-def test_one_transaction_costs_as_many_queries_as_a_thousand(
+def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
     client: FlaskClient, held: Services, live: str
 ) -> None:
     ids = add_transactions(held.engine, 1000, labelled=500, seed=2)
@@ -203,7 +203,7 @@ def test_one_transaction_costs_as_many_queries_as_a_thousand(
         answer = ask(client, txn_ids=ids)
 
     assert len(answer["items"]) == 1000
-    assert len(of_many) == len(of_one)
+    assert len(of_many) <= len(of_one) + 1  # what the text tells, where it is needed
 
 
 def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(

@@ -12,13 +12,13 @@ from flask.typing import ResponseReturnValue
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from shared import feedback, metrics_ml, queue, rollout, suggester
+from shared import feedback, metrics_ml, queue, suggester
 from shared.db import patience, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
-from shared.known import NOTHING, Known, known
+from shared.known import NOTHING, Known, known_but_habits, with_habits
 from shared.rollout import Rollout
-from shared.suggester import Asked
+from shared.suggester import Asked, Heard
 from shared.tables import Action, Arm, JobKind
 from web import lookup, reading, schemas
 from web.auth import caller
@@ -160,14 +160,13 @@ def suggest() -> ResponseReturnValue:
     wanted = parse(SUGGEST)
     forced = forced_arm()
     if isinstance(wanted, SuggestStored):
-        items, said, holds = _look_up_stored(wanted)
+        items, said, heard = _look_up_stored(wanted, forced)
         degraded = False
     else:
         with metrics_ml.phase("suggest", "features"):
             items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
-        said, holds, degraded = _look_up_raw(items)
-    asked = [item for item in items if isinstance(item, Asked)]
-    heard = suggester.heard(services(), holds)
+        said, heard, degraded = _look_up_raw(items, forced)
+    asked = _asked(items)
     if forced is Arm.CHALLENGER and heard.challenger is None:
         raise Conflict("No version on trial is loaded here")
     with metrics_ml.phase("suggest", "model"):
@@ -199,8 +198,8 @@ def suggest() -> ResponseReturnValue:
 def explain_suggestion() -> ResponseReturnValue:
     """Take the answer for one transaction apart; nothing is stored."""
     item = Asked(features_of(RawTransaction(**parse(RAW).__dict__)))
-    said, holds, degraded = _look_up_raw([item])
-    told = suggester.explain(item, said, suggester.heard(services(), holds))
+    said, heard, degraded = _look_up_raw([item], None, all_layers=True)
+    told = suggester.explain(item, said, heard)
     features = item.row._asdict() | {
         name: day and day.isoformat()
         for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
@@ -274,18 +273,20 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
 
 
 def _look_up_stored(
-    wanted: SuggestStored,
-) -> tuple[Sequence[Asked | LedgerError], Known, Rollout]:
+    wanted: SuggestStored, forced: Arm | None
+) -> tuple[Sequence[Asked | LedgerError], Known, Heard]:
     with (
         metrics_ml.phase("suggest", "lookup"),
         patience(STORED_PATIENCE_S),
         transaction(services().engine) as session,
     ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
-        return items, *_known(session, items)
+        return items, *_known(session, _asked(items), forced)
 
 
-def _look_up_raw(items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout, bool]:
+def _look_up_raw(
+    items: Sequence[Asked | LedgerError], forced: Arm | None, *, all_layers: bool = False
+) -> tuple[Known, Heard, bool]:
     """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
     outage: Outage = current_app.extensions.setdefault("ledger_outage", Outage())
     if time.monotonic() >= outage.until:
@@ -295,18 +296,26 @@ def _look_up_raw(items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout, 
                 patience(RAW_PATIENCE_S),
                 transaction(services().engine) as session,
             ):
-                said, outage.holds = _known(session, items)
-                return said, outage.holds, False
+                said, heard = _known(session, _asked(items), forced, all_layers=all_layers)
+                outage.holds = said.rollout
+                return said, heard, False
         except Unavailable:
             outage.until = time.monotonic() + OUTAGE_S
-    usual = Rollout(canary=services().settings.suggest_canary)
-    return NOTHING, outage.holds or usual, True
+    return NOTHING, suggester.heard(services(), outage.holds), True
 
 
-def _known(session: Session, items: Sequence[Asked | LedgerError]) -> tuple[Known, Rollout]:
-    rows = [item.row for item in items if isinstance(item, Asked)]
-    said = known(session, [(row.user_id, row.merchant) for row in rows])
-    return said, rollout.current(session, services().settings)
+def _known(
+    session: Session, asked: Sequence[Asked], forced: Arm | None, *, all_layers: bool = False
+) -> tuple[Known, Heard]:
+    said = known_but_habits(session, [(it.row.user_id, it.row.merchant) for it in asked])
+    heard = suggester.heard(services(), said.rollout)
+    if all_layers:
+        return with_habits(session, said, {it.row.user_id for it in asked}), heard
+    return with_habits(session, said, suggester.silent(asked, said, heard, forced)), heard
+
+
+def _asked(items: Sequence[Asked | LedgerError]) -> list[Asked]:
+    return [item for item in items if isinstance(item, Asked)]
 
 
 def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:
@@ -342,7 +351,7 @@ def _as_json(answer: suggester.Answer, suggestion_id: str | None) -> dict[str, A
         "confidence": shown.confidence,
         "source": shown.source,
         "layer": shown.layer,
-        "alternatives": [other._asdict() for other in shown.alternatives],
+        "alternatives": [{"label": label, "confidence": it} for label, it in shown.alternatives],
         "reasons": list(shown.reasons),
         "arm": answer.arm,
         "model_version": None if answer.arm is Arm.RULES else answer.model_version,

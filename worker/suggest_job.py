@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, and_, func, not_, select, true
 
-from shared import rollout, suggester
+from shared import suggester
 from shared.db import transaction
 from shared.features import features_of
 from shared.jobs import Claim
@@ -47,8 +47,7 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
         lease.report("suggest", done, total)
         with transaction(own.engine) as session:
             said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-            holds = rollout.current(session, own.settings)
-        answers = suggester.answer_all(asked, said, suggester.heard(own, holds))
+        answers = suggester.answer_all(asked, said, suggester.heard(own, said.rollout))
         with transaction(own.engine) as session:
             suggester.keep(session, answers, forced=False)
         by_source.update(answer.suggested.source for answer in answers)

@@ -80,7 +80,7 @@ def _filled(held: Services) -> list[int]:
     with held.engine.begin() as connection:  # as people's are: some shops often, most seldom
         connection.execute(
             text(
-                "UPDATE transactions SET user_id = 'user ' || id % 2, "
+                f"UPDATE transactions SET user_id = 'user ' || id % {USERS}, "
                 "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
             )
         )

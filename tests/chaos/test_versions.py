@@ -27,7 +27,6 @@ from tests.system.stack import until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM_CLIENTS = 8
-KEPT = 4
 
 
 def test_a_storm_of_swaps_fails_nobody_and_mixes_nothing(world: World) -> None:
@@ -52,19 +51,6 @@ def test_a_storm_of_swaps_fails_nobody_and_mixes_nothing(world: World) -> None:
         scene.recovered(time.monotonic() - asked)
 
 
-def publish_for_ever(root: Path, files: list[dict[str, bytes]], done: Any, start: int) -> None:
-    """Save and deploy one version after another, until killed; `done` is the last acknowledged."""
-    registry = Registry(root)
-    number = start
-    while True:
-        number += 1
-        run_id = writer.run_id_of(number)
-        registry.save(files[number % 2], {"metrics": {}}, run_id=run_id)
-        registry.deploy(run_id, by="publisher", why=f"number {number}")
-        done.value = number
-        registry.prune(KEPT)
-
-
 def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: World) -> None:
     draw, root = drawn("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
     both = [world.files[run_id] for run_id in world.versions]
@@ -75,7 +61,7 @@ def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: Wor
             start = done.value + 10  # what it was just making when it died has a name already
             for number in range(start, start + 500):
                 world.known.says[writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
-            process = writer.start(publish_for_ever, root, both, done, start)
+            process = writer.start(writer.publish_for_ever, root, both, done, start)
             until(lambda: done.value >= start, "it publishes")  # noqa: B023
             threading.Event().wait(draw.uniform(0.0, 0.12))
             os.kill(process.pid or 0, signal.SIGKILL)
@@ -151,7 +137,7 @@ def test_no_damaged_version_is_ever_served_and_none_ends_the_process(
             if number % 20 == 0:
                 registry.deploy(whole, by="chaos", why="the good one again")
                 runtime.check()
-                registry.prune(KEPT)
+                registry.prune(4)
     finally:
         over.set()
         asking.join()

@@ -72,6 +72,20 @@ def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -
         until(live(world.stack), "a model is live")
 
 
+def test_a_reload_under_load_answers_every_request(world: World) -> None:
+    """HUP: another process is there before the old one ends."""
+    with world.scene("HUP under load") as scene:
+        for _ in range(times(1, 10)):
+            old = web_process(world)
+            world.stack.processes[0].send_signal(signal.SIGHUP)
+            scene.injected()
+            scene.recovered(until(lambda: not old.is_running(), "the old one has ended", 30))  # noqa: B023
+        # Kept-alive connections end between two requests; who had just asked asks again.
+        scene.lost = CLIENTS * scene.line.injections
+        if cut := [it for it in scene.load.answers if it.status not in (200, None)]:
+            scene.line.violations.append(f"answers while reloading: {cut[:3]}")
+
+
 def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
     """None of them gets an answer without a model, and it is loaded once."""
     for _ in range(times(1, 10)):
