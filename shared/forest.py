@@ -23,6 +23,8 @@ from shared import kernel
 from shared.log import get_logger
 from shared.trees import Trees
 
+AGREEMENT = 1e-9  # of log-odds
+
 _FLOAT32, _ROW_MAJOR = 0, 1  # C_API_DTYPE_FLOAT32, is_row_major
 _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
 # One thread, and the same parameters in every call: only then may threads share a forest.
@@ -37,13 +39,14 @@ class Forest:
 
     Args:
         text: as LightGBM wrote it. Only such text: its parser may end the process on other.
-        is_shown: whether `difference` was found small enough for the compiled loop to answer.
+        agreement: the `difference` that was found; up to AGREEMENT the compiled loop answers.
 
     Raises:
         ValueError: LightGBM refuses the text.
     """
 
-    def __init__(self, text: str, *, is_shown: bool = False) -> None:
+    def __init__(self, text: str, agreement: float | None = None) -> None:
+        is_shown = agreement is not None and agreement <= AGREEMENT
         self._trees = _compiled(text) if is_shown else None
         self._handle = ctypes.c_void_p()
         trees = ctypes.c_int()

@@ -36,7 +36,6 @@ CHUNK = 1024  # rows predicted at once
 # Of a long prediction: LightGBM and numpy let go of the GIL; with more, they would wait for it.
 THREADS = min(4, os.cpu_count() or 1)
 UNSURE = 1e-3  # no confidence is nearer to 0 or 1
-AGREEMENT = 1e-9  # of log-odds
 
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
 _UNREADABLE = (KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -113,7 +112,7 @@ class Model:
         facts: how it was made; written to the files and not otherwise used.
         bars: how sure a suggestion must be, see there.
         agreement: by how much the compiled forest differed at most from LightGBM's own on the lines
-            it was tried on; None where that was not shown. Above AGREEMENT, LightGBM answers.
+            it was tried on; None where that was not shown. LightGBM answers above a bound.
     """
 
     labels: tuple[str, ...]
@@ -128,8 +127,7 @@ class Model:
     @cached_property
     def forest(self) -> Forest | None:
         """What judges, parsed from the text even of a model fresh from training."""
-        is_shown = self.agreement is not None and self.agreement <= AGREEMENT
-        return Forest(self.booster_text, is_shown=is_shown) if self.booster_text else None
+        return Forest(self.booster_text, self.agreement) if self.booster_text else None
 
     def predict(self, row: FeatureRow) -> Prediction:
         """What *row* is."""

@@ -141,7 +141,7 @@ def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int]
     with pytest.raises(ValueError, match=why):
         Trees(text)
     assert forest.difference(text, np.zeros((1, 7), dtype=np.float32)) is None
-    assert forest.Forest(text, is_shown=True)
+    assert forest.Forest(text, agreement=0.0)
 
 
 @compiled

@@ -99,7 +99,7 @@ def _softmax_regression(
         for first in range(0, used.size, at_once):
             columns = used[first : first + at_once]
             slope = by_column[first : first + at_once] @ error
-            square = squares[columns] + np.square(slope).mean(axis=1, keepdims=True)
+            square = squares[columns] + (np.vecdot(slope, slope) / label_count)[:, None]
             squares[columns] = square
             slope *= rate / np.sqrt(square)
             weights[columns] -= slope

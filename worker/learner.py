@@ -7,7 +7,10 @@ uses the latest of those blocks' rows. For serving, the base is then fitted on e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
@@ -22,7 +25,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # h
 from shared.bars import Bars
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
 from shared.features import FeatureRow
-from shared.forest import difference
+from shared.forest import Forest, difference
 from shared.linear import softmax
 from shared.model import CHUNK, UNSURE, Calibration, Model
 from worker.bars import bars_of, remembered
@@ -85,9 +88,10 @@ def fit(
         hash_key = _hash_key(rows, labels, seed)
         inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
-        booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
-        agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
-        base = _fit_base(inputs, ids, len(names), "base", tell)
+        with _meanwhile(lambda tick: fit_base(inputs, ids, len(names), tick)) as base_of_all:
+            booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
+            agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
+        base = base_of_all.result()
     facts = {
         "rows": len(rows),
         "reranker_rows": int(truth.size) if booster else 0,
@@ -153,6 +157,30 @@ def _fit_base(inputs: Inputs, ids: LabelArray, count: int, phase: str, tell: Pro
         tell(phase, step, 0)
 
     return fit_base(inputs, ids, count, tick)
+
+
+class _Broken(Exception):
+    """Ends a base that nobody will use."""
+
+
+@contextmanager
+def _meanwhile(fit: Callable[[Callable[[], None]], Base]) -> Iterator[Future[Base]]:
+    """Fit a base in a thread, beside the forests: both are native code, most of the time.
+
+    It does not outlive an error inside.
+    """
+    broken = threading.Event()
+
+    def tick() -> None:
+        if broken.is_set():
+            raise _Broken
+
+    with ThreadPoolExecutor(1, "base") as pool:
+        try:
+            yield pool.submit(fit, tick)
+        except BaseException:
+            broken.set()
+            raise
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:
@@ -225,9 +253,11 @@ def _learn_to_judge(
     cut = n - _calibrate_rows(n)
     # The same for both forests, or the calibration of the first would not be that of the second.
     trees = _LARGE_TREES if n * 2 >= SMALL else _SMALL_TREES
-    early = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tell, 0)
+    first = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tell, 0)
     late = Proposal._make(part[cut:] for part in pairs)
-    odds = np.asarray(early.predict(_flat(late.features), raw_score=True, num_threads=1))
+    text = str(first.model_to_string())
+    early = Forest(text, difference(text, _tried(late.features, seed)))
+    odds = early.raw_scores(_flat(late.features), late.labels.shape[1])
     weight = _balanced(truth)[cut:]
     odds = odds.reshape(late.labels.shape)
     calibration = _calibrate(late, odds, right[cut:], weight)
