@@ -91,13 +91,16 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """One session, one transaction: committed at the end, or nothing of it happened.
 
     Raises:
-        Unavailable: PostgreSQL cannot be reached, or went away; nothing was committed.
+        Unavailable: PostgreSQL cannot be reached, went away, or had to choose whose change of the
+            same rows counts; nothing was committed.
     """
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
     except (OperationalError, PoolTimeout) as error:
-        raise Unavailable("PostgreSQL does not answer", dependency="postgres") from error
+        lost = isinstance(error.__cause__, extensions.TransactionRollbackError)
+        told = "Others changed the same at once" if lost else "PostgreSQL does not answer"
+        raise Unavailable(told, dependency="postgres") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise Unavailable("PostgreSQL went away", dependency="postgres") from error

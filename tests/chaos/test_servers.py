@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -198,8 +200,49 @@ def test_postgres_may_have_no_connection_left(world: World) -> None:
             scene.recovered(world.done_anew())
 
 
+def test_postgres_may_refuse_what_happens_at_once(world: World) -> None:
+    """Serialization failures of its own making: who meets one is told to ask again."""
+    draw = drawn("at once")
+    with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        level = "SET default_transaction_isolation = serializable"
+        connection.execute(text(f"ALTER DATABASE {name} {level}"))
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+        txn_ids = list(connection.scalars(text("SELECT id FROM transactions ORDER BY id LIMIT 20")))
+    world.stack.worker("features")
+    world.done_anew()
+
+    def relabel(number: int) -> str | None:
+        """All of them, in any order, to the same; None, or why not."""
+        order = random.Random(f"{draw_from} {number}").sample(txn_ids, len(txn_ids))
+        labels = [{"txn_id": txn_id, "label": f"Toys {number}"} for txn_id in order]
+        reply = world.stack.call("POST", "/ml/v2/labels", {"labels": labels})
+        return None if reply.status == 200 else f"{reply.status} {reply.body}"
+
+    draw_from = draw.random()
+    with world.scene("serialization failures") as scene, ThreadPoolExecutor(8) as pool:
+        for first in range(0, times(80, 800), 80):
+            numbers = range(first, first + 80)
+            told = dict(zip(numbers, pool.map(relabel, numbers), strict=True))
+            refused = [why for why in told.values() if why is not None]
+            scene.injected(len(refused))
+            scene.line.violations += [why for why in refused if "Others changed" not in why]
+            with world.engine.connect() as connection:
+                said = "SELECT DISTINCT label FROM transaction_labels WHERE txn_id = ANY(:ids)"
+                left = {*connection.scalars(text(said), {"ids": txn_ids})}
+            kept = {f"Toys {number}" for number, why in told.items() if why is None}
+            if len(left) != 1 or not left <= kept:
+                scene.line.violations.append(f"{left} is left of {kept}")
+            scene.recovered(world.done_anew())
+
+
 def test_postgres_may_end_any_session_in_the_middle(world: World) -> None:
-    """As a failover, a deadlock or a serialization failure would: the statement is gone."""
+    """As a failover would: the statement is gone."""
     draw = drawn("sessions")
     world.stack.worker("features")
     world.done(world.ask())
