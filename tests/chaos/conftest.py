@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL, Connection, Engine, make_url, text
 
 from local import servers
 from local.servers import Server
 from shared.db import make_engine, migrate
+from shared.model import Model
 from shared.settings import Settings
 from tests.chaos import report
-from tests.chaos.world import World, known_versions, live, registry_of
+from tests.chaos.world import World, known_versions, live, registry_of, two_models
 from tests.system.stack import Stack, until
 
 
@@ -31,56 +33,104 @@ def own_redis() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def template(environment: dict[str, str], own_postgres: Server) -> Template:
+    """A database with transactions and labels, to be copied, and two models trained on them."""
+    address = {**environment, "DATABASE_URL": own_postgres.url}
+    template = Template(make_url(Settings.from_env(address).database_url), "chaos_template")
+    with template.created("template0") as engine:
+        migrate(engine)
+        return template._replace(models=two_models(engine))
+
+
 @pytest.fixture
 def world(
-    environment: dict[str, str], own_postgres: Server, own_redis: Server, tmp_path: Path
+    environment: dict[str, str],
+    own_postgres: Server,
+    own_redis: Server,
+    template: Template,
+    tmp_path: Path,
 ) -> Iterator[World]:
     """A web process that answers with the first of two versions; workers are for the scene."""
-    yield from _world(environment, own_postgres, own_redis, tmp_path, own_redis.url)
+    yield from _world(environment, own_postgres, own_redis, template, tmp_path, own_redis.url)
 
 
 @pytest.fixture
 def world_behind(
-    environment: dict[str, str], own_postgres: Server, own_redis: Server, tmp_path: Path
+    environment: dict[str, str],
+    own_postgres: Server,
+    own_redis: Server,
+    template: Template,
+    tmp_path: Path,
 ) -> Callable[[str], Iterator[World]]:
     """The same, with Redis at another address."""
-    return lambda url: _world(environment, own_postgres, own_redis, tmp_path, url)
+    return lambda url: _world(environment, own_postgres, own_redis, template, tmp_path, url)
+
+
+class Template(NamedTuple):
+    """What the databases of all scenes begin with."""
+
+    server: URL
+    name: str
+    models: tuple[Model, ...] = ()
+
+    @contextmanager
+    def created(self, source: str) -> Iterator[Engine]:
+        """The database `name`, a copy of *source*."""
+        with self._admin() as connection:
+            connection.execute(text(f"CREATE DATABASE {self.name} TEMPLATE {source}"))
+        engine = make_engine(self.url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    def dropped(self) -> None:
+        with self._admin() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)"))
+
+    @property
+    def url(self) -> str:
+        return self.server.set(database=self.name).render_as_string(hide_password=False)
+
+    @contextmanager
+    def _admin(self) -> Iterator[Connection]:
+        admin = make_engine(self.server.render_as_string(hide_password=False))
+        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+        admin.dispose()
 
 
 def _world(
-    environment: dict[str, str], postgres: Server, redis: Server, folder: Path, redis_url: str
+    environment: dict[str, str],
+    postgres: Server,
+    redis: Server,
+    template: Template,
+    folder: Path,
+    redis_url: str,
 ) -> Iterator[World]:
-    name = f"chaos_{secrets.token_hex(4)}"
-    server = Settings.from_env({**environment, "DATABASE_URL": postgres.url}).database_url
-    admin = make_engine(server)
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    database = template._replace(name=f"chaos_{secrets.token_hex(4)}")
     stack = Stack(
         {
             **environment,
-            "DATABASE_URL": url,
+            "DATABASE_URL": database.url,
             "REDIS_URL": redis_url,
             "ML_REGISTRY_DIR": str(folder / "registry"),
             "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
         },
         folder,
     )
-    engine = make_engine(url)
     try:
-        migrate(engine)
-        registry = registry_of(stack)
-        known, files = known_versions(engine, registry)
-        registry.deploy(next(iter(files)), by="chaos", why="the first")
-        stack.web()
-        until(live(stack), "a model is live")
-        yield World(stack, engine, postgres, redis, registry, known, files)
+        with database.created(template.name) as engine:
+            registry = registry_of(stack)
+            known, files = known_versions(template.models, registry)
+            registry.deploy(next(iter(files)), by="chaos", why="the first")
+            stack.web()
+            until(live(stack), "a model is live")
+            yield World(stack, engine, postgres, redis, registry, known, files)
     finally:
         stack.close()
-        engine.dispose()
-        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        admin.dispose()
+        database.dropped()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

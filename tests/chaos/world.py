@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from local.servers import Server
 from shared.features import RawTransaction, features_of
+from shared.model import Model
 from shared.registry import Registry
 from tests.chaos import history, report
 from tests.chaos.load import Known, Load
@@ -113,16 +114,25 @@ class Scene:
         self.line.recovered_s.append(seconds)
 
 
-def known_versions(engine: Engine, registry: Registry) -> tuple[Known, dict[str, dict[str, bytes]]]:
-    """Two versions in the registry that answer differently, and what each says of some rows."""
+def two_models(engine: Engine) -> tuple[Model, ...]:
+    """They differ in everything they say; trained on labels that the database then holds."""
     add_transactions(engine, 400, labelled=400)
     feature_build.refresh(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
+    return tuple(
+        learner.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
+        for rename in ("", "New ")
+    )
+
+
+def known_versions(
+    models: Sequence[Model], registry: Registry
+) -> tuple[Known, dict[str, dict[str, bytes]]]:
+    """The models as versions in the registry, and what each says of some rows."""
     shops = [shop for names in SHOPS.values() for shop in names]
     rows = [{"merchant": f"{shop} #7", "amount": -4.5 * n} for n, shop in enumerate(shops, 1)]
     says, files = {}, {}
-    for rename in ("", "New "):
-        model = learner.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
+    for model in models:
         version = registry.save(
             model.to_files(), {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
         )
