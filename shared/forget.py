@@ -9,13 +9,17 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from shared import jobs
-from shared.tables import Job
+from shared.tables import Deletion, Job
 
 # Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
 _COUNTS = text(
     """
-    SELECT count(*), count(label.txn_id), min(label.created_at)
-        FILTER (WHERE label.source <> 'rule')
+    SELECT count(*), count(label.txn_id), least(
+        min(label.created_at) FILTER (WHERE label.source <> 'rule'),
+        -- A label that he took back may have been learned before.
+        (SELECT min(created_at) FROM suggestion_answers
+            WHERE user_id = :user AND action <> 'reject')
+    )
     FROM transactions LEFT JOIN transaction_labels AS label ON label.txn_id = transactions.id
     WHERE transactions.user_id = :user
     """
@@ -69,4 +73,7 @@ def forget(session: Session, user_id: str) -> Forgotten:
         jobs.cancel(session, job_id)
     for statement in _TAKE:
         session.execute(statement, user)
+    if since is not None:
+        session.add(Deletion(learned_since=since))
+        session.flush()
     return Forgotten(transactions, labels, suggestions, since)

@@ -31,7 +31,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import drift_facts, process_counters, queue_facts
+from shared import drift_facts, process_counters, queue_facts, retirement
 from shared.db import transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
@@ -248,6 +248,7 @@ class JobFacts(Collector):
     Args:
         registry: says which version is live, whose drift it is.
         canary: share of users in the model arm while no change is recorded, 0..1.
+        retire_days: how long a version that learned from a deleted user may be there.
     """
 
     MAX_AGE_S = 5.0
@@ -255,10 +256,13 @@ class JobFacts(Collector):
     FIRST_PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
     PATIENCE_S = 0.025  # what is read later than that is told at the next scrape
 
-    def __init__(self, engine: Engine, registry: Registry, *, canary: float = 0.0) -> None:
+    def __init__(
+        self, engine: Engine, registry: Registry, *, canary: float = 0.0, retire_days: int = 30
+    ) -> None:
         self._engine = engine
         self._registry = registry
         self._canary = canary
+        self._retire_days = retire_days
         self._history: list[Metric] = []
         self._history_at = float("-inf")
         self._known = Snapshot(0.0, [])
@@ -320,6 +324,7 @@ class JobFacts(Collector):
                     _answers(session),
                     *queue_facts.history(session),
                     *drift_facts.current(session, self._registry),
+                    retirement.of_the_live_one(session, self._registry, self._retire_days),
                 ]
                 self._history_at = at
         runs = CounterMetricFamily(

@@ -250,6 +250,17 @@ class Registry:
             others = [run_id for run_id in self._listing() if run_id not in held]
             return [run_id for run_id in others[max(keep, 0) :] if self._remove(run_id)]
 
+    def remove(self, run_ids: Collection[str]) -> list[str]:
+        """Remove these versions, but for the live one and those being read; return their ids.
+
+        Raises:
+            DamagedVersion: as `prune` does.
+        """
+        with durable.storage(), self._log.locked():
+            live = self._log.current()
+            gone = {*run_ids} - ({live.run_id} if live else set())
+            return [it for it in self._listing() if it in gone and self._remove(it)]
+
     def _listing(self) -> list[str]:
         """Ids of the stored versions, newest first. The only source of names that are opened."""
         with durable.storage(), suppress(FileNotFoundError):

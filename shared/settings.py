@@ -34,6 +34,7 @@ class Settings:
     redis_url: str = field(repr=False)
     registry_dir: Path
     registry_keep: int  # versions kept beside those that are live, previous or being read
+    retire_days: int  # after a user is deleted, for versions that may have learned from him
     deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is kept, not deployed
     min_labels: int  # labelled transactions needed before training starts
     retrain_labels: int  # new labels of people that bring training forward; 0: never
@@ -68,6 +69,7 @@ class Settings:
                     env.get("ML_REGISTRY_DIR", "/app/models/ledger_suggestions")
                 ).absolute(),
                 registry_keep=_whole(env, "ML_REGISTRY_KEEP", 10, low=1),
+                retire_days=_whole(env, "ML_RETIRE_DAYS", 30, low=1, high=3650),
                 deploy_threshold_f1=_share(env, "ML_DEPLOY_THRESHOLD_F1", 0.72),
                 min_labels=_whole(env, "ML_MIN_LABELS", 20, low=2),
                 retrain_labels=_whole(env, "ML_RETRAIN_LABELS", 50, low=0),

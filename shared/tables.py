@@ -418,6 +418,18 @@ class Import(Base):
     )
 
 
+class Deletion(Base):
+    """That a user was deleted, not who; versions that may have learned from him retire by it."""
+
+    __tablename__ = "deletions"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    learned_since: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))  # his first label
+    deleted_at: Mapped[dt.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.clock_timestamp()
+    )
+
+
 class Heartbeat(Base):
     """The last sign of life of the beat, or of whoever takes the messages of one queue."""
 

@@ -97,7 +97,7 @@ def clean(engine: Engine) -> None:
             text(
                 "TRUNCATE transactions, transaction_labels, ml_features, jobs, rule_sets, "
                 "merchant_priors, suggestions, suggestion_answers, rollout_changes, heartbeats, "
-                "drift_reports, imports "
+                "drift_reports, imports, deletions "
                 "RESTART IDENTITY CASCADE"
             )
         )

@@ -11,7 +11,6 @@ from shared.db import transaction
 from shared.known import known
 from shared.services import Services
 from shared.tables import Arm, Base
-from tests.api import deploy_a_model
 from tests.test_rules_api import bought, labels
 from worker import feature_build, rules_job, suggest_job
 
@@ -88,18 +87,3 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     assert kept[1] is not None
     assert labelled["labelled"] == 1
     assert labels(held) == {others: ("Sports", "rule")}
-
-
-def test_the_versions_that_may_have_learned_from_him_are_named(
-    client: FlaskClient, held: Services
-) -> None:
-    stored = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
-    client.post("/ml/v2/transactions", json={"transactions": [stored]})
-    earlier = deploy_a_model(held.engine, held.registry)
-    client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": "Toys"}]})
-    later = deploy_a_model(held.engine, held.registry)
-
-    gone = client.delete("/ml/v2/users?user_id=ada").json
-
-    assert later in gone["models"]
-    assert earlier not in gone["models"]

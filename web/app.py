@@ -82,8 +82,10 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
     app.json = Json(app)
     app.extensions["ledger"] = services
-    canary = services.settings.suggest_canary
-    facts = JobFacts(services.engine, services.registry, canary=canary)
+    own = services.settings
+    facts = JobFacts(
+        services.engine, services.registry, canary=own.suggest_canary, retire_days=own.retire_days
+    )
     app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     around = _strict(lane.shortcut(app.wsgi_app, services))

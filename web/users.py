@@ -7,6 +7,7 @@ import datetime as dt
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from shared import retirement
 from shared.db import transaction
 from shared.forget import forget
 from web.ml_v2 import services
@@ -18,17 +19,21 @@ from web.schemas import Answer
 bp = Blueprint("users", __name__, url_prefix="/ml/v2")
 
 
-class ForgottenUser(Answer):
-    """How much was deleted; `models` may have learned from his labels.
+class LearnedModel(Answer):
+    """A version that may have learned from a deleted user, and by when it retires."""
 
-    Those that are not live go when `models_kept` newer versions are there.
-    """
+    run_id: str
+    live: bool
+    retire_by: dt.datetime
+
+
+class ForgottenUser(Answer):
+    """How much was deleted, and which `models` may have learned from his labels."""
 
     transactions: int
     labels: int
     suggestions: int
-    models: list[str]
-    models_kept: int
+    models: list[LearnedModel]
 
 
 @bp.delete("/users")
@@ -38,26 +43,24 @@ def forget_user() -> ResponseReturnValue:
 
     His transactions, labels, features, suggestions, answers, rules and files.
 
-    A version holds no merchant and no description; train anew to have one that has not learned
-    from him.
+    A version holds no merchant and no description of his. Those that may have learned from him are
+    removed by `retire_by`, the live one as soon as another has taken its place: then, at the
+    latest, the next version that reaches the threshold follows it, better or not. A version that
+    is just being trained retires with them. Train anew to have one without him at once.
     """
     own, whose = services(), parse_query(UserQuery).user_id
     with transaction(own.engine) as session:
         gone = forget(session, whose)
+        retire_by = retirement.due(session, own.registry, own.settings.retire_days)
+    since, live = gone.labelled_since, own.registry.current()
     learned = [
-        version.run_id
-        for version in own.registry.versions()
-        if gone.labelled_since and _time(version.created_at) >= gone.labelled_since
+        {"run_id": it.run_id, "live": it.run_id == (live and live.run_id), "retire_by": at}
+        for it in own.registry.versions()
+        if since and (at := retire_by.get(it.run_id)) and retirement.made_at(it) >= since
     ]
     return {
         "transactions": gone.transactions,
         "labels": gone.labels,
         "suggestions": gone.suggestions,
         "models": learned,
-        "models_kept": own.settings.registry_keep,
     }
-
-
-def _time(created_at: str) -> dt.datetime:
-    """When a version was made; of a damaged one that is not known, so it may be today."""
-    return dt.datetime.fromisoformat(created_at) if created_at else dt.datetime.now(dt.UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from shared import heartbeats, imports, jobs, queue
+from shared import heartbeats, imports, jobs, queue, retirement
 from shared.db import transaction
 from shared.tables import JobKind
 from worker import (
@@ -49,11 +49,12 @@ def run_job(job_id: str) -> None:
 def nightly() -> None:
     """Ask for tonight's features and training; of many ticks the first one counts.
 
-    Files that were kept for long enough go.
+    Files that were kept for long enough go, and versions that learned from deleted users.
     """
     own = services()
     with transaction(own.engine) as session:
         imports.drop_old(session)
+        retirement.retire(session, own.registry, own.settings.retire_days)
     queue.request_nightly(
         own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
     )

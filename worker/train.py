@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from shared import retirement
+from shared.db import transaction
 from shared.deploys import Pointer
 from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
@@ -42,6 +44,7 @@ def run(
     min_labels: int,
     threshold_f1: float,
     target_precision: float = 0.9,
+    retire_days: int = 30,
     progress: ReportProgress,
 ) -> dict[str, Any]:
     """Train on the newest *limit* labelled transactions and store the version.
@@ -59,9 +62,11 @@ def run(
     feature_build.refresh(engine, labelled, progress=lambda done: progress("features", done))
     priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=limit)
-    if only_if_new and fingerprint == _fingerprint_of_the_newest(registry):
+    is_known = fingerprint == _fingerprint_of_the_newest(registry)
+    if only_if_new and is_known and not _retires(engine, registry, _live(registry)[0], retire_days):
         return {"skipped": True, "reason": "no label or transaction has changed since the last run"}
     progress("load")
+    read_at = dt.datetime.now(dt.UTC)
     data = dataset.load(engine, limit=limit)
     if len(data) < min_labels:
         told = f"{len(data)} labelled transactions found, {min_labels} needed"
@@ -88,7 +93,9 @@ def run(
     )
     guesses = [prediction.label for prediction in predictions]
     pointer, live_sequence = _live(registry)
-    beside = _beside_the_live_model(registry, pointer, judged, guesses)
+    beside = None
+    if not _retires(engine, registry, pointer, retire_days):
+        beside = _beside_the_live_model(registry, pointer, judged, guesses)
     verdict = gate.judge(report, threshold_f1=threshold_f1, live=beside)
     progress("refit")
     stored = learner.refit_base(model, data.rows, data.labels, progress=progress)
@@ -121,6 +128,7 @@ def run(
             "report": {**report, "leans_on": leanings.leans_on(model)},
             "data_fingerprint": fingerprint,
             "trained_through": max(data.labelled_at).isoformat(),
+            "read_at": read_at.isoformat(),
         },
     )
     log.info("train.stored", run_id=version.run_id, gate_passed=verdict.passed)
@@ -139,6 +147,14 @@ def _live(registry: Registry) -> tuple[Pointer | None, int | None]:
         log.warning("gate.pointer_damaged", reason=str(error))
         return None, None
     return pointer, pointer.sequence if pointer else 0
+
+
+def _retires(engine: Engine, registry: Registry, pointer: Pointer | None, after_days: int) -> bool:
+    """Whether the live version gives way to the next that reaches the threshold."""
+    if pointer is None:
+        return False
+    with transaction(engine) as session:
+        return retirement.is_over(retirement.due(session, registry, after_days), pointer.run_id)
 
 
 def _beside_the_live_model(

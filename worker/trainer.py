@@ -63,6 +63,7 @@ def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
         min_labels=settings.min_labels,
         threshold_f1=settings.deploy_threshold_f1,
         target_precision=settings.suggest_target_precision,
+        retire_days=settings.retire_days,
         progress=lambda phase, done=0, total=0: _say({"progress": [phase, done, total]}),
     )
 
