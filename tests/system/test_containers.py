@@ -7,6 +7,7 @@ the workflow ci.yml.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -195,12 +196,70 @@ def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, t
 
 
 def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
-    containers, stack, database, admin, tmp_path
+    project, containers, stack, database, admin, tmp_path
 ):
     """It learns the containers' addresses from the name service, as an engine has one."""
     both = [web(containers, stack, number) for number in (1, 2)]
+    with proxy(project, stack, tmp_path, ["127.0.0.1", "127.0.0.2"], unknown=100_000) as public:
+        with slow_senders(public, 100):  # many more than the web containers have threads
+            started = time.monotonic()
+            assert [status(public) for _ in range(20)] == [200] * 20
+            assert time.monotonic() - started < 5
+        with callers(4, lambda: status(public)) as answers:
+            until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
+            took = stop(both[1:])
+            at_the_stop = len(answers)
+            until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
+        assert set(answers) == {200}
+        assert took["web-2"] < both[1].grace_s
+        stop(both[:1])
+        with pytest.raises(urllib.error.HTTPError) as none_left:
+            urllib.request.urlopen(f"http://127.0.0.1:{public}/healthz", timeout=5)
+        assert none_left.value.code == 503
+        assert none_left.value.headers["Retry-After"] == "2"
+        assert none_left.value.headers["Content-Type"] == "application/problem+json"
+
+
+def test_the_proxy_limits_each_token_and_whoever_has_none(
+    project, containers, stack, database, admin, tmp_path
+):
+    """Who asks too much, or guesses, is told so; another with a good token hears nothing of it."""
+    web(containers, stack)
+    tokens = project["services"]["web"]["environment"]["API_TOKENS"]
+    other = {"Authorization": f"Bearer {re.search('predict:([^,]*)', tokens)[1]}"}
+
+    with proxy(project, stack, tmp_path, ["127.0.0.1"], token=30, unknown=20) as public:
+
+        def models(token: Mapping[str, str]) -> int:
+            return status(public, "/ml/v2/models", token)
+
+        assert models(admin) == models(other) == 200
+        guessed = [models({"Authorization": f"Bearer guess-{n}-0123456789"}) for n in range(30)]
+        # A wrong token is not taken for a good one because a page that is open was shown.
+        opened = {status(public, "/healthz", {"Authorization": "Bearer x"}) for _ in range(5)}
+        asked_by_one = [models(admin) for _ in range(40)]
+
+        assert guessed[:10] == [401] * 10
+        assert guessed[-5:] == [429] * 5
+        assert opened == {429}
+        assert asked_by_one[:25] == [200] * 25
+        assert asked_by_one[-5:] == [429] * 5
+        assert models(other) == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"http://127.0.0.1:{public}/", timeout=5)
+        assert refused.value.headers["Retry-After"] == "10"
+        assert json.load(refused.value)["code"] == "too_many_requests"
+
+
+@contextlib.contextmanager
+def proxy(project, stack, folder: Path, addresses: list[str], **limits: int) -> Iterator[int]:
+    """A real HAProxy with the configuration of the file, and other limits; its port."""
     public = free_port()
-    with names({"web": ["127.0.0.1", "127.0.0.2"]}) as name_service:
+    env = project["services"]["proxy"]["environment"]
+    assert set(env) == {"API_RATE_LIMIT", "API_RATE_LIMIT_UNKNOWN"}
+    env |= {"API_RATE_LIMIT_UNKNOWN": str(limits["unknown"])}
+    env |= {"API_RATE_LIMIT": str(limits.get("token", env["API_RATE_LIMIT"]))}
+    with names({"web": addresses}) as name_service:
         config = (ROOT / "deploy/haproxy.cfg").read_text()
         for ours, here in (
             ("bind :8000", f"bind 127.0.0.1:{public}"),
@@ -209,30 +268,14 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
         ):
             assert config.count(ours) == 1
             config = config.replace(ours, here)
-        (tmp_path / "haproxy.cfg").write_text(config)
-        proxy = subprocess.Popen([tool("haproxy"), "-f", tmp_path / "haproxy.cfg"])
+        (folder / "haproxy.cfg").write_text(config)
+        process = subprocess.Popen([tool("haproxy"), "-f", folder / "haproxy.cfg"], env=env)
         try:
             until(lambda: status(public) == 200, "the proxy answers", within_s=20)
-            with slow_senders(public, 100):  # many more than the web containers have threads
-                started = time.monotonic()
-                assert [status(public) for _ in range(20)] == [200] * 20
-                assert time.monotonic() - started < 5
-            with callers(4, lambda: status(public)) as answers:
-                until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
-                took = stop(both[1:])
-                at_the_stop = len(answers)
-                until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
-            assert set(answers) == {200}
-            assert took["web-2"] < both[1].grace_s
-            stop(both[:1])
-            with pytest.raises(urllib.error.HTTPError) as none_left:
-                urllib.request.urlopen(f"http://127.0.0.1:{public}/healthz", timeout=5)
-            assert none_left.value.code == 503
-            assert none_left.value.headers["Retry-After"] == "2"
-            assert none_left.value.headers["Content-Type"] == "application/problem+json"
+            yield public
         finally:
-            proxy.send_signal(signal.SIGUSR1)
-            assert proxy.wait(15) == 0
+            process.send_signal(signal.SIGUSR1)
+            assert process.wait(15) == 0
 
 
 @contextlib.contextmanager
@@ -247,10 +290,11 @@ def slow_senders(port: int, count: int) -> Iterator[None]:
         yield
 
 
-def status(port: int) -> int:
+def status(port: int, path: str = "/healthz", headers: Mapping[str, str] | None = None) -> int:
     """Of an answer; 0 if there was none."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=dict(headers or {}))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
