@@ -24,6 +24,7 @@ from web import (
     drift,
     imports,
     lane,
+    leaving,
     ml_v2,
     openapi,
     ops,
@@ -132,6 +133,8 @@ def _strict(inner: WSGIApplication) -> WSGIApplication:
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             told = {name.lower() for name, _ in headers}
             more = [item for item in _HEADERS.items() if item[0] not in told]
+            if leaving.Leaving.soon and "connection" not in told:
+                more.append(leaving.HEADER)
             return start(status, headers + more, *error)
 
         return inner(environ, begin)

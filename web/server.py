@@ -10,6 +10,7 @@ from granian.http import HTTP1Settings
 from granian.server.common import AbstractServer
 
 from shared.settings import Settings
+from web import leaving
 
 BACKLOG = 1024
 # As the proxy does, for whoever comes past it.
@@ -19,7 +20,7 @@ HEADERS_MAX_BYTES = 64 * 1024
 
 def server(target: str, settings: Settings) -> AbstractServer[Any]:
     """A server for the WSGI application *target*, as `module:name`, not yet started."""
-    return Granian(
+    made = Granian(
         target,
         address=settings.web_host,
         port=settings.web_port,
@@ -36,3 +37,5 @@ def server(target: str, settings: Settings) -> AbstractServer[Any]:
         websockets=False,
         log_enabled=False,
     )
+    made.on_startup(lambda: leaving.announce(made))
+    return made

@@ -8,6 +8,7 @@ import os
 
 from shared import db, log, services
 from shared.settings import Settings
+from web import leaving
 from web.app import create_app
 
 settings = Settings.from_env(os.environ)
@@ -19,6 +20,7 @@ held = services.build(
 )
 held.runtime.start()
 atexit.register(held.close)
+leaving.listen()
 app = create_app(held)
 gc.collect()
 gc.freeze()  # what is here now stays: no collection need ever look at it again

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,9 @@ class Load:
         connection, name = self._connected()
         while not self._over.wait(PACE_S):
             row = draw.randrange(len(self._known.rows))
+            if _is_ended(connection):
+                connection.close()
+                connection, name = self._connected()
             try:
                 connection.request(
                     "POST", "/ml/v2/predict", json.dumps(self._known.rows[row]),
@@ -83,3 +87,8 @@ class Load:
     def _connected(self) -> tuple[http.client.HTTPConnection, int]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
         return connection, next(self._connections)
+
+
+def _is_ended(connection: http.client.HTTPConnection) -> bool:
+    """Whether the server has ended an idle connection, as any client looks before it asks again."""
+    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])

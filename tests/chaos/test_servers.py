@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from local.servers import Server
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import IS_FULL, drawn, times
-from tests.chaos.world import BACK_S, World
+from tests.chaos.world import World
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
@@ -154,7 +154,7 @@ def test_the_way_to_redis_may_swallow_everything(
                 asked_while_away(world)
                 threading.Event().wait(AWAY_S)
                 proxy.swallow.clear()
-                scene.recovered(world.done_anew(12 * BACK_S))
+                scene.recovered(world.done_anew())
     finally:
         worlds.close()  # type: ignore[attr-defined]  # it is a generator
         proxy.close()
