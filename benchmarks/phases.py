@@ -136,8 +136,8 @@ def _agreement(model: Model, later: list[sample.Row]) -> str:
     different = np.abs(Trees(model.booster_text).raw_scores(lines, 6) - expected).max()
     return (
         f"The compiled forest and `Booster.predict` on the {len(lines):,} lines of {LINES:,} rows: "
-        f"largest difference {different:g}. The same is checked on {learner.TRIED:,} lines "
-        "whenever a model is made."
+        f"largest difference {different:g}. The same is checked on the candidates of "
+        f"{learner.TRIED:,} rows whenever a model is made."
     )
 
 

@@ -2,7 +2,7 @@
 
 Not through its Python package: that imports pandas and scikit-learn, which only training needs, and
 its preparations take longer than the forest itself for one row. The library and so the answers are
-the same. Where a compiled loop was shown to give these answers too, it gives them; see trees.py.
+the same. Where a compiled loop is shown to give these answers too, it gives them; see trees.py.
 
 Source: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from shared.log import get_logger
 from shared.trees import Trees
 
 AGREEMENT = 1e-9  # of log-odds
+TRIED = (50, 6)  # groups, and lines of each, on which every forest is tried in its own process
 
 _FLOAT32, _ROW_MAJOR = 0, 1  # C_API_DTYPE_FLOAT32, is_row_major
 _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
@@ -31,6 +33,7 @@ _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONT
 _PARAMETERS = b"num_threads=1 verbosity=-1"
 
 FloatArray = NDArray[np.float32]
+Scores = NDArray[np.float64]
 _log = get_logger()
 
 
@@ -39,28 +42,39 @@ class Forest:
 
     Args:
         text: as LightGBM wrote it. Only such text: its parser may end the process on other.
-        agreement: the `difference` that was found; up to AGREEMENT the compiled loop answers.
+        agreement: the `difference` that was found where it was grown. Up to AGREEMENT the compiled
+            loop answers, if it agrees here too: this may be another machine, or another library.
 
     Raises:
         ValueError: LightGBM refuses the text.
     """
 
     def __init__(self, text: str, agreement: float | None = None) -> None:
-        is_shown = agreement is not None and agreement <= AGREEMENT
-        self._trees = _compiled(text) if is_shown else None
+        self._trees: Trees | None = None
         self._handle = ctypes.c_void_p()
-        trees = ctypes.c_int()
+        count = ctypes.c_int()
         _call(
             "LGBM_BoosterLoadModelFromString",
             ctypes.c_char_p(text.encode()),
-            ctypes.byref(trees),
+            ctypes.byref(count),
             ctypes.byref(self._handle),
         )
         # The first explanation notes the depth of every tree: two at once could see it half noted.
         self._one_at_a_time = threading.Lock()
         weakref.finalize(self, _library().LGBM_BoosterFree, self._handle)
+        trees = _compiled(text) if agreement is not None and agreement <= AGREEMENT else None
+        self._trees = self._tried(trees) if trees else None
 
-    def raw_scores(self, lines: FloatArray, group: int = 1) -> NDArray[np.float64]:
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled loop answers."""
+        return self._trees is not None
+
+    def odds(self, features: FloatArray) -> Scores:
+        """The log-odds of each candidate of each row: (n, M, f) to (n, M)."""
+        return _odds(self.raw_scores, features)
+
+    def raw_scores(self, lines: FloatArray, group: int = 1) -> Scores:
         """The sum of the trees for each line, shape (n, f) to (n,); see Trees of *group*."""
         if self._trees:
             return self._trees.raw_scores(lines, group)
@@ -70,6 +84,15 @@ class Forest:
         """What each feature added to each score, the bias last: (n, f) to (n, f + 1); TreeSHAP."""
         with self._one_at_a_time:
             return self._predict(lines, _CONTRIBUTIONS, lines.shape[1] + 1)
+
+    def _tried(self, trees: Trees) -> Trees | None:
+        """*trees* if they answer as LightGBM does."""
+        features = trees.hard_lines(*TRIED)
+        apart = _apart(_odds(trees.raw_scores, features), self.odds(features))
+        if apart <= AGREEMENT:
+            return trees
+        _log.error("forest.compiled_differs", difference=apart)
+        return None
 
     def _predict(self, lines: FloatArray, kind: int, width: int) -> NDArray[np.float64]:
         lines = np.ascontiguousarray(lines, dtype=np.float32)
@@ -92,15 +115,24 @@ class Forest:
         return answers
 
 
-def difference(text: str, lines: FloatArray) -> float | None:
-    """By how much the compiled loop's scores of *lines* differ at most from LightGBM's own.
+def difference(text: str, features: FloatArray) -> float | None:
+    """By how much the compiled loop's odds of *features*, (n, M, f), are at most from LightGBM's.
 
     None where it cannot be said: there is no compiled loop, or this forest has what it cannot read.
     """
     trees = _compiled(text)
     if trees is None:
         return None
-    return float(np.abs(trees.raw_scores(lines) - Forest(text).raw_scores(lines)).max())
+    return _apart(_odds(trees.raw_scores, features), Forest(text).odds(features))
+
+
+def _odds(scores: Callable[[FloatArray, int], Scores], features: FloatArray) -> Scores:
+    n, m, width = features.shape
+    return scores(features.reshape(n * m, width), m).reshape(n, m)
+
+
+def _apart(one: Scores, other: Scores) -> float:
+    return float(np.abs(one - other).max())
 
 
 def _compiled(text: str) -> Trees | None:

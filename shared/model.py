@@ -111,8 +111,9 @@ class Model:
         hash_key: the key of the history's hashes.
         facts: how it was made; written to the files and not otherwise used.
         bars: how sure a suggestion must be, see there.
-        agreement: by how much the compiled forest differed at most from LightGBM's own on the lines
-            it was tried on; None where that was not shown. LightGBM answers above a bound.
+        agreement: by how much the compiled forest differed at most from LightGBM's own on the rows
+            it was tried on; None where that was not shown. LightGBM answers above a bound; see
+            Forest, which tries it again.
     """
 
     labels: tuple[str, ...]
@@ -217,8 +218,7 @@ class Model:
         """The forest's log-odds of each candidate, shape (n, M); None without a forest."""
         if self.forest is None:
             return None
-        n, m, width = proposal.features.shape
-        return self.forest.raw_scores(proposal.features.reshape(n * m, width), m).reshape(n, m)
+        return self.forest.odds(proposal.features)
 
 
 def _softmax(scores: list[float]) -> list[float]:

@@ -100,6 +100,26 @@ class Trees:
             self._judge(len(lines), np.array([group]), lines, reach, answers)
         return answers
 
+    def hard_lines(self, groups: int, size: int) -> NDArray[np.float32]:
+        """Made-up lines at which a wrong step shows, shape (groups, size, f).
+
+        Thresholds of the splits, the floats next to them, and now and then nothing or zero; half of
+        the values are alike in a group.
+        """
+        starts, thresholds, *_ = self._kept
+        rng = np.random.default_rng(0)
+        shape = groups, size, self.width
+        sizes = np.diff(starts)
+        at = starts[:-1] + (rng.random(shape) * sizes).astype(np.int64)
+        values = thresholds[np.minimum(at, thresholds.size - 1)]
+        side = rng.choice(np.array([-np.inf, np.inf], dtype=np.float32), shape)
+        lines = np.where(rng.random(shape) < 0.5, values, np.nextafter(values, side))
+        for odd in (np.nan, 0.0):
+            lines[rng.random(shape) < 0.05] = odd
+        is_alike = rng.random((groups, 1, self.width)) < 0.5
+        made: NDArray[np.float32] = np.where(is_alike, lines[:, :1], lines).astype(np.float32)
+        return made
+
 
 def _told(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int]
 
     with pytest.raises(ValueError, match=why):
         Trees(text)
-    assert forest.difference(text, np.zeros((1, 7), dtype=np.float32)) is None
+    assert forest.difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
     assert forest.Forest(text, agreement=0.0)
 
 
@@ -149,7 +150,10 @@ def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
     model = _one()
 
     assert model.agreement == 0
-    assert Model.from_files(model.to_files()).agreement == 0
+    again = Model.from_files(model.to_files())
+    assert again.agreement == 0
+    assert again.forest
+    assert again.forest.is_compiled
 
 
 @compiled
@@ -167,6 +171,90 @@ def test_where_it_was_not_shown_to_agree_lightgbm_answers(
     monkeypatch.setattr(Trees, "raw_scores", used)
 
     assert model.predict_many(rows) == expected
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a library in the place of ours that does one thing otherwise, and says it is ours."""
+
+    def put(right: str, wrong: str) -> None:
+        _one()  # made by ours
+        text = kernel.SOURCE.read_text()
+        assert text.count(right) == 1
+        source, library = tmp_path / "kernel.c", tmp_path / "libkernel.so"
+        source.write_text(text.replace(right, wrong))
+        told = f'-DSOURCE="{kernel.digest()}"'
+        compiler = shlex.split(os.environ.get("CC") or "cc")
+        try:
+            subprocess.run(
+                [*compiler, *build.FLAGS, told, str(source), "-o", str(library), "-lm"], check=True
+            )
+        except FileNotFoundError:
+            pytest.skip("there is no C compiler here: a faulty kernel was NOT tried")
+        monkeypatch.setattr(kernel, "LIBRARY", library)
+
+    return put
+
+
+AMONG_CANDIDATES = "apply(f, feature, lines[line * width + feature], reach)"
+
+
+@compiled
+def test_training_finds_a_fault_that_shows_only_among_the_candidates_of_a_row(
+    faulty: Callable[[str, str], None],
+) -> None:
+    """It is tried as it serves: all candidates of a row in one group."""
+    faulty(AMONG_CANDIDATES, AMONG_CANDIDATES.replace("feature],", "feature] + 1.0f,"))
+    rows, labels = transactions(400, 9)
+
+    model = learner.fit(rows, labels)
+
+    assert model.agreement is not None
+    assert model.agreement > forest.AGREEMENT
+    assert model.predict_many(rows) == _one().predict_many(rows)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (AMONG_CANDIDATES, AMONG_CANDIDATES.replace("feature],", "feature] + 1.0f,")),
+        ("value > f->thresholds[at]", "value >= f->thresholds[at]"),
+        ("if (!f->nan_is_left[at])", "if (f->nan_is_left[at])"),
+        ("sum += f->leaves[", "sum += 1e-8 + f->leaves["),
+        ("apply(f, feature, group[feature], alike)", "apply(f, feature, -group[feature], alike)"),
+    ],
+    ids=["candidates", "thresholds", "nothing", "sum", "alike"],
+)
+def test_where_another_library_judges_otherwise_a_version_that_was_tried_is_left_to_lightgbm(
+    right: str, wrong: str, faulty: Callable[[str, str], None]
+) -> None:
+    """What was shown on one machine says nothing of another's library."""
+    files = _one().to_files()
+    rows = transactions(20, 5, seed=3)[0]
+    expected = _one().predict_many(rows)
+    faulty(right, wrong)
+
+    model = Model.from_files(files)
+
+    assert model.agreement == 0
+    assert model.forest
+    assert not model.forest.is_compiled
+    assert model.predict_many(rows) == expected
+
+
+@compiled
+@pytest.mark.parametrize("rows", [20, 20_000])
+def test_what_the_forest_is_tried_on_when_it_is_made_are_rows_with_their_candidates(
+    rows: int,
+) -> None:
+    features = np.random.default_rng(0).normal(size=(rows, 6, 7)).astype(np.float32)
+    features[:, :, 3] = features[:, :1, 3]
+
+    tried = learner._tried(features, seed=0)
+
+    assert tried.shape == (10_000, 6, 7)
+    assert np.all(tried[:, :, 3] == tried[:, :1, 3])
 
 
 def answers(rows: Sequence[str], files: Path, **env: str) -> str:

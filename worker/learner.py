@@ -42,7 +42,7 @@ MIN_CALIBRATE = 20  # rows, to weigh the scores
 BETA_PULL = 4.0  # of the correction towards none, in rows' worth
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
-TRIED = 10_000  # lines on which the compiled forest must answer as LightGBM does
+TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -256,10 +256,9 @@ def _learn_to_judge(
     first = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tell, 0)
     late = Proposal._make(part[cut:] for part in pairs)
     text = str(first.model_to_string())
-    early = Forest(text, difference(text, _tried(late.features, seed)))
-    odds = early.raw_scores(_flat(late.features), late.labels.shape[1])
+    # It never serves: that it agrees on the lines every forest is tried on is enough.
+    odds = Forest(text, agreement=0.0).odds(late.features)
     weight = _balanced(truth)[cut:]
-    odds = odds.reshape(late.labels.shape)
     calibration = _calibrate(late, odds, right[cut:], weight)
     judged = _judged(calibration, late, odds, right[cut:])
     if calibration.reranker == 0:
@@ -350,13 +349,16 @@ def _balanced(truth: LabelArray) -> NDArray[np.float64]:
 
 
 def _tried(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """TRIED lines to compare two ways through the forest on; if there are fewer, made of them."""
-    lines = _flat(features)
+    """TRIED rows to compare two ways through the forest on, shape (TRIED, M, f).
+
+    With all their candidates, since they are judged together. If there are fewer, they are made up:
+    each feature, of all the candidates, is that of some row.
+    """
     rng = np.random.default_rng(seed)
-    if len(lines) >= TRIED:
-        return lines[rng.choice(len(lines), TRIED, replace=False)]
-    places = rng.integers(len(lines), size=(TRIED, lines.shape[1]))
-    return np.take_along_axis(lines, places, axis=0)
+    n, _, width = features.shape
+    if n >= TRIED:
+        return features[rng.choice(n, TRIED, replace=False)]
+    return np.take_along_axis(features, rng.integers(n, size=(TRIED, 1, width)), axis=0)
 
 
 def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
