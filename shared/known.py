@@ -77,7 +77,7 @@ _PRIORS = """
 """
 
 # By the index of a user's transactions, the newest first; without a user they are nobody's.
-_NEWEST = f"SELECT id FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
+_NEWEST = f"SELECT id, date FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
 _HABITS = f"""
     SELECT own.* FROM unnest(:users) AS wanted(user_id)
     CROSS JOIN LATERAL (
@@ -90,7 +90,7 @@ _HABITS = f"""
         ) AS newest
         JOIN transaction_labels AS l ON l.txn_id = newest.id AND l.source <> 'rule'
         JOIN ml_features AS f ON f.txn_id = newest.id
-        LIMIT {HABITS_FROM}
+        ORDER BY newest.date DESC, newest.id DESC LIMIT {HABITS_FROM}
     ) AS own
 """  # noqa: S608
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
 
-from shared import suggester
+from shared import known, suggester
 from shared.db import make_engine
 from shared.features import RawTransaction, features_of
 from shared.model import Model
@@ -283,3 +284,23 @@ def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, held: Servi
         assert connection.scalar(text("SELECT count(*) FROM suggestions")) == 0
     bad = client.post("/ml/v2/suggest/explain", json={"amount": "much"})
     assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")
+
+
+def test_habits_are_read_from_the_newest_labels_however_they_are_looked_up(
+    engine: Engine, clean: None
+) -> None:
+    """Which hundred of many came first was up to the planner, and with hash joins it was any."""
+    ids = add_transactions(engine, 600, labelled=600)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE transactions SET user_id = 'ada'"))
+        connection.execute(
+            text("UPDATE transaction_labels SET label = 'Newest' WHERE txn_id > :older"),
+            {"older": ids[-known.HABITS_FROM - 1]},
+        )
+    feature_build.refresh(engine, feature_build.Scope())
+
+    for way in ("on", "off"):
+        with Session(engine) as session:
+            session.execute(text(f"SET LOCAL enable_nestloop = {way}"))
+            habits = known.with_habits(session, known.NOTHING, {"ada"}).habits["ada"]
+        assert [label for _, label in habits.heard] == ["Newest"] * known.HABITS_FROM
