@@ -18,17 +18,20 @@ from numpy.typing import NDArray
 
 from shared import kernel
 from shared.compiled import CompiledBase
-from shared.encode import Encoder, Grams, amount_bin, grams_of
+from shared.encode import AMOUNT_BINS, WIDTH, Encoder, Grams, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
 from shared.history import MEMORIES, NO_KEY, SLOTS, History, keys_of
 from shared.linear import Weights, shares_of
+from shared.log import get_logger
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
+_log = get_logger()
 
 CANDIDATES = 6  # the truth is among six nearly as often as among twelve, at half the cost
 WEEKDAYS = 8  # Monday to Sunday, then unknown
 UNKNOWN_DAY = dt.date.min.toordinal()
+TRIED = 32  # made-up rows for which the compiled loops of every base must propose the same
 
 _OF_PAIR = ("share", "recent", "count", "latest")
 PAIR_FEATURES = (
@@ -124,6 +127,7 @@ class Base:
         width = len(PAIR_FEATURES)
         made = CompiledBase(self, width, CANDIDATES, UNKNOWN_DAY) if kernel.is_there() else None
         object.__setattr__(self, "compiled", made)
+        self.try_on(self._made_up())
 
     @property
     def label_count(self) -> int:
@@ -134,6 +138,22 @@ class Base:
         if self.compiled:
             return Proposal._make(self.compiled.propose(inputs))
         return self.propose_plainly(inputs)
+
+    def try_on(self, inputs: Inputs) -> bool | None:
+        """Whether the compiled loops propose the same for *inputs*; None where there are none.
+
+        If they do not, they are never asked again.
+        """
+        if not kernel.is_there():
+            return None
+        if self.compiled and not _same(self.propose(inputs), self.propose_plainly(inputs)):
+            _log.error("base.compiled_differs", rows=inputs.size)
+            self.go_plainly()
+        return self.compiled is not None
+
+    def go_plainly(self) -> None:
+        """Do without the compiled loops from now on."""
+        object.__setattr__(self, "compiled", None)
 
     def propose_plainly(self, inputs: Inputs) -> Proposal:
         """The same without the compiled loops, whose meaning it is."""
@@ -222,6 +242,25 @@ class Base:
             spare[row, best] = -1
         return labels
 
+    def _made_up(self) -> Inputs:
+        """TRIED rows of what this base knows, and of what it does not."""
+        rng = np.random.default_rng(0)
+        columns = np.append(np.flatnonzero(self.encoder.known), np.arange(0, WIDTH, 7))
+        of_row = [np.unique(rng.choice(columns, 24)).astype(np.int32) for _ in range(TRIED)]
+        starts = np.cumsum([0, *(some.size for some in of_row)]).astype(np.int32)
+        rows = np.zeros(TRIED, dtype=ROW)
+        keys = np.append(self.history.keys[:-1], np.array([NO_KEY, 1, 2], dtype=np.uint64))
+        is_none = rng.random((TRIED, SLOTS)) < 0.2
+        rows["keys"] = np.where(is_none, np.uint64(NO_KEY), rng.choice(keys, (TRIED, SLOTS)))
+        rows["day"] = rng.integers(730_000, 740_000, TRIED)
+        rows["amount"] = rng.normal(0, 4, TRIED)
+        rows["day"][:4], rows["amount"][2:6] = UNKNOWN_DAY, np.nan
+        rows["amount_bin"] = rng.integers(AMOUNT_BINS, size=TRIED)
+        rows["weekday"] = rng.integers(WEEKDAYS, size=TRIED)
+        rows["channel"] = rng.integers(len(CHANNELS), size=TRIED)
+        rows["flags"] = rng.integers(2, size=(TRIED, 3))
+        return Inputs(Grams(np.concatenate(of_row), starts), rows)
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All that must be kept of it."""
         kept: dict[str, NDArray[np.generic]] = {
@@ -266,6 +305,13 @@ def _row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
 
 
 _CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
+
+
+def _same(one: Proposal, other: Proposal) -> bool:
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
+        for name in Proposal._fields
+    )
 
 
 def _lead(scores: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -114,6 +114,8 @@ class Model:
         agreement: by how much the compiled forest differed at most from LightGBM's own on the rows
             it was tried on; None where that was not shown. LightGBM answers above a bound; see
             Forest, which tries it again.
+        proposals_agree: whether the compiled loops proposed the same as the Python beside them for
+            the newest rows; None where that was not tried.
     """
 
     labels: tuple[str, ...]
@@ -124,6 +126,7 @@ class Model:
     facts: Mapping[str, Any]
     bars: Bars = field(default_factory=Bars)
     agreement: float | None = None
+    proposals_agree: bool | None = None
 
     @cached_property
     def forest(self) -> Forest | None:
@@ -156,6 +159,7 @@ class Model:
             "facts": dict(self.facts),
             "bars": self.bars.as_json(),
             "agreement": self.agreement,
+            "proposals_agree": self.proposals_agree,
         }
         files = {
             _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
@@ -186,9 +190,13 @@ class Model:
             hash_key = bytes.fromhex(meta["hash_key"])
             bars = Bars.from_json(meta["bars"])
             agreement = meta.get("agreement")  # older versions were not tried
+            alike = meta.get("proposals_agree")
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
-        model = cls(labels, base, text, calibration, hash_key, meta["facts"], bars, agreement)
+        if alike is False:
+            base.go_plainly()
+        facts = meta["facts"]
+        model = cls(labels, base, text, calibration, hash_key, facts, bars, agreement, alike)
         model.forest  # noqa: B018  parsed now, not in the first request
         return model
 

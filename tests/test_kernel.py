@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from local import kernel as build
 from shared import forest, kernel
-from shared.candidates import Inputs, Proposal, inputs_of
+from shared.candidates import Base, Inputs, Proposal, inputs_of
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
 from shared.trees import Trees
@@ -241,6 +241,54 @@ def test_where_another_library_judges_otherwise_a_version_that_was_tried_is_left
     assert model.forest
     assert not model.forest.is_compiled
     assert model.predict_many(rows) == expected
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("votes[b->proposed[at]] += b->", "votes[b->proposed[at]] -= b->"),
+        ("of[labels[j]] > of[it]", "of[labels[j]] >= of[it]"),
+        ("rows->amount - b->pair_last", "rows->amount + b->pair_last"),
+        ("isnan(rows->amount) ? 0 : 1", "1"),
+        ("rows->weekday * k + it", "it"),
+        ("rows->day == b->unknown_day ? NAN", "0 ? NAN"),
+        ("known += b->known[columns[at]] != 0", "known += 1"),
+    ],
+    ids=["votes", "ranks", "amounts", "no amount", "weekdays", "no date", "unknown grams"],
+)
+def test_where_another_library_proposes_otherwise_the_python_beside_it_does(
+    right: str, wrong: str, faulty: Callable[[str, str], None]
+) -> None:
+    files = _one().to_files()
+    inputs = inputs_of(transactions(20, 5, seed=3)[0], _one().hash_key)
+    expected = _one().base.propose(inputs)
+    faulty(right, wrong)
+
+    model = Model.from_files(files)
+
+    assert model.base.compiled is None
+    assert_same(model.base.propose(inputs), expected)
+
+
+@compiled
+def test_what_training_finds_on_its_own_rows_holds_wherever_the_version_is_loaded(
+    faulty: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault may show on real rows, and on none of the few that are made up."""
+    rows, labels = transactions(400, 9)
+    none = inputs_of([], b"key")
+    monkeypatch.setattr(Base, "_made_up", lambda base: none)
+    faulty("rows->amount - b->pair_last", "rows->amount + b->pair_last")
+
+    fitted = learner.fit(rows, labels)
+    again = learner.refit_base(_one(), rows, labels)
+
+    for model in (fitted, again):
+        assert model.proposals_agree is False
+        assert model.base.compiled is None
+        assert Model.from_files(model.to_files()).base.compiled is None
+    assert _one().proposals_agree
 
 
 @compiled

@@ -43,6 +43,7 @@ BETA_PULL = 4.0  # of the correction towards none, in rows' worth
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
+PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -92,6 +93,7 @@ def fit(
             booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
             agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
         base = base_of_all.result()
+        alike = base.try_on(_newest(inputs))
     facts = {
         "rows": len(rows),
         "reranker_rows": int(truth.size) if booster else 0,
@@ -101,7 +103,7 @@ def fit(
         "base_rows": len(rows),
     }
     bars = _bars(rows, labels, names, judged, target_precision)
-    return Model(names, base, booster, calibration, hash_key, facts, bars, agreement)
+    return Model(names, base, booster, calibration, hash_key, facts, bars, agreement, alike)
 
 
 def refit_base(
@@ -118,8 +120,16 @@ def refit_base(
     tell = progress or _silent
     with threadpool_limits(limits=1):
         names, ids = _numbered(labels)
-        base = _fit_base(_read(rows, model.hash_key, tell), ids, len(names), "refit", tell)
-    return replace(model, labels=names, base=base, facts={**model.facts, "base_rows": len(rows)})
+        inputs = _read(rows, model.hash_key, tell)
+        base = _fit_base(inputs, ids, len(names), "refit", tell)
+        alike = base.try_on(_newest(inputs))
+    facts = {**model.facts, "base_rows": len(rows)}
+    return replace(model, labels=names, base=base, facts=facts, proposals_agree=alike)
+
+
+def _newest(inputs: Inputs) -> Inputs:
+    """The rows for which two ways to propose are compared."""
+    return inputs.part(max(0, inputs.size - PROPOSED), inputs.size)
 
 
 def _silent(phase: str, done: int, total: int) -> None:
