@@ -6,14 +6,16 @@ import datetime as dt
 import io
 import json
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from shared import model as model_module
-from shared.candidates import Proposal
+from shared.candidates import Base, Proposal
 from shared.encode import TEXT_COLUMNS, WIDTH, Encoder, grams_of
 from shared.errors import DamagedVersion
 from shared.features import FeatureRow, RawTransaction, features_of
@@ -407,3 +409,30 @@ class TestFiles:
 
         with pytest.raises(DamagedVersion, match="schema"):
             Model.from_files(files)
+
+
+def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both forests of a large set take minutes."""
+    rows, labels = transactions(900, 5)
+    fit_base, forests = learner.fit_base, list[int]()
+    failed = threading.Event()
+
+    def failing(*told: Any) -> Base:
+        if threading.current_thread() is threading.main_thread():
+            return fit_base(*told)
+        failed.set()
+        raise MemoryError("no room for the base")
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if phase == "forest":
+            failed.wait(10)
+            forests.append(done)
+
+    monkeypatch.setattr(learner, "fit_base", failing)
+
+    with pytest.raises(MemoryError, match="no room"):
+        learner.fit(rows, labels, progress=progress)
+
+    assert len(forests) < 20  # of 160

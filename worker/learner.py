@@ -90,7 +90,8 @@ def fit(
         inputs = _read(rows, hash_key, tell)
         pairs, truth = _held_out(inputs, ids, len(names), tell)
         with _meanwhile(lambda tick: fit_base(inputs, ids, len(names), tick)) as base_of_all:
-            booster, calibration, judged = _learn_to_judge(pairs, truth, seed, tell)
+            watching = _watching(base_of_all, tell)
+            booster, calibration, judged = _learn_to_judge(pairs, truth, seed, watching)
             agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
         base = base_of_all.result()
         alike = base.try_on(_newest(inputs))
@@ -191,6 +192,17 @@ def _meanwhile(fit: Callable[[Callable[[], None]], Base]) -> Iterator[Future[Bas
         except BaseException:
             broken.set()
             raise
+
+
+def _watching(beside: Future[Base], tell: Progress) -> Progress:
+    """*tell*, which also ends the run as soon as what is fitted beside it has failed."""
+
+    def told(phase: str, done: int, total: int) -> None:
+        if beside.done():
+            beside.result()
+        tell(phase, done, total)
+
+    return told
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:
