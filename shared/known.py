@@ -77,7 +77,9 @@ _PRIORS = """
 """
 
 # By the index of a user's transactions, the newest first; without a user they are nobody's.
-_NEWEST = f"SELECT id, date FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
+_NEWEST = (
+    f"SELECT id, date FROM transactions WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LOOKED_AT}"  # noqa: S608
+)
 _HABITS = f"""
     SELECT own.* FROM unnest(:users) AS wanted(user_id)
     CROSS JOIN LATERAL (

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.api import ADMIN, PREDICT, bearer
+from shared.services import Services
+from tests.api import ADMIN, PREDICT, TOKENS, bearer
+from web import lane
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PATH = "/ml/v2/predict"
 FIELDS = {"merchant": "TIM HORTONS #12", "amount": -4.5, "date": "2026-05-03"}
@@ -104,3 +111,58 @@ def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
 
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert answer.headers["X-Request-ID"]
+
+
+ENVIRON = {
+    "REQUEST_METHOD": "POST",
+    "PATH_INFO": PATH,
+    "CONTENT_TYPE": "application/json",
+    "HTTP_HOST": "localhost",
+    "HTTP_AUTHORIZATION": f"Bearer {PREDICT}",
+}
+
+
+def asked_of_flask(held: Services, body: bytes, **environ: Any) -> bytes | None:
+    """The body that Flask is left with; None where it is not asked."""
+    told: list[bytes] = []
+
+    def flask(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
+        told.append(environ["wsgi.input"].read())
+        return []
+
+    settings = replace(held.settings, api_auth=True, api_tokens=TOKENS)
+    asked = {**ENVIRON, "CONTENT_LENGTH": str(len(body)), **environ}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    asked["wsgi.input"] = io.BytesIO(body)
+    lane.shortcut(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
+    return told[0] if told else None
+
+
+def test_a_body_that_is_shorter_than_it_was_said_to_be_is_left_to_flask_whole(
+    held: Services,
+) -> None:
+    """Cut off in its middle, it may be valid all the same."""
+    body = json.dumps(FIELDS).encode()
+
+    assert asked_of_flask(held, body) is None
+    assert asked_of_flask(held, body, CONTENT_LENGTH=str(len(body) + 1)) == body
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        *({"CONTENT_LENGTH": it} for it in (None, "", "0", "-1", "1e3", "²", "٣", "9" * 7)),
+        {"REQUEST_METHOD": None},
+        {"PATH_INFO": None},
+        {"CONTENT_TYPE": None},
+        {"HTTP_HOST": None},
+        {"HTTP_HOST": "\xff"},
+        {"HTTP_AUTHORIZATION": None},
+        {"HTTP_AUTHORIZATION": "Bearer \xff\udcff"},
+    ],
+    ids=str,
+)
+def test_no_environ_is_too_odd_to_be_left_to_flask(held: Services, environ: dict[str, Any]) -> None:
+    body = b"{}  "
+
+    assert asked_of_flask(held, body, **environ) == body

@@ -38,11 +38,14 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
     tokens = Tokens(held.settings.api_tokens) if held.settings.api_auth else None
 
     def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != PATH or not _in_order(environ, tokens):
+        if environ.get("PATH_INFO") != PATH or not _in_order(environ, tokens):
             return flask(environ, start)
         started = time.perf_counter()
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        length = int(environ["CONTENT_LENGTH"])
+        body = environ["wsgi.input"].read(length)
         try:
+            if len(body) != length:
+                raise EOFError("the body is not as long as it was said to be")
             content = to_json(ml_v2.told(_raw(body), held))
         except Exception:  # of the input, or ours: Flask finds the same, and says it
             environ["wsgi.input"] = io.BytesIO(body)
@@ -65,10 +68,11 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
 
 
 def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
-    length = environ.get("CONTENT_LENGTH", "")
+    length = environ.get("CONTENT_LENGTH") or ""
     return (
-        environ["REQUEST_METHOD"] == "POST"
+        environ.get("REQUEST_METHOD") == "POST"
         and environ.get("CONTENT_TYPE") == "application/json"
+        and length.isascii()
         and length.isdecimal()
         and len(length) < 7
         and 0 < int(length) <= reading.LARGE_BYTES
