@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from shared.clean_words import CITIES, REGIONS, STORE_WORDS
 from shared.features import FeatureRow
 from shared.hints import hints_of
+from shared.kept import kept
 from shared.kinds import bank_names, kind_of_mcc, wider_kind, word_in
 
 
@@ -112,7 +113,7 @@ def _kind_of_channel(channel: str, money_in: bool) -> str:
     return _OF_CHANNEL.get(channel, "")
 
 
-@lru_cache(maxsize=16_384)
+@kept(8_192)
 def brand_of(line: str, country: str = "") -> Brand | None:
     """The brand that *line* names; None where it names none that is known.
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shared.features import CHANNELS, FeatureRow
+from shared.kept import kept
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -178,7 +179,7 @@ def _one_hots(amount: int, channel: int) -> IntArray:
     return np.array([amount, channel], dtype=np.int32)
 
 
-@lru_cache(maxsize=32_768)
+@kept(8_192)
 def _merchant_columns(merchant: str) -> IntArray:
     """Words, pairs, triples, the first word, the whole, and runs of 3 to 5 characters."""
     name = merchant[:_MERCHANT_MAX]
@@ -193,7 +194,7 @@ def _merchant_columns(merchant: str) -> IntArray:
     return _columns(found)
 
 
-@lru_cache(maxsize=8_192)
+@kept(4_096)
 def _description_columns(description: str, mcc: str) -> IntArray:
     """Words, pairs, runs of 4 characters within words, and the merchant category code."""
     words = description[:_DESCRIPTION_MAX].split()

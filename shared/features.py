@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from shared.clean import clean_description, clean_merchant, printable, spaced
 from shared.hints import CHANNELS, NO_HINTS, Hints, channel_named, hints_of
+from shared.kept import kept
 
 __all__ = ["CHANNELS", "FEATURE_VERSION", "FeatureRow", "RawTransaction", "features_of"]
 
@@ -137,30 +137,30 @@ def _number(value: float | None) -> float | None:
     return round(number, 4) + 0.0 if math.isfinite(number) else None  # + 0.0: no minus zero
 
 
-@lru_cache(maxsize=32_768)
+@kept(8_192)
 def _read_merchant(text: str) -> tuple[str, str, Hints]:
     line = " ".join(spaced(text).split())[:LINE_MAX]
     return line, clean_merchant(text), hints_of(clean_description(text))
 
 
-@lru_cache(maxsize=16_384)
+@kept(4_096)
 def _read_description(text: str) -> tuple[str, Hints]:
     cleaned = clean_description(text)
     return cleaned, hints_of(cleaned)
 
 
-@lru_cache(maxsize=1_024)
+@kept(1_024)
 def _channel(text: str) -> str:
     return channel_named(text)
 
 
-@lru_cache(maxsize=256)
+@kept(256)
 def _currency(text: str) -> str:
     code = text.strip().upper()
     return code if _CURRENCY.fullmatch(code) else ""
 
 
-@lru_cache(maxsize=1_024)
+@kept(1_024)
 def _mcc(text: str) -> str:
     code = text.strip()
     return code.zfill(4) if _MCC.fullmatch(code) else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from shared.brands import guess
 from shared.features import FeatureRow
+from shared.kept import kept
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -168,12 +168,12 @@ def _key(hash_key: bytes, kind: str, text: str) -> int:
     return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
 
 
-@lru_cache(maxsize=32_768)
+@kept(8_192)
 def _word_key(hash_key: bytes, kind: str, text: str) -> int:
     return _key(hash_key, kind, text)
 
 
-@lru_cache(maxsize=32_768)
+@kept(4_096)
 def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
     """Of the merchant's first three words without digits, its first word, and each word."""
     if not merchant:

@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from shared.clean import spaced
+from shared.kept import kept
 
 FAINT = "~"  # marks a word in kinds.toml
 _PHRASE_MAX = 4  # words of the longest phrase in kinds.toml
@@ -113,7 +114,7 @@ def kind_of_mcc(code: str) -> str | None:
     return _tables().mcc.get(code)
 
 
-@lru_cache(maxsize=4_096)
+@kept(4_096)
 def kind_named(label: str) -> str | None:
     """The kind that a person means by the category *label*; None where that is not clear.
 
@@ -162,7 +163,7 @@ def kind_of_words(line: str) -> str | None:
     return found.kind if found else None
 
 
-@lru_cache(maxsize=8_192)
+@kept(4_096)
 def word_in(line: str) -> Word | None:
     """What tells the kind of a place in its name, and which kind; None where nothing does.
 
