@@ -50,6 +50,7 @@ worker_soft_shutdown_timeout = 10.0
 
 timezone = "UTC"
 enable_utc = True
+beat_scheduler = "worker.beat:Scheduler"
 beat_schedule = {
     "nightly": {
         "task": "ledger.nightly",
