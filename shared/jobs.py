@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, Select, Update, and_, case, func, or_, select, update
+from sqlalchemy import CursorResult, Select, Update, and_, case, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -328,10 +328,15 @@ def sweep(session: Session) -> dict[str, int]:
 
 
 def unsent(session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool) -> Sequence[Job]:
-    """Queued jobs whose message never went out, or was lost: sent long ago, and no longer there."""
+    """Queued jobs whose message never went out, or was lost: sent long ago, and no longer there.
+
+    A queue gives messages in their order, so one is lost, too, if a later one has been taken.
+    """
     never = and_(Job.sent_at.is_(None), Job.created_at < _in(-2))
-    lost = Job.sent_at < _in(-RESEND_AFTER_S)
-    missing = or_(never, lost) if queue_is_empty else never
+    old = Job.sent_at < _in(-RESEND_AFTER_S)
+    taken = select(func.max(Job.sent_at)).where(Job.kind.in_(kinds), Job.started_at.is_not(None))
+    is_gone = true() if queue_is_empty else Job.sent_at < taken.scalar_subquery()
+    missing = or_(never, and_(old, is_gone))
     return session.scalars(
         select(Job)
         .where(Job.state == JobState.QUEUED, Job.kind.in_(kinds), missing)

@@ -296,3 +296,22 @@ def test_a_message_is_lost_when_it_was_sent_long_ago_and_is_not_in_the_queue(
         found = jobs.unsent(session, [JobKind.TRAIN], queue_is_empty=empty)
 
     assert len(found) == expected
+
+
+def test_a_message_is_lost_when_a_later_one_was_taken(engine):
+    """However full the queue is: it gives them in their order."""
+    early, late = asked(engine, JobKind.FEATURES), asked(engine, JobKind.DRIFT)
+    with transaction(engine) as session:
+        for job, minutes in ((early, 2), (late, 1)):
+            sent = text(f"now() - interval '{minutes} min'")
+            session.execute(update(Job).where(Job.id == job).values(sent_at=sent))
+    kinds = [JobKind.FEATURES, JobKind.DRIFT]
+
+    with transaction(engine) as session:
+        before = jobs.unsent(session, kinds, queue_is_empty=False)
+    claimed(engine, late)
+    with transaction(engine) as session:
+        after = jobs.unsent(session, kinds, queue_is_empty=False)
+
+    assert before == []
+    assert [lost.id for lost in after] == [early]
