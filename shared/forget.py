@@ -15,10 +15,10 @@ from shared.tables import Deletion, Job
 _COUNTS = text(
     """
     SELECT count(*), count(label.txn_id), least(
-        min(label.created_at) FILTER (WHERE label.source <> 'rule'),
-        -- A label that he took back may have been learned before.
-        (SELECT min(created_at) FROM suggestion_answers
-            WHERE user_id = :user AND action <> 'reject')
+        min(label.created_at),
+        -- A label that he took back, or put another in the place of, may have been learned before.
+        (SELECT min(least(created_at, (before->>'created_at')::timestamptz))
+            FROM suggestion_answers WHERE user_id = :user)
     )
     FROM transactions LEFT JOIN transaction_labels AS label ON label.txn_id = transactions.id
     WHERE transactions.user_id = :user
@@ -39,7 +39,7 @@ _TAKE = (
     # What was asked for stays in the list of jobs, without his name and what his file held.
     text(
         """
-        UPDATE jobs SET params = jsonb_set(params, '{user_id}', '""'),
+        UPDATE jobs SET idempotency_key = NULL, params = jsonb_set(params, '{user_id}', '""'),
             result = CASE jsonb_typeof(result)
                 WHEN 'object' THEN result - 'rejects' - 'detected' ELSE result END,
             error = CASE WHEN kind = 'import' AND jsonb_typeof(error) = 'object'

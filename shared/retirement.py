@@ -18,6 +18,8 @@ from shared.errors import DamagedVersion
 from shared.registry import ModelVersion, Registry
 from shared.tables import Deletion
 
+# A run that began so soon after a deletion may have read what was just being deleted.
+JUST_AFTER = dt.timedelta(hours=1)
 NIGHT = dt.timedelta(days=1)  # what retires before the next night goes in this one
 
 
@@ -27,7 +29,7 @@ def due(session: Session, registry: Registry, after_days: int) -> dict[str, dt.d
     found = {}
     for version in registry.versions():
         made, read = made_at(version), _read_at(version)
-        gone = [at for since, at in deletions if since <= made and read <= at]
+        gone = [at for since, at in deletions if since <= made and read <= at + JUST_AFTER]
         if gone:
             found[version.run_id] = min(gone) + dt.timedelta(days=after_days)
     return found

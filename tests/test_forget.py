@@ -44,7 +44,11 @@ def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
         client.post(
             f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", json={"action": "reject"}
         )
-        client.post("/ml/v2/suggest/history", json={"user_id": user})
+        client.post(
+            "/ml/v2/suggest/history",
+            json={"user_id": user},
+            headers={"Idempotency-Key": f"history of {user}"},
+        )
     feature_build.refresh(held.engine, feature_build.Scope())
     bobs = everything(held).count("bob")
 

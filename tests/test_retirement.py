@@ -96,6 +96,32 @@ def test_a_label_that_he_took_back_may_have_been_learned(
     assert [it["run_id"] for it in deleted(client)] == [learned]
 
 
+@pytest.mark.parametrize("source", ["rule", "import"])
+def test_a_label_of_a_rule_or_a_file_is_learned_as_well(
+    client: FlaskClient, held: Services, stored: None, source: str
+) -> None:
+    told = {"external_id": "x", "label": "Toys", "source": source}
+    client.post("/ml/v2/labels", json={"labels": [told]})
+    learned = deploy_a_model(held.engine, held.registry)
+
+    assert [it["run_id"] for it in deleted(client)] == [learned]
+
+
+def test_a_label_that_he_rejected_after_it_was_learned_counts(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    learned = deploy_a_model(held.engine, held.registry)
+    held.runtime.check()
+    with held.engine.connect() as connection:
+        txn_id = connection.scalar(text("SELECT id FROM transactions WHERE user_id = 'ada'"))
+    (item,) = client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}).json["items"]
+    path = f"/ml/v2/suggestions/{item['suggestion_id']}/feedback"
+    client.post(path, json={"action": "correct", "label": "Rent"})
+    client.post(path, json={"action": "reject"})
+
+    assert [it["run_id"] for it in deleted(client)] == [learned]
+
+
 def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     client: FlaskClient, held: Services, ada: None
 ) -> None:
@@ -105,7 +131,8 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     read_at = version.manifest["created_at"]
 
     late = held.registry.save(version.files, {**version.manifest["meta"], "read_at": read_at})
-    new = held.registry.save(version.files, version.manifest["meta"])
+    tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
+    new = held.registry.save(version.files, {**version.manifest["meta"], "read_at": tomorrow})
 
     with transaction(held.engine) as session:
         due = retirement.due(session, held.registry, DAYS)
