@@ -65,3 +65,30 @@ def test_what_is_not_exactly_a_token_is_refused(guarded, header):
     response = guarded.get("/ml/v2/jobs", headers={"Authorization": header})
 
     assert response.status_code == 401
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"])
+def test_without_tokens_this_machine_is_answered(client, host):
+    assert client.get("/ml/v2/jobs", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example"])
+def test_without_tokens_no_other_name_is_answered(client, host):
+    """A page of a site whose name was made to lead here reads nothing, and changes nothing."""
+    told = {"Host": host, "Origin": f"http://{host}"}
+
+    assert client.get("/ml/v2/jobs", headers={"Host": host}).status_code == 403
+    assert client.post("/ml/v2/predict", json={}, headers={"Host": host}).status_code == 403
+    assert client.delete("/ml/v2/users?user_id=ada", headers=told).status_code == 403
+
+
+def test_with_tokens_any_name_is_answered(guarded):
+    headers = {"Host": "ledger.example", **bearer(PREDICT)}
+
+    assert guarded.get("/ml/v2/jobs", headers=headers).status_code == 200
+
+
+def test_a_form_that_is_too_large_is_not_read(guarded):
+    told = guarded.post("/sign-in", data={"token": "a" * 5_000})
+
+    assert told.status_code == 413

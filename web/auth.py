@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from flask import Flask, redirect, request, url_for
+from flask import Flask, Request, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from shared.settings import Settings, Token
+from shared.settings import LOOPBACK_HOSTS, Settings, Token
 from web import sessions
 from web.problems import NotAllowed, NotAuthenticated
 
@@ -64,9 +64,12 @@ def guard(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
-        changes = request.method in CHANGING
-        if changes and _is_of_another_site(settings):
+        is_change = request.method in CHANGING
+        if is_change and _is_of_another_site(settings):
             raise NotAllowed("Another site's page may change nothing here")
+        if not settings.api_auth and not is_local(request.host):
+            # Another site's name that was made to lead here: its pages would be taken for ours.
+            raise NotAllowed("Without tokens the API answers to localhost only")
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None
         if (given := request.environ.get("HTTP_AUTHORIZATION")) is not None:
@@ -74,7 +77,7 @@ def guard(app: Flask, settings: Settings) -> None:
             if not scopes:
                 raise NotAuthenticated("Send a token: Authorization: Bearer …")
         elif session := sessions.session_of(request, settings.api_tokens):
-            if changes and not sessions.is_own(session, request):
+            if is_change and not sessions.is_own(session, request):
                 raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
             scopes = {session.scope}
         elif request.endpoint in PAGES:
@@ -94,6 +97,19 @@ def _is_of_another_site(settings: Settings) -> bool:
     # have given the host another name.
     origin = request.environ.get("HTTP_ORIGIN", "")
     return not settings.api_auth and bool(origin) and urlsplit(origin).netloc != request.host
+
+
+def is_local(host: str) -> bool:
+    """Whether a Host header, with a port or without, names this machine as its user does."""
+    try:
+        return urlsplit(f"//{host}").hostname in LOOPBACK_HOSTS
+    except ValueError:  # brackets that are none
+        return False
+
+
+def changes(request: Request) -> bool:
+    """Whether a request changes more than the answers to suggestions."""
+    return scope_needed(request.endpoint, request.method) == "admin"
 
 
 def scope_needed(endpoint: str | None, method: str) -> str:

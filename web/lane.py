@@ -21,7 +21,7 @@ from shared.features import RawTransaction
 from shared.log import get_logger
 from shared.services import Services
 from web import ml_v2, reading, schemas
-from web.auth import Tokens
+from web.auth import Tokens, is_local
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -80,7 +80,11 @@ def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
         and not environ.get("SCRIPT_NAME")
         and _OUT_OF_ORDER.isdisjoint(environ)
         and reading.HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
-        and (tokens is None or bool(tokens.scopes(environ.get("HTTP_AUTHORIZATION", ""))))
+        and (
+            is_local(environ["HTTP_HOST"])
+            if tokens is None
+            else bool(tokens.scopes(environ.get("HTTP_AUTHORIZATION", "")))
+        )
     )
 
 

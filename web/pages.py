@@ -3,6 +3,7 @@ the API by the script, as any client does."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flask import (
 from flask.typing import ResponseReturnValue
 
 from shared.csv_columns import FIELDS
+from shared.errors import Unavailable
 from web import charts, overview, review, sessions
 from web.ml_v2 import services
 
@@ -28,6 +30,10 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+SIGN_IN_BYTES = 4096
+# This is the one body that is read of who has no token: it may come as slowly as it will, and holds
+# one thread at most.
+_one_form = threading.Lock()
 _SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings its style along
 
 
@@ -79,7 +85,14 @@ def sign_in() -> ResponseReturnValue:
 @bp.post("/sign-in")
 def sign_in_with() -> ResponseReturnValue:
     """Give a session for a token; it is taken from the form alone, never from the address."""
-    token = sessions.token_of(request.form.get("token", ""), services().settings.api_tokens)
+    request.max_content_length = SIGN_IN_BYTES
+    if not _one_form.acquire(blocking=False):
+        raise Unavailable("Somebody else is just signing in", dependency="web")
+    try:
+        secret = request.form.get("token", "")
+    finally:
+        _one_form.release()
+    token = sessions.token_of(secret, services().settings.api_tokens)
     if token is None:
         page = _page("sign_in.html", wrong=True)
         page.status_code = 401

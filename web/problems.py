@@ -35,6 +35,11 @@ class WrongContentType(InvalidInput):
     title = "The body is not of the expected type"
 
 
+class LengthNeeded(InvalidInput):
+    code = "length_needed"
+    title = "The length of the body is needed"
+
+
 class NotAuthenticated(LedgerError):
     code = "not_authenticated"
     title = "A valid token is needed"
@@ -47,6 +52,7 @@ class NotAllowed(LedgerError):
 
 STATUS: dict[type[LedgerError], HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    LengthNeeded: HTTPStatus.LENGTH_REQUIRED,
     WrongContentType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,

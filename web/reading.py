@@ -56,8 +56,11 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
 
 
 def whole_body() -> bytes:
-    """The request's body; TooLarge if it is not all of it."""
+    """The request's body; TooLarge or InvalidInput if it is not all of it."""
     body = request.get_data(cache=False)
+    if request.content_length not in (None, len(body)):
+        # Its sender has gone. What is left may be valid, and mean something else.
+        raise InvalidInput("The body ended before its length was reached")
     is_large = len(body) > LARGE_BYTES
     if is_large and request.content_length is None and len(body) == request.max_content_length:
         # A body sent in chunks is cut there without a word; what is left may even be valid.

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 from sqlalchemy import Engine, text
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import stream_encode_multipart
 
 from shared.services import Services
 from shared.tables import Base
@@ -98,8 +102,8 @@ def bad_requests() -> Iterator[tuple[str, str, object]]:
 def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     stack: Stack, database: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """After the whole flow in real processes: stored, built, trained, predicted, suggested, told
-    otherwise, made a rule, refused, and in the middle of errors."""
+    """After the whole flow in real processes: stored, brought in a file, built, trained, predicted,
+    suggested, told otherwise, made a rule, refused, and in the middle of errors."""
     stack.env |= {"LOG_LEVEL": "debug", "ML_MIN_LABELS": "20", "WEB_PROCESSES": "1"}
     flower_port = free_port()
     add_transactions(database, 400, labelled=400)
@@ -129,6 +133,9 @@ def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     stack.call("POST", "/ml/v2/rules/preview", rules)
     for path in ("rules/apply", "suggest/history"):
         stack.ended(stack.call("POST", f"/ml/v2/{path}", {"user_id": USER}).body["job_id"])
+    imported = _bring_a_file(stack)
+    for path in (f"review?user_id={USER}", f"imports?user_id={USER}"):
+        assert stack.call("GET", f"/ml/v2/{path}").status == 200
     for method, path, body in bad_requests():
         assert stack.call(method, path, body).status < 500, path
     _break_a_table(stack, database)
@@ -142,6 +149,7 @@ def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     broker = Redis.from_url(environment["REDIS_URL"])
 
     assert trained["state"] == "succeeded", trained
+    assert imported["result"]["inserted"] == 1, imported
     logs = ("web", "features", "training", "flower")
     assert [name for name in logs if holds(stack.log(name).encode())] == []
     assert "request.broke" in stack.log("web")
@@ -156,7 +164,7 @@ def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     assert [file for file in files if holds(file.read_bytes()) or holds(str(file).encode())] == []
     counters = [file for file in (tmp_path / "metrics").rglob("*") if file.is_file()]
     assert [file for file in counters if holds(file.read_bytes())] == []
-    assert tables_with(database, WORD) - {"jobs"} <= HIS
+    assert tables_with(database, WORD) - {"jobs", "imports"} <= HIS
     assert flower.poll() is None
 
 
@@ -224,11 +232,35 @@ def _fetch(url: str) -> bytes:
     return body
 
 
+def _bring_a_file(stack: Stack) -> dict[str, Any]:
+    """A bank's file with the word in its name, a row that is taken and one that is not."""
+    content = f"date,amount,merchant\n2026-05-02,-4.50,{WORD} Kiosk\n{WORD},{WORD},{WORD}\n"
+    form = {
+        "file": FileStorage(io.BytesIO(content.encode()), f"{WORD}.csv"),
+        "options": json.dumps({"user_id": USER}),
+    }
+    body, length, boundary = stream_encode_multipart(form)
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{stack.port}/ml/v2/imports",
+        body.read(),
+        {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(length),
+        },
+    )
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        ended = stack.ended(json.load(answer)["job_id"])
+    for job in stack.call("GET", "/ml/v2/jobs").body["jobs"]:  # features follow
+        stack.ended(job["job_id"])
+    return ended
+
+
 def _break_a_table(stack: Stack, database: Engine) -> None:
     """Have statements fail that carry the word, in the web process and in a worker."""
+    rows = [{**PLANTED, "external_id": f"{WORD}-new"}]
+    stack.call("POST", "/ml/v2/transactions", {"transactions": rows})  # for the worker to meet
     with database.begin() as connection:
         connection.execute(text("ALTER TABLE transactions RENAME COLUMN account TO gone"))
-    rows = [{**PLANTED, "external_id": f"{WORD}-new"}]
     broken = stack.call("POST", "/ml/v2/transactions", {"transactions": rows})
     job = stack.ended(stack.call("POST", "/ml/v2/features", {"all": True}).body["job_id"])
     with database.begin() as connection:

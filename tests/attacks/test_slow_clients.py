@@ -1,4 +1,4 @@
-"""Many who open a connection and send no request: the others are served as if nobody were there."""
+"""Many who send a request without an end: the others are served as if nobody were there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from tests.attacks.wire import request
 
 CLIENTS = 200
 TOKEN = f"Authorization: Bearer {PREDICT}"
+FORM = "Content-Type: application/x-www-form-urlencoded"
 SLOW = {
+    "a form without an end, of nobody": request(
+        "POST", "/sign-in", FORM, "Content-Length: 4000", body=b"token=a"
+    ),
+    "a large form without an end, of nobody": request(
+        "POST", "/sign-in", FORM, "Content-Length: 4000000", body=b"token=" + b"a" * 20_000
+    ),
     "headers without an end": request("POST", "/ml/v2/predict", TOKEN)[:-4],
     "nothing at all": b"",
 }
