@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from shared.registry import Registry
+from shared import jobs, queue
+from shared.db import transaction
+from shared.services import Services
 from tests.factories import SHOPS, add_transactions
-from worker import train
+from worker import train_job
+from worker.run import run
 
 ROWS = 1_000
 
 
-def trained(engine: Engine, registry: Registry, job_id: str) -> dict[str, object]:
-    """A whole training run, as the night makes it."""
-    return train.run(
-        engine,
-        registry,
-        job_id=job_id,
-        limit=None,
-        only_if_new=False,
-        min_labels=20,
-        threshold_f1=0.72,
-        progress=lambda *_: None,
+def trained(held: Services) -> dict[str, Any]:
+    """A whole training job, which deploys what passes its gate."""
+    job = queue.request_training(
+        held.engine, held.messenger, requested_by="test", limit=None, deploy="gate"
     )
+    with transaction(held.engine) as session:
+        claim = jobs.claim(session, job.id)
+    assert claim is not None
+    run(held, claim, train_job.train)
+    with transaction(held.engine) as session:
+        ended = jobs.get(session, job.id)
+    assert ended.result is not None, ended.error
+    return ended.result
 
 
 def flip(engine: Engine, ids: list[int], share: float, seed: int) -> None:
@@ -45,18 +50,20 @@ def flip(engine: Engine, ids: list[int], share: float, seed: int) -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_many_flipped_labels_of_the_newest_do_not_go_live(
-    engine: Engine, registry: Registry, clean: None, share: float
+    held: Services, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """The run is refused with its reason, and the version before stays live."""
-    ids = add_transactions(engine, ROWS, labelled=ROWS)
-    good = trained(engine, registry, "good")
-    registry.deploy(str(good["run_id"]), by="test", why="good labels")
+    monkeypatch.setenv("ML_REGISTRY_DIR", str(held.settings.registry_dir))
+    ids = add_transactions(held.engine, ROWS, labelled=ROWS)
+    good = trained(held)
 
-    flip(engine, ids[-ROWS // 3 :], share, seed=7)
-    poisoned = trained(engine, registry, "poisoned")
+    flip(held.engine, ids[-ROWS // 3 :], share, seed=7)
+    poisoned = trained(held)
 
-    assert good["gate"]["passed"]
-    assert not poisoned["gate"]["passed"]
-    live = registry.current()
+    assert good["deployed"]
+    assert not poisoned["deployed"]
+    assert "threshold" in poisoned["deploy_reason"] or "worse" in poisoned["deploy_reason"]
+    live = held.registry.current()
     assert live is not None
     assert live.run_id == good["run_id"]
+    assert {it.run_id for it in held.registry.versions()} >= {good["run_id"], poisoned["run_id"]}
