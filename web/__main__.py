@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import socket
 import sys
@@ -24,8 +26,23 @@ def main() -> int:
     if shared_counters := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         Path(shared_counters).mkdir(parents=True, exist_ok=True)
     log.configure(settings.log_level)
+    load_code()
     server("web.wsgi:app", settings).serve()
     return 0
+
+
+def load_code() -> None:
+    """Read the code that the web processes need, where they are forks of this one.
+
+    They share its memory then, and start at once. Code alone: threads, connections and the model,
+    whose library must not see a fork, are theirs.
+    """
+    if multiprocessing.get_start_method() == "fork":
+        import shared.model  # noqa: F401
+        import web.app  # noqa: F401
+
+        gc.collect()
+        gc.freeze()  # a collection would write to every page
 
 
 def _check_port(host: str, port: int) -> None:
