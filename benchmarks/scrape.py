@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import text
@@ -49,7 +50,7 @@ FILL = (
 )
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> int:
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "metrics"
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
@@ -71,6 +72,7 @@ def main() -> None:
                 process.kill()
                 process.wait()
         engine.dispose()
+    return 0
 
 
 def _measure(engine) -> None:  # type: ignore[no-untyped-def]
@@ -112,4 +114,4 @@ def _counting() -> subprocess.Popen[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
