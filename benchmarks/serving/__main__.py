@@ -1,6 +1,6 @@
 """What an answer costs: our web process, its floors and peers, side by side on one machine.
 
-    make bench BENCH=serving [ARGS="--seconds 2 --rounds 5"]
+    make bench BENCH=serving [ARGS="--seconds 2 --rounds 5 --deploys 24 --starts 5"]
 
 Each server is one process on one core, the clients have the other one; servers take turns, and of
 the rounds the median counts. All are asked about the same few hundred transactions, one after the
@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks serving")
     options.add_argument("--seconds", type=float, default=2.0)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--deploys", type=int, default=deploys.DEPLOYS)
+    options.add_argument("--starts", type=int, default=deploys.STARTS)
     wanted = options.parse_args(argv)
     missing = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -58,17 +60,19 @@ def main(argv: Sequence[str]) -> int:
         seen = _compared(servers, later, wanted.seconds, wanted.rounds)
         memory = {server.target.name: server.memory_mb() for server in servers}
         stack.close()
+        measured = report.conditions("make bench BENCH=serving")
         parts = [_servers(servers, seen, memory), *missing, _ratios(servers, seen)]
-        swap = deploys.under_load(folder, later[:ASKED], wanted.seconds * 2)
-        start = deploys.start_and_memory(folder, later[:ASKED])
+        swap = deploys.under_load(folder, later[:ASKED], wanted.deploys)
+        after_swap = report.conditions("make bench BENCH=serving")
+        start = deploys.start_and_memory(folder, later[:ASKED], wanted.starts)
     report.put(
         "serving",
-        report.conditions("make bench BENCH=serving"),
+        measured,
         f"{versions_of('bentoml')}, {versions_of('mlflow')}, {versions_of('mlserver')}.",
         *parts,
     )
-    report.put("deploys", swap)
-    report.put("start", start)
+    report.put("deploys", after_swap, swap)
+    report.put("start", report.conditions("make bench BENCH=serving"), start)
     return 0
 
 
