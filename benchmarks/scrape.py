@@ -21,6 +21,7 @@ from sqlalchemy import text
 
 from local.servers import postgres
 from shared.db import make_engine, migrate
+from shared.registry import Registry
 from shared.settings import Settings
 
 SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] = ()) -> int:
             process.kill()
             process.wait()
         try:
-            _measure(engine)
+            _measure(engine, Registry(Path(folder) / "registry"))
         finally:
             for process in processes:
                 process.kill()
@@ -75,10 +76,10 @@ def main(argv: Sequence[str] = ()) -> int:
     return 0
 
 
-def _measure(engine) -> None:  # type: ignore[no-untyped-def]
+def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
     from shared import metrics_ml  # not above: the folder is read at the import
 
-    facts = metrics_ml.JobFacts(engine)
+    facts = metrics_ml.JobFacts(engine, registry)
     scrape = metrics_ml.exposition(facts)
     print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
     print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
