@@ -22,8 +22,8 @@ from shared.registry import Registry
 
 RATE = 500.0  # requests a second, about an eighth of what the process can do
 CLIENTS = 16
-EACH_S = 1.5  # between two deploys
-WINDOW_S = 0.7  # after each: a process looks every 0.5 s, and then loads
+EACH_S = 1.8  # between two deploys
+WINDOW_S = 0.9  # after each: a process looks every 0.5 s, and then loads for 0.1 to 0.3 s
 DEPLOYS = 24
 ROUNDS = 3
 STARTS = 5
@@ -36,8 +36,10 @@ Span = tuple[float, float]
 def under_load(folder: Path, rows: list[Row], deploys: int = DEPLOYS) -> str:
     """Latency and failures while nothing happens, and within a moment of each deploy."""
     registry = Registry(folder / "registry")
-    # The newest is live: the first deploy is of the other one.
-    versions = cycle([version.run_id for version in registry.versions()][::-1])
+    live = registry.current()
+    known = [version.run_id for version in registry.versions()]
+    # The live one last: the first deploy, too, is of another.
+    versions = cycle(sorted(known, key=lambda run_id: bool(live and run_id == live.run_id)))
     requests = [_OURS.one(row) for row in rows]
     seen: dict[str, _Windows] = {"quiet": _Windows(), "a deploy": _Windows()}
     count = max(deploys // ROUNDS, 1)
