@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,11 +159,11 @@ SHIFTS: dict[str, tuple[str, Shift]] = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift")
     parser.add_argument("csv", type=Path, nargs="*")
     parser.add_argument("--windows", type=int, default=WINDOWS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     print("| traffic | rows a week | windows | judged | with an alarm | by check |")
     print("|---|---|---|---|---|---|")
     for users, weekly in ((50, 6.0), (300, 6.0), (1_500, 2.0)):
@@ -214,4 +215,4 @@ def _report(name: str, windows: Sequence[Window]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,14 +1,16 @@
 """How fast the feature build is beside the server alone, and beside pandas.
 
-    make bench BENCH=features ARGS=bank.csv.gz
+    make bench BENCH=features [ARGS=bank.csv.gz]
 
-On the file's rows, in a database of its own: each round runs every way once, one after the other,
-on an empty ml_features; the medians are compared. "The server alone" is one INSERT … SELECT that
-fills the same columns with the cleaning that SQL's regular expressions can do.
+On the rows of made-up statements, or of a file, whose figures are printed only; in a database of
+its own: each round runs every way once, one after the other, on an empty ml_features; the medians
+are compared. "The server alone" is one INSERT … SELECT that fills the same columns with the
+cleaning that SQL's regular expressions can do.
 """
 
 from __future__ import annotations
 
+import argparse
 import secrets
 import statistics
 import sys
@@ -21,6 +23,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
+from benchmarks import report
 from shared.csv_formats import ImportOptions
 from shared.db import make_engine, migrate
 from shared.features import FEATURE_VERSION, FeatureRow
@@ -51,9 +54,10 @@ SERVER_ALONE = f"""
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 1:
-        print("usage: make bench BENCH=features ARGS=bank.csv.gz", file=sys.stderr)
-        return 2
+    options = argparse.ArgumentParser(prog="python -m benchmarks features")
+    options.add_argument("csv", type=Path)
+    options.add_argument("--made-up", action="store_true", help="write docs/performance.md")
+    wanted = options.parse_args(argv)
     base = make_url(Settings.from_env(environ).database_url)
     name = f"bench_{secrets.token_hex(4)}"
     admin = make_engine(base.render_as_string(hide_password=False))
@@ -62,16 +66,20 @@ def main(argv: list[str]) -> int:
     engine = make_engine(base.set(database=name).render_as_string(hide_password=False))
     try:
         migrate(engine)
-        rows = import_csv(engine, Path(argv[0]), options=ImportOptions()).inserted
-        _compare(engine, rows)
+        rows = import_csv(engine, wanted.csv, options=ImportOptions()).inserted
+        table = _compared(engine, rows)
     finally:
         engine.dispose()
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    if wanted.made_up:
+        report.put("features", report.conditions("make bench BENCH=features"), table)
+    else:
+        print(table)
     return 0
 
 
-def _compare(engine: Engine, rows: int) -> None:
+def _compared(engine: Engine, rows: int) -> str:
     feature_build.refresh(engine, Scope())
     columns = ", ".join(("txn_id", *FeatureRow._fields, "content_hash", "feature_version"))
     frame = pd.read_sql(f"SELECT {columns} FROM ml_features", engine)
@@ -105,13 +113,11 @@ def _compare(engine: Engine, rows: int) -> None:
                     connection.execute(text("ANALYZE ml_features"))
                 seconds["the build, nothing new"].append(_timed(nothing_new))
     base = statistics.median(seconds["the server alone"])
-    print(f"{rows:,} rows, median of {ROUNDS}")
+    lines = []
     for name, found in seconds.items():
         median = statistics.median(found)
-        print(
-            f"{name:24} {median:8.2f} s {rows / median:12,.0f} rows/s"
-            f"   {base / median:6.2f} x the server's rate"
-        )
+        lines.append([name, f"{median:.2f}", f"{rows / median:,.0f}", f"{base / median:.2f} ×"])
+    return report.table([f"{rows:,} rows", "s", "rows/s", "beside the server alone"], lines)
 
 
 def _timed(way: Callable[[], None]) -> float:

@@ -42,7 +42,8 @@ _WAIT = text(
     "SELECT 1000 * extract(epoch FROM started_at - created_at)::float8 FROM jobs "
     "WHERE state = 'succeeded' ORDER BY created_at"
 )
-_OPEN = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
+_STATES = text("SELECT state, count(*) FROM jobs WHERE state <> 'succeeded' GROUP BY state")
+_FINAL = ("failed", "cancelled")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -129,16 +130,19 @@ def _asked_for(web: Server, engine: Engine) -> None:
 
 
 def drained(engine: Engine, within_s: float = PATIENCE_S) -> None:
-    """Wait until no job is queued or running.
+    """Wait until all jobs have succeeded.
 
     Raises:
-        RuntimeError: not in time.
+        RuntimeError: one failed, or not in time.
     """
     until = time.perf_counter() + within_s
     while time.perf_counter() < until:
         with engine.connect() as connection:
-            if not connection.scalar(_OPEN):
-                return
+            left = {str(state): count for state, count in connection.execute(_STATES)}
+        if not left:
+            return
+        if lost := {state: left[state] for state in _FINAL if state in left}:
+            raise RuntimeError(f"not all jobs succeeded: {lost}")
         time.sleep(0.02)
     raise RuntimeError("the jobs did not end")
 

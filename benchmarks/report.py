@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+missed: list[str] = []  # figures of this run that miss their aim, for `make bench` to end with
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
@@ -31,6 +32,16 @@ def conditions(command: str) -> str:
         f"`{command}`, {dt.date.today():%Y-%m-%d}: {cores} cores, {memory:.0f} GB, "
         f"Python {platform.python_version()}, load {load:.1f} at the end."
     )
+
+
+def aimed(
+    what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None
+) -> None:
+    """Note a figure that misses its aim."""
+    if at_least is not None and measured < at_least:
+        missed.append(f"{what}: {measured:.3g}, aimed at {at_least:g} or more")
+    if at_most is not None and measured > at_most:
+        missed.append(f"{what}: {measured:.3g}, aimed at {at_most:g} or less")
 
 
 def put(name: str, *parts: str) -> None:

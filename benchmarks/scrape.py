@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import text
 
 from local.servers import postgres
 from shared.db import make_engine, migrate
+from shared.registry import Registry
 from shared.settings import Settings
 
 SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
@@ -49,7 +51,7 @@ FILL = (
 )
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> int:
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "metrics"
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
@@ -65,18 +67,19 @@ def main() -> None:
             process.kill()
             process.wait()
         try:
-            _measure(engine)
+            _measure(engine, Registry(Path(folder) / "registry"))
         finally:
             for process in processes:
                 process.kill()
                 process.wait()
         engine.dispose()
+    return 0
 
 
-def _measure(engine) -> None:  # type: ignore[no-untyped-def]
+def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
     from shared import metrics_ml  # not above: the folder is read at the import
 
-    facts = metrics_ml.JobFacts(engine)
+    facts = metrics_ml.JobFacts(engine, registry)
     scrape = metrics_ml.exposition(facts)
     print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
     print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
@@ -112,4 +115,4 @@ def _counting() -> subprocess.Popen[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -61,13 +61,14 @@ def test_a_model_without_a_forest_leans_on_nothing(model):
 def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):
     rows = [features_of(RawTransaction(merchant=shop, amount=-9)) for shop in SHOPS.values()]
 
-    assert leanings.linear_answers(model, rows) == list(SHOPS)
+    assert leanings.answers(model, rows).linear == list(SHOPS)
 
 
 def test_each_row_gets_one_linear_answer_however_many_there_are(model):
     rows, _ = rows_and_labels(600)
 
-    many = leanings.linear_answers(model, rows * 3)
+    many = leanings.answers(model, rows * 3)
 
-    assert many == leanings.linear_answers(model, rows) * 3
-    assert leanings.linear_answers(model, []) == []
+    assert many.linear == leanings.answers(model, rows).linear * 3
+    assert many.model == model.predict_many(rows * 3)
+    assert leanings.answers(model, []) == ([], [])

@@ -7,7 +7,7 @@ How many it can be right about is seen in hindsight, from all labels at once, la
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, NamedTuple
 
 from shared.encode import amount_bin
@@ -17,13 +17,13 @@ from worker.scores import Figures, Labels, figures
 # What makes two rows the same thing, the finest first. A row is looked up by the first of these
 # under which another day has a labelled row. Sizes of amounts, for 48.20 is hardly ever spent twice
 # where fuel and groceries are of one merchant.
-KEYS: tuple[Callable[[FeatureRow], Hashable], ...] = (
-    lambda row: (row.line, row.norm_desc, row.amount),
-    lambda row: (row.line, row.norm_desc, amount_bin(row.amount)),
-    lambda row: (row.line, amount_bin(row.amount)),
-    lambda row: (row.merchant, amount_bin(row.amount)),
-    lambda row: row.line,
-    lambda row: row.merchant,
+KEYS: tuple[Callable[[FeatureRow, int], Hashable], ...] = (
+    lambda row, size: (row.line, row.norm_desc, row.amount),
+    lambda row, size: (row.line, row.norm_desc, size),
+    lambda row, size: (row.line, size),
+    lambda row, size: (row.merchant, size),
+    lambda row, size: row.line,
+    lambda row, size: row.merchant,
 )
 
 
@@ -102,10 +102,9 @@ def _look_up(
 
     found: dict[int, Hindsight] = {}
     missing = set(judged)
+    sizes = [amount_bin(row.amount) for row in rows]
     for key_of in KEYS:
-        for members in _groups(rows, key_of):
-            if missing.isdisjoint(members):
-                continue
+        for members in _groups(rows, sizes, missing, key_of):
             days: defaultdict[Hashable, list[int]] = defaultdict(list)
             for index in members:
                 days[rows[index].date or index].append(index)
@@ -115,18 +114,25 @@ def _look_up(
             within = likeliest(counts)
             for day in days.values():
                 if wanted := missing.intersection(day):
-                    without = likeliest(counts - Counter(labels[index] for index in day))
+                    without = within
+                    if len(counts) > 1:  # with one label, leaving a day out changes nothing
+                        without = likeliest(counts - Counter(labels[index] for index in day))
                     found.update(dict.fromkeys(wanted, Hindsight(without, within)))
         missing -= found.keys()
     return found
 
 
 def _groups(
-    rows: Sequence[FeatureRow], key_of: Callable[[FeatureRow], Hashable]
+    rows: Sequence[FeatureRow],
+    sizes: Sequence[int],
+    missing: Collection[int],
+    key_of: Callable[[FeatureRow, int], Hashable],
 ) -> list[list[int]]:
-    """The indices of the rows that have the same key; none of a row without a merchant."""
+    """The indices of the rows that have the key of a missing one; none of a row without a
+    merchant."""
+    wanted = {key_of(rows[index], sizes[index]) for index in missing}
     groups: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        if row.merchant:
-            groups[key_of(row)].append(index)
+        if row.merchant and (key := key_of(row, sizes[index])) in wanted:
+            groups[key].append(index)
     return list(groups.values())

@@ -37,7 +37,7 @@ def report(
 
     Args:
         linear: the answers of a simpler model that has learned the same, n of them; see
-            `leanings.linear_answers`.
+            `leanings.answers`.
 
     Returns:
         JSON-able: `rows` and `judged_rows` (counts), `accuracy`, `f1_macro` (over the classes that

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
 
 from shared.candidates import PAIR_FEATURES, inputs_of
 from shared.features import FeatureRow
-from shared.model import CHUNK, Model
+from shared.model import CHUNK, Model, Prediction
 
 TOP_FEATURES = 15
 
@@ -44,16 +44,25 @@ def _shares(gain: Counter[str]) -> list[dict[str, Any]]:
     ]
 
 
-def linear_answers(model: Model, rows: Sequence[FeatureRow]) -> list[str]:
-    """What the linear scorer of the model's base says alone: its best among the candidates.
+class Answers(NamedTuple):
+    """What was said of n rows."""
 
-    As a baseline it has learned from the same rows as the model.
+    model: list[Prediction]
+    linear: list[str]  # the labels that the linear scorer of the model's base gives alone
+
+
+def answers(model: Model, rows: Sequence[FeatureRow]) -> Answers:
+    """What the model says of each row, as `predict_many` says it, and what its linear scorer would:
+    its best among the candidates. Each row is read once for both.
+
+    As a baseline the scorer has learned from the same rows as the model.
     """
-    answers: list[str] = []
+    said = Answers([], [])
     for start in range(0, len(rows), CHUNK):
-        inputs = inputs_of(rows[start : start + CHUNK], model.hash_key)
-        proposal = model.base.propose(inputs)
+        proposal = model.base.propose(inputs_of(rows[start : start + CHUNK], model.hash_key))
+        shares = model.calibration.shares(proposal, model.odds(proposal))
+        said.model.extend(model.answers(proposal, shares))
         best = proposal.linear.argmax(axis=1)[:, None]
         chosen = np.take_along_axis(proposal.labels, best, axis=1)[:, 0]
-        answers += [model.labels[label] for label in chosen.tolist()]
-    return answers
+        said.linear.extend(model.labels[label] for label in chosen.tolist())
+    return said

@@ -82,14 +82,14 @@ def run(
         progress=progress,
     )
     progress("evaluate")
-    predictions = model.predict_many(judged.rows)
+    predictions, linear = leanings.answers(model, judged.rows)
     report = evaluate.report(
         judged.rows,
         judged.labels,
         predictions,
         learned_rows=learned.rows,
         learned_labels=learned.labels,
-        linear=leanings.linear_answers(model, judged.rows),
+        linear=linear,
     )
     guesses = [prediction.label for prediction in predictions]
     pointer, live_sequence = _live(registry)

@@ -3,92 +3,136 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
 import statistics
 import string
 import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import Request, urlopen
 
+import psutil
+
 from benchmarks import report
-from benchmarks.serving.running import THREADS, Server, asked, running
+from benchmarks.serving.running import PROBE, THREADS, Server, asked, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN, Row
 from shared.registry import Registry
 
-CLIENTS = 4
-EACH_S = 1.0  # between two deploys
+RATE = 500.0  # requests a second, about an eighth of what the process can do
+CLIENTS = 16
+EACH_S = 1.8  # between two deploys
+WINDOW_S = 0.9  # after each: a process looks every 0.5 s, and then loads for 0.1 to 0.3 s
+DEPLOYS = 24
 ROUNDS = 3
-STARTS = 3
+STARTS = 5
+PATIENCE_S = 60.0
 NEW_TEXTS = 40_000  # for each process; what it keeps of texts is full long before
 BATCH = 500
 
 _OURS = next(target for target in TARGETS if target.name == OURS)
+Span = tuple[float, float]
 
 
-def under_load(folder: Path, rows: list[Row], seconds: float) -> str:
-    """Latency and failures while nothing happens, and while a deploy follows another."""
+def under_load(folder: Path, rows: list[Row], deploys: int = DEPLOYS) -> str:
+    """Latency and failures while nothing happens, and within a moment of each deploy."""
     registry = Registry(folder / "registry")
-    versions = cycle([version.run_id for version in registry.versions()])
+    live = registry.current()
+    known = [version.run_id for version in registry.versions()]
+    # The live one last: the first deploy, too, is of another.
+    versions = cycle(sorted(known, key=lambda run_id: bool(live and run_id == live.run_id)))
     requests = [_OURS.one(row) for row in rows]
-    quiet, swapping, deploys = [], [], 0
+    seen: dict[str, _Windows] = {"quiet": _Windows(), "a deploy": _Windows()}
+    count = max(deploys // ROUNDS, 1)
     with running(_OURS, folder) as server:
+        asked(server, requests, CLIENTS, EACH_S, RATE)  # what is cold is not counted
         for _ in range(ROUNDS):
-            quiet.append(asked(server, requests, CLIENTS, seconds)[0])
-            over = threading.Event()
+            for name, windows in seen.items():
+                moments: list[float] = []
 
-            def deploy(over: threading.Event = over) -> None:
-                nonlocal deploys
-                while not over.wait(EACH_S):
-                    registry.deploy(next(versions), by="benchmark", why="a swap under load")
-                    deploys += 1
+                def act(at: list[float] = moments, *, deploying: bool = name != "quiet") -> None:
+                    for _ in range(count):
+                        time.sleep(EACH_S - WINDOW_S)
+                        at.append(time.perf_counter())
+                        if deploying:
+                            why = "a swap under load"
+                            registry.deploy(next(versions), by="benchmark", why=why)
+                        time.sleep(WINDOW_S)
 
-            thread = threading.Thread(target=deploy)
-            thread.start()
-            swapping.append(asked(server, requests, CLIENTS, seconds)[0])
-            over.set()
-            thread.join()
-    lines = []
-    for name, found in (("quiet", quiet), (f"{deploys} deploys", swapping)):
-        mid = {key: statistics.median(it[key] for it in found) for key in ("p50_ms", "p99_ms")}
-        total, failed = (sum(int(it[key]) for it in found) for key in ("requests", "failed"))
-        lines.append([name, f"{total:,}", failed, f"{mid['p50_ms']:.2f}", f"{mid['p99_ms']:.2f}"])
-    return report.table([f"{CLIENTS} connections", "requests", "failed", "p50 ms", "p99 ms"], lines)
+                thread = threading.Thread(target=act)
+                thread.start()
+                found = asked(server, requests, CLIENTS, count * EACH_S + WINDOW_S, RATE)[0]
+                thread.join()
+                windows.add(found["spans"], int(found["failed"]), moments)
+    lines = [windows.told(name) for name, windows in seen.items()]
+    report.aimed("requests that failed during deploys", seen["a deploy"].failed, at_most=0)
+    head = [f"{WINDOW_S} s of", "windows", "requests", "failed", "p50 ms", "p99 ms", "longest ms"]
+    return report.table(head, lines)
 
 
-def start_and_memory(folder: Path, rows: list[Row]) -> str:
-    """Time to the first prediction, and memory by the number of processes."""
+class _Windows:
+    """The requests that overlap a window, of all windows of one kind."""
+
+    def __init__(self) -> None:
+        self.took: list[float] = []
+        self.count = self.failed = 0
+
+    def add(self, spans: Sequence[Span], failed: int, moments: Sequence[float]) -> None:
+        """Failures count wherever they fell."""
+        self.count += len(moments)
+        self.failed += failed
+        for begin, end in spans:
+            if any(begin < at + WINDOW_S and end > at for at in moments):
+                self.took.append(end - begin)
+
+    def told(self, name: str) -> list[object]:
+        """A line of the table."""
+        took = sorted(self.took)
+        at = (took[len(took) // 2], took[int(len(took) * 0.99)], took[-1])
+        return [name, self.count, f"{len(took):,}", self.failed, *(f"{1000 * it:.2f}" for it in at)]
+
+
+class _Start(NamedTuple):
+    """Of one start: seconds from it, and MB."""
+
+    first_s: float
+    every_s: float
+    rss_mb: float
+    pss_mb: float
+    parent_mb: float
+
+
+def start_and_memory(folder: Path, rows: list[Row], starts: int = STARTS) -> str:
+    """Time to the predictions, on all cores as a service starts, and memory of each process."""
     lines = []
     for processes in (1, 2, 4):
-        starts, memory = [], []
-        after_new = 0.0
-        for last in (*[False] * (STARTS - 1), True):
-            with running(_OURS, folder, processes=processes) as server:
+        found = []
+        for _ in range(starts):
+            cores = os.sched_getaffinity(0)
+            with running(_OURS, folder, processes=processes, cores=cores) as server:
+                every_s = server.start_s + _until_each_has_answered(server, processes)
                 asked(server, [_OURS.one(row) for row in rows], 4 * processes * THREADS, 1.0)
-                starts.append(server.start_s)
-                parent, *web = server.processes()
-                memory.append([it.memory_full_info() for it in (parent, *web)])
-                if last:
+                parent, *web = (it.memory_full_info() for it in server.processes())
+                rss, pss = statistics.median(it.rss for it in web), sum(it.pss for it in web)
+                mb = [it / 1e6 for it in (rss, pss / processes, parent.pss)]
+                found.append(_Start(server.start_s, every_s, *mb))
+                if len(found) == starts:
                     _ask_of_new_texts(server, processes)
-                    after_new = max(it.memory_info().rss for it in web)
-        mid = memory[len(memory) // 2]
-        pss = sum(it.pss for it in mid[1:]) / processes / 1e6
-        lines.append(
-            [
-                processes,
-                f"{statistics.median(starts):.2f}",
-                f"{statistics.median(it.rss for it in mid[1:]) / 1e6:.0f}",
-                f"{after_new / 1e6:.0f}",
-                f"{pss:.0f}",
-                f"{mid[0].pss / 1e6:.0f}",
-            ]
-        )
-    columns = [
-        "web processes", "first prediction s", "RSS of each MB",
-        f"MB after {NEW_TEXTS:,} new texts", "PSS of each MB", "parent MB",
+                    largest = max(it.memory_info().rss for it in server.processes()[1:])
+        first_s, every_s, *mbs = map(statistics.median, zip(*found, strict=True))
+        mbs.append(largest / 1e6)
+        lines.append([processes, f"{first_s:.2f}", f"{every_s:.2f}", *(f"{it:.0f}" for it in mbs)])
+    head = [
+        "web processes", "first prediction s", "one of each process s", "RSS of each MB",
+        "PSS of each MB", "parent MB", f"RSS after {NEW_TEXTS:,} new texts MB",
     ]  # fmt: skip
-    return report.table(columns, lines)
+    return report.table(head, lines)
 
 
 def _ask_of_new_texts(server: Server, processes: int) -> None:
@@ -122,3 +166,47 @@ def _ask_of_new_texts(server: Server, processes: int) -> None:
     with ThreadPoolExecutor(4 * processes) as pool:
         for _ in pool.map(ask, range(processes * NEW_TEXTS // BATCH)):
             pass
+
+
+def _until_each_has_answered(server: Server, processes: int) -> float:
+    """Seconds until predictions have come from so many processes; a new connection for each.
+
+    Which one answered is seen by whose socket has the other end. Some connections wait for a
+    process that is not ready yet, so several are open at once.
+
+    Raises:
+        RuntimeError: not in time.
+    """
+    if processes == 1:
+        return 0.0
+    started, heard = time.perf_counter(), set[int]()
+    open_: list[socket.socket] = []
+    try:
+        while time.perf_counter() - started < PATIENCE_S:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+            connection.sendall(_OURS.one(PROBE))
+            connection.setblocking(False)
+            open_.append(connection)
+            time.sleep(0.02)
+            for each in list(open_):
+                with suppress(BlockingIOError):
+                    if each.recv(1 << 16).startswith(b"HTTP/1.1 200"):
+                        heard.update(_owners(server, each.getsockname()[1]))
+                    each.close()
+                    open_.remove(each)
+            if len(heard) >= processes:
+                return time.perf_counter() - started
+    finally:
+        for each in open_:
+            each.close()
+    raise RuntimeError(f"{len(heard)} of {processes} processes answered")
+
+
+def _owners(server: Server, port: int) -> set[int]:
+    """The processes of the server that have a connection to that port of ours."""
+    return {
+        process.pid
+        for process in server.processes()[1:]
+        for it in process.net_connections("tcp")
+        if it.status == psutil.CONN_ESTABLISHED and it.raddr and it.raddr.port == port
+    }

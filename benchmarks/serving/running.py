@@ -10,10 +10,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -83,12 +83,13 @@ class Server(NamedTuple):
 
 
 def asked(
-    server: Server, requests: list[bytes], clients: int, seconds: float
-) -> tuple[dict[str, float], float]:
+    server: Server, requests: list[bytes], clients: int, seconds: float, rate: float | None = None
+) -> tuple[dict[str, Any], float]:
     """What the clients' process prints, see client.py, and the server's CPU time."""
     lines = "\n".join(json.dumps(it.decode()) for it in requests)
     before = server.cpu_s()
     command = ["benchmarks.serving.client", str(server.port), str(clients), str(seconds)]
+    command += [str(rate)] if rate else []
     done = subprocess.run(
         [sys.executable, "-m", *command],
         input=lines,
@@ -97,17 +98,25 @@ def asked(
         check=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
     )
-    found: dict[str, float] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found, server.cpu_s() - before
 
 
 @contextmanager
-def running(target: Target, folder: Path, *, processes: int = 1, **more: str) -> Iterator[Server]:
+def running(
+    target: Target,
+    folder: Path,
+    *,
+    processes: int = 1,
+    cores: Collection[int] = (SERVER_CORE,),
+    **more: str,
+) -> Iterator[Server]:
     """The server on one core, ready to answer; it is killed at the end.
 
     Args:
         folder: where the models are.
         processes: of our own server.
+        cores: that it may use.
         more: for its environment.
     """
     port = free_port()
@@ -136,7 +145,7 @@ def running(target: Target, folder: Path, *, processes: int = 1, **more: str) ->
         stdout=log,
         stderr=log,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     try:
         while not _answers(port, target.one(PROBE)):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.environments import PEERS, python_of
+from local.commands import free_port
 
 TOKEN = "benchmark-token-0123456789"
 PIPELINE = "pipeline.joblib"
@@ -28,6 +29,7 @@ class Target:
         one: the request for one row.
         many: the request for many; None where it has none.
         peer: whether others serve their models so.
+        batching: whether the server answers requests together that wait at the same time.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Target:
     one: Callable[[Row], bytes]
     many: Callable[[list[Row]], bytes] | None = None
     peer: bool = False
+    batching: bool = False
 
 
 def request(path: str, body: object) -> bytes:
@@ -66,9 +69,12 @@ def _columns(row: Row) -> Row:
     return {"merchant": row["merchant"], "amount": row["amount"], "weekday": weekday}
 
 
-def _bentoml(folder: Path, port: int) -> Sequence[str]:
-    command = [str(python_of("bentoml")), "-m", "bentoml", "serve", "bentoml_service:Categories"]
-    return [*command, "--working-dir", str(PEERS), "--host", "127.0.0.1", "--port", str(port)]
+def _bentoml(service: str) -> Callable[[Path, int], Sequence[str]]:
+    def command(folder: Path, port: int) -> Sequence[str]:
+        start = [str(python_of("bentoml")), "-m", "bentoml", "serve", f"bentoml_service:{service}"]
+        return [*start, "--working-dir", str(PEERS), "--host", "127.0.0.1", "--port", str(port)]
+
+    return command
 
 
 def _bentoml_rows(rows: list[Row]) -> bytes:
@@ -89,21 +95,30 @@ def _mlflow_rows(rows: list[Row]) -> bytes:
     return request("/invocations", {"dataframe_records": list(map(_columns, rows))})
 
 
-def _mlserver(folder: Path, port: int) -> Sequence[str]:
-    home = folder / "mlserver"
-    home.mkdir(exist_ok=True)
-    settings = {
-        "host": "127.0.0.1", "http_port": port, "grpc_port": port + 1, "metrics_port": port + 2,
-        "parallel_workers": 0, "debug": False,
-    }  # fmt: skip
-    model = {
-        "name": "categories",
-        "implementation": "mlserver_sklearn.SKLearnModel",
-        "parameters": {"uri": str(folder / PIPELINE)},
-    }
-    home.joinpath("settings.json").write_text(json.dumps(settings))
-    home.joinpath("model-settings.json").write_text(json.dumps(model))
-    return [str(python_of("mlserver").with_name("mlserver")), "start", str(home)]
+# As its page on adaptive batching has them. A batch of 32, as many as there are clients, is seldom
+# full: 10 ms, what one request takes, is how long it is waited for.
+_MLSERVER_BATCHES = {"max_batch_size": 32, "max_batch_time": 0.01}
+
+
+def _mlserver(**more: float) -> Callable[[Path, int], Sequence[str]]:
+    def command(folder: Path, port: int) -> Sequence[str]:
+        home = folder / f"mlserver-{port}"
+        home.mkdir()
+        settings = {
+            "host": "127.0.0.1", "http_port": port, "grpc_port": free_port(),
+            "metrics_port": free_port(), "parallel_workers": 0, "debug": False,
+        }  # fmt: skip
+        model = {
+            "name": "categories",
+            "implementation": "mlserver_sklearn.SKLearnModel",
+            "parameters": {"uri": str(folder / PIPELINE)},
+            **more,
+        }
+        home.joinpath("settings.json").write_text(json.dumps(settings))
+        home.joinpath("model-settings.json").write_text(json.dumps(model))
+        return [str(python_of("mlserver").with_name("mlserver")), "start", str(home)]
+
+    return command
 
 
 def _mlserver_rows(rows: list[Row]) -> bytes:
@@ -145,14 +160,32 @@ TARGETS = (
         peer=True,
     ),
     Target(
-        name="BentoML", command=_bentoml, one=_alone(_bentoml_rows), many=_bentoml_rows, peer=True
+        name="BentoML",
+        command=_bentoml("Categories"),
+        one=_alone(_bentoml_rows),
+        many=_bentoml_rows,
+        peer=True,
+    ),
+    Target(
+        name="BentoML, batching",
+        command=_bentoml("Batching"),
+        one=_alone(_bentoml_rows),
+        peer=True,
+        batching=True,
     ),
     Target(name="MLflow", command=_mlflow, one=_alone(_mlflow_rows), many=_mlflow_rows, peer=True),
     Target(
         name="MLServer",
-        command=_mlserver,
+        command=_mlserver(),
         one=_alone(_mlserver_rows),
         many=_mlserver_rows,
         peer=True,
+    ),
+    Target(
+        name="MLServer, batching",
+        command=_mlserver(**_MLSERVER_BATCHES),
+        one=_alone(_mlserver_rows),
+        peer=True,
+        batching=True,
     ),
 )
