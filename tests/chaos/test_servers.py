@@ -18,9 +18,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from local.servers import Server
+from shared import jobs
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import IS_FULL, drawn, times
-from tests.chaos.world import World
+from tests.chaos.world import BACK_S, World
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
@@ -111,7 +112,7 @@ def test_redis_may_come_back_empty(world: World) -> None:
             woken(every)
             began = time.monotonic()
             for job_id in world.accepted[-5:]:
-                world.done(job_id)
+                world.done(job_id, BACK_S - (time.monotonic() - began))
             scene.recovered(time.monotonic() - began)
 
 
@@ -163,7 +164,7 @@ def test_the_way_to_redis_may_swallow_everything(
 def test_postgres_may_be_killed_at_any_moment(world: World) -> None:
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL killed and restarted") as scene:
+    with world.scene("PostgreSQL killed and restarted", attempts=jobs.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 10)):
             with killed(world.postgres):
                 scene.injected()
@@ -175,7 +176,7 @@ def test_postgres_may_be_killed_at_any_moment(world: World) -> None:
 def test_postgres_may_freeze(world: World) -> None:
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL frozen and woken") as scene:
+    with world.scene("PostgreSQL frozen and woken", attempts=jobs.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 6)):
             with frozen(world.postgres):
                 scene.injected()
@@ -186,7 +187,7 @@ def test_postgres_may_freeze(world: World) -> None:
 def test_postgres_may_have_no_connection_left(world: World) -> None:
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL out of connections") as scene:
+    with world.scene("PostgreSQL out of connections", attempts=jobs.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 6)):
             held = []
             with suppress(psycopg2.OperationalError):
@@ -246,7 +247,8 @@ def test_postgres_may_end_any_session_in_the_middle(world: World) -> None:
     draw = drawn("sessions")
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("sessions of PostgreSQL ended at random") as scene:
+    sessions = "sessions of PostgreSQL ended at random"
+    with world.scene(sessions, attempts=jobs.MAX_ATTEMPTS) as scene:
         for _ in range(times(5, 60)):
             with suppress(OSError, AssertionError):
                 world.ask()

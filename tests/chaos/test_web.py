@@ -83,7 +83,7 @@ def taken(world: World) -> int:
 
 def test_a_reload_under_load_answers_every_request(world: World) -> None:
     """HUP: another process is there before the old one ends."""
-    with world.scene("HUP under load") as scene:
+    with world.scene("HUP under load", within_s=30) as scene:
         for _ in range(times(1, 10)):
             old = web_process(world)
             world.stack.processes[0].send_signal(signal.SIGHUP)
