@@ -46,26 +46,20 @@ def template(environment: dict[str, str], own_postgres: Server) -> Template:
 
 
 @pytest.fixture
-def world(
-    environment: dict[str, str],
-    own_postgres: Server,
-    own_redis: Server,
-    template: Template,
-    tmp_path: Path,
-) -> Iterator[World]:
+def world(own_redis: Server, make_world: Callable[[str], Iterator[World]]) -> Iterator[World]:
     """A web process that answers with the first of two versions; workers are for the scene."""
-    yield from _world(environment, own_postgres, own_redis, template, tmp_path, own_redis.url)
+    yield from make_world(own_redis.url)
 
 
 @pytest.fixture
-def world_behind(
+def make_world(
     environment: dict[str, str],
     own_postgres: Server,
     own_redis: Server,
     template: Template,
     tmp_path: Path,
 ) -> Callable[[str], Iterator[World]]:
-    """The same, with Redis at another address."""
+    """The same, with Redis at the address that is given."""
     return lambda url: _world(environment, own_postgres, own_redis, template, tmp_path, url)
 
 
