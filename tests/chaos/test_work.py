@@ -22,12 +22,14 @@ from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 MANY = 4_000  # labels, so that training takes some seconds
+TOO_MANY = 12_000  # labels, for so little memory
+LEAST_MB = 512  # that a training may be given
 ALL_AT_ONCE = 10
 
 
-def grown(world: World) -> None:
+def grown(world: World, count: int = MANY) -> None:
     """Enough labels that a training run can be met in its middle."""
-    add_transactions(world.engine, MANY, labelled=MANY, seed=2)
+    add_transactions(world.engine, count, labelled=count, seed=2)
     feature_build.refresh(world.engine, feature_build.Scope())
 
 
@@ -98,6 +100,22 @@ def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: Wo
         if not why or why["code"] != "worker_lost":
             scene.line.violations.append(f"a poisoned job ended for {why}")
         scene.recovered(world.done(world.ask()))
+
+
+def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) -> None:
+    """It would end so again, so it is not tried again; the same worker does the next job."""
+    grown(world, TOO_MANY)
+    world.stack.env["ML_TRAIN_MEMORY_MB"] = str(LEAST_MB)
+    world.stack.worker("training,features")
+    with world.scene("out of memory in training") as scene:
+        for _ in range(times(1, 5)):
+            job_id = world.ask("train")
+            world.meant[job_id] = "failed"
+            why = world.stack.ended(job_id)["error"]
+            if not why or why["code"] != "out_of_memory":
+                scene.line.violations.append(f"it ended for {why}")
+            scene.injected()
+            scene.recovered(world.done(world.ask()))
 
 
 def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
