@@ -75,7 +75,7 @@ def test_redis_may_be_killed_at_any_moment(world: World) -> None:
     world.stack.worker("features")
     world.done(world.ask())
     with world.scene("Redis killed and restarted") as scene:
-        for _ in range(times(2, 10)):
+        for _ in range(times(1, 10)):
             with killed(world.redis):
                 scene.injected()
                 asked_while_away(world)

@@ -47,7 +47,7 @@ def test_a_killed_web_process_loses_no_request_but_those_it_held(world: World) -
 def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -> None:
     """TERM: nothing more is taken, and what was taken is answered, as the log can tell."""
     rows = json.dumps({"rows": [dict(row) for row in world.known.rows] * 60})
-    for _ in range(times(2, 20)):
+    for _ in range(times(1, 20)):
         before = taken(world)
         with world.scene("TERM under load") as scene:
             with ThreadPoolExecutor(CLIENTS) as pool:

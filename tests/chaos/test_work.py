@@ -21,10 +21,11 @@ from tests.system.test_faults import trainer_of, training
 from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-MANY = 4_000  # labels, so that training takes some seconds
+MANY = 2_000  # labels, so that training takes some seconds
 TOO_MANY = 12_000  # labels, for so little memory
 LEAST_MB = 512  # that a training may be given
 ALL_AT_ONCE = 10
+FEW = 1  # clients beside a training, which has the same two cores
 
 
 def grown(world: World, count: int = MANY) -> None:
@@ -37,7 +38,7 @@ def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None
     """And done."""
     grown(world)
     fault = "worker killed in the middle of training"
-    with world.scene(fault, within_s=RESUMED_S, attempts=2) as scene:
+    with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 5)):
             first = world.stack.worker("training", f"first{number}")
             job_id = world.ask("train")
@@ -61,7 +62,7 @@ def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> No
     """Frozen, not dead: it cannot know that another has taken its job."""
     grown(world)
     fault = "worker frozen past its lease, then woken"
-    with world.scene(fault, within_s=RESUMED_S, attempts=2) as scene:
+    with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 3)):
             first = world.stack.worker("training", f"frozen{number}")
             job_id = world.ask("train")
@@ -86,7 +87,7 @@ def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: Wo
     grown(world)
     worker = world.stack.worker("training,features")
     fault = "training process killed, three times over"
-    with world.scene(fault, attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene(fault, FEW, attempts=jobs.MAX_ATTEMPTS) as scene:
         job_id = world.ask("train")
         world.meant[job_id] = "failed"
         for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
@@ -107,7 +108,7 @@ def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) 
     grown(world, TOO_MANY)
     world.stack.env["ML_TRAIN_MEMORY_MB"] = str(LEAST_MB)
     world.stack.worker("training,features")
-    with world.scene("out of memory in training") as scene:
+    with world.scene("out of memory in training", FEW) as scene:
         for _ in range(times(1, 5)):
             job_id = world.ask("train")
             world.meant[job_id] = "failed"
@@ -137,7 +138,7 @@ def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
 
 def test_of_many_who_ask_for_training_at_once_one_is_accepted(world: World) -> None:
     world.stack.worker("training")
-    with world.scene("ten requests for training at once") as scene:
+    with world.scene("ten requests for training at once", FEW) as scene:
         for _ in range(times(1, 20)):
             gate = threading.Barrier(ALL_AT_ONCE)
 
