@@ -149,7 +149,7 @@ def test_no_damaged_version_is_ever_served_and_none_ends_the_process(
     line, over, wrong = report.Line("a stored version damaged"), threading.Event(), []
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.001):  # this process has the versions to damage, too
             for row, said in zip(rows, says, strict=True):
                 answer = runtime.predict(row)
                 line.answers += 1
