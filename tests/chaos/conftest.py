@@ -40,31 +40,43 @@ def template(environment: dict[str, str], own_postgres: Server) -> Template:
     template = Template(make_url(Settings.from_env(address).database_url), "chaos_template")
     with template.created("template0") as engine:
         migrate(engine)
+        with engine.begin() as connection:
+            connection.execute(text(NOTE_ENDS))
         return template._replace(models=two_models(engine))
 
 
 @pytest.fixture
-def world(
-    environment: dict[str, str],
-    own_postgres: Server,
-    own_redis: Server,
-    template: Template,
-    tmp_path: Path,
-) -> Iterator[World]:
+def world(own_redis: Server, make_world: Callable[[str], Iterator[World]]) -> Iterator[World]:
     """A web process that answers with the first of two versions; workers are for the scene."""
-    yield from _world(environment, own_postgres, own_redis, template, tmp_path, own_redis.url)
+    yield from make_world(own_redis.url)
 
 
 @pytest.fixture
-def world_behind(
+def make_world(
     environment: dict[str, str],
     own_postgres: Server,
     own_redis: Server,
     template: Template,
     tmp_path: Path,
 ) -> Callable[[str], Iterator[World]]:
-    """The same, with Redis at another address."""
+    """The same, with Redis at the address that is given."""
     return lambda url: _world(environment, own_postgres, own_redis, template, tmp_path, url)
+
+
+# What ends twice ends the second time as it did the first, more often than not: no look at the row
+# could tell.
+NOTE_ENDS = """
+CREATE TABLE job_ends (number bigint GENERATED ALWAYS AS IDENTITY, job_id text, state text);
+CREATE FUNCTION note_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO job_ends (job_id, state) VALUES (NEW.id, NEW.state);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_end AFTER UPDATE OF state, attempt, result, error, finished_at ON jobs
+FOR EACH ROW WHEN (
+    OLD.finished_at IS NOT NULL OR NEW.state IN ('succeeded', 'failed', 'cancelled')
+) EXECUTE FUNCTION note_end();
+"""
 
 
 class Template(NamedTuple):
@@ -133,9 +145,24 @@ def _world(
         database.dropped()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if report.LINES:
-        terminalreporter.section(f"chaos, CHAOS_SEED={report.SEED}")
-        terminalreporter.write_line(report.table())
-        if report.IS_FULL:
-            report.write()
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if not report.LINES:
+        return
+    terminalreporter.section(f"chaos, CHAOS_SEED={report.SEED}")
+    terminalreporter.write_line(report.table(report.LINES))
+    if report.IS_FULL:
+        part = report.part_of(narrowed(config), report.LINES)
+        if part is None:
+            terminalreporter.write_line("Not all scenes, nor the soak alone: the page stays.")
+        else:
+            report.write(part, report.LINES)
+
+
+def narrowed(config: pytest.Config) -> str:
+    """What the run was narrowed to, if it was."""
+    whole = Path(__file__).parent.resolve()
+    named = [it for it in config.args if (config.invocation_params.dir / it).resolve() != whole]
+    picked = (config.option.keyword, config.option.markexpr, *(config.option.deselect or ()))
+    return " ".join(filter(None, (*named, *picked)))

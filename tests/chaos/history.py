@@ -9,7 +9,6 @@ from shared.registry import Pointer
 from tests.chaos.load import Answer, Known
 
 TERMINAL = ("succeeded", "failed", "cancelled")
-ATTEMPTS = 3
 
 
 def of_answers(
@@ -50,13 +49,39 @@ def of_registry(pointers: Sequence[Pointer]) -> Iterator[str]:
         yield f"the deploys are numbered {numbers[:10]}"
 
 
-def of_jobs(accepted: Iterable[str], jobs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Each job that was accepted has ended, once, after at most ATTEMPTS attempts."""
+def of_jobs(
+    accepted: Iterable[str],
+    jobs: Mapping[str, Mapping[str, Any]],
+    ends: Mapping[str, Sequence[str]],
+    meant: Mapping[str, str],
+    attempts: int,
+) -> Iterator[str]:
+    """Each job that was accepted has succeeded, once, after so many attempts at most.
+
+    Args:
+        jobs: how they stand, by id.
+        ends: each end of each job, in order, and each change of one that had ended; by id.
+        meant: the state in which a job was meant to end that the scene cancelled or poisoned.
+        attempts: 1 where nothing was taken from a worker in the middle of its work.
+    """
     for job_id in accepted:
+        wanted = meant.get(job_id, "succeeded")
         job = jobs.get(job_id)
         if job is None:
             yield f"job {job_id} is lost"
-        elif job["state"] not in TERMINAL:
-            yield f"job {job_id} is {job['state']}"
-        elif job["attempt"] > ATTEMPTS:
+            continue
+        if job["state"] != wanted:
+            yield f"job {job_id} is {job['state']}, not {wanted}: {job['error']}"
+        if job["attempt"] > attempts:
             yield f"job {job_id} was tried {job['attempt']} times"
+    for job_id, states in ends.items():
+        if len(states) > 1:
+            yield f"job {job_id} ended more than once: {', '.join(states)}"
+
+
+def of_faults(injections: int, recovered_s: Sequence[float], within_s: float) -> Iterator[str]:
+    """Something was done to the service, and each time it was well again within the limit."""
+    if not injections:
+        yield "nothing was injected"
+    if late := [seconds for seconds in recovered_s if seconds > within_s]:
+        yield f"normal again only after {max(late):.1f} s, {within_s:.0f} s are promised"

@@ -26,6 +26,7 @@ class Answer(NamedTuple):
     at: float  # monotonic seconds
     status: int | None
     body: Any  # or the error, as text
+    took_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,13 @@ class Load:
     def seen_since(self, at: float) -> list[Answer]:
         return [answer for answer in self.answers if answer.at >= at]
 
+    def all_at(self, sequence: int, since: float) -> bool:
+        """Whether the newest answers of as many connections as there are clients are of this
+        deploy, or of a later one."""
+        newest = {it.connection: it for it in self.seen_since(since) if it.status == 200}
+        reached = [it.body["model"]["sequence"] >= sequence for it in newest.values()]
+        return len(reached) >= len(self._threads) and all(reached)
+
     def _ask(self, number: int) -> None:
         draw = drawn(f"client {number}")
         connection, name = self._connected()
@@ -69,6 +77,7 @@ class Load:
             if _is_ended(connection):
                 connection.close()
                 connection, name = self._connected()
+            began = time.monotonic()
             try:
                 connection.request(
                     "POST", "/ml/v2/predict", json.dumps(self._known.rows[row]),
@@ -77,11 +86,13 @@ class Load:
                 reply = connection.getresponse()
                 status, body = reply.status, json.loads(reply.read())
             except (OSError, http.client.HTTPException, ValueError) as error:
-                self.answers.append(Answer(name, row, time.monotonic(), None, repr(error)))
+                at = time.monotonic()
+                self.answers.append(Answer(name, row, at, None, repr(error), at - began))
                 connection.close()
                 connection, name = self._connected()
                 continue
-            self.answers.append(Answer(name, row, time.monotonic(), status, body))
+            at = time.monotonic()
+            self.answers.append(Answer(name, row, at, status, body, at - began))
         connection.close()
 
     def _connected(self) -> tuple[http.client.HTTPConnection, int]:

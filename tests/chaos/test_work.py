@@ -21,25 +21,24 @@ from tests.system.test_faults import trainer_of, training
 from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-MANY = 12_000  # labels, so that training takes some seconds
+MANY = 2_000  # labels, so that training takes some seconds
+TOO_MANY = 12_000  # labels, for so little memory
+LEAST_MB = 512  # that a training may be given
 ALL_AT_ONCE = 10
+FEW = 1  # clients beside a training, which has the same two cores
 
 
-def grown(world: World) -> None:
+def grown(world: World, count: int = MANY) -> None:
     """Enough labels that a training run can be met in its middle."""
-    add_transactions(world.engine, MANY, labelled=MANY, seed=2)
+    add_transactions(world.engine, count, labelled=count, seed=2)
     feature_build.refresh(world.engine, feature_build.Scope())
 
 
-def cancelled(world: World, job_id: str) -> None:
-    """What was learned is no matter of the scene."""
-    world.stack.call("DELETE", f"/ml/v2/jobs/{job_id}")
-    world.stack.ended(job_id)
-
-
 def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None:
+    """And done."""
     grown(world)
-    with world.scene("worker killed in the middle of training") as scene:
+    fault = "worker killed in the middle of training"
+    with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 5)):
             first = world.stack.worker("training", f"first{number}")
             job_id = world.ask("train")
@@ -47,20 +46,23 @@ def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None
             kill(first, signal.SIGKILL)
             scene.injected()
             second = world.stack.worker("training", f"second{number}")
-            took = until(
-                lambda: world.stack.job(job_id)["attempt"] == 2,  # noqa: B023
-                "another takes it over",
-                RESUMED_S,
-            )
-            scene.recovered(took)
-            cancelled(world, job_id)
+            scene.recovered(taken_over(world, job_id))
+            world.done(job_id)
             kill(second, signal.SIGKILL)
+
+
+def taken_over(world: World, job_id: str) -> float:
+    """Seconds until another worker has begun with the job."""
+    return until(
+        lambda: world.stack.job(job_id)["attempt"] == 2, "another takes it over", RESUMED_S
+    )
 
 
 def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> None:
     """Frozen, not dead: it cannot know that another has taken its job."""
     grown(world)
-    with world.scene("worker frozen past its lease, then woken") as scene:
+    fault = "worker frozen past its lease, then woken"
+    with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 3)):
             first = world.stack.worker("training", f"frozen{number}")
             job_id = world.ask("train")
@@ -70,19 +72,12 @@ def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> No
                 process.suspend()
             scene.injected()
             second = world.stack.worker("training", f"waking{number}")
-            took = until(
-                lambda: world.stack.job(job_id)["attempt"] == 2,  # noqa: B023
-                "another takes it over",
-                jobs.LEASE_S + RESUMED_S,
-            )
-            scene.recovered(took)
+            scene.recovered(taken_over(world, job_id))
             for process in (psutil.Process(first.pid), *frozen):
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
             until(lambda: not trainer.is_running(), "the first one's training ends", 30)  # noqa: B023
-            cancelled(world, job_id)
-            if world.stack.job(job_id)["attempt"] != 2:
-                scene.line.violations.append(f"job {job_id} was settled by the one that woke")
+            world.done(job_id)
             for process in (first, second):
                 kill(process, signal.SIGKILL)
 
@@ -90,21 +85,38 @@ def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> No
 def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: World) -> None:
     """The worker lives, and takes the next job."""
     grown(world)
-    worker = world.stack.worker("training")
-    world.stack.worker("features")
-    with world.scene("training process killed, three times over") as scene:
+    worker = world.stack.worker("training,features")
+    fault = "training process killed, three times over"
+    with world.scene(fault, FEW, attempts=jobs.MAX_ATTEMPTS) as scene:
         job_id = world.ask("train")
-        for attempt in (1, 2, 3):
+        world.meant[job_id] = "failed"
+        for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
             until(lambda: world.stack.job(job_id)["attempt"] == attempt, "it begins")  # noqa: B023
             until(lambda: trainer_of(worker) is not None, "the process is there")
             found = trainer_of(worker)
             assert found is not None
             found.kill()
             scene.injected()
-        ended = world.stack.ended(job_id)
-        if ended["state"] != "failed" or ended["error"]["code"] != "worker_lost":
-            scene.line.violations.append(f"a poisoned job ended {ended['state']}")
+        why = world.stack.ended(job_id)["error"]
+        if not why or why["code"] != "worker_lost":
+            scene.line.violations.append(f"a poisoned job ended for {why}")
         scene.recovered(world.done(world.ask()))
+
+
+def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) -> None:
+    """It would end so again, so it is not tried again; the same worker does the next job."""
+    grown(world, TOO_MANY)
+    world.stack.env["ML_TRAIN_MEMORY_MB"] = str(LEAST_MB)
+    world.stack.worker("training,features")
+    with world.scene("out of memory in training", FEW) as scene:
+        for _ in range(times(1, 5)):
+            job_id = world.ask("train")
+            world.meant[job_id] = "failed"
+            why = world.stack.ended(job_id)["error"]
+            if not why or why["code"] != "out_of_memory":
+                scene.line.violations.append(f"it ended for {why}")
+            scene.injected()
+            scene.recovered(world.done(world.ask()))
 
 
 def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
@@ -126,8 +138,8 @@ def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
 
 def test_of_many_who_ask_for_training_at_once_one_is_accepted(world: World) -> None:
     world.stack.worker("training")
-    with world.scene("ten requests for training at once") as scene:
-        for _ in range(times(2, 20)):
+    with world.scene("ten requests for training at once", FEW) as scene:
+        for _ in range(times(1, 20)):
             gate = threading.Barrier(ALL_AT_ONCE)
 
             def ask(_: int, gate: threading.Barrier = gate) -> tuple[int, str]:
@@ -161,7 +173,9 @@ def test_a_year_of_two_beats_is_one_run_a_night(world: World) -> None:
         if sum(run is not None for run in runs) != len(nights):
             scene.line.violations.append(f"{len(runs)} runs of {len(nights)} nights")
         for run in filter(None, runs):
-            cancelled(world, run.id)
+            world.accepted.append(run.id)
+            world.meant[run.id] = "cancelled"
+            world.stack.call("DELETE", f"/ml/v2/jobs/{run.id}")
 
 
 def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from local.servers import Server
 from shared.features import RawTransaction, features_of
@@ -38,30 +39,38 @@ class World:
     known: Known
     files: dict[str, dict[str, bytes]]  # of both versions, by run_id
     accepted: list[str] = field(default_factory=list)  # jobs
+    meant: dict[str, str] = field(default_factory=dict)  # how those end that must not succeed
 
     @property
     def versions(self) -> list[str]:
         return list(self.files)
 
     def ask(self, kind: str = "features") -> str:
-        """Ask for a job; its id."""
-        reply = self.stack.call("POST", f"/ml/v2/{kind}", {})
+        """Ask for a job; its id. A training run leaves the live version alone."""
+        body = {"deploy": "never"} if kind == "train" else {}
+        reply = self.stack.call("POST", f"/ml/v2/{kind}", body)
         assert reply.status == 202, reply.body
         self.accepted.append(reply.body["job_id"])
         return str(reply.body["job_id"])
 
     def done(self, job_id: str, within_s: float = 60) -> float:
-        """Seconds until this job has succeeded."""
+        """Seconds until this job has succeeded.
+
+        Raises:
+            AssertionError: it has ended otherwise, or not yet.
+        """
 
         def succeeded() -> bool:
             with suppress(OSError, KeyError):
-                return bool(self.stack.job(job_id)["state"] == "succeeded")
+                job = self.stack.job(job_id)
+                assert job["state"] not in ("failed", "cancelled"), job
+                return bool(job["state"] == "succeeded")
             return False
 
         return until(succeeded, f"job {job_id} succeeds", within_s)
 
     def done_anew(self, within_s: float = BACK_S) -> float:
-        """Seconds until a job that is asked for now has succeeded, however often it takes."""
+        """Seconds until a job has been asked for, however often it takes, and has succeeded."""
         began = time.monotonic()
 
         def accepted() -> bool:
@@ -71,32 +80,82 @@ class World:
             return False
 
         until(accepted, "a job is accepted", within_s)
-        self.done(self.accepted[-1], within_s)
+        self.done(self.accepted[-1], within_s - (time.monotonic() - began))
         return time.monotonic() - began
 
     @contextmanager
-    def scene(self, fault: str, clients: int = CLIENTS) -> Iterator[Scene]:
-        """Predictions go on inside; at the end all of them are checked, and what else happened."""
+    def scene(
+        self,
+        fault: str,
+        clients: int = CLIENTS,
+        *,
+        within_s: float = BACK_S,
+        attempts: int = 1,
+        part: str = report.ALL,
+    ) -> Iterator[Scene]:
+        """Predictions go on inside; at the end all of them are checked, and what else happened.
+
+        Args:
+            within_s: each recovery must have taken no longer.
+            attempts: how often a job may have been tried.
+        """
         load = Load(self.stack.port, self.known, clients)
-        scene = Scene(report.Line(fault), load)
+        line = report.Line(fault, part)
+        scene = Scene(line, load)
         load.start()
         try:
             until(lambda: len(load.answers) > clients, "predictions are answered")
             yield scene
+        except BaseException as error:
+            line.violations.append(f"broken off: {error!r}")
+            report.LINES.append(line)
+            raise
         finally:
             load.stop()
-        line = scene.line
-        line.answers = len(load.answers)
+            line.answers = len(load.answers)
         pointers = self.registry.history()
         line.violations += history.of_registry(pointers)
         line.violations += history.of_answers(load.answers, self.known, pointers, scene.lost)
-        if self.accepted:
+        jobs = self.settled()
+        line.violations += history.of_jobs(self.accepted, jobs, self.ends(), self.meant, attempts)
+        closed(line, within_s)
+
+    def settled(self, within_s: float = 60) -> dict[str, dict[str, Any]]:
+        """The accepted jobs as the service tells of them, once all have ended or time is over."""
+        told: dict[str, dict[str, Any]] = {}
+
+        def ended() -> bool:
             for job_id in self.accepted:
-                self.stack.ended(job_id)
-            jobs = {job_id: self.stack.job(job_id) for job_id in self.accepted}
-            line.violations += history.of_jobs(self.accepted, jobs)
-        report.LINES.append(line)
-        assert line.violations == [], f"CHAOS_SEED={report.SEED}: {line.violations[:5]}"
+                if job_id not in told or told[job_id]["state"] not in history.TERMINAL:
+                    with suppress(OSError):
+                        reply = self.stack.call("GET", f"/ml/v2/jobs/{job_id}")
+                        if reply.status == 200:
+                            told[job_id] = reply.body
+            return all(told.get(it, {}).get("state") in history.TERMINAL for it in self.accepted)
+
+        with suppress(AssertionError):
+            until(ended, "all jobs have ended", within_s)
+        return told
+
+    def ends(self) -> dict[str, list[str]]:
+        """Each end of each job, whoever asked for it, as PostgreSQL noted it."""
+        ends: dict[str, list[str]] = {}
+        with self.engine.connect() as connection:
+            noted = connection.execute(text("SELECT job_id, state FROM job_ends ORDER BY number"))
+            for job_id, state in noted:
+                ends.setdefault(job_id, []).append(state)
+        return ends
+
+
+def closed(line: report.Line, within_s: float = BACK_S) -> None:
+    """Keep what a scene found.
+
+    Raises:
+        AssertionError: a promise was broken, or nothing was tried.
+    """
+    line.violations += history.of_faults(line.injections, line.recovered_s, within_s)
+    report.LINES.append(line)
+    assert line.violations == [], f"CHAOS_SEED={report.SEED}: {line.violations[:5]}"
 
 
 @dataclass(slots=True)
