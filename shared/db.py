@@ -6,14 +6,16 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -23,7 +25,9 @@ from shared.settings import Settings
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
 AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
+GREETING_S = 1.0  # for a connection, or a sign of life from one
 _patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
+T = TypeVar("T")
 MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
 
 
@@ -37,7 +41,7 @@ def make_engine(
     Connecting takes at most 2 s, a frozen peer is noticed within about 10 s, a statement that
     runs for ten minutes is ended by the server. Build it after any fork.
     """
-    return create_engine(
+    engine = create_engine(
         database_url,
         pool_size=pool_size,
         max_overflow=spare,
@@ -55,6 +59,11 @@ def make_engine(
             "options": "-c timezone=UTC -c statement_timeout=600000 -c lock_timeout=30000",
         },
     )
+    # Whether it is there at all is known sooner than the answer to a long question.
+    event.listen(engine, "do_connect", _connected)
+    ping = engine.dialect.do_ping
+    engine.dialect.do_ping = partial(_soon, ping)  # type: ignore[method-assign]
+    return engine
 
 
 def end_every_wait() -> None:
@@ -74,6 +83,15 @@ def patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         _patience.reset(token)
+
+
+def _soon(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with patience(min(_patience.get(), GREETING_S)):
+        return call(*args, **kwargs)
+
+
+def _connected(dialect: Any, _: Any, args: Any, kwargs: Any) -> Any:
+    return _soon(dialect.connect, *args, **kwargs)
 
 
 def _wait(connection: extensions.connection) -> None:

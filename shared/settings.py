@@ -74,7 +74,7 @@ class Settings:
                 min_labels=_whole(env, "ML_MIN_LABELS", 20, low=2),
                 retrain_labels=_whole(env, "ML_RETRAIN_LABELS", 50, low=0),
                 train_timeout_s=_whole(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
-                train_memory_mb=_whole(env, "ML_TRAIN_MEMORY_MB", 8192, low=512),
+                train_memory_mb=_whole(env, "ML_TRAIN_MEMORY_MB", 8192, low=640),
                 web_host=env.get("WEB_HOST", "127.0.0.1"),
                 web_port=_whole(env, "WEB_PORT", 8000, low=1, high=65535),
                 web_processes=_whole(env, "WEB_PROCESSES", 2, low=1, high=256),

@@ -22,8 +22,8 @@ from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 MANY = 2_000  # labels, so that training takes some seconds
-TOO_MANY = 12_000  # labels, for so little memory
-LEAST_MB = 512  # that a training may be given
+TOO_MANY = 30_000  # labels: more than the least memory that may be set is enough for
+LEAST_MB = 640
 ALL_AT_ONCE = 10
 FEW = 1  # clients beside a training, which has the same two cores
 
