@@ -51,7 +51,7 @@ attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS
 		ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
 		$(VENV_PYTHON) -m pytest -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
 
-chaos: venv-dev ## Faults under load, half an hour: make chaos [QUICK=1 SEED=7 SOAK=1800]; writes docs/reliability.md
+chaos: venv-dev ## Faults under load, half an hour: make chaos [QUICK=1 SEED=7 SOAK=300]; writes docs/reliability.md
 	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		CHAOS="$(if $(QUICK),quick,full)" CHAOS_SEED="$(SEED)" CHAOS_SOAK="$(SOAK)" \
 		$(VENV_PYTHON) -m pytest --show-capture=no tests/chaos $(ARGS)
