@@ -93,7 +93,7 @@ def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
 
 def test_a_guess_at_the_form_tells_nothing_and_sets_nothing(guarded: FlaskClient) -> None:
     """Whatever is wrong with it, the answer is the same."""
-    guesses = ["", "x", ADMIN[:-1], ADMIN + " ", ADMIN.upper(), "a" * 100_000, "\ud800", "ä"]
+    guesses = ["", "x", ADMIN[:-1], ADMIN + " ", ADMIN.upper(), "a" * 4_000, "\ud800", "ä"]
     answers = [
         guarded.post("/sign-in", data=f"token={guess}".encode("utf-8", "surrogatepass"),
                      content_type="application/x-www-form-urlencoded")

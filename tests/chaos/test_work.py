@@ -35,18 +35,20 @@ def grown(world: World, count: int = MANY) -> None:
 
 
 def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None:
-    """And done."""
+    """And done; the training of the dead one ends with it."""
     grown(world)
     fault = "worker killed in the middle of training"
     with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 5)):
             first = world.stack.worker("training", f"first{number}")
             job_id = world.ask("train")
-            training(world.stack, first, job_id)
+            trainer = training(world.stack, first, job_id)
             kill(first, signal.SIGKILL)
             scene.injected()
             second = world.stack.worker("training", f"second{number}")
             scene.recovered(taken_over(world, job_id))
+            if trainer.is_running() and trainer.status() != psutil.STATUS_ZOMBIE:
+                scene.line.violations.append("the training of the dead worker goes on")
             world.done(job_id)
             kill(second, signal.SIGKILL)
 

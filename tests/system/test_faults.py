@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from shared import jobs, queue
 from tests.factories import add_transactions
-from tests.system.stack import callers, kill, until
+from tests.system.stack import callers, until
 
 pytestmark = pytest.mark.system
 
@@ -37,47 +37,6 @@ def training(stack, worker, job_id):
     )
     assert trainer.is_running()
     return trainer
-
-
-def test_a_job_of_a_killed_worker_is_taken_over_within_thirty_seconds(stack, database):
-    """kill -9 of the whole worker in mid-training: its trainer ends, another worker starts anew."""
-    add_transactions(database, 12_000, labelled=12_000)
-    first = stack.worker("training", "first")
-    stack.web()
-    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
-    trainer = training(stack, first, job_id)
-
-    first.kill()
-    for child in psutil.Process(first.pid).children() if psutil.pid_exists(first.pid) else []:
-        child.kill()
-    kill(first, signal.SIGKILL)
-    died = time.monotonic()
-    stack.worker("training", "second")
-    taken_over = until(lambda: stack.job(job_id)["attempt"] == 2, "it is taken over", 30)
-    job = stack.ended(job_id)
-
-    assert taken_over <= 30
-    assert time.monotonic() - died < 90
-    assert job["state"] == "succeeded", job
-    assert not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE
-
-
-def test_a_killed_training_process_is_tried_three_times_then_failed(stack, database):
-    """The worker lives, and the reason reaches whoever asked."""
-    add_transactions(database, 12_000, labelled=12_000)
-    worker = stack.worker("training")
-    stack.web()
-    job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
-
-    for attempt in (1, 2, 3):
-        until(lambda: stack.job(job_id)["attempt"] == attempt, f"attempt {attempt}")  # noqa: B023
-        training(stack, worker, job_id).kill()
-    job = stack.ended(job_id)
-
-    assert job["state"] == "failed"
-    assert job["error"]["code"] == "worker_lost"
-    assert "killed (signal 9); attempt 3 of 3" in job["error"]["message"]
-    assert worker.poll() is None
 
 
 def test_cancel_ends_a_running_training_within_seconds(stack, database):
