@@ -226,6 +226,16 @@ class TestLearner:
 
         assert first == second
 
+    def test_one_core_gives_the_same_bytes_as_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows, labels = transactions(800, 6)
+        files = []
+        for cores in (1, 2):
+            monkeypatch.setattr(learner, "THREADS", cores)
+            fitted = learner.fit_and_refit(rows, labels, learned=700)
+            files.append([model.to_files() for model in fitted])
+
+        assert files[0] == files[1]
+
     def test_a_single_category_is_predicted_with_confidence(self) -> None:
         rows, labels = transactions(50, 1)
 

@@ -47,7 +47,7 @@ BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
-THREADS = min(2, os.cpu_count() or 1)  # that fit; more would wait for the one forest
+THREADS = min(2, os.cpu_count() or 1)  # more would only wait for the forest that serves
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -120,16 +120,18 @@ def fit_and_refit(
     early = rows[:learned]
     with threadpool_limits(limits=1), _Crew(progress or _silent) as crew:
         hash_key = _hash_key(early, labels[:learned], seed)
-        inputs = _read(rows, hash_key, crew.tell)
-        known = inputs.part(0, learned)
+        known = _read(early, hash_key, crew.tell)
         names, ids = _numbered(labels[:learned])
         base = crew.submit(lambda: _tried_base(known, ids, len(names), crew.tick))
         pairs, truth = _held_out(known, ids, len(names), crew)
         judge = _learn_to_judge(pairs, truth, seed, crew)
         all_names, all_ids = _numbered(labels)
-        all_base = base
-        if learned < len(rows):
-            all_base = crew.submit(lambda: _tried_base(inputs, all_ids, len(all_names), crew.tick))
+
+        def refit() -> tuple[Base, bool | None]:
+            later = _read(rows[learned:], hash_key, lambda *_: crew.tick())
+            return _tried_base(Inputs.joined([known, later]), all_ids, len(all_names), crew.tick)
+
+        refitted = crew.submit(refit) if learned < len(rows) else base
         memory = crew.submit(lambda: remembered(early, labels[:learned], target_precision))
         booster, agreement, calibration, judged = judge()
         facts = {
@@ -143,7 +145,7 @@ def fit_and_refit(
         bars = _bars(memory.result(), names, judged, target_precision)
         own, alike = base.result()
         model = Model(names, own, booster, calibration, hash_key, facts, bars, agreement, alike)
-        own, alike = all_base.result()
+        own, alike = refitted.result()
     facts = {**facts, "base_rows": len(rows)}
     stored = replace(model, labels=all_names, base=own, facts=facts, proposals_agree=alike)
     return Fitted(model, stored)
@@ -345,10 +347,6 @@ def _learn_to_judge(
     def tick() -> None:
         crew.tell("forest", EVERY * next(steps), 2 * ROUNDS)
 
-    def serve() -> tuple[str, float | None]:
-        grown = _grow(pairs.features, right, truth, trees, seed, tick)
-        return grown, difference(grown, _tried(pairs.features, seed))
-
     def calibrate() -> tuple[Calibration, Judged]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
         late = Proposal._make(part[cut:] for part in pairs)
@@ -357,12 +355,21 @@ def _learn_to_judge(
         calibration = _calibrate(late, odds, right[cut:], weight[cut:])
         return calibration, _judged(calibration, late, odds, right[cut:])
 
-    serving, calibrating = crew.submit(serve), crew.submit(calibrate)
+    # The longest first: all else is done beside it.
+    serving = crew.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
+    calibrating = crew.submit(calibrate)
+    tried = crew.submit(lambda: _tried(pairs.features, seed))
 
     def judge() -> Judge:
         calibration, judged = calibrating.result()
-        forest = serving.result() if calibration.reranker else ("", None)
-        return Judge(*forest, calibration, judged)
+        if not calibration.reranker:
+            return Judge("", None, calibration, judged)
+        text = serving.result()
+        # Both ways through all its trees take a third of the time that it took to grow.
+        parts = np.array_split(tried.result(), THREADS)
+        apart = [crew.submit(partial(difference, text, part)) for part in parts]
+        found = [it for it in (part.result() for part in apart) if it is not None]
+        return Judge(text, max(found, default=None), calibration, judged)
 
     return judge
 
