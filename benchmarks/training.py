@@ -5,9 +5,10 @@
 Made-up labelled rows with many categories, imported into a PostgreSQL of the benchmark's own, their
 features built. The whole run is `worker.train.run`, as a training job does it: read the rows, fit
 the bases that propose, propose for the held-out blocks, grow two forests (one to calibrate, one to
-serve), judge the model and its baselines, refit its base on all rows, count the reference for
-drift, pack and store the version. Alone is LightGBM's own fit of those two forests on the very
-matrices, once more. A second core shortens the wall; CPU seconds tell what is done.
+serve) and beside them refit the base on all rows, judge the model and its baselines, count the
+reference for drift, pack and store the version. Alone is LightGBM's own fit of those two forests on
+the very matrices, one after the other, once more. A second core shortens the wall; CPU seconds tell
+what is done.
 """
 
 from __future__ import annotations
@@ -60,15 +61,13 @@ class Stopwatch:
 
 
 class Phases:
-    """The seconds of each phase of a run: from its first word to that of the next."""
+    """The seconds of each phase of a run: from each of its words to the next word."""
 
     def __init__(self) -> None:
         self.wall: defaultdict[str, float] = defaultdict(float)
         self._current, self._since = "", time.perf_counter()
 
     def __call__(self, phase: str, done: int = 0, total: int = 0) -> None:
-        if phase == "encode" and "refit" in (self._current, *self.wall):
-            phase = "refit"  # which reads all rows anew
         now = time.perf_counter()
         if self._current:
             self.wall[self._current] += now - self._since

@@ -281,10 +281,7 @@ def test_what_training_finds_on_its_own_rows_holds_wherever_the_version_is_loade
     monkeypatch.setattr(Base, "_made_up", lambda base: none)
     faulty("rows->amount - b->pair_last", "rows->amount + b->pair_last")
 
-    fitted = learner.fit(rows, labels)
-    again = learner.refit_base(_one(), rows, labels)
-
-    for model in (fitted, again):
+    for model in learner.fit_and_refit(rows, labels, learned=300):
         assert model.proposals_agree is False
         assert model.base.compiled is None
         assert Model.from_files(model.to_files()).base.compiled is None

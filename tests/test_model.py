@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from shared import model as model_module
-from shared.candidates import Base, Proposal
+from shared.candidates import Base, Inputs, Proposal
 from shared.encode import TEXT_COLUMNS, WIDTH, Encoder, grams_of
 from shared.errors import DamagedVersion
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
 from worker import learner
+from worker.base import fit_base
 
 FIRST_DAY = dt.date(2024, 1, 1)
 SYLLABLES = ("ba", "ku", "ri", "mo", "tel", "san", "vo", "pix", "dra", "une", "gol", "fe")
@@ -225,6 +226,16 @@ class TestLearner:
 
         assert first == second
 
+    def test_one_core_gives_the_same_bytes_as_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows, labels = transactions(800, 6)
+        files = []
+        for cores in (1, 2):
+            monkeypatch.setattr(learner, "THREADS", cores)
+            fitted = learner.fit_and_refit(rows, labels, learned=700)
+            files.append([model.to_files() for model in fitted])
+
+        assert files[0] == files[1]
+
     def test_a_single_category_is_predicted_with_confidence(self) -> None:
         rows, labels = transactions(50, 1)
 
@@ -292,7 +303,8 @@ class TestLearner:
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
         inputs = learner._read(rows, b"key", learner._silent)
         names, ids = learner._numbered(labels)
-        return learner._held_out(inputs, ids, len(names), learner._silent)[0]
+        with learner._Crew(learner._silent) as crew:
+            return learner._held_out(inputs, ids, len(names), crew)[0]
 
     def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
         """Else all of them would look equally old, and what changed since would be lost."""
@@ -301,11 +313,10 @@ class TestLearner:
         names = sorted(set(labels))
         turned = [names[(names.index(label) + 1) % 4] for label in labels[half:]]
         labels = [*labels[:half], *turned]
-        model = learner.fit(rows[:900], labels[:900])
         typo = rows[0]._replace(date=dt.date(2099, 1, 1), line="typo", merchant="typo")
 
         plain, beside = (
-            is_right(learner.refit_base(model, *told), rows[900:], labels[900:])
+            is_right(learner.fit_and_refit(*told, learned=900).stored, rows[900:], labels[900:])
             for told in (
                 (rows[:900], labels[:900]),
                 ([*rows[:900], typo], [*labels[:900], labels[0]]),
@@ -339,12 +350,14 @@ class TestLearner:
 
     def test_refitting_the_base_teaches_new_labels_and_shops(self) -> None:
         rows, labels = transactions(800, 6)
-        model = trained(800, 6)
         shop = "quux novelties"
         more = [rows[-1]._replace(line=shop, merchant=shop, norm_desc="")] * 5
 
-        refitted = learner.refit_base(model, [*rows, *more], [*labels, *["Novelties"] * 5])
+        model, refitted = learner.fit_and_refit(
+            [*rows, *more], [*labels, *["Novelties"] * 5], learned=800
+        )
 
+        assert model.to_files() == trained(800, 6).to_files()
         assert "Novelties" in refitted.labels
         assert refitted.predict(more[0]).label == "Novelties"
         assert refitted.booster_text == model.booster_text
@@ -416,17 +429,19 @@ def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
 ) -> None:
     """Both forests of a large set take minutes."""
     rows, labels = transactions(900, 5)
-    fit_base, forests = learner.fit_base, list[int]()
-    failed = threading.Event()
+    forests = list[int]()
+    begun, failed = threading.Event(), threading.Event()
 
-    def failing(*told: Any) -> Base:
-        if threading.current_thread() is threading.main_thread():
-            return fit_base(*told)
+    def failing(inputs: Inputs, *told: Any) -> Base:
+        if inputs.size < 900:
+            return fit_base(inputs, *told)
+        begun.wait(10)
         failed.set()
         raise MemoryError("no room for the base")
 
     def progress(phase: str, done: int, total: int) -> None:
         if phase == "forest":
+            begun.set()
             failed.wait(10)
             forests.append(done)
 

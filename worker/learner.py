@@ -7,14 +7,15 @@ uses the latest of those blocks' rows. For serving, the base is then fitted on e
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
-from itertools import pairwise
-from typing import Any, NamedTuple
+from itertools import count, pairwise
+from typing import Any, NamedTuple, Self, TypeVar
 
 import lightgbm
 import numpy as np
@@ -28,12 +29,14 @@ from shared.features import FeatureRow
 from shared.forest import Forest, difference
 from shared.linear import softmax
 from shared.model import CHUNK, UNSURE, Calibration, Model
-from worker.bars import bars_of, remembered
+from worker.bars import Remembered, bars_of, remembered
 from worker.base import LabelArray, fit_base
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 
 ROUNDS = 400
+EVERY = 5  # rounds, a forest tells of itself
 BLOCK_ROWS = 24_000  # of each of the three blocks of a large set: bounds the reranker's cost
 SMALL = 3_000  # rows; below, more and finer blocks, and smaller trees
 MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
@@ -44,6 +47,7 @@ BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
+THREADS = min(2, os.cpu_count() or 1)  # more would only wait for the forest that serves
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -60,6 +64,13 @@ class Judged(NamedTuple):
     right: NDArray[np.bool_]
 
 
+class Fitted(NamedTuple):
+    """Two models with one judge."""
+
+    judged: Model  # knows only what it learned from; may be asked about any later row
+    stored: Model  # its base knows all rows
+
+
 def fit(
     rows: Sequence[FeatureRow],
     labels: Sequence[str],
@@ -68,64 +79,76 @@ def fit(
     target_precision: float = 0.9,
     progress: Progress | None = None,
 ) -> Model:
-    """Learn from *rows*, the earliest first, and the label of each.
-
-    Args:
-        rows: at least one.
-        labels: as many; one label only is fine, and is then always predicted.
-        seed: the same rows and seed give the same bytes.
-        target_precision: share of the suggestions shown that should be right, 0..1; sets the bars.
-        progress: told phase, steps done and steps in all, many times a second; what it raises
-            ends the run and reaches the caller.
-
-    Raises:
-        ValueError: no rows, or not as many labels.
-    """
-    if not rows or len(rows) != len(labels):
-        raise ValueError(f"{len(rows)} rows and {len(labels)} labels")
-    tell = progress or _silent
-    with threadpool_limits(limits=1):  # more threads add up in another order
-        names, ids = _numbered(labels)
-        hash_key = _hash_key(rows, labels, seed)
-        inputs = _read(rows, hash_key, tell)
-        pairs, truth = _held_out(inputs, ids, len(names), tell)
-        with _meanwhile(lambda tick: fit_base(inputs, ids, len(names), tick)) as base_of_all:
-            watching = _watching(base_of_all, tell)
-            booster, calibration, judged = _learn_to_judge(pairs, truth, seed, watching)
-            agreement = difference(booster, _tried(pairs.features, seed)) if booster else None
-        base = base_of_all.result()
-        alike = base.try_on(_newest(inputs))
-    facts = {
-        "rows": len(rows),
-        "reranker_rows": int(truth.size) if booster else 0,
-        "calibrate_rows": _calibrate_rows(int(truth.size)),
-        "rounds": ROUNDS if booster else 0,
-        "seed": seed,
-        "base_rows": len(rows),
-    }
-    bars = _bars(rows, labels, names, judged, target_precision)
-    return Model(names, base, booster, calibration, hash_key, facts, bars, agreement, alike)
+    """Learn from *rows*, the earliest first, and the label of each; see `fit_and_refit`."""
+    return fit_and_refit(
+        rows,
+        labels,
+        learned=len(rows),
+        seed=seed,
+        target_precision=target_precision,
+        progress=progress,
+    ).judged
 
 
-def refit_base(
-    model: Model,
+def fit_and_refit(
     rows: Sequence[FeatureRow],
     labels: Sequence[str],
     *,
+    learned: int,
+    seed: int = 0,
+    target_precision: float = 0.9,
     progress: Progress | None = None,
-) -> Model:
-    """The same judge over a base that knows all of *rows*, new labels included.
+) -> Fitted:
+    """Learn from the first *learned* of *rows*; then put the same judge over a base of them all.
 
-    The reranker's features mean the same for every label, so it serves unchanged.
+    The reranker's features mean the same for every label, so it serves new labels unchanged.
+
+    Args:
+        rows: the earliest first.
+        labels: as many; one label only is fine, and is then always predicted.
+        learned: at least one.
+        seed: the same rows and seed give the same bytes.
+        target_precision: share of the suggestions shown that should be right, 0..1; sets the bars.
+        progress: told phase, steps done and steps in all, many times a second, by one thread at a
+            time; what it raises ends the run and reaches the caller.
+
+    Raises:
+        ValueError: no rows to learn from, or not as many labels.
     """
-    tell = progress or _silent
-    with threadpool_limits(limits=1):
-        names, ids = _numbered(labels)
-        inputs = _read(rows, model.hash_key, tell)
-        base = _fit_base(inputs, ids, len(names), "refit", tell)
-        alike = base.try_on(_newest(inputs))
-    facts = {**model.facts, "base_rows": len(rows)}
-    return replace(model, labels=names, base=base, facts=facts, proposals_agree=alike)
+    if not 0 < learned <= len(rows) or len(rows) != len(labels):
+        raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
+    early = rows[:learned]
+    with threadpool_limits(limits=1), _Crew(progress or _silent) as crew:
+        hash_key = _hash_key(early, labels[:learned], seed)
+        known = _read(early, hash_key, crew.tell)
+        names, ids = _numbered(labels[:learned])
+        base = crew.submit(lambda: _tried_base(known, ids, len(names), crew.tick))
+        pairs, truth = _held_out(known, ids, len(names), crew)
+        judge = _learn_to_judge(pairs, truth, seed, crew)
+        all_names, all_ids = _numbered(labels)
+
+        def refit() -> tuple[Base, bool | None]:
+            later = _read(rows[learned:], hash_key, lambda *_: crew.tick())
+            return _tried_base(Inputs.joined([known, later]), all_ids, len(all_names), crew.tick)
+
+        refitted = crew.submit(refit) if learned < len(rows) else base
+        memory = crew.submit(lambda: remembered(early, labels[:learned], target_precision))
+        booster, agreement, calibration, judged = judge()
+        facts = {
+            "rows": learned,
+            "reranker_rows": int(truth.size) if booster else 0,
+            "calibrate_rows": _calibrate_rows(int(truth.size)),
+            "rounds": ROUNDS if booster else 0,
+            "seed": seed,
+            "base_rows": learned,
+        }
+        bars = _bars(memory.result(), names, judged, target_precision)
+        own, alike = base.result()
+        model = Model(names, own, booster, calibration, hash_key, facts, bars, agreement, alike)
+        own, alike = refitted.result()
+    facts = {**facts, "base_rows": len(rows)}
+    stored = replace(model, labels=all_names, base=own, facts=facts, proposals_agree=alike)
+    return Fitted(model, stored)
 
 
 def _newest(inputs: Inputs) -> Inputs:
@@ -159,50 +182,66 @@ def _read(rows: Sequence[FeatureRow], hash_key: bytes, tell: Progress) -> Inputs
     return Inputs.joined(parts)
 
 
-def _fit_base(inputs: Inputs, ids: LabelArray, count: int, phase: str, tell: Progress) -> Base:
-    step = 0
-
-    def tick() -> None:
-        nonlocal step
-        step += 1
-        tell(phase, step, 0)
-
-    return fit_base(inputs, ids, count, tick)
+def _tried_base(
+    inputs: Inputs, ids: LabelArray, label_count: int, tick: Callable[[], None]
+) -> tuple[Base, bool | None]:
+    """A base, and whether it proposes the same in two ways for the newest rows."""
+    base = fit_base(inputs, ids, label_count, tick)
+    return base, base.try_on(_newest(inputs))
 
 
 class _Broken(Exception):
-    """Ends a base that nobody will use."""
+    """Ends work that nobody will use."""
 
 
-@contextmanager
-def _meanwhile(fit: Callable[[Callable[[], None]], Base]) -> Iterator[Future[Base]]:
-    """Fit a base in a thread, beside the forests: both are native code, most of the time.
+class _Crew:
+    """A thread for each of two cores, for work that need not wait for other work.
 
-    It does not outlive an error inside.
+    All of it is native code, most of the time. None outlives the block: the first error, be it of
+    some work, of the block or of *tell*, ends all else at its next word and leaves the block.
     """
-    broken = threading.Event()
 
-    def tick() -> None:
-        if broken.is_set():
+    def __init__(self, tell: Progress) -> None:
+        self._tell, self._one_at_a_time = tell, threading.Lock()
+        self._broken, self._errors = threading.Event(), list[BaseException]()
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(THREADS, "fit")
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error:
+            self._broken.set()
+        self._pool.shutdown(cancel_futures=error is not None)
+        if isinstance(error, _Broken):
+            raise self._errors[0] from None
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Begin *work* as soon as what was submitted before has begun and a thread is free."""
+
+        def done() -> T:
+            try:
+                self.tick()
+                return work()
+            except _Broken:
+                raise
+            except BaseException as error:
+                self._errors.append(error)
+                self._broken.set()
+                raise
+
+        return self._pool.submit(done)
+
+    def tick(self) -> None:
+        """End the work that calls it, if other work has failed."""
+        if self._broken.is_set():
             raise _Broken
 
-    with ThreadPoolExecutor(1, "base") as pool:
-        try:
-            yield pool.submit(fit, tick)
-        except BaseException:
-            broken.set()
-            raise
-
-
-def _watching(beside: Future[Base], tell: Progress) -> Progress:
-    """*tell*, which also ends the run as soon as what is fitted beside it has failed."""
-
-    def told(phase: str, done: int, total: int) -> None:
-        if beside.done():
-            beside.result()
-        tell(phase, done, total)
-
-    return told
+    def tell(self, phase: str, done: int, total: int) -> None:
+        """Report, and `tick`."""
+        with self._one_at_a_time:
+            self.tick()
+            self._tell(phase, done, total)
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:
@@ -226,21 +265,32 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
 
 
 def _held_out(
-    inputs: Inputs, ids: LabelArray, label_count: int, tell: Progress
+    inputs: Inputs, ids: LabelArray, label_count: int, crew: _Crew
 ) -> tuple[Proposal, LabelArray]:
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     width = min(label_count, CANDIDATES)
-    proposals = []
-    for cut, end in pairwise(_cuts(inputs.rows["day"])):
-        if label_count == 1 or cut == 0 or cut >= end:
-            continue
+    steps = count(1)
+
+    def tick() -> None:
+        crew.tell("base", next(steps), 0)
+
+    def propose(cut: int, end: int) -> list[Proposal]:
         # A label that comes only later must not even have a column: it would take a share.
         known, known_ids = np.unique(ids[:cut], return_inverse=True)
-        base = _fit_base(inputs.part(0, cut), known_ids, known.size, "base", tell)
+        base = fit_base(inputs.part(0, cut), known_ids, known.size, tick)
+        proposals = []
         for start in range(cut, end, CHUNK):
-            tell("candidates", start, inputs.size)
+            crew.tell("candidates", start, inputs.size)
             proposed = base.propose(inputs.part(start, min(start + CHUNK, end)))
             proposals.append(_widened(proposed._replace(labels=known[proposed.labels]), width))
+        return proposals
+
+    blocks = [
+        crew.submit(partial(propose, cut, end))
+        for cut, end in pairwise(_cuts(inputs.rows["day"]))
+        if label_count > 1 and 0 < cut < end
+    ]
+    proposals = [proposal for block in blocks for proposal in block.result()]
     if not proposals:
         nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
         return Proposal(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
@@ -260,33 +310,68 @@ def _widened(proposed: Proposal, width: int) -> Proposal:
     )
 
 
+class Judge(NamedTuple):
+    """The forest as text, "" where none is worth growing; its `difference`; its calibration, and
+    what that was fitted on as it is then answered."""
+
+    booster: str
+    agreement: float | None
+    calibration: Calibration
+    judged: Judged | None
+
+
 def _learn_to_judge(
-    pairs: Proposal, truth: LabelArray, seed: int, tell: Progress
-) -> tuple[str, Calibration, Judged | None]:
-    """The forest as text, "" where none is worth growing; its calibration, and what that was fitted
-    on as it is then answered."""
+    pairs: Proposal, truth: LabelArray, seed: int, crew: _Crew
+) -> Callable[[], Judge]:
+    """Begin to learn to judge; what is returned waits for the end.
+
+    One forest serves. The other, grown without the rows that calibrate, is what is calibrated on
+    them; it needs half the time. Neither waits for the other: that the calibration then has no use
+    for a forest is rare.
+    """
     n = truth.size
     if n < MIN_CALIBRATE:
-        return "", Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None
+        none = Judge("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
+        return lambda: none
     right = np.equal(pairs.labels, truth[:, None])
+    weight = _balanced(truth)
     if n < MIN_RERANKED:
-        calibration = _calibrate(pairs, None, right, _balanced(truth))
-        return "", calibration, _judged(calibration, pairs, None, right)
+        calibration = _calibrate(pairs, None, right, weight)
+        alone = Judge("", None, calibration, _judged(calibration, pairs, None, right))
+        return lambda: alone
     cut = n - _calibrate_rows(n)
     # The same for both forests, or the calibration of the first would not be that of the second.
     trees = _LARGE_TREES if n * 2 >= SMALL else _SMALL_TREES
-    first = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tell, 0)
-    late = Proposal._make(part[cut:] for part in pairs)
-    text = str(first.model_to_string())
-    # It never serves: that it agrees on the lines every forest is tried on is enough.
-    odds = Forest(text, agreement=0.0).odds(late.features)
-    weight = _balanced(truth)[cut:]
-    calibration = _calibrate(late, odds, right[cut:], weight)
-    judged = _judged(calibration, late, odds, right[cut:])
-    if calibration.reranker == 0:
-        return "", calibration, judged
-    grown = _grow(pairs.features, right, truth, trees, seed, tell, ROUNDS)
-    return str(grown.model_to_string()), calibration, judged
+    steps = count(1)
+
+    def tick() -> None:
+        crew.tell("forest", EVERY * next(steps), 2 * ROUNDS)
+
+    def calibrate() -> tuple[Calibration, Judged]:
+        text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
+        late = Proposal._make(part[cut:] for part in pairs)
+        # It never serves: that it agrees on the lines every forest is tried on is enough.
+        odds = Forest(text, agreement=0.0).odds(late.features)
+        calibration = _calibrate(late, odds, right[cut:], weight[cut:])
+        return calibration, _judged(calibration, late, odds, right[cut:])
+
+    # The longest first: all else is done beside it.
+    serving = crew.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
+    calibrating = crew.submit(calibrate)
+    tried = crew.submit(lambda: _tried(pairs.features, seed))
+
+    def judge() -> Judge:
+        calibration, judged = calibrating.result()
+        if not calibration.reranker:
+            return Judge("", None, calibration, judged)
+        text = serving.result()
+        # Both ways through all its trees take a third of the time that it took to grow.
+        parts = np.array_split(tried.result(), THREADS)
+        apart = [crew.submit(partial(difference, text, part)) for part in parts]
+        found = [it for it in (part.result() for part in apart) if it is not None]
+        return Judge(text, max(found, default=None), calibration, judged)
+
+    return judge
 
 
 def _judged(
@@ -301,19 +386,12 @@ def _judged(
     return Judged(pairs.labels[best], confidence, right[best])
 
 
-def _bars(
-    rows: Sequence[FeatureRow],
-    labels: Sequence[str],
-    names: Sequence[str],
-    judged: Judged | None,
-    target: float,
-) -> Bars:
-    memory = remembered(rows, labels, target)
+def _bars(memory: Remembered, names: Sequence[str], judged: Judged | None, target: float) -> Bars:
     known = Bars(memory=memory.bar, trust=memory.trust)
     if judged is None:
         return known
     # The model is asked where memory is not sure, and those are the harder rows.
-    asked = ~memory.speaks[len(rows) - judged.labels.size :]
+    asked = ~memory.speaks[memory.speaks.size - judged.labels.size :]
     said = [names[number] for number in judged.labels[asked].tolist()]
     model, default = bars_of(said, judged.confidence[asked], judged.right[asked], target)
     return replace(known, model=model, model_default=default)
@@ -332,10 +410,9 @@ def _grow(
     truth: LabelArray,
     trees: dict[str, Any],
     seed: int,
-    tell: Progress,
-    done: int,
-) -> lightgbm.Booster:
-    """A forest that tells right candidates from wrong, shape (n, M).
+    tick: Callable[[], None],
+) -> str:
+    """A forest that tells right candidates from wrong, shape (n, M), as text.
 
     Rows whose truth is no candidate stay: they teach what a strange row looks like.
     """
@@ -357,10 +434,11 @@ def _grow(
     data = lightgbm.Dataset(_flat(features), right.ravel(), weight=weights, params=params)
 
     def report(env: Any) -> None:
-        if env.iteration % 5 == 0:
-            tell("forest", done + env.iteration, 2 * ROUNDS)
+        if env.iteration % EVERY == 0:
+            tick()
 
-    return lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
+    grown = lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
+    return str(grown.model_to_string())
 
 
 def _balanced(truth: LabelArray) -> NDArray[np.float64]:

@@ -74,9 +74,10 @@ def run(
             return {"skipped": True, "reason": told}
         raise NotEnoughLabels(told, found=len(data), needed=min_labels)
     learned, judged = dataset.split_by_time(data)
-    model = learner.fit(
-        learned.rows,
-        learned.labels,
+    model, stored = learner.fit_and_refit(
+        data.rows,
+        data.labels,
+        learned=len(learned),
         seed=SEED,
         target_precision=target_precision,
         progress=progress,
@@ -97,8 +98,6 @@ def run(
     if not _retires(engine, registry, pointer, retire_days):
         beside = _beside_the_live_model(registry, pointer, judged, guesses)
     verdict = gate.judge(report, threshold_f1=threshold_f1, live=beside)
-    progress("refit")
-    stored = learner.refit_base(model, data.rows, data.labels, progress=progress)
     progress("save")
     result = {
         "val_f1_macro": report["f1_macro"],
