@@ -47,7 +47,8 @@ BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
-THREADS = min(2, os.cpu_count() or 1)  # more would only wait for the forest that serves
+# No more than cores, as two on one hinder each other; a third would wait for the served forest.
+THREADS = min(2, len(os.sched_getaffinity(0)))
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
