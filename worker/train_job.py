@@ -8,6 +8,7 @@ its standard input: when that closes, because this process died in whatever way,
 from __future__ import annotations
 
 import json
+import os
 import queue as queues
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def _train_in_fresh_process(own: Services, claim: Claim, lease: Lease) -> dict[s
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # The limit on its memory counts what is reserved: else 64 MB for each thread.
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
     )
     try:
         assert process.stdin is not None  # noqa: S101  it is a pipe

@@ -33,6 +33,7 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     structlog.contextvars.bind_contextvars(job_id=request["job_id"])
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    _have_room_to_multiply()
     _limit_memory(settings.train_memory_mb)
     try:
         _say({"result": _train(settings, request)})
@@ -80,6 +81,17 @@ def _fail(code: str, message: str, facts: dict[str, Any]) -> None:
 def _end_with_the_caller() -> None:
     sys.stdin.read()
     os._exit(1)
+
+
+def _have_room_to_multiply() -> None:
+    """OpenBLAS takes a buffer at the first product; with no room left for it, it ends the process,
+    or tries again for ever. NumPy and SciPy have one each."""
+    import numpy as np
+    from scipy.linalg.blas import dgemm
+
+    square = np.ones((64, 64))
+    np.matmul(square, square)
+    dgemm(1.0, square, square)
 
 
 def _limit_memory(megabytes: int) -> None:
