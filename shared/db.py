@@ -25,7 +25,7 @@ from shared.settings import Settings
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
 AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
-GREETING_S = 1.0  # for a connection, or a sign of life from one
+PING_S, CONNECT_S = 0.5, 2.0  # a sign of life from a connection, and a new one
 _patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
 T = TypeVar("T")
 MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
@@ -62,7 +62,7 @@ def make_engine(
     # Whether it is there at all is known sooner than the answer to a long question.
     event.listen(engine, "do_connect", _connected)
     ping = engine.dialect.do_ping
-    engine.dialect.do_ping = partial(_soon, ping)  # type: ignore[method-assign]
+    engine.dialect.do_ping = partial(_within, PING_S, ping)  # type: ignore[method-assign]
     return engine
 
 
@@ -85,13 +85,13 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.reset(token)
 
 
-def _soon(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    with patience(min(_patience.get(), GREETING_S)):
+def _within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with patience(min(_patience.get(), seconds)):
         return call(*args, **kwargs)
 
 
 def _connected(dialect: Any, _: Any, args: Any, kwargs: Any) -> Any:
-    return _soon(dialect.connect, *args, **kwargs)
+    return _within(CONNECT_S, dialect.connect, *args, **kwargs)
 
 
 def _wait(connection: extensions.connection) -> None:

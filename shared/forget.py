@@ -14,12 +14,7 @@ from shared.tables import Deletion, Job
 # Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
 _COUNTS = text(
     """
-    SELECT count(*), count(label.txn_id), least(
-        min(label.created_at),
-        -- A label that he took back, or put another in the place of, may have been learned before.
-        (SELECT min(least(created_at, (before->>'created_at')::timestamptz))
-            FROM suggestion_answers WHERE user_id = :user)
-    )
+    SELECT count(*), count(label.txn_id), min(transactions.created_at)
     FROM transactions LEFT JOIN transaction_labels AS label ON label.txn_id = transactions.id
     WHERE transactions.user_id = :user
     """
@@ -51,12 +46,16 @@ _TAKE = (
 
 
 class Forgotten(NamedTuple):
-    """What there was of a user, and since when models may have learned from him."""
+    """What there was of a user, and since when models may have learned from him.
+
+    That is since his first transaction: labels come and go, and leave no trace where a rule made
+    them, and what traffic looks like is counted of all.
+    """
 
     transactions: int
     labels: int
     suggestions: int
-    labelled_since: dt.datetime | None
+    known_since: dt.datetime | None
 
 
 def forget(session: Session, user_id: str) -> Forgotten:
@@ -74,6 +73,6 @@ def forget(session: Session, user_id: str) -> Forgotten:
     for statement in _TAKE:
         session.execute(statement, user)
     if since is not None:
-        session.add(Deletion(learned_since=since))
+        session.add(Deletion(known_since=since))
         session.flush()
     return Forgotten(transactions, labels, suggestions, since)

@@ -334,7 +334,9 @@ def unsent(session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool) 
     """
     never = and_(Job.sent_at.is_(None), Job.created_at < _in(-2))
     old = Job.sent_at < _in(-RESEND_AFTER_S)
-    taken = select(func.max(Job.sent_at)).where(Job.kind.in_(kinds), Job.started_at.is_not(None))
+    taken = select(func.max(Job.sent_at)).where(
+        Job.kind.in_(kinds), Job.started_at.is_not(None), Job.state != JobState.QUEUED
+    )
     is_gone = true() if queue_is_empty else Job.sent_at < taken.scalar_subquery()
     missing = or_(never, and_(old, is_gone))
     return session.scalars(

@@ -424,7 +424,7 @@ class Deletion(Base):
     __tablename__ = "deletions"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    learned_since: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))  # his first label
+    known_since: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
     deleted_at: Mapped[dt.datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp()
     )

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from shared import retirement
+from shared import retirement, rollout
 from shared.db import transaction
 from shared.services import Services
 from shared.settings import Settings
@@ -72,52 +72,21 @@ def test_the_answer_says_by_when_each_version_goes(
     assert deleted(client) == []
 
 
-def test_a_version_made_before_his_first_label_stays(
-    client: FlaskClient, held: Services, stored: None
-) -> None:
+def test_a_version_made_before_he_came_stays(client: FlaskClient, held: Services) -> None:
     deploy_a_model(held.engine, held.registry)
-    client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": "Toys"}]})
+    one = {"external_id": "y", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [one]})
 
     assert deleted(client) == []
 
 
-def test_a_label_that_he_took_back_may_have_been_learned(
-    client: FlaskClient, held: Services, stored: None
-) -> None:
-    deploy_a_model(held.engine, held.registry)
-    with held.engine.connect() as connection:
-        txn_id = connection.scalar(text("SELECT id FROM transactions WHERE user_id = 'ada'"))
-    (item,) = client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}).json["items"]
-    path = f"/ml/v2/suggestions/{item['suggestion_id']}/feedback"
-    client.post(path, json={"action": "correct", "label": "Rent"})
-    learned = deploy_a_model(held.engine, held.registry)
-    client.post(path, json={"action": "undo"})
-
-    assert [it["run_id"] for it in deleted(client)] == [learned]
-
-
-@pytest.mark.parametrize("source", ["rule", "import"])
-def test_a_label_of_a_rule_or_a_file_is_learned_as_well(
-    client: FlaskClient, held: Services, stored: None, source: str
-) -> None:
-    told = {"external_id": "x", "label": "Toys", "source": source}
-    client.post("/ml/v2/labels", json={"labels": [told]})
-    learned = deploy_a_model(held.engine, held.registry)
-
-    assert [it["run_id"] for it in deleted(client)] == [learned]
-
-
-def test_a_label_that_he_rejected_after_it_was_learned_counts(
+def test_a_label_that_was_learned_and_is_gone_counts(
     client: FlaskClient, held: Services, ada: None
 ) -> None:
+    """Rules take their labels back, and people theirs, and nothing tells of it."""
     learned = deploy_a_model(held.engine, held.registry)
-    held.runtime.check()
-    with held.engine.connect() as connection:
-        txn_id = connection.scalar(text("SELECT id FROM transactions WHERE user_id = 'ada'"))
-    (item,) = client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}).json["items"]
-    path = f"/ml/v2/suggestions/{item['suggestion_id']}/feedback"
-    client.post(path, json={"action": "correct", "label": "Rent"})
-    client.post(path, json={"action": "reject"})
+    with held.engine.begin() as connection:
+        connection.execute(text("DELETE FROM transaction_labels WHERE label = 'Coffee'"))
 
     assert [it["run_id"] for it in deleted(client)] == [learned]
 
@@ -135,7 +104,7 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     new = held.registry.save(version.files, {**version.manifest["meta"], "read_at": tomorrow})
 
     with transaction(held.engine) as session:
-        due = retirement.due(session, held.registry, DAYS)
+        due = retirement.due(session, held.registry.versions(), DAYS)
     assert late.run_id in due
     assert new.run_id not in due
 
@@ -157,6 +126,39 @@ def test_in_the_last_night_what_is_not_live_is_removed(
     current = held.registry.current()
     assert current is not None
     assert current.run_id == live
+
+
+def test_a_trial_of_a_version_that_retires_ends(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    tried = deploy_a_model(held.engine, held.registry)
+    deploy_a_model(held.engine, held.registry)
+    with transaction(held.engine) as session:
+        rollout.start_trial(session, held.settings, tried, 0.1, by="test", why="a test")
+    deleted(client)
+
+    with transaction(held.engine) as session:
+        gone = retirement.retire(session, held.registry, a_day_left(held))
+
+    assert gone == [tried]
+    with transaction(held.engine) as session:
+        assert rollout.current(session, held.settings).challenger is None
+
+
+def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
+    client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training puts it right; nothing is removed until then."""
+    monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
+    deploy_a_model(held.engine, held.registry)
+    deleted(client)
+    (held.settings.registry_dir / "deploy" / "CURRENT").write_text("damaged")
+
+    tasks.nightly()
+
+    jobs = client.get("/ml/v2/jobs").json["jobs"]
+    assert [job["kind"] for job in jobs] == ["features"]
+    assert len(held.registry.versions()) == 1
 
 
 def test_in_the_last_night_the_live_version_need_not_be_beaten(

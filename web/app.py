@@ -37,7 +37,6 @@ from web import (
     suggest,
     users,
 )
-from web.problems import LengthNeeded
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -115,9 +114,6 @@ def _refuse_ambiguous() -> None:
     g.closing = True
     if told.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise InvalidInput("Transfer-Encoding can be chunked, once, and nothing else")
-    if "HTTP_TRANSFER_ENCODING" in told and auth.changes(request):
-        # The server does not tell a body whose last chunk never came from one that is whole.
-        raise LengthNeeded("A request that changes something says its Content-Length")
     host = told.get("HTTP_HOST", "none" if told.get("SERVER_PROTOCOL") == "HTTP/1.0" else "")
     if not reading.HOST.fullmatch(host):
         raise InvalidInput("A request names one host")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, redirect, request, url_for
+from flask import Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared.settings import LOOPBACK_HOSTS, Settings, Token
@@ -105,11 +105,6 @@ def is_local(host: str) -> bool:
         return urlsplit(f"//{host}").hostname in LOOPBACK_HOSTS
     except ValueError:  # brackets that are none
         return False
-
-
-def changes(request: Request) -> bool:
-    """Whether a request changes more than the answers to suggestions."""
-    return scope_needed(request.endpoint, request.method) == "admin"
 
 
 def scope_needed(endpoint: str | None, method: str) -> str:

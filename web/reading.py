@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from shared.errors import FieldError, InvalidInput
-from web.problems import TooLarge, WrongContentType
+from web.problems import LengthNeeded, TooLarge, WrongContentType
 from web.schemas import ITEMS_MAX
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
     Raises:
         WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
     """
-    body = whole_body()
+    body = whole_body(shows_its_end=not empty)
     if not body and empty:
         body = empty.encode()
     elif request.mimetype != "application/json":
@@ -55,8 +55,16 @@ def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
     raise wrong  # outside, or it would keep the other error with all that the body held
 
 
-def whole_body() -> bytes:
-    """The request's body; TooLarge or InvalidInput if it is not all of it."""
+def whole_body(*, shows_its_end: bool = False) -> bytes:
+    """The request's body; TooLarge, InvalidInput or LengthNeeded if it is not all of it, or could
+    be a part.
+
+    Args:
+        shows_its_end: as JSON does, of which no part is valid, but for the empty one.
+    """
+    if "Transfer-Encoding" in request.headers and not shows_its_end:
+        # The server does not tell chunks of which the last one never came from all of them.
+        raise LengthNeeded("This needs a Content-Length: of chunks nobody can tell if all came")
     body = request.get_data(cache=False)
     if request.content_length not in (None, len(body)):
         # Its sender has gone. What is left may be valid, and mean something else.

@@ -49,14 +49,14 @@ def forget_user() -> ResponseReturnValue:
     is just being trained retires with them. Train anew to have one without him at once.
     """
     own, whose = services(), parse_query(UserQuery).user_id
+    versions, live = own.registry.versions(), retirement.live(own.registry)
     with transaction(own.engine) as session:
         gone = forget(session, whose)
-        retire_by = retirement.due(session, own.registry, own.settings.retire_days)
-    since, live = gone.labelled_since, own.registry.current()
+        retire_by = retirement.due(session, versions, own.settings.retire_days)
     learned = [
-        {"run_id": it.run_id, "live": it.run_id == (live and live.run_id), "retire_by": at}
-        for it in own.registry.versions()
-        if since and (at := retire_by.get(it.run_id)) and retirement.made_at(it) >= since
+        {"run_id": it.run_id, "live": it.run_id == live, "retire_by": retire_by[it.run_id]}
+        for it in versions
+        if gone.known_since and retirement.made_at(it) >= gone.known_since
     ]
     return {
         "transactions": gone.transactions,

@@ -9,6 +9,8 @@ import structlog
 
 from shared import heartbeats, imports, jobs, queue, retirement
 from shared.db import transaction
+from shared.errors import DamagedVersion, Unavailable
+from shared.log import get_logger
 from shared.tables import JobKind
 from worker import (
     drift_job,
@@ -23,6 +25,7 @@ from worker import (
 from worker.process import services
 from worker.run import Work, run
 
+log = get_logger()
 WORK: dict[JobKind, Work] = {
     JobKind.FEATURES: feature_jobs.build,
     JobKind.FEATURES_RANGE: feature_jobs.build_one_range,
@@ -54,10 +57,14 @@ def nightly() -> None:
     own = services()
     with transaction(own.engine) as session:
         imports.drop_old(session)
-        retirement.retire(session, own.registry, own.settings.retire_days)
     queue.request_nightly(
         own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
     )
+    try:
+        with transaction(own.engine) as session:
+            retirement.retire(session, own.registry, own.settings)
+    except (DamagedVersion, Unavailable) as error:  # what is asked for above puts it right
+        log.warning("nightly.nothing_retired", reason=str(error))
 
 
 @queue.celery.task(name=queue.GUARD)

@@ -153,7 +153,9 @@ def _retires(engine: Engine, registry: Registry, pointer: Pointer | None, after_
     if pointer is None:
         return False
     with transaction(engine) as session:
-        return retirement.is_over(retirement.due(session, registry, after_days), pointer.run_id)
+        return retirement.is_over(
+            retirement.due(session, registry.versions(), after_days), pointer.run_id
+        )
 
 
 def _beside_the_live_model(

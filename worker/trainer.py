@@ -24,6 +24,7 @@ from shared.errors import LedgerError, Unavailable
 from shared.registry import Registry
 from shared.settings import Settings
 
+NO_MEMORY = ("bad_alloc", "can't start new thread")  # as LightGBM and Python may say it
 log = logs.get_logger()
 
 
@@ -44,7 +45,7 @@ def main() -> int:
     except LedgerError as error:
         _fail(error.code, str(error), error.facts)
     except Exception as error:
-        if "bad_alloc" in str(error):  # LightGBM's way to say that memory ran out
+        if any(word in str(error) for word in NO_MEMORY):
             _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
         else:
             log.exception("trainer.broke")

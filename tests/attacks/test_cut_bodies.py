@@ -63,7 +63,7 @@ def test_a_body_that_is_cut_short_is_refused(
     assert jobs(live) == before
 
 
-def test_what_changes_something_says_how_long_it_is(live: Live) -> None:
+def test_a_body_of_which_a_part_means_something_says_how_long_it_is(live: Live) -> None:
     """Chunks of which the last one never came look like chunks that are all there."""
     chunk = b"%x\r\n%s\r\n" % (len(ONE_RULE), ONE_RULE)
     for end in (b"", b"0\r\n\r\n"):

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "deletions",
         sa.Column("id", sa.BigInteger(), sa.Identity(), primary_key=True),
-        sa.Column("learned_since", moment, nullable=False),
+        sa.Column("known_since", moment, nullable=False),
         sa.Column(
             "deleted_at", moment, nullable=False, server_default=sa.text("clock_timestamp()")
         ),
