@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 from werkzeug.serving import make_server
 
 from shared import jobs
@@ -96,12 +96,20 @@ def test_what_somebody_answered_elsewhere_keeps_his_word(
 
 def test_an_undo_that_failed_can_be_tried_again(browser: Browser, url: str, held: Services) -> None:
     queued(held, 2)
+    body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
+    answers = ["it does", body, "it does"]
+
+    def answer(route: Route) -> None:
+        told = answers.pop(0)
+        route.fulfill(body=told) if told == body else route.continue_()
+
     with a_page(browser, url) as page:
+        page.route(
+            "**/ml/v2/review", answer
+        )  # from the start: the browser takes a while to heed it
         opened(page)
         page.keyboard.press("a")
         expect(page.locator("#told")).to_contain_text("accepted")
-        body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
-        page.route("**/ml/v2/review", lambda route: route.fulfill(body=body), times=1)
         page.keyboard.press("u")
         expect(page.locator("#told")).to_have_text("PostgreSQL does not answer")
         page.keyboard.press("u")
