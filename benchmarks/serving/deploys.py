@@ -72,6 +72,8 @@ def under_load(folder: Path, rows: list[Row], deploys: int = DEPLOYS) -> str:
                 windows.add(found["spans"], int(found["failed"]), moments)
     lines = [windows.told(name) for name, windows in seen.items()]
     report.aimed("requests that failed during deploys", seen["a deploy"].failed, at_most=0)
+    apart = seen["a deploy"].p99_s() / seen["quiet"].p99_s()
+    report.aimed("p99 within a deploy, by that of quiet moments", apart, at_most=2)
     head = [f"{WINDOW_S} s of", "windows", "requests", "failed", "p50 ms", "p99 ms", "longest ms"]
     return report.table(head, lines)
 
@@ -91,10 +93,14 @@ class _Windows:
             if any(begin < at + WINDOW_S and end > at for at in moments):
                 self.took.append(end - begin)
 
+    def p99_s(self) -> float:
+        """The time that one in a hundred takes, or longer."""
+        return sorted(self.took)[int(len(self.took) * 0.99)]
+
     def told(self, name: str) -> list[object]:
         """A line of the table."""
         took = sorted(self.took)
-        at = (took[len(took) // 2], took[int(len(took) * 0.99)], took[-1])
+        at = (took[len(took) // 2], self.p99_s(), took[-1])
         return [name, self.count, f"{len(took):,}", self.failed, *(f"{1000 * it:.2f}" for it in at)]
 
 
