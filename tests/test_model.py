@@ -20,7 +20,7 @@ from shared.encode import TEXT_COLUMNS, WIDTH, Encoder, grams_of
 from shared.errors import DamagedVersion
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
-from worker import learner
+from worker import crew, learner
 from worker.base import fit_base
 
 FIRST_DAY = dt.date(2024, 1, 1)
@@ -230,7 +230,7 @@ class TestLearner:
         rows, labels = transactions(800, 6)
         files = []
         for cores in (1, 2):
-            monkeypatch.setattr(learner, "THREADS", cores)
+            monkeypatch.setattr(crew, "THREADS", cores)
             fitted = learner.fit_and_refit(rows, labels, learned=700)
             files.append([model.to_files() for model in fitted])
 
@@ -303,8 +303,8 @@ class TestLearner:
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
         inputs = learner._read(rows, b"key", learner._silent)
         names, ids = learner._numbered(labels)
-        with learner._Crew(learner._silent) as crew:
-            return learner._held_out(inputs, ids, len(names), crew)[0]
+        with crew.Crew(learner._silent) as own:
+            return learner._held_out(inputs, ids, len(names), own)[0]
 
     def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
         """Else all of them would look equally old, and what changed since would be lost."""

@@ -7,15 +7,12 @@ uses the latest of those blocks' rows. For serving, the base is then fitted on e
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from itertools import count, pairwise
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
@@ -31,9 +28,7 @@ from shared.linear import softmax
 from shared.model import CHUNK, UNSURE, Calibration, Model
 from worker.bars import Remembered, bars_of, remembered
 from worker.base import LabelArray, fit_base
-
-T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
+from worker.crew import Crew, Progress
 
 ROUNDS = 400
 EVERY = 5  # rounds, a forest tells of itself
@@ -48,8 +43,6 @@ DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
 # No more than cores, as two on one hinder each other; a third would wait for the served forest.
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-THREADS = min(2, _CORES)
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -120,7 +113,7 @@ def fit_and_refit(
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
     early = rows[:learned]
-    with threadpool_limits(limits=1), _Crew(progress or _silent) as crew:
+    with threadpool_limits(limits=1), Crew(progress or _silent) as crew:
         hash_key = _hash_key(early, labels[:learned], seed)
         known = _read(early, hash_key, crew.tell)
         names, ids = _numbered(labels[:learned])
@@ -192,60 +185,6 @@ def _tried_base(
     return base, base.try_on(_newest(inputs))
 
 
-class _Broken(Exception):
-    """Ends work that nobody will use."""
-
-
-class _Crew:
-    """A thread for each of two cores, for work that need not wait for other work.
-
-    All of it is native code, most of the time. None outlives the block: the first error, be it of
-    some work, of the block or of *tell*, ends all else at its next word and leaves the block.
-    """
-
-    def __init__(self, tell: Progress) -> None:
-        self._tell, self._one_at_a_time = tell, threading.Lock()
-        self._broken, self._errors = threading.Event(), list[BaseException]()
-
-    def __enter__(self) -> Self:
-        self._pool = ThreadPoolExecutor(THREADS, "fit")
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error:
-            self._broken.set()
-        self._pool.shutdown(cancel_futures=error is not None)
-        if isinstance(error, _Broken):
-            raise self._errors[0] from None
-
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Begin *work* as soon as what was submitted before has begun and a thread is free."""
-
-        def done() -> T:
-            try:
-                self.tick()
-                return work()
-            except _Broken:
-                raise
-            except BaseException as error:
-                self._errors.append(error)
-                self._broken.set()
-                raise
-
-        return self._pool.submit(done)
-
-    def tick(self) -> None:
-        """End the work that calls it, if other work has failed."""
-        if self._broken.is_set():
-            raise _Broken
-
-    def tell(self, phase: str, done: int, total: int) -> None:
-        """Report, and `tick`."""
-        with self._one_at_a_time:
-            self.tick()
-            self._tell(phase, done, total)
-
-
 def _cuts(day: NDArray[np.int64]) -> list[int]:
     """Where the blocks begin, and n: the base of each block is fitted on all rows before it.
 
@@ -267,7 +206,7 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
 
 
 def _held_out(
-    inputs: Inputs, ids: LabelArray, label_count: int, crew: _Crew
+    inputs: Inputs, ids: LabelArray, label_count: int, crew: Crew
 ) -> tuple[Proposal, LabelArray]:
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     width = min(label_count, CANDIDATES)
@@ -323,7 +262,7 @@ class Judge(NamedTuple):
 
 
 def _learn_to_judge(
-    pairs: Proposal, truth: LabelArray, seed: int, crew: _Crew
+    pairs: Proposal, truth: LabelArray, seed: int, crew: Crew
 ) -> Callable[[], Judge]:
     """Begin to learn to judge; what is returned waits for the end.
 
@@ -368,7 +307,7 @@ def _learn_to_judge(
             return Judge("", None, calibration, judged)
         text = serving.result()
         # Both ways through all its trees take a third of the time that it took to grow.
-        parts = np.array_split(tried.result(), THREADS)
+        parts = np.array_split(tried.result(), crew.size)
         apart = [crew.submit(partial(difference, text, part)) for part in parts]
         found = [it for it in (part.result() for part in apart) if it is not None]
         return Judge(text, max(found, default=None), calibration, judged)
