@@ -5,6 +5,7 @@ Learned at training (worker/bars.py) and kept with the version; the defaults ser
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -65,9 +66,9 @@ class Bars:
 
 def times_bin(times: int) -> int:
     """Which row of a trust table is of a merchant labelled so often, at least once."""
-    return max(place for place, least in enumerate(TIMES) if times >= least)
+    return bisect_right(TIMES, times) - 1
 
 
 def share_bin(share: float) -> int:
     """Which column of a trust table is of a label with such a share."""
-    return max(place for place, least in enumerate(SHARES) if share >= least)
+    return bisect_right(SHARES, share) - 1

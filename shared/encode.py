@@ -8,7 +8,7 @@ every process and on every machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shared.features import CHANNELS, FeatureRow
+from shared.hashed import TEXT_COLUMNS, columns
 from shared.kept import kept
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
-TEXT_COLUMNS = 2**14  # for the merchant, and as many again for the description
 AMOUNT_BINS = 48
 UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
 ONE_HOT_WEIGHT = 0.3  # beside text of length one
 
-_DESCRIPTION = TEXT_COLUMNS
+_DESCRIPTION = TEXT_COLUMNS  # where its columns begin; as many for the merchant stand before
 FIRST_ONE_HOT = _AMOUNT = 2 * TEXT_COLUMNS
 _CHANNEL = _AMOUNT + AMOUNT_BINS
 WIDTH = _CHANNEL + len(CHANNELS)
@@ -183,49 +183,30 @@ def _one_hots(amount: int, channel: int) -> IntArray:
 def _merchant_columns(merchant: str) -> IntArray:
     """Words, pairs, triples, the first word, the whole, and runs of 3 to 5 characters."""
     name = merchant[:_MERCHANT_MAX]
-    if not name:
-        return np.zeros(0, dtype=np.int32)
     words = name.split()
-    found = {crc32(b"=" + name.encode()), crc32(b"1" + words[0].encode())}
-    found.update(_word_hashes(words))
-    found.update(crc32("t{} {} {}".format(*three).encode()) for three in _threes(words))
-    for size in (3, 4, 5):
-        found.update(_runs(f" {name} ", size))
-    return _columns(found)
+    if not words:
+        return np.zeros(0, dtype=np.int32)
+    threes = zip(words, words[1:], words[2:], strict=False)
+    hashes = [
+        crc32(b"=" + name.encode()),
+        crc32(b"1" + words[0].encode()),
+        *_word_hashes(words),
+        *[crc32("t{} {} {}".format(*three).encode()) for three in threes],
+    ]
+    return columns(hashes, f" {name} ", 3, 5)
 
 
 @kept(4_096)
 def _description_columns(description: str, mcc: str) -> IntArray:
     """Words, pairs, runs of 4 characters within words, and the merchant category code."""
     words = description[:_DESCRIPTION_MAX].split()
-    found = set(_word_hashes(words))
-    for word in words:
-        found.update(_runs(f" {word} ", 4))
+    hashes = _word_hashes(words)
     if mcc:
-        found.add(crc32(b"mcc=" + mcc.encode()))
-    return _columns(found) + np.int32(_DESCRIPTION)
+        hashes.append(crc32(b"mcc=" + mcc.encode()))
+    return columns(hashes, f" {' '.join(words)} ", 4, 4, in_words=True) + np.int32(_DESCRIPTION)
 
 
-def _word_hashes(words: Sequence[str]) -> Iterator[int]:
+def _word_hashes(words: Sequence[str]) -> list[int]:
     """Of each word, then of each pair: the order in which `word_columns` names them."""
-    for word in words:
-        yield crc32(b"w" + word.encode())
-    for first, second in pairwise(words):
-        yield crc32(f"p{first} {second}".encode())
-
-
-def _threes(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    return zip(words, words[1:], words[2:], strict=False)
-
-
-def _runs(text: str, size: int) -> Iterator[int]:
-    """The hash of every run of *size* characters, each four bytes wide, so any script counts."""
-    wide = text.encode("utf-32-le")
-    step = 4 * size
-    for start in range(0, len(wide) - step + 1, 4):
-        yield crc32(wide[start : start + step])
-
-
-def _columns(hashes: set[int]) -> IntArray:
-    """Hashes as sorted columns, each once."""
-    return np.array(sorted({value % TEXT_COLUMNS for value in hashes}), dtype=np.int32)
+    pairs = [f"p{first} {second}" for first, second in pairwise(words)]
+    return [crc32(text.encode()) for text in (*[f"w{word}" for word in words], *pairs)]

@@ -332,3 +332,46 @@ void judge(const forest *f, int64_t n, const int64_t *size, const float *lines, 
         }
     }
 }
+
+static uint32_t crc_of_byte[256];
+
+__attribute__((constructor)) static void fill(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t value = byte;
+        for (int bit = 0; bit < 8; bit++)
+            value = value & 1 ? value >> 1 ^ 0xedb88320u : value >> 1;
+        crc_of_byte[byte] = value;
+    }
+}
+
+#define TEXT_COLUMNS 16384
+
+/* The columns of some hashes and of a text's runs of characters, ascending; see shared/hashed.py.
+ *
+ * `text` is UTF-32, little-endian. Gives how many there are; `out` has room for all runs.
+ */
+int64_t columns(const uint32_t *hashes, int64_t count, const uint8_t *text, int64_t chars,
+                int64_t least, int64_t most, int64_t in_words, int32_t *out)
+{
+    uint64_t set[TEXT_COLUMNS / 64] = {0};
+    for (int64_t at = 0; at < count; at++)
+        set[hashes[at] % TEXT_COLUMNS / 64] |= 1ull << hashes[at] % 64;
+    for (int64_t start = 0; start < chars; start++) {
+        uint32_t crc = 0xffffffffu;
+        for (int64_t size = 1; size <= most && start + size <= chars; size++) {
+            const uint8_t *letter = text + 4 * (start + size - 1);
+            for (int byte = 0; byte < 4; byte++)
+                crc = crc_of_byte[(crc ^ letter[byte]) & 0xff] ^ crc >> 8;
+            if (size >= least)
+                set[~crc % TEXT_COLUMNS / 64] |= 1ull << ~crc % 64;
+            if (in_words && size > 1 && letter[0] == ' ' && !(letter[1] | letter[2] | letter[3]))
+                break;
+        }
+    }
+    int64_t found = 0;
+    for (int32_t part = 0; part < TEXT_COLUMNS / 64; part++)
+        for (uint64_t rest = set[part]; rest; rest &= rest - 1)
+            out[found++] = 64 * part + __builtin_ctzll(rest);
+    return found;
+}

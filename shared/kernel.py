@@ -24,7 +24,7 @@ SWITCH = "LEDGER_KERNEL"  # set to `off`, the Python is used
 FEW = 64  # rows that are gone through without letting other threads run
 
 Array = NDArray[np.generic]
-Function = Callable[..., None]
+Function = Callable[..., Any]
 
 
 class Loop:
@@ -42,22 +42,29 @@ class Loop:
         parameters = (
             ctypes.POINTER(type(about)), ctypes.c_int64, *[ctypes.POINTER(ctypes.c_byte)] * arrays,
         )  # fmt: skip
-        self._few: Function = _typed(ctypes.PyDLL(str(LIBRARY)), name, parameters)
-        self._many: Function = _typed(ctypes.CDLL(str(LIBRARY)), name, parameters)
+        self._few = function(name, parameters)
+        self._many = function(name, parameters, library=ctypes.CDLL)
 
     def __call__(self, rows: int, *arrays: Array) -> None:
         """Go through at least one row; the arrays are as C has them, contiguous and writable."""
         call = self._few if rows <= FEW else self._many
-        call(self._about, rows, *map(_first_byte, arrays))  # its address, in a third of the time
+        call(self._about, rows, *map(first_byte, arrays))  # its address, in a third of the time
 
 
-_first_byte: Any = ctypes.c_byte.from_buffer
+first_byte: Any = ctypes.c_byte.from_buffer  # of an array, for a pointer to it
 
 
-def _typed(library: ctypes.CDLL, name: str, parameters: Sequence[Any]) -> Function:
-    function = getattr(library, name)
-    function.argtypes, function.restype = parameters, None
-    return function  # type: ignore[no-any-return]
+def function(
+    name: str,
+    parameters: Sequence[Any],
+    *,
+    result: Any = None,
+    library: type[ctypes.CDLL] = ctypes.PyDLL,
+) -> Function:
+    """A function of the library; other threads wait for it, unless it is one of a CDLL."""
+    found = getattr(library(str(LIBRARY)), name)
+    found.argtypes, found.restype = parameters, result
+    return found  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)

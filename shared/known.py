@@ -37,17 +37,16 @@ Merchants = Sequence[tuple[str, str]]  # user ('': none is known) and cleaned me
 
 _MEMORY = f"""
     SELECT wanted.user_id, wanted.merchant, told.label, count(*), max(told.date),
-        bool_or(told.newest AND told.corrected)
+        bool_or(CASE WHEN told.newest THEN EXISTS (
+            SELECT FROM suggestions JOIN suggestion_answers AS answer
+                ON answer.suggestion_id = suggestions.id
+            WHERE suggestions.txn_id = told.txn_id AND answer.action = 'correct'
+                AND answer.undone_at IS NULL AND answer.label = told.label
+        ) END)
     FROM unnest(:users, :merchants) AS wanted(user_id, merchant)
     CROSS JOIN LATERAL (
-        SELECT label.label, near.date,
-            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest,
-            EXISTS (
-                SELECT FROM suggestions JOIN suggestion_answers AS answer
-                    ON answer.suggestion_id = suggestions.id
-                WHERE suggestions.txn_id = label.txn_id AND answer.action = 'correct'
-                    AND answer.undone_at IS NULL AND answer.label = label.label
-            ) AS corrected
+        SELECT near.txn_id, near.date, label.label,
+            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest
         FROM (
             SELECT f.txn_id, f.date FROM ml_features AS f
             WHERE f.user_id = wanted.user_id AND f.merchant = wanted.merchant

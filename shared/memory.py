@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.bars import Trust, share_bin, times_bin
@@ -17,8 +16,7 @@ class Told(NamedTuple):
     last: dt.date
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """The newest labels of one merchant by one user, at least one.
 
     Attributes:
@@ -37,12 +35,12 @@ class Memory:
     @property
     def times(self) -> int:
         """How often the merchant was labelled, up to RECENT."""
-        return sum(told.times for told in self.told.values())
+        return sum([told.times for told in self.told.values()])
 
     def confidence(self, label: str, trust: Trust) -> float:
         """How often the next label of such a merchant was one remembered like *label*."""
-        share = self.told[label].times / self.times
-        return trust[times_bin(self.times)][share_bin(share)]
+        times = self.times
+        return trust[times_bin(times)][share_bin(self.told[label].times / times)]
 
     def reason(self, label: str) -> str:
         """For a person to check."""

@@ -1,17 +1,58 @@
-"""Stored transactions as `features_of` reads them."""
+"""Stored transactions: as `features_of` reads them, and their features."""
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping
+from collections.abc import Sequence
 
-from shared.features import RawTransaction
-from shared.tables import Transaction
+from sqlalchemy import BigInteger, RowMapping, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from shared.features import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
+from shared.tables import MlFeatures, Transaction
 
 _NAMES = [name for name in RawTransaction._fields if name in Transaction.__table__.columns]
 RAW_COLUMNS = [getattr(Transaction, name) for name in _NAMES]  # to be selected for `raw_of`
+
+# Made once: to put them together takes as long as to ask them.
+_WANTED = (
+    Transaction.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
+    Transaction.deleted_at.is_(None),
+)
+_STORED = select(Transaction.id, *RAW_COLUMNS).where(*_WANTED)
+_BUILT = (
+    select(Transaction.id, *[getattr(MlFeatures, name) for name in FeatureRow._fields])
+    .join(MlFeatures, MlFeatures.txn_id == Transaction.id)
+    .where(
+        *_WANTED,
+        MlFeatures.content_hash == Transaction.content_hash,
+        MlFeatures.feature_version == FEATURE_VERSION,
+    )
+)
 
 
 def raw_of(row: RowMapping) -> RawTransaction:
     """What is known of a transaction, from a row with RAW_COLUMNS and maybe others."""
     told = {name: row[name] for name in _NAMES}
     return RawTransaction(**{**told, "amount": float(told["amount"])})
+
+
+def raws(session: Session, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
+    """Those of these ids that there are and that were not deleted, in one query."""
+    found = session.execute(_STORED, {"txn_ids": list(txn_ids)})
+    return {row["id"]: raw_of(row) for row in found.mappings()}
+
+
+def rows(session: Session, txn_ids: Sequence[int]) -> dict[int, FeatureRow]:
+    """Their features: as they were built, and made now where they were not built of what is there.
+
+    One query, and a second one where some were not built.
+    """
+    found = {
+        txn_id: FeatureRow._make(told)
+        for txn_id, *told in session.execute(_BUILT, {"txn_ids": list(txn_ids)})
+    }
+    rest = [it for it in txn_ids if it not in found]
+    if rest:
+        found.update((it, features_of(raw)) for it, raw in raws(session, rest).items())
+    return found

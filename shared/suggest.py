@@ -7,8 +7,8 @@ in words, and tests/test_suggest.py has a case for each of its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 from shared.bars import Bars
@@ -49,22 +49,20 @@ class Starter(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(NamedTuple):
     """All that is known of one transaction; a layer that has nothing to say is None."""
 
     own_rule: RuleMatch | None = None
     memory: Memory | None = None
     shared_rule: RuleMatch | None = None
     prediction: Prediction | None = None  # None also where the user's arm has no model
-    words: tuple[str, ...] = ()  # of the transaction, that moved the prediction most
+    words: Callable[[], tuple[str, ...]] = tuple  # of the text, that moved the prediction most
     prior: Prior | None = None
     starter: Starter | None = None
     rejected: frozenset[str] = frozenset()  # what the user will not have for this merchant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggested:
+class Suggested(NamedTuple):
     """What is shown. Without a label it asks, and the confidence is the first alternative's."""
 
     label: str | None
@@ -83,7 +81,12 @@ class Voice(NamedTuple):
     label: str
     confidence: float
     bar: float
-    reason: str
+    why: Callable[[], str]  # takes longer than all else, and is shown of one voice
+
+    @property
+    def reason(self) -> str:
+        """What a person is told."""
+        return self.why()
 
 
 def decide(evidence: Evidence, bars: Bars) -> Suggested:
@@ -125,30 +128,42 @@ def label_of(evidence: Evidence, bars: Bars) -> str | None:
 
 def voices(evidence: Evidence, bars: Bars) -> Iterator[Voice]:
     """All that the layers say, in their order; of each, its best first."""
-    if rule := evidence.own_rule:
-        yield Voice("own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+    if own := evidence.own_rule:
+        yield Voice("own rule", "rule", own.label, RULE_CONFIDENCE, 0.0, lambda: own.reason)
     if memory := evidence.memory:
         for label in memory.labels:
             confidence = memory.confidence(label, bars.trust)
             # A correction is heard at once, however little else is known.
             bar = 0.0 if label == memory.corrected_to else bars.memory
-            yield Voice("own memory", "memory", label, confidence, bar, memory.reason(label))
+            why = partial(memory.reason, label)
+            yield Voice("own memory", "memory", label, confidence, bar, why)
     if rule := evidence.shared_rule:
-        yield Voice("shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, rule.reason)
+        yield Voice("shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, lambda: rule.reason)
     if prediction := evidence.prediction:
-        reason = f"words: {', '.join(evidence.words)}" if evidence.words else "amount and channel"
+        why = partial(_words, evidence)
         first = Scored(prediction.label, prediction.confidence)
         for label, confidence in (first, *prediction.alternatives):
             bar = bars.model.get(label, bars.model_default)
-            yield Voice("model", "model", label, confidence, bar, reason)
+            yield Voice("model", "model", label, confidence, bar, why)
     if prior := evidence.prior:
-        reason = f"{prior.users} of {prior.of_users} users call this merchant {prior.label}"
-        yield Voice("other users", "memory", prior.label, prior.confidence, bars.prior, reason)
+        why = partial(_others, prior)
+        yield Voice("other users", "memory", prior.label, prior.confidence, bars.prior, why)
     if starter := evidence.starter:
         # A model that was heard has weighed the same text: where it is unsure, the text alone is
         # right less often than anywhere else.
         bar = bars.starter if evidence.prediction is None else 1.0
-        yield Voice("starter", "rule", starter.label, starter.confidence, bar, starter.reason)
+        yield Voice(
+            "starter", "rule", starter.label, starter.confidence, bar, lambda: starter.reason
+        )
+
+
+def _words(evidence: Evidence) -> str:
+    words = evidence.words()
+    return f"words: {', '.join(words)}" if words else "amount and channel"
+
+
+def _others(prior: Prior) -> str:
+    return f"{prior.users} of {prior.of_users} users call this merchant {prior.label}"
 
 
 def _options(answers: list[Voice]) -> tuple[Scored, ...]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from local import kernel as build
-from shared import forest, kernel
+from shared import forest, hashed, kernel
 from shared.candidates import Base, Inputs, Proposal, inputs_of
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model
@@ -48,6 +48,44 @@ def known(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
 def assert_same(one: Proposal, other: Proposal) -> None:
     for name, left, right in zip(Proposal._fields, one, other, strict=True):
         assert np.array_equal(left, right, equal_nan=name != "labels"), name
+
+
+@compiled
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.integers(0, 2**32 - 1), max_size=4),
+    st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("ab "), max_size=90),
+    st.booleans(),
+)
+def test_a_text_sets_the_same_columns_with_and_without_it(
+    hashes: list[int], text: str, in_words: bool
+) -> None:
+    assert hashed.loop() is not hashed.columns_plainly
+    found = hashed.columns(hashes, text, 3, 5, in_words=in_words)
+
+    assert found.tolist() == hashed.columns_plainly(hashes, text, 3, 5, in_words).tolist()
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("0xedb88320u", "0xedb88321u"),
+        ("start + size <= chars", "start + size < chars"),
+        ("if (in_words && size > 1", "if (in_words && size > 0"),
+        ("hashes[at] % 64;", "hashes[at] % 32;"),
+    ],
+    ids=["hashes", "ends", "words", "columns"],
+)
+def test_where_another_library_hashes_otherwise_the_python_beside_it_does(
+    right: str, wrong: str, faulty: Callable[[str, str], None]
+) -> None:
+    faulty(right, wrong)
+    hashed.loop.cache_clear()
+    try:
+        assert hashed.loop() is hashed.columns_plainly
+    finally:
+        hashed.loop.cache_clear()
 
 
 @compiled

@@ -106,11 +106,11 @@ def test_reasons_can_be_checked() -> None:
         for layer, evidence in {
             "memory": Evidence(memory=KNOWN),
             "once": Evidence(memory=Memory({"Rent": Told(1, DAY)})),
-            "model": Evidence(prediction=SURE, words=("shell", "oil")),
+            "model": Evidence(prediction=SURE, words=lambda: ("shell", "oil")),
             "no words": Evidence(prediction=SURE),
             "others": Evidence(prior=PRIOR),
             "starter": Evidence(starter=STARTER),
-            "unsure": Evidence(prediction=UNSURE, words=("shell",)),
+            "unsure": Evidence(prediction=UNSURE, words=lambda: ("shell",)),
             "nothing": Evidence(),
         }.items()
     }

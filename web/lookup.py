@@ -6,24 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import BigInteger, Engine, bindparam, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
 from shared.db import transaction
 from shared.errors import LedgerError, NotFound
 from shared.features import RawTransaction, features_of
 from shared.model import Prediction
 from shared.runtime import Served
-from shared.stored import RAW_COLUMNS, raw_of
-from shared.tables import Transaction
+from shared.stored import raws
 from web import problems, reading, schemas
-
-# Made once: to put it together takes as long as to ask it.
-_STORED = select(Transaction.id, *RAW_COLUMNS).where(
-    Transaction.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
-    Transaction.deleted_at.is_(None),
-)
 
 
 def one(engine: Engine, txn_id: int) -> RawTransaction:
@@ -95,13 +86,7 @@ def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | Ledger
 
 def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
     with transaction(engine) as session:
-        return stored(session, txn_ids)
-
-
-def stored(session: Session, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
-    """Those of these ids that there are and that were not deleted, in one query."""
-    found = session.execute(_STORED, {"txn_ids": list(txn_ids)})
-    return {row["id"]: raw_of(row) for row in found.mappings()}
+        return raws(session, txn_ids)
 
 
 def item_problem(error: LedgerError) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from shared import feedback, metrics_ml, queue, suggester
+from shared import feedback, metrics_ml, queue, stored, suggester
 from shared.db import patience, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
@@ -331,14 +331,14 @@ def _stored_items(
     session: Session, txn_ids: Sequence[int], user_id: str | None
 ) -> list[Asked | LedgerError]:
     """Of another user's transactions it is not even said that they exist."""
-    stored = lookup.stored(session, txn_ids)
+    rows = stored.rows(session, txn_ids)
     items: list[Asked | LedgerError] = []
     for txn_id in txn_ids:
-        raw = stored.get(txn_id)
-        if raw is None or user_id not in (None, raw.user_id):
+        row = rows.get(txn_id)
+        if row is None or user_id not in (None, row.user_id):
             items.append(NotFound("There is no such transaction"))
         else:
-            items.append(Asked(features_of(raw), txn_id))
+            items.append(Asked(row, txn_id))
     return items
 
 

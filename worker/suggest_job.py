@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, and_, func, not_, select, true
 
-from shared import suggester
+from shared import stored, suggester
 from shared.db import transaction
-from shared.features import features_of
 from shared.jobs import Claim
 from shared.known import known
 from shared.services import Services
-from shared.stored import RAW_COLUMNS, raw_of
 from shared.suggester import Asked
 from shared.tables import LabelSource, Transaction, TransactionLabel
 from worker.lease import Lease
@@ -66,10 +64,11 @@ def pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
     """All transactions that no person and no import has labelled, in the order of their ids."""
     after = 0
     while True:
-        page = select(Transaction.id, *RAW_COLUMNS).where(_open(user_id, after))
+        page = select(Transaction.id).where(_open(user_id, after))
         with transaction(own.engine) as session:
-            rows = session.execute(page.order_by(Transaction.id).limit(PAGE)).mappings().all()
-        if not rows:
+            ids = session.scalars(page.order_by(Transaction.id).limit(PAGE)).all()
+            rows = stored.rows(session, ids)
+        if not ids:
             return
-        yield [Asked(features_of(raw_of(row)), row["id"]) for row in rows]
-        after = rows[-1]["id"]
+        yield [Asked(rows[txn_id], txn_id) for txn_id in ids if txn_id in rows]
+        after = ids[-1]

@@ -1,0 +1,65 @@
+"""The features of stored transactions are those of what is stored now, built before or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
+
+from shared import stored
+from shared.features import features_of
+from tests.factories import add_transactions
+from worker import feature_build
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def change(engine: Engine, statement: str, txn_id: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement), {"id": txn_id})
+
+
+def test_features_that_were_built_are_read_and_the_others_made(engine):
+    ids = add_transactions(engine, 12)
+    feature_build.refresh(engine, feature_build.Scope())
+    late = add_transactions(engine, 2, seed=2)
+    change(engine, "UPDATE transactions SET merchant = 'Zoo' WHERE id = :id", ids[0])
+    change(engine, "UPDATE transactions SET user_id = 'anna' WHERE id = :id", ids[1])
+    change(
+        engine, "UPDATE ml_features SET feature_version = 0, line = '' WHERE txn_id = :id", ids[2]
+    )
+    change(engine, "UPDATE transactions SET deleted_at = now() WHERE id = :id", ids[3])
+
+    with Session(engine) as session:
+        made = {it: features_of(raw) for it, raw in stored.raws(session, [*ids, *late]).items()}
+        found = stored.rows(session, [*ids, *late, 10**9])
+
+    assert found == made
+    assert set(found) == {*ids, *late} - {ids[3]}
+    assert found[ids[0]].merchant == "zoo"
+    assert found[ids[1]].user_id == "anna"
+    assert found[ids[2]].line
+
+
+def test_any_number_of_them_costs_one_query_and_one_more_where_some_were_not_built(engine):
+    ids = add_transactions(engine, 50)
+    queries: list[str] = []
+
+    def heard(*told: Any) -> None:
+        queries.append(told[2])
+
+    def asked() -> int:
+        queries.clear()
+        with Session(engine) as session:
+            stored.rows(session, ids)
+        return len(queries)
+
+    event.listen(engine, "before_cursor_execute", heard)
+    try:
+        assert asked() == 2
+        feature_build.refresh(engine, feature_build.Scope())
+        assert asked() == 1
+    finally:
+        event.remove(engine, "before_cursor_execute", heard)
