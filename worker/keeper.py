@@ -1,14 +1,7 @@
-"""The keeper: takes back the jobs of dead workers, and sends again the messages that were lost.
-
-And it has a worker end that holds too much. Celery keeps two sockets of each connection to Redis
-that it lost (5.7, kombu 5.7); whoever looks after the worker starts it anew.
-"""
+"""The keeper: takes back the jobs of dead workers, and sends again the messages that were lost."""
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
 import threading
 
 from redis import Redis
@@ -21,7 +14,6 @@ from shared.log import get_logger
 from shared.settings import Settings
 
 EVERY_S = 3.0
-FILES_MAX = 300  # open at once; a worker has some 40, and 1,024 are usual as the limit
 AGAIN_S = 1.0  # after a round that failed: each dead connection is found by one
 log = get_logger()
 
@@ -39,16 +31,8 @@ class Keeper:
         """Tidy up every few seconds until told to stop; nothing that is down ends it."""
         pause = EVERY_S
         while not stop.wait(pause):
-            if (held := _open_files()) > FILES_MAX:
-                log.warning("keeper.ends_the_worker", open_files=held)
-                os.kill(
-                    os.getpid(), signal.SIGTERM
-                )  # as from outside: jobs are ended or given back
-                return
             try:
                 self.tidy()
-                if pause != EVERY_S:
-                    gc.collect()  # Celery's dead connections hold each other, and their sockets
                 pause = EVERY_S
             except (Unavailable, SQLAlchemyError, *queue.BROKER_ERRORS) as error:
                 pause = AGAIN_S
@@ -68,11 +52,3 @@ class Keeper:
         sent = queue.resend(self._engine, self._broker)
         if sent:
             log.info("keeper.sent_again", messages=sent)
-
-
-def _open_files() -> int:
-    """How many this process has; 0 where the system does not tell."""
-    try:
-        return len(os.listdir("/proc/self/fd"))
-    except OSError:
-        return 0

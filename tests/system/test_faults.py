@@ -92,6 +92,29 @@ def test_a_frozen_redis_hangs_nobody(stack, database, redis_server):
     assert answered_after < 1
 
 
+def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, redis_server):
+    """And takes work again within seconds, each time."""
+    kills = 4
+    worker = stack.worker("features")
+    stack.web()
+    stack.ended(stack.call("POST", "/ml/v2/features").body["job_id"])
+    main = psutil.Process(worker.pid)
+    before = main.num_fds()
+
+    def noticed():
+        return stack.log("features").count("Cannot connect")
+
+    for _ in range(kills):
+        known = noticed()
+        redis_server.kill()
+        until(lambda known=known: noticed() > known, "the worker has noticed")
+        redis_server.start()
+        again = stack.ended(stack.call("POST", "/ml/v2/features").body["job_id"], 10)
+        assert again["state"] == "succeeded", again
+
+    until(lambda: main.num_fds() < before + kills, "the sockets are closed", 10)
+
+
 def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis_server):
     """Redis comes back empty; the row is the truth."""
     add_transactions(database, 60, labelled=60)
