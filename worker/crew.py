@@ -12,6 +12,7 @@ T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# No more than cores, as two on one hinder each other; a third would wait for the served forest.
 THREADS = min(2, _CORES)
 
 

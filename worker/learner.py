@@ -42,7 +42,6 @@ BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
-# No more than cores, as two on one hinder each other; a third would wait for the served forest.
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
