@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from shared.errors import DamagedVersion, LedgerError, NotFound
 from shared.log import get_logger
 from shared.registry import Pointer, Registry
-from shared.runtime import PASSING, RETRY_S, Outcome, Served
+from shared.runtime import PASSING, RETRY_S, Outcome, Served, giving_way
 
 if TYPE_CHECKING:
     from shared.model import Model
@@ -109,8 +109,9 @@ class Challengers:
             problem = self._registry.quarantined(run_id)
             if problem is not None:
                 return DamagedVersion(f"quarantined: {problem}", run_id=run_id)
-            version = self._registry.load(run_id)
-            model = self._loader(version.files)
+            with giving_way():
+                version = self._registry.load(run_id)
+                model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the thread
             return error
         pointer = Pointer(0, run_id, version.manifest_sha256, None, "", "on trial", "", "deploy")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 Outcome = Literal["loaded", "refused", "missing"]
 RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
 PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
+_USUAL_S = sys.getswitchinterval()  # at the start: two loads at once must not take each other's
 _log = get_logger()
 
 
@@ -197,8 +200,9 @@ class Runtime:
 
             self._loader = Model.from_files
         try:
-            version = self._registry.load(pointer.run_id, pointer.manifest_sha256)
-            model = self._loader(version.files)
+            with giving_way():
+                version = self._registry.load(pointer.run_id, pointer.manifest_sha256)
+                model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the serving
             return error
         self._served = Served(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
@@ -216,6 +220,16 @@ class Runtime:
                     return
         except LedgerError as error:
             _log.warning("runtime.no_fallback", code=error.code)
+
+
+@contextmanager
+def giving_way() -> Iterator[None]:
+    """Inside, other threads wait for the interpreter a tenth as long as usual: requests go on."""
+    sys.setswitchinterval(_USUAL_S / 10)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(_USUAL_S)
 
 
 def _text(fault: Exception) -> str:

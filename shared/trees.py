@@ -7,28 +7,33 @@ kernel.c.
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import kernel
 
+IntArray = NDArray[np.int32]
+
 LEAVES = 32  # of a tree at most
 FEATURES_MAX = 1024
-_ALL = 2**LEAVES - 1
 _CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of a split's kind; above them, what counts as missing
 _MISSING_SHIFT = 2
 _MISSING = {0: "nothing: NaN is read as 0", 2: "NaN"}
 
 
-class _Split(NamedTuple):
-    feature: int
-    threshold: float
-    tree: int
-    right: int  # a bit for each leaf that is not on the left
-    nan_is_zero: bool
-    nan_is_left: bool
+class _Splits(NamedTuple):
+    """Of all trees, one after the other; parallel arrays."""
+
+    tree: IntArray
+    place: NDArray[np.int64]  # within its tree
+    feature: IntArray
+    kind: IntArray
+    threshold: NDArray[np.float64]
+    left: IntArray  # a split of the same tree, or ~leaf
+    right: IntArray
 
 
 class _About(ctypes.Structure):
@@ -64,23 +69,24 @@ class Trees:
         self.width, self._trees = int(told["max_feature_idx"]) + 1, len(blocks)
         if self.width > FEATURES_MAX:
             raise ValueError(f"{self.width} features")
-        leaves = np.zeros((len(blocks), LEAVES))
-        splits: list[_Split] = []
-        for number, block in enumerate(blocks):
-            values, found = _tree(number, _told(block))
-            leaves[number, : len(values)] = values
-            splits += found
-        splits.sort(key=lambda split: (split.feature, split.threshold))
-        feature, threshold, tree, right, is_zero, is_left = zip(*splits, strict=True)
+        trees = list(map(_told, blocks))
+        values, splits = _leaves(trees), _splits(trees)
+        order, on_left = _from_left_to_right(splits, len(trees))
+        leaves = np.zeros_like(values)
+        np.put_along_axis(leaves, order, values, axis=1)
+        missing = splits.kind >> _MISSING_SHIFT
+        if (splits.kind & _CATEGORICAL).any() or not np.isin(missing, list(_MISSING)).all():
+            raise ValueError("a split of a kind that has zero for what is missing")
         nan_is_zero = np.zeros(self.width, dtype=np.bool_)
-        nan_is_zero[list(feature)] = is_zero  # it is one thing to all splits of a feature
+        nan_is_zero[splits.feature] = missing == 0  # it is one thing to all splits of a feature
+        by = np.lexsort((splits.threshold, splits.feature))
         self._kept = [
-            np.searchsorted(feature, np.arange(self.width + 1)).astype(np.int32),
-            _not_above(np.array(threshold, dtype=np.float64)),
-            np.array(tree, dtype=np.int32),
-            np.array(right, dtype=np.uint32),
+            np.searchsorted(splits.feature[by], np.arange(self.width + 1)).astype(np.int32),
+            _not_above(splits.threshold[by]),
+            splits.tree[by],
+            ~on_left[by],
             nan_is_zero,
-            np.array(is_left, dtype=np.bool_),
+            (splits.kind[by] & _DEFAULT_LEFT) != 0,
             leaves,
         ]
         addresses = [array.ctypes.data for array in self._kept]
@@ -125,43 +131,77 @@ def _told(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
 
 
-def _tree(number: int, tree: dict[str, str]) -> tuple[list[float], list[_Split]]:
-    """The leaves' values from left to right, and the splits."""
-    if tree["num_cat"] != "0" or tree.get("is_linear", "0") != "0":
+def _leaves(trees: Sequence[dict[str, str]]) -> NDArray[np.float64]:
+    """The value of each leaf, shape (trees, LEAVES); 0 where there is none."""
+    if any(told["num_cat"] != "0" or told.get("is_linear", "0") != "0" for told in trees):
         raise ValueError("a split by category, or a linear leaf")
-    told = [float(value) for value in tree["leaf_value"].split()]
-    if len(told) > LEAVES:
-        raise ValueError(f"a tree of {len(told)} leaves")
-    if len(told) == 1:  # it never found a split
-        return told, []
-    left, right, feature, kind = (
-        [int(value) for value in tree[name].split()]
-        for name in ("left_child", "right_child", "split_feature", "decision_type")
+    sizes = _sizes([told["leaf_value"] for told in trees])
+    if (most := sizes.max()) > LEAVES:
+        raise ValueError(f"a tree of {most} leaves")
+    values = np.zeros((len(trees), LEAVES))
+    values[np.arange(LEAVES) < sizes[:, None]] = _numbers(
+        [told["leaf_value"] for told in trees], np.float64
     )
-    threshold = [float(value) for value in tree["threshold"].split()]
-    order: list[int] = []  # of the leaves, from left to right
-    splits: list[_Split] = []
+    return values
 
-    def walk(node: int) -> None:
-        if node < 0:  # a leaf
-            order.append(~node)
-            return
-        missing = kind[node] >> _MISSING_SHIFT
-        if kind[node] & _CATEGORICAL or missing not in _MISSING:
-            raise ValueError(f"a split of kind {kind[node]}")
-        before = len(order)
-        walk(left[node])
-        on_left = (1 << len(order)) - (1 << before)
-        splits.append(
-            _Split(
-                feature[node], threshold[node], number, _ALL & ~on_left,
-                missing == 0, bool(kind[node] & _DEFAULT_LEFT),
-            )
-        )  # fmt: skip
-        walk(right[node])
 
-    walk(0)
-    return [told[leaf] for leaf in order], splits
+def _splits(trees: Sequence[dict[str, str]]) -> _Splits:
+    grown = [tree for tree, told in enumerate(trees) if " " in told["leaf_value"]]
+
+    def of_all(name: str, dtype: type[np.generic] = np.int32) -> NDArray[Any]:
+        return _numbers([trees[tree][name] for tree in grown], dtype)
+
+    sizes = _sizes([trees[tree]["threshold"] for tree in grown])
+    ends = np.cumsum(sizes)
+    return _Splits(
+        tree=np.repeat(np.array(grown, dtype=np.int32), sizes),
+        place=np.arange(sizes.sum()) - np.repeat(ends - sizes, sizes),
+        feature=of_all("split_feature"),
+        kind=of_all("decision_type"),
+        threshold=of_all("threshold", np.float64),
+        left=of_all("left_child"),
+        right=of_all("right_child"),
+    )
+
+
+def _sizes(lines: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([line.count(" ") + 1 for line in lines], dtype=np.int64)
+
+
+def _numbers(lines: Sequence[str], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.fromstring(" ".join(lines), dtype, sep=" ")
+
+
+def _from_left_to_right(
+    splits: _Splits, trees: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """Which place from the left each leaf has, (trees, LEAVES), and the bits on each split's left.
+
+    LightGBM numbers a split before those below it, so all trees are gone through at once.
+    """
+    for child in (splits.left, splits.right):
+        if ((child >= 0) & (child <= splits.place)).any():
+            raise ValueError("a split above the one that it belongs to")
+    levels = [np.flatnonzero(splits.place == place) for place in range(LEAVES - 1)]
+    below = np.zeros((trees, LEAVES), dtype=np.int64)  # how many leaves there are, of each split
+    first = np.zeros((trees, LEAVES), dtype=np.int64)  # the leftmost of them
+    order = np.tile(np.arange(LEAVES, dtype=np.int64), (trees, 1))
+    on_left = np.zeros(splits.tree.size, dtype=np.int64)
+
+    def leaves_of(at: NDArray[np.intp], child: IntArray) -> NDArray[np.int64]:
+        return np.where(child[at] < 0, 1, below[splits.tree[at], child[at]])
+
+    for at in reversed(levels):
+        both = leaves_of(at, splits.left) + leaves_of(at, splits.right)
+        below[splits.tree[at], splits.place[at]] = both
+    for at in levels:
+        start, size = first[splits.tree[at], splits.place[at]], leaves_of(at, splits.left)
+        on_left[at] = ((1 << size) - 1) << start
+        for child, begin in ((splits.left[at], start), (splits.right[at], start + size)):
+            leaf = child < 0
+            order[splits.tree[at[leaf]], ~child[leaf]] = begin[leaf]
+            first[splits.tree[at[~leaf]], child[~leaf]] = begin[~leaf]
+    return order, on_left.astype(np.uint32)
 
 
 def _not_above(values: NDArray[np.float64]) -> NDArray[np.float32]:
