@@ -19,6 +19,9 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
+TESTS = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(VENV_PYTHON) -m pytest
+
 .PHONY: help demo up down logs status test attack chaos check bench bench-quality docs-quality import categorize dbt
 .PHONY: csv sample env audit licences lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
@@ -42,19 +45,17 @@ logs: venv ## The end of every log; ARGS="web -f" follows one of them
 status: venv ## Process, port and address of each part of the stack
 	@$(VENV_PYTHON) -m local.stack status || true
 
-test: venv-dev ## All tests, on a PostgreSQL and a Redis of their own; ARGS="-k word" picks some
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		$(VENV_PYTHON) -m pytest $(ARGS)
+test: venv-dev ## All tests, on PostgreSQL and Redis of their own; ARGS="-k word" picks some
+	@$(TESTS) $(if $(ARGS),$(ARGS),-m "not system" -n logical --maxprocesses 4 --dist loadfile)
+	@$(if $(ARGS),,$(TESTS) -m system) # whole services and what befalls them: one at a time
 
 attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS=12000 SEED=7]
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
-		$(VENV_PYTHON) -m pytest -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
+	@ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
+		$(TESTS) -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
 
 chaos: venv-dev ## Faults under load, half an hour: make chaos [QUICK=1 SEED=7 SOAK=300]; writes docs/reliability.md
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		CHAOS="$(if $(QUICK),quick,full)" CHAOS_SEED="$(SEED)" CHAOS_SOAK="$(SOAK)" \
-		$(VENV_PYTHON) -m pytest --show-capture=no tests/chaos $(ARGS)
+	@CHAOS="$(if $(QUICK),quick,full)" CHAOS_SEED="$(SEED)" CHAOS_SOAK="$(SOAK)" \
+		$(TESTS) --show-capture=no tests/chaos $(ARGS)
 
 check: venv-dev ## Lint, format, types and import rules
 	$(VENV_PYTHON) -m ruff check .
