@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import kernel
+from shared.log import get_logger
 
 IntArray = NDArray[np.int32]
 Columns = Callable[[Sequence[int], str, int, int, bool], IntArray]
 
 TEXT_COLUMNS = 2**14
+_log = get_logger()
 
 _TRIED = ("", " ", " x ", " tim hortons 2392 ", " łódź ☃ 東京 𝄞 ", " a b " * 30)
 
@@ -67,6 +69,7 @@ def loop() -> Columns:
     for text in _TRIED:
         for asked in (([2**32 - 1, 7, 7], text, 3, 5, False), ([], text, 4, 4, True)):
             if not np.array_equal(compiled(*asked), columns_plainly(*asked)):
+                _log.error("hashed.compiled_differs")
                 return columns_plainly
     return compiled
 
