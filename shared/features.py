@@ -13,7 +13,8 @@ from shared.kept import kept
 
 __all__ = ["CHANNELS", "FEATURE_VERSION", "FeatureRow", "RawTransaction", "features_of"]
 
-FEATURE_VERSION = 1  # raise it when features_of changes any answer: stored features are rebuilt
+# Raise it when features_of changes any answer: stored features are not read then, but rebuilt.
+FEATURE_VERSION = 1
 LINE_MAX = 120  # characters; a longer line is a sentence, not a name
 
 _SATURDAY = 5

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 Outcome = Literal["loaded", "refused", "missing"]
 RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
 PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
-_USUAL_S = sys.getswitchinterval()  # at the start: two loads at once must not take each other's
+_USUAL_S = sys.getswitchinterval()
+_loads: list[int] = []  # threads that load now
+_loads_lock = threading.Lock()
 _log = get_logger()
 
 
@@ -225,11 +227,16 @@ class Runtime:
 @contextmanager
 def giving_way() -> Iterator[None]:
     """Inside, other threads wait for the interpreter a tenth as long as usual: requests go on."""
-    sys.setswitchinterval(_USUAL_S / 10)
+    with _loads_lock:
+        _loads.append(threading.get_ident())
+        sys.setswitchinterval(_USUAL_S / 10)
     try:
         yield
     finally:
-        sys.setswitchinterval(_USUAL_S)
+        with _loads_lock:
+            _loads.remove(threading.get_ident())
+            if not _loads:
+                sys.setswitchinterval(_USUAL_S)
 
 
 def _text(fault: Exception) -> str:

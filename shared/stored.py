@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, RowMapping, bindparam, func, select
+from sqlalchemy import BigInteger, RowMapping, Text, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -20,6 +20,7 @@ _txns, _built = Transaction.__table__.c, MlFeatures.__table__.c
 _WANTED = (
     _txns.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
     _txns.deleted_at.is_(None),
+    or_(bindparam("user_id", type_=Text).is_(None), _txns.user_id == bindparam("user_id")),
 )
 _RAW = select(_txns.id, *[_txns[name] for name in _NAMES]).where(*_WANTED)
 _BUILT = select(_txns.id, *[_built[name] for name in FeatureRow._fields]).where(
@@ -36,22 +37,26 @@ def raw_of(row: RowMapping) -> RawTransaction:
     return RawTransaction(**{**told, "amount": float(told["amount"])})
 
 
-def raws(session: Session, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
-    """Those of these ids that there are and that were not deleted, in one query."""
-    found = session.execute(_RAW, {"txn_ids": list(txn_ids)})
+def raws(
+    session: Session, txn_ids: Sequence[int], user_id: str | None = None
+) -> dict[int, RawTransaction]:
+    """Those of these ids, and of this user, if one is named, that were not deleted; one query."""
+    found = session.execute(_RAW, {"txn_ids": list(txn_ids), "user_id": user_id})
     return {row["id"]: raw_of(row) for row in found.mappings()}
 
 
-def rows(session: Session, txn_ids: Sequence[int]) -> dict[int, FeatureRow]:
+def rows(
+    session: Session, txn_ids: Sequence[int], user_id: str | None = None
+) -> dict[int, FeatureRow]:
     """Their features: as they were built, and made now where they were not built of what is there.
 
-    One query, and a second one where some were not built.
+    One query, and a second one where some were not built. A user is compared as he is stored; in
+    features, characters of his name are folded.
     """
-    found = {
-        txn_id: FeatureRow._make(told)
-        for txn_id, *told in session.execute(_BUILT, {"txn_ids": list(txn_ids)})
-    }
+    built = session.execute(_BUILT, {"txn_ids": list(txn_ids), "user_id": user_id})
+    found = {txn_id: FeatureRow._make(told) for txn_id, *told in built}
     rest = [it for it in txn_ids if it not in found]
     if rest:
-        found.update((it, features_of(raw)) for it, raw in raws(session, rest).items())
+        made = raws(session, rest, user_id)
+        found.update((txn_id, features_of(raw)) for txn_id, raw in made.items())
     return found

@@ -56,7 +56,7 @@ class Evidence(NamedTuple):
     memory: Memory | None = None
     shared_rule: RuleMatch | None = None
     prediction: Prediction | None = None  # None also where the user's arm has no model
-    words: Callable[[], tuple[str, ...]] = tuple  # of the text, that moved the prediction most
+    words: Callable[[], tuple[str, ...]] = lambda: ()  # of the text, that moved the prediction most
     prior: Prior | None = None
     starter: Starter | None = None
     rejected: frozenset[str] = frozenset()  # what the user will not have for this merchant

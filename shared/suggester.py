@@ -205,11 +205,11 @@ def explain(item: Asked, said: Known, heard: Heard) -> Explained:
     unheard: list[Voice] = []
     if judge:
         (prediction,) = judge.model.predict_many([item.row])
-        words = partial(words_of, judge.model, item.row, prediction.label)
+        told_by = words_of(judge.model, item.row, prediction.label)  # all reasons are shown
         if arm is Arm.RULES:
-            unheard = [*voices(Evidence(prediction=prediction, words=words), bars)]
+            unheard = [*voices(Evidence(prediction=prediction, words=lambda: told_by), bars)]
         else:
-            evidence = evidence._replace(prediction=prediction, words=words)
+            evidence = evidence._replace(prediction=prediction, words=lambda: told_by)
     told = [*voices(evidence, bars)]
     return Explained(decide(evidence, bars), arm, told, unheard, evidence.rejected)
 

@@ -151,7 +151,11 @@ def _splits(trees: Sequence[dict[str, str]]) -> _Splits:
     def of_all(name: str, dtype: type[np.generic] = np.int32) -> NDArray[Any]:
         return _numbers([trees[tree][name] for tree in grown], dtype)
 
+    if not grown:
+        raise ValueError("no tree has a split")
     sizes = _sizes([trees[tree]["threshold"] for tree in grown])
+    if (sizes != _sizes([trees[tree]["leaf_value"] for tree in grown]) - 1).any():
+        raise ValueError("not one leaf more than splits")
     ends = np.cumsum(sizes)
     return _Splits(
         tree=np.repeat(np.array(grown, dtype=np.int32), sizes),
@@ -180,8 +184,8 @@ def _from_left_to_right(
     LightGBM numbers a split before those below it, so all trees are gone through at once.
     """
     for child in (splits.left, splits.right):
-        if ((child >= 0) & (child <= splits.place)).any():
-            raise ValueError("a split above the one that it belongs to")
+        if ((child >= 0) & (child <= splits.place)).any() or not (abs(child) <= LEAVES).all():
+            raise ValueError("a split that is not below the one it belongs to")
     levels = [np.flatnonzero(splits.place == place) for place in range(LEAVES - 1)]
     below = np.zeros((trees, LEAVES), dtype=np.int64)  # how many leaves there are, of each split
     first = np.zeros((trees, LEAVES), dtype=np.int64)  # the leftmost of them

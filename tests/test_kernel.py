@@ -165,6 +165,16 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
 
 
 @compiled
+def test_training_goes_on_where_no_tree_finds_a_split() -> None:
+    """Each row has a name of its own, so none of the candidates is ever right."""
+    rows, _ = transactions(300, 5)
+
+    model = learner.fit(rows, [f"name {number}" for number in range(len(rows))])
+
+    assert model.predict_many(rows[:5]) == Model.from_files(model.to_files()).predict_many(rows[:5])
+
+
+@compiled
 @pytest.mark.parametrize(
     ("params", "why"),
     [
@@ -172,6 +182,7 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
         ({"zero_as_missing": True}, "kind"),
         ({"linear_tree": True}, "linear"),
         ({"objective": "multiclass", "num_class": 3}, "not one tree an iteration"),
+        ({"min_gain_to_split": 1e9}, "no tree has a split"),
     ],
 )
 def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int], why: str) -> None:

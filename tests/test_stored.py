@@ -43,6 +43,21 @@ def test_features_that_were_built_are_read_and_the_others_made(engine):
     assert found[ids[2]].line
 
 
+def test_of_another_user_nothing_is_read_however_alike_he_is_spelled(engine):
+    built, late = add_transactions(engine, 2)
+    change(engine, "UPDATE transactions SET user_id = E'Anna\u00a0Maria' WHERE id = :id", built)
+    feature_build.refresh(engine, feature_build.Scope())
+    change(engine, "UPDATE transactions SET user_id = E'Anna\u00a0Maria' WHERE id = :id", late)
+
+    with Session(engine) as session:
+        found = [
+            set(stored.rows(session, [built, late], name))
+            for name in ("Anna\u00a0Maria", "Anna Maria", "")
+        ]
+
+    assert found == [{built, late}, set(), set()]
+
+
 def test_any_number_of_them_costs_one_query_and_one_more_where_some_were_not_built(engine):
     ids = add_transactions(engine, 50)
     queries: list[str] = []

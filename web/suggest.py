@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from shared import feedback, metrics_ml, queue, stored, suggester
-from shared.db import patience, transaction
+from shared.db import patience, questions, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
 from shared.known import NOTHING, Known, known_but_habits, with_habits
@@ -278,7 +278,7 @@ def _look_up_stored(
     with (
         metrics_ml.phase("suggest", "lookup"),
         patience(STORED_PATIENCE_S),
-        transaction(services().engine) as session,
+        questions(services().engine) as session,
     ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
         return items, *_known(session, _asked(items), forced)
@@ -294,7 +294,7 @@ def _look_up_raw(
             with (
                 metrics_ml.phase("suggest", "lookup"),
                 patience(RAW_PATIENCE_S),
-                transaction(services().engine) as session,
+                questions(services().engine) as session,
             ):
                 said, heard = _known(session, _asked(items), forced, all_layers=all_layers)
                 outage.holds = said.rollout
@@ -331,15 +331,11 @@ def _stored_items(
     session: Session, txn_ids: Sequence[int], user_id: str | None
 ) -> list[Asked | LedgerError]:
     """Of another user's transactions it is not even said that they exist."""
-    rows = stored.rows(session, txn_ids)
-    items: list[Asked | LedgerError] = []
-    for txn_id in txn_ids:
-        row = rows.get(txn_id)
-        if row is None or user_id not in (None, row.user_id):
-            items.append(NotFound("There is no such transaction"))
-        else:
-            items.append(Asked(row, txn_id))
-    return items
+    rows = stored.rows(session, txn_ids, user_id)
+    return [
+        Asked(rows[txn_id], txn_id) if txn_id in rows else NotFound("There is no such transaction")
+        for txn_id in txn_ids
+    ]
 
 
 def _as_json(answer: suggester.Answer, suggestion_id: str | None) -> dict[str, Any]:
