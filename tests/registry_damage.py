@@ -15,6 +15,10 @@ def overwrite(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
+def truncate(path: Path, size: int) -> None:
+    overwrite(path, path.read_bytes()[:size])
+
+
 def flip_a_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -50,8 +54,8 @@ def reseal(path: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (lambda v: os.truncate(v / "model.json", 100), "model.json: 100 bytes"),
-    "emptied": (lambda v: os.truncate(v / "model.json", 0), "model.json: 0 bytes"),
+    "truncated": (lambda v: truncate(v / "model.json", 100), "model.json: 100 bytes"),
+    "emptied": (lambda v: truncate(v / "model.json", 0), "model.json: 0 bytes"),
     "zero tail": (
         lambda v: overwrite(
             v / "model.json", (v / "model.json").read_bytes()[:50].ljust(328, b"\0")

@@ -16,6 +16,7 @@ from shared.services import Services
 from shared.settings import Settings
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
+from tests.registry_damage import overwrite
 from worker import tasks, train
 
 NOW = dt.datetime.now(dt.UTC)
@@ -152,7 +153,7 @@ def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
     monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
     deploy_a_model(held.engine, held.registry)
     deleted(client)
-    (held.settings.registry_dir / "deploy" / "CURRENT").write_text("damaged")
+    overwrite(held.settings.registry_dir / "deploy" / "CURRENT", b"damaged")
 
     tasks.nightly()
 
