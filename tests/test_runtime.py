@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 from shared import runtime as runtime_module
 from shared.features import RawTransaction, features_of
 from shared.registry import Registry
-from shared.runtime import Runtime
+from shared.runtime import Runtime, giving_way
 from tests import registry_writer as writer
 from tests.registry_damage import DAMAGE, overwrite
 from tests.registry_writer import TwoParts, publish, run_id_of, save
@@ -381,3 +382,15 @@ def test_the_runtime_costs_nothing_to_import() -> None:
     code = "import sys, web.app; sys.exit('lib_lightgbm' in open('/proc/self/maps').read())"
 
     assert os.spawnv(os.P_WAIT, writer.PYTHON, [writer.PYTHON, "-c", code]) == 0
+
+
+def test_requests_go_on_until_the_last_of_two_loads_has_ended():
+    usual = sys.getswitchinterval()
+
+    with giving_way():
+        with giving_way():
+            pass
+        during = sys.getswitchinterval()
+
+    assert during == pytest.approx(usual / 10)
+    assert sys.getswitchinterval() == pytest.approx(usual)
