@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.bars import Bars
 from shared.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
 from shared.features import FeatureRow
 from shared.forest import Forest, difference
-from shared.linear import softmax
-from shared.model import CHUNK, UNSURE, Calibration, Model
+from shared.model import CHUNK, Calibration, Model
 from worker.bars import Remembered, bars_of, remembered
 from worker.base import LabelArray, fit_base
+from worker.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
 from worker.crew import Crew, Progress
 
 ROUNDS = 400
@@ -37,9 +36,7 @@ SMALL = 3_000  # rows; below, more and finer blocks, and smaller trees
 MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
 CALIBRATE_SHARE = 0.5  # of the blocks' rows, the latest
 MIN_CALIBRATE = 20  # rows, to weigh the scores
-BETA_PULL = 4.0  # of the correction towards none, in rows' worth
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
-DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
 PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
 NO_LABEL = -50.0  # linear score of a candidate that is none
@@ -276,7 +273,7 @@ def _learn_to_judge(
     right = np.equal(pairs.labels, truth[:, None])
     weight = _balanced(truth)
     if n < MIN_RERANKED:
-        calibration = _calibrate(pairs, None, right, weight)
+        calibration = calibrate(pairs, None, right, weight)
         alone = Judge("", None, calibration, _judged(calibration, pairs, None, right))
         return lambda: alone
     cut = n - _calibrate_rows(n)
@@ -287,17 +284,17 @@ def _learn_to_judge(
     def tick() -> None:
         crew.tell("forest", EVERY * next(steps), 2 * ROUNDS)
 
-    def calibrate() -> tuple[Calibration, Judged]:
+    def calibrated() -> tuple[Calibration, Judged]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
         late = Proposal._make(part[cut:] for part in pairs)
         # It never serves: that it agrees on the lines every forest is tried on is enough.
         odds = Forest(text, agreement=0.0).odds(late.features)
-        calibration = _calibrate(late, odds, right[cut:], weight[cut:])
+        calibration = calibrate(late, odds, right[cut:], weight[cut:])
         return calibration, _judged(calibration, late, odds, right[cut:])
 
     # The longest first: all else is done beside it.
     serving = crew.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
-    calibrating = crew.submit(calibrate)
+    calibrating = crew.submit(calibrated)
     tried = crew.submit(lambda: _tried(pairs.features, seed))
 
     def judge() -> Judge:
@@ -404,77 +401,3 @@ def _tried(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """One line a pair: (n, M, f) as (n M, f)."""
     return features.reshape(-1, features.shape[2])
-
-
-def _calibrate(
-    pairs: Proposal,
-    odds: NDArray[np.float64] | None,
-    right: NDArray[np.bool_],
-    weight: NDArray[np.float64],
-) -> Calibration:
-    """Weigh forest and linear score by held-out likelihood, then correct the confidence.
-
-    Where the forest has learned little, as from few rows, its weight comes out as 0 and the linear
-    score serves alone.
-    """
-    covered = np.any(right, axis=1)
-    calibration = _weigh(pairs, odds, right, weight)
-    share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
-    calibration = replace(calibration, covered=share)
-    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
-    best = shares.argmax(axis=1)[:, None]
-    sure = np.take_along_axis(shares, best, axis=1)[:, 0]
-    return replace(calibration, beta=_beta(sure, np.take_along_axis(right, best, axis=1)[:, 0]))
-
-
-def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """The correction of Calibration, by likelihood; three numbers, since steps learn the noise."""
-    share = np.clip(share, UNSURE, 1 - UNSURE)
-    logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
-    sign = np.where(right, 1.0, -1.0)
-    start = np.array([1.0, 1.0, 0.0])
-
-    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        margin = sign * (logs @ beta)
-        slope = -(sign / (1 + np.exp(margin))) @ logs
-        pull = beta - start  # soft, so that a few rows leave the shares nearly as they are
-        fit = np.logaddexp(0, -margin).sum() + BETA_PULL / 2 * pull @ pull
-        return float(fit), slope + BETA_PULL * pull
-
-    bounds = [(0, None), (0, None), (None, None)]
-    a, b, c = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
-    return a, b, c
-
-
-def _weigh(
-    pairs: Proposal,
-    odds: NDArray[np.float64] | None,
-    right: NDArray[np.bool_],
-    weight: NDArray[np.float64],
-) -> Calibration:
-    """The weights, none below 0, under which the truth is likeliest; a convex problem.
-
-    *weight* is that of each row, shape (n,): that of the forest, so that rare labels are heard. The
-    correction of the confidence has none, since it is to hold for the rows as they come.
-    """
-    scores = [pairs.linear.astype(np.float64)]
-    if odds is not None:
-        scores.append(odds)
-    covered = np.any(right, axis=1)
-    right, weight = right[covered], weight[covered]
-    stacked = np.stack(scores, axis=-1)[covered]
-    of_truth = weight @ stacked[right]
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        shares = softmax(stacked @ weights)
-        fit = -weight @ np.log(np.maximum(shares[right], 1e-300))
-        slope = np.einsum("n,nm,nmf->f", weight, shares, stacked) - of_truth
-        # As if one more row spoke, softly, for the weights without evidence.
-        pull = (weights - start) / scale
-        return float(fit + 0.5 * pull @ pull), slope + pull / scale
-
-    start = np.array([DEFAULT_LINEAR_WEIGHT, 0.0][: len(scores)])
-    scale = np.array([DEFAULT_LINEAR_WEIGHT, 1.0][: len(scores)])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
-    weights = found.x.tolist()
-    return Calibration(weights[1] if odds is not None else 0.0, weights[0])
