@@ -1,4 +1,4 @@
-"""From scores of held-out rows to probabilities: how much each scorer counts, and how sure it is."""
+"""From scores of held-out rows to probabilities: what each scorer counts, and how sure it is."""
 
 from __future__ import annotations
 
