@@ -74,47 +74,66 @@ def features_of(txn: RawTransaction) -> FeatureRow:
     Pure, and raises nothing: a value that cannot be right (an amount that is not a number, an
     hour of 25) counts as missing.
     """
-    description, norm_desc = txn.description, txn.norm_desc
-    date, dow = txn.date, txn.dow
-    bank_text = description or norm_desc or ""
-    line, merchant, shop = _read_merchant(txn.merchant or bank_text)
-    if not merchant and bank_text:
-        line, merchant, shop = _read_merchant(bank_text)
-    normal, memo = _read_description(bank_text) if bank_text else _NOTHING
-    if norm_desc and description:
-        normal = clean_description(norm_desc) or normal
-
+    bank_text = txn.description or txn.norm_desc or ""
+    line, merchant, shop = _line_and_merchant(txn.merchant, bank_text)
+    norm_desc, memo = _read_description(bank_text) if bank_text else _NOTHING
+    if txn.norm_desc and txn.description:
+        norm_desc = clean_description(txn.norm_desc) or norm_desc
     amount, abs_amount = _amounts(txn.amount, txn.abs_amount)
-    if dow is None or not 0 <= dow <= 6:
-        dow = -1 if date is None else date.weekday()
-    hour = txn.hour_of_day
-    weekend, subscription = txn.is_weekend, txn.is_subscription
-    channel = _channel(txn.channel) if txn.channel else ""
-    if not channel:
-        channel = shop.channel or memo.channel
-        if channel == "deposit" and amount is not None and amount < 0:
-            channel = ""  # a deposit on a hall is money out
-    if not channel:
-        unknown = not merchant or (amount is not None and amount > 0)
-        channel = "unknown" if unknown else "pos"
+    month, dow, is_weekend, hour_of_day = _time(txn)
+    is_subscription = txn.is_subscription
+    if is_subscription is None:
+        is_subscription = shop.is_subscription or memo.is_subscription
     return FeatureRow(
-        date,
-        None if date is None else date.replace(day=1),
+        txn.date,
+        month,
         amount,
         abs_amount,
         _currency(txn.currency) if txn.currency else "",
         line,
         merchant,
-        normal,
-        channel,
+        norm_desc,
+        (_channel_named(txn.channel) if txn.channel else "")
+        or _channel(shop.channel or memo.channel, merchant, amount),
         dow,
-        dow >= _SATURDAY if weekend is None else weekend,
-        hour if hour is not None and 0 <= hour <= 23 else -1,
-        shop.is_subscription or memo.is_subscription if subscription is None else subscription,
+        is_weekend,
+        hour_of_day,
+        is_subscription,
         shop.is_p2p or memo.is_p2p,
         _mcc(txn.mcc) if txn.mcc else "",
         _identity(txn.account) if txn.account else "",
         _identity(txn.user_id) if txn.user_id else "",
+    )
+
+
+def _line_and_merchant(merchant: str | None, bank_text: str) -> tuple[str, str, Hints]:
+    """The line as printed, the cleaned merchant, and the hints in the line.
+
+    They come from the merchant's text, or from the bank's text where that names no merchant.
+    """
+    found = _read_merchant(merchant or bank_text)
+    return found if found[1] or not bank_text else _read_merchant(bank_text)
+
+
+def _channel(hinted: str, merchant: str, amount: float | None) -> str:
+    """The channel where none is given: the one that the texts hint at, or else point of sale."""
+    if hinted == "deposit" and amount is not None and amount < 0:
+        hinted = ""  # a deposit on a hall is money out
+    if hinted:
+        return hinted
+    return "unknown" if not merchant or (amount is not None and amount > 0) else "pos"
+
+
+def _time(txn: RawTransaction) -> tuple[dt.date | None, int, bool, int]:
+    """The first day of the month, the day of the week, whether it is a weekend, and the hour."""
+    date, dow, hour = txn.date, txn.dow, txn.hour_of_day
+    if dow is None or not 0 <= dow <= 6:
+        dow = -1 if date is None else date.weekday()
+    return (
+        None if date is None else date.replace(day=1),
+        dow,
+        dow >= _SATURDAY if txn.is_weekend is None else txn.is_weekend,
+        hour if hour is not None and 0 <= hour <= 23 else -1,
     )
 
 
@@ -151,7 +170,7 @@ def _read_description(text: str) -> tuple[str, Hints]:
 
 
 @kept(1_024)
-def _channel(text: str) -> str:
+def _channel_named(text: str) -> str:
     return channel_named(text)
 
 
