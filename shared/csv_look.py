@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared import csv_columns
-from shared.csv_formats import ImportOptions
-from shared.csv_reading import Row, Table, understand
+from shared.csv_reading import Row, Table
 from shared.csv_values import BadCell
 
 LOOKED_AT = 20_000  # rows that are read to count those that cannot be taken
@@ -31,15 +28,12 @@ class Look(NamedTuple):
     rejects: list[dict[str, Any]]
 
 
-def look(path: Path, options: ImportOptions) -> Look:
+def look(table: Table) -> Look:
     """Read the first rows of a file as an import would.
 
     Raises:
-        NotATable: the file is no table of transactions at all.
-        InvalidInput: an option does not fit the file.
+        NotATable: the file is damaged.
     """
-    table = understand(path, options)
-    places = csv_columns.understood(table.header, options.columns)
     looked_at = rejected = 0
     shown: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
@@ -57,7 +51,7 @@ def look(path: Path, options: ImportOptions) -> Look:
                 rejects.append(seen)
     return Look(
         header=table.header,
-        columns={field: table.header[place] for field, place in places.items()},
+        columns={field: table.header[place] for field, place in table.places.items()},
         detected=list(table.detected),
         looked_at=looked_at,
         whole=next(rows, None) is None,

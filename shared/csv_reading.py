@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO, cast
+from typing import NamedTuple, Self, TextIO, cast
 
 from shared import csv_columns
-from shared.csv_formats import ImportOptions, Meaning, meaning_of
+from shared.csv_formats import ImportOptions, Meaning, SchemaInference
 from shared.errors import InvalidInput, NotATable
 
 CELL_MAX = 1 << 20  # characters
@@ -37,6 +37,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _PEEK = 1 << 18
 _NEEDED = "a table needs a header row with a date, an amount, and a merchant or description column"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")  # how Python hands on a byte that is no text
+_UNCLOSED = "a quote is opened and not closed"
 _DATE_LIKE = re.compile(r"\d+\W+\w+\W+\d+|\d{8}")
 _OTHER_KINDS = {
     b"\xff\xd8\xff": "a JPEG image",
@@ -56,8 +57,13 @@ class Row(NamedTuple):
     wrong: str | None = None
 
 
-class _Runaway(Exception):
-    """A quote was opened and not closed for RECORD_LINES lines."""
+class _Header(NamedTuple):
+    """The row of names, and which field is in which of its columns."""
+
+    line: int
+    delimiter: str
+    names: list[str]  # as they are written
+    places: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +75,7 @@ class Table:
     delimiter: str
     header: list[str]
     header_line: int
-    width: int
-    date_place: int
+    places: dict[str, int]  # field to column
     meaning: Meaning
     detected: tuple[str, ...]
 
@@ -81,8 +86,18 @@ class Table:
             NotATable: the file cannot be read to its end.
         """
         return _rows(
-            self.path, self.encoding, self.delimiter, self.header_line, self.width, self.date_place
+            self.path,
+            self.encoding,
+            self.delimiter,
+            self.header_line,
+            self.width,
+            self.places["date"],
         )
+
+    @property
+    def width(self) -> int:
+        """How many cells a row has."""
+        return len(self.header)
 
     def is_no_row(self, cells: Sequence[str]) -> bool:
         """Whether what cannot be read is empty cells, or a sum or a balance below the table."""
@@ -106,27 +121,24 @@ def understand(path: Path, options: ImportOptions) -> Table:
     encoding = options.encoding or _encoding(path, head)
     text = _decoded(path, head, encoding)
     _refuse_other_texts(path, text)
-    delimiter, names, header_line = _header(path, text, options)
-    header = [name.strip() for name in names]
-    while header and not header[-1]:
-        header.pop()
-    date_place = csv_columns.understood(header, options.columns)["date"]
-    rows = _rows(path, encoding, delimiter, header_line, len(header), date_place)
+    found = _header(path, text, options)
+    names, places, delimiter = _trimmed(found.names), found.places, found.delimiter
+    rows = _rows(path, encoding, delimiter, found.line, len(names), places["date"])
     sample = [row.cells for row in islice(rows, SAMPLE_ROWS) if row.wrong is None]
-    meaning = meaning_of(header, sample, delimiter=delimiter, options=options)
+    schema = SchemaInference(names, places, sample, delimiter=delimiter, options=options)
+    meaning = schema.infer()
     return Table(
         path=path,
         encoding=encoding,
         delimiter=delimiter,
-        header=header,
-        header_line=header_line,
-        width=len(header),
-        date_place=date_place,
+        header=names,
+        header_line=found.line,
+        places=places,
         meaning=meaning,
         detected=(
             f"encoding: {encoding}",
             f"delimiter: {DELIMITERS.get(delimiter, repr(delimiter))}",
-            f"header: line {header_line}",
+            f"header: line {found.line}",
             *meaning.detected,
         ),
     )
@@ -235,27 +247,35 @@ def _decoded(path: Path, head: bytes, encoding: str) -> str:
         raise NotATable(f"{path.name} is not written in {encoding}") from None
 
 
-def _header(path: Path, text: str, options: ImportOptions) -> tuple[str, list[str], int]:
-    """The delimiter, the row of names and its line: where most names are understood."""
-    best: tuple[int, str, list[str], int] | None = None
+def _header(path: Path, text: str, options: ImportOptions) -> _Header:
+    """Find the row of names: where most names are understood."""
+    best: _Header | None = None
     widest: list[str] = []
     for delimiter in [options.delimiter] if options.delimiter else DELIMITERS:
         for line, cells in _records(text, delimiter):
-            places = csv_columns.understood(cells, options.columns)
+            places = csv_columns.understood(_trimmed(cells), options.columns)
             if len(cells) > len(widest):
                 widest = cells
             has_amount = not places.keys().isdisjoint(("amount", "debit", "credit"))
-            if "date" in places and has_amount and (best is None or len(places) > best[0]):
-                best = (len(places), delimiter, cells, line)
+            is_header = "date" in places and has_amount
+            if is_header and (best is None or len(places) > len(best.places)):
+                best = _Header(line, delimiter, cells, places)
     if best is None:
         raise _lacking(path, widest, options)
-    texts = {"merchant", "description"}
-    if texts.isdisjoint(csv_columns.understood(best[2], options.columns).keys() | options.columns):
-        raise _lacking(path, best[2], options)
+    if {"merchant", "description"}.isdisjoint(best.places.keys() | options.columns):
+        raise _lacking(path, best.names, options)
     for name, column in options.columns.items():
-        if column and name not in csv_columns.understood(best[2], options.columns):
+        if column and name not in best.places:
             raise InvalidInput(f"--map {name}={column}: there is no such column in the header")
-    return best[1:]
+    return best
+
+
+def _trimmed(cells: Sequence[str]) -> list[str]:
+    """The names of columns without blanks around them; empty ones at the end go."""
+    names = [cell.strip() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -294,50 +314,72 @@ def _rows(
         yield from _split(text, delimiter, header_line, width, date_place)
 
 
+class _Lines:
+    """The lines of a file for csv.reader, which can be given some of them once more.
+
+    After a row of more than RECORD_LINES lines they end, so that csv.reader ends the row; asked
+    again, they go on.
+    """
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self._text = text
+        self._again: deque[str] = deque()
+        self._of_row: list[str] = []
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._text)
+        self._of_row.append(line)
+        if len(self._of_row) > RECORD_LINES:
+            raise StopIteration
+        return line
+
+    def end_row(self) -> list[str]:
+        """The lines of the row that csv.reader has just read."""
+        of_row, self._of_row = self._of_row, []
+        return of_row
+
+    def give_again(self, lines: Sequence[str]) -> None:
+        self._again.extendleft(reversed(lines))
+
+
 def _split(
     text: TextIO, delimiter: str, header_line: int, width: int, date_place: int
 ) -> Iterator[Row]:
     """Rows out of lines. A quote that is never closed costs its own line, not those below it."""
-    held: list[str] = []  # the lines of the row being read
-    again: deque[str] = deque()  # lines that are to be read once more
     skipped = sum(1 for _ in islice(text, header_line - 1))
     header = csv.reader(text, delimiter=delimiter)
     next(header, None)
-    line = skipped + header.line_num + 1  # of the next row
-
-    def feed() -> Iterator[str]:
-        while again:
-            held.append(again.popleft())
-            yield held[-1]
-        for one in text:
-            held.append(one)
-            if len(held) > RECORD_LINES:
-                raise _Runaway
-            yield one
-
+    number = skipped + header.line_num + 1  # of the row's first line
+    lines = _Lines(text)
+    reader = csv.reader(lines, delimiter=delimiter)
     while True:
-        wrong = ""
+        wrong = None
         try:
-            for cells in csv.reader(feed(), delimiter=delimiter):
-                if len(cells) == width and len(held) == 1:
-                    yield Row(line, cells)
-                elif any(_is_row(below, delimiter, width, date_place) for below in held[1:]):
-                    wrong = "a quote is opened and not closed"
-                    break
-                elif (row := _odd(line, cells, width)) is not None:
-                    yield row
-                line += len(held)
-                held.clear()
-        except _Runaway:
-            wrong = "a quote is opened and not closed"
-        except csv.Error:
-            wrong = f"a cell has more than {CELL_MAX:,} characters"
-        if not wrong:
+            cells = next(reader)
+        except StopIteration:
             return
-        yield Row(line, [held[0].rstrip("\r\n")[:1000]], wrong)
-        line += 1
-        again.extendleft(reversed(held[1:]))
-        held.clear()
+        except csv.Error:
+            cells, wrong = [], f"a cell has more than {CELL_MAX:,} characters"
+        of_row = lines.end_row()
+        if len(of_row) == 1 and len(cells) == width:
+            yield Row(number, cells)
+        elif wrong or _is_unclosed(of_row, delimiter, width, date_place):
+            yield Row(number, [of_row[0].rstrip("\r\n")[:1000]], wrong or _UNCLOSED)
+            lines.give_again(of_row[1:])
+            del of_row[1:]
+        elif (row := _odd(number, cells, width)) is not None:
+            yield row
+        number += len(of_row)
+
+
+def _is_unclosed(of_row: Sequence[str], delimiter: str, width: int, date_place: int) -> bool:
+    """Whether a row goes on because of a quote that should have been closed in its first line."""
+    return len(of_row) > RECORD_LINES or any(
+        _is_row(line, delimiter, width, date_place) for line in of_row[1:]
+    )
 
 
 def _is_row(line: str, delimiter: str, width: int, date_place: int) -> bool:

@@ -21,7 +21,7 @@ from shared import categorized, csv_look, imports, queue
 from shared.categorized_csv import Rows, is_copy, wants_mark
 from shared.csv_columns import FIELDS
 from shared.csv_formats import ImportOptions
-from shared.csv_reading import DELIMITERS, understand
+from shared.csv_reading import DELIMITERS, Table, understand
 from shared.csv_values import currency_of, date_format_named, encoding_named
 from shared.db import transaction
 from shared.errors import Conflict, FieldError, InvalidInput, NotATable
@@ -128,8 +128,7 @@ def look() -> ResponseReturnValue:
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / imports.safe_name(brought.name)
         path.write_bytes(brought.content)
-        _check(path, brought.options)
-        seen = csv_look.look(path, brought.options)
+        seen = csv_look.look(_table(path, brought.options))
     detected = [_here(fact) for fact in seen.detected]
     return {"name": brought.name, **seen._asdict(), "detected": detected}
 
@@ -148,7 +147,7 @@ def bring() -> ResponseReturnValue:
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / imports.safe_name(brought.name)
         path.write_bytes(brought.content)
-        _check(path, brought.options)
+        _table(path, brought.options)
     own = services()
     job = queue.request_import(
         own.engine, own.messenger, requested_by=caller(), file=brought, idempotency_key=key
@@ -268,18 +267,20 @@ def _check_unpacked(content: bytes) -> None:
                 raise TooLarge("The file is larger, unpacked, than the server takes")
 
 
-def _check(path: Path, options: ImportOptions) -> None:
-    """See that the file is a table of transactions, read so.
+def _table(path: Path, options: ImportOptions) -> Table:
+    """Open a file as a table of transactions, read so.
 
     Raises:
         InvalidInput: it is not; the field is `file`.
     """
     try:
-        if is_copy(understand(path, options).header):
+        table = understand(path, options)
+        if is_copy(table.header):
             raise NotATable("it is a copy with suggestions: give the bank's own file")
     except InvalidInput as error:
         message = _here(str(error).replace(str(path), path.name))
         raise type(error)(message, [FieldError("file", message)], **error.facts) from None
+    return table
 
 
 def _here(told: str) -> str:
