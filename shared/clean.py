@@ -206,40 +206,35 @@ def _without_numbers(words: list[str]) -> list[str]:
     for word in words:
         if word.isalpha() or word == _GAP:
             kept.append(word)
-        elif kept and (_CODE.fullmatch(word) or _STORE_CODE.fullmatch(word)):
-            kept.append(_GAP)
-        elif not kept and word.isdigit() and len(word) > 3 and word != "1800":
-            continue
-        elif word.isdigit() and kept and (kept[-1] in STORE_WORDS or kept[-1] == _GAP):
-            kept.append(_GAP)
-        elif found := _LONG_TAIL.fullmatch(word):
-            kept += [found[1], _GAP]
-        elif word.strip("&"):
-            kept.append(word)
+        else:
+            kept += _of_number(word, kept)
     return kept
+
+
+def _of_number(word: str, before: list[str]) -> list[str]:
+    """What stays of a word with digits or & in it, by the words before it."""
+    if before:
+        if _CODE.fullmatch(word) or _STORE_CODE.fullmatch(word):
+            return [_GAP]
+        if word.isdigit() and (before[-1] in STORE_WORDS or before[-1] == _GAP):
+            return [_GAP]
+    elif word.isdigit() and len(word) > 3 and word != "1800":
+        return []
+    if found := _LONG_TAIL.fullmatch(word):
+        return [found[1], _GAP]
+    return [word] if word.strip("&") else []
 
 
 def _without_tail(words: list[str]) -> list[str]:
     """Drop place, legal form and numbers from the end, as far as a name remains."""
     while words and words[0] == _GAP:
         del words[0]
-    numbered = _GAP in words
-    words = _without_store_number(words)
-    if _GAP in words:
-        words = _before_store_number(words)
-    if (len(words) > 1 and words[-1] in REGIONS and len(words[-2]) > 2) or (
-        len(words) > 2
-        and words[-1] in AMBIGUOUS_REGIONS
-        and (words[-2] == _GAP or _city_length(words[:-1]))
-    ):
-        words, numbered = words[:-1], True
-    if city := _city_length(words):
-        name = [word for word in words[:-city] if word != _GAP]
-        if name and name[-1] not in CONNECTORS and (numbered or len(name) > 1 or len(name[0]) > 4):
-            words = words[:-city]
-    words = _without_store_number(words)
-    while len(words) > 1 and words[-1] in LEGAL_FORMS:
-        words = _without_store_number(words[:-1])
+    has_number = _GAP in words
+    words = _without_town(_without_store_number(words))
+    before_region = _without_region(words)
+    has_place = has_number or len(before_region) < len(words)
+    words = _without_city(before_region, has_place=has_place)
+    words = _without_legal_forms(_without_store_number(words))
     words = [word for word in words if word != _GAP]
     return words[1:] if len(words) > 2 and words[0] == "the" else words
 
@@ -253,12 +248,42 @@ def _without_store_number(words: list[str]) -> list[str]:
     return words
 
 
-def _before_store_number(words: list[str]) -> list[str]:
+def _without_town(words: list[str]) -> list[str]:
     """`tim hortons #1234 any town on`: between a store number and a region stands a town."""
-    number = words.index(_GAP, 1)
-    town = len(words) - number - 2
-    if 1 <= town <= 3 and (words[-1] in REGIONS or words[-1] in AMBIGUOUS_REGIONS):
-        return words[: number + 1]
+    if _GAP in words and (words[-1] in REGIONS or words[-1] in AMBIGUOUS_REGIONS):
+        number = words.index(_GAP, 1)
+        if 1 <= len(words) - number - 2 <= 3:
+            return words[: number + 1]
+    return words
+
+
+def _without_region(words: list[str]) -> list[str]:
+    """Drop a region, but one whose name is also a word only behind a number or a city."""
+    *before, last = words or [""]
+    if before and last in REGIONS and len(before[-1]) > 2:
+        return before
+    if len(before) > 1 and last in AMBIGUOUS_REGIONS:
+        return before if before[-1] == _GAP or _city_length(before) else words
+    return words
+
+
+def _without_city(words: list[str], *, has_place: bool) -> list[str]:
+    """Drop a city, unless it may be the name itself.
+
+    Args:
+        has_place: a number or a region showed that the line ends with a place.
+    """
+    if not (length := _city_length(words)):
+        return words
+    name = [word for word in words[:-length] if word != _GAP]
+    if not name or name[-1] in CONNECTORS:
+        return words
+    return words[:-length] if has_place or len(name) > 1 or len(name[0]) > 4 else words
+
+
+def _without_legal_forms(words: list[str]) -> list[str]:
+    while len(words) > 1 and words[-1] in LEGAL_FORMS:
+        words = _without_store_number(words[:-1])
     return words
 
 
