@@ -21,20 +21,13 @@ from typing import NamedTuple, Self, TextIO
 from shared.csv_formats import ImportOptions
 from shared.csv_reading import Table, understand
 from shared.errors import InvalidInput, NotATable
+from shared.escaping import plain, safe
 from shared.tables import LABEL_MAX
 
 REFERENCE = "ledger_ref"
 COLUMNS = ("category", "confidence", "source", "reason", "your_category", REFERENCE)
 _MARKER = "\ufeff"
 
-# What a spreadsheet takes for the start of a formula, as OWASP lists it under "CSV Injection"
-# (owasp.org/www-community/attacks/CSV_Injection): = + - @, tab, carriage return, line feed, and
-# the full-width forms. Such a cell gets an apostrophe before it, also where blanks come first. A
-# number with its sign, as -4.20 or -1.234,56 EUR, can call nothing and stays a number.
-_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_NUMBER = re.compile(
-    r"[+-]? ?[€$£¥]? ?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[€$£¥]|[A-Z]{3})?-?", re.ASCII
-)
 _REF = re.compile(r"ref-([0-9a-f]{8})-([0-9a-f]{8})-(.+)", re.DOTALL)
 
 
@@ -62,22 +55,6 @@ class Lost(NamedTuple):
 
     line: int
     why: str
-
-
-def safe(cell: str) -> str:
-    """The cell as a spreadsheet will only show it."""
-    bare = cell.lstrip(" ")
-    if bare.startswith(tuple(_STARTS)) or cell.strip().startswith(tuple(_STARTS)):
-        return cell if _NUMBER.fullmatch(cell.strip()) else "'" + cell
-    return cell
-
-
-def plain(cell: str) -> str:
-    """What was meant by a cell of ours, on one line, without the apostrophe of `safe`."""
-    bare = cell.strip()
-    if bare.startswith("'") and safe(bare[1:]) != bare[1:]:
-        bare = bare[1:]
-    return " ".join(bare.split())
 
 
 def names_beside(header: Sequence[str]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from shared.categorized_csv import safe
 from shared.errors import InvalidInput
+from shared.escaping import safe
 
 REJECTS_SHOWN = 10
 
