@@ -30,7 +30,7 @@ from shared.features import FEATURE_VERSION, FeatureRow
 from shared.settings import Settings
 from worker import feature_build
 from worker.feature_build import Scope
-from worker.ingest import import_csv
+from worker.importer import import_csv
 
 ROUNDS = 3
 SERVER_ALONE = f"""

@@ -29,7 +29,7 @@ from shared.csv_reading import understand
 from shared.csv_values import BadCell
 from shared.db import make_engine, migrate
 from shared.settings import Settings
-from worker.ingest import import_csv
+from worker.importer import import_csv
 
 ROUNDS = 3
 

@@ -35,7 +35,7 @@ from shared.db import make_engine, migrate
 from shared.registry import Registry
 from shared.settings import Settings
 from worker import feature_build, learner, train
-from worker.ingest import import_csv
+from worker.importer import import_csv
 
 SIZES = (20_000, 100_000)
 CATEGORIES = 100

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.categorized_csv import plain, safe
 from shared.csv_formats import ImportOptions
 from shared.errors import InvalidInput, NotATable
+from shared.escaping import plain, safe
 from shared.services import Services
 from tests.api import deploy_a_model
 from worker.categorize import Report, beside, categorize, summary
-from worker.ingest import import_csv
+from worker.importer import import_csv
 
 BANK = """Date,Text,Amount,Kind
 2026-01-02,BEAN HOUSE #12,-4.20,

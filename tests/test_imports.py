@@ -254,7 +254,7 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
     client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
-    stored = import_job.ingest.import_csv
+    stored = import_job.importer.import_csv
     with ThreadPoolExecutor() as pool:
 
         def and_deleted_meanwhile(*given: Any, **named: Any) -> Any:
@@ -263,7 +263,7 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
             return stored(*given, **named)
 
         deleting: list[Any] = []
-        monkeypatch.setattr(import_job.ingest, "import_csv", and_deleted_meanwhile)
+        monkeypatch.setattr(import_job.importer, "import_csv", and_deleted_meanwhile)
         run(held, claimed(held, job_id), import_job.take_file)
         assert deleting[0].result().status_code == 200
 

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from shared.csv_formats import ImportOptions
 from shared.errors import InvalidInput, NotATable
-from worker.ingest import ImportOptions, ImportReport, Reject, import_csv, main
+from shared.rejects import Reject
+from worker.importer import ImportReport, import_csv
+from worker.ingest import main
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -91,7 +91,7 @@ import os, resource, sys
 from pathlib import Path
 from shared.db import make_engine
 from shared.settings import Settings
-from worker.ingest import import_csv
+from worker.importer import import_csv
 
 engine = make_engine(Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url)
 for name in sys.argv[1:]:

@@ -38,8 +38,8 @@ from shared.errors import InvalidInput, SettingsError, Unavailable
 from shared.services import Services
 from shared.settings import Settings
 from shared.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
-from worker import feature_build, ingest
-from worker.ingest import ImportReport
+from worker import cli_options, feature_build
+from worker.importer import ImportReport, import_csv
 
 PAGE = 1_000
 _SHOWN = 10
@@ -91,9 +91,7 @@ def categorize(
 
         if out.exists():  # refused before anything is stored
             categorized_csv.check(out, table.header, options)
-        imported = ingest.import_csv(
-            own.engine, source, options=options, progress=progress, placed=placed
-        )
+        imported = import_csv(own.engine, table, options=options, progress=progress, placed=placed)
         served = own.runtime.served()
         report = Report(
             imported=imported, path=out, model=served.pointer.run_id if served else None
@@ -247,10 +245,10 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("file", type=Path, help="a CSV file, plain or .gz")
     parser.add_argument("--out", type=Path, help="where the copy goes; beside the file if not told")
-    ingest.add_options(parser)
+    cli_options.add_options(parser)
     wanted = parser.parse_args(argv)
     try:
-        options = ingest.options_of(wanted)
+        options = cli_options.options_of(wanted)
     except ValueError as error:
         parser.error(str(error))
     log.configure("error")  # what matters here is told in words
@@ -259,7 +257,7 @@ def main(argv: Sequence[str]) -> int:
         settings = Settings.from_env({"REDIS_URL": "-", **os.environ})
         with (
             closing(composition.build(settings, application="categorize")) as own,
-            ingest.telling() as progress,
+            cli_options.telling() as progress,
         ):
             report = categorize(own, wanted.file, wanted.out, options=options, progress=progress)
     except InvalidInput as error:

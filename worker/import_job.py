@@ -16,8 +16,8 @@ from shared.db import transaction
 from shared.imports import Opened
 from shared.jobs import Claim
 from shared.services import Services
-from worker import feature_build, ingest
-from worker.ingest import ImportReport
+from worker import feature_build, importer
+from worker.importer import ImportReport
 from worker.lease import Lease
 from worker.run import Outcome
 
@@ -27,7 +27,7 @@ def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
 
     Raises:
         NotFound: it went with its user, or grew too old.
-        NotATable, InvalidInput: see `ingest.import_csv`.
+        NotATable, InvalidInput: see `importer.import_csv`.
     """
     import_id = claim.params["import_id"]
     lease.report("import")
@@ -51,7 +51,7 @@ def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> Import
     total = line_count(file.path)
     placed: list[tuple[int, int]] = []
     rejects = file.path.with_name("rejects.csv")
-    report = ingest.import_csv(
+    report = importer.import_csv(
         own.engine,
         file.path,
         options=replace(file.options, rejects=rejects),

@@ -18,7 +18,7 @@ from shared.features import RawTransaction, features_of
 from shared.tables import Transaction
 from tests.browser import LOOKS, a_browser, a_page, offences, photograph
 from tests.system.stack import Stack
-from worker import ingest
+from worker import importer
 
 pytestmark = pytest.mark.system
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(2)</script>"
@@ -46,7 +46,7 @@ def has_learned(stack: Stack, database: Engine, folder: Path) -> None:
     """A household's rows are there, one of them hostile, and a model is live."""
     file = folder / "household.csv"
     sample.write(file, dt.date(2026, 10, 31))
-    ingest.import_csv(database, file)
+    importer.import_csv(database, file)
     with database.begin() as connection:
         row = {"date": dt.date(2026, 10, 30), "amount": -5, "currency": "EUR", "user_id": "ada"}
         connection.execute(insert(Transaction).values(merchant=HOSTILE, **row))
