@@ -157,12 +157,6 @@ def _stem(words: list[str]) -> str:
     )
 
 
-def kind_of_words(line: str) -> str | None:
-    """The kind that a word of *line* tells; *line* is folded, as in FeatureRow.line."""
-    found = word_in(line)
-    return found.kind if found else None
-
-
 @kept(4_096)
 def word_in(line: str) -> Word | None:
     """What tells the kind of a place in its name, and which kind; None where nothing does.

@@ -18,7 +18,7 @@ from local.sample_merchants import CATEGORIES, REGULARS
 from shared.brands import MARKS, Guess, brand_of, guess
 from shared.clean import spaced
 from shared.features import RawTransaction, features_of
-from shared.kinds import bank_names, kind_named, kind_of_mcc, kind_of_words, kinds, wider_kind
+from shared.kinds import bank_names, kind_named, kind_of_mcc, kinds, wider_kind, word_in
 
 DATA = Path(make_brands.DATA)
 INDEX = "NAME_SUGGESTION_INDEX"  # names the unpacked package, where it is at hand
@@ -179,11 +179,11 @@ def test_no_text_is_too_odd(text, country):
     """Whatever is printed, an answer of a known kind or none, the same each time."""
     known = {*kinds(), None}
 
-    brand = brand_of(text, country)
+    brand, word = brand_of(text, country), word_in(text)
 
     assert brand is None or brand.kind in known
     assert brand_of.__wrapped__(text, country) == brand
-    assert kind_of_words(text) in known
+    assert word is None or word.kind in known
     assert kind_named(text) in known
     assert kind_of_mcc(text) in known
     assert kind_of(text) in known
