@@ -19,15 +19,16 @@ ARGS ?=
 CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) printf '%s' "$$CSV";; esac)
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
-TESTS = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(VENV_PYTHON) -m pytest
+# Python where native libraries are found, and each process computes on one core.
+COMPUTE = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV_PYTHON)
+TESTS = $(COMPUTE) -m pytest
 
-.PHONY: help demo up down logs status test attack chaos check bench bench-quality docs-quality import categorize dbt
+.PHONY: help demo up down logs status test test-programs attack chaos check bench bench-quality docs-quality import categorize dbt
 .PHONY: csv sample env audit licences lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: venv ## From nothing to a live prediction: stack, sample data, training, results, addresses
 	@$(VENV_PYTHON) -m local.demo
@@ -46,8 +47,13 @@ status: venv ## Process, port and address of each part of the stack
 	@$(VENV_PYTHON) -m local.stack status || true
 
 test: venv-dev ## All tests, on PostgreSQL and Redis of their own; ARGS="-k word" picks some
-	@$(TESTS) $(if $(ARGS),$(ARGS),-m "not system" -n logical --maxprocesses 4 --dist loadfile)
-	@$(if $(ARGS),,$(TESTS) -m system) # whole services and what befalls them: one at a time
+	@export SKIPPED_FILE=var/skipped.txt; rm -f "$$SKIPPED_FILE"; status=0; \
+	{ $(if $(ARGS),$(TESTS) $(ARGS),$(TESTS) -m "not system" -n logical --maxprocesses 4 --dist loadfile && \
+		$(TESTS) -m system); } || status=$$?; \
+	$(VENV_PYTHON) -m tests.skipped; exit $$status # `system`: whole services, one test at a time
+
+test-programs: venv-dev .venv-dbt/made ## Install what some tests need and no wheel has: Chromium, Prometheus, HAProxy, dbt
+	@.ci/packages
 
 attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS=12000 SEED=7]
 	@ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
@@ -64,17 +70,14 @@ check: venv-dev ## Lint, format, types and import rules
 	$(VENV_PYTHON) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
 
 bench: venv-dev ## The benchmarks; BENCH=name picks one
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		$(VENV_PYTHON) -m benchmarks $(BENCH) $(ARGS)
+	@$(COMPUTE) -m benchmarks $(BENCH) $(ARGS)
 
 bench-quality: venv-dev ## Suggestions beside baselines: make bench-quality CSV=labelled.csv [ARGS="--few 100,300"]
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		$(VENV_PYTHON) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)
+	@$(COMPUTE) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)
 
 docs-quality: venv-dev ## Measure anew and write docs/quality.md: make docs-quality DATA=folder [ARGS=--keep-cost]
 	@test -d "$(DATA)" || { echo "Which folder of CSVs? make docs-quality DATA=path/to/folder" >&2; exit 2; }
-	@LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-		$(VENV_PYTHON) -m benchmarks.quality.everything "$(DATA)" --results var/quality $(ARGS)
+	@$(COMPUTE) -m benchmarks.quality.everything "$(DATA)" --results var/quality $(ARGS)
 	@$(VENV_PYTHON) -m benchmarks.quality.page var/quality/*.jsonl
 
 sample: venv ## Write made-up statements to try things with: make sample CSV=path

@@ -19,8 +19,14 @@ from shared.registry import Registry
 from shared.services import Services
 from shared.settings import Settings
 from tests import registry_writer as writer
+from tests import skipped
 from tests.api import TOKENS
 from web.app import create_app
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Record what this run skipped; `make test` prints it after its last run."""
+    skipped.record(terminalreporter.getreports("skipped"))
 
 
 @pytest.fixture(scope="session")
