@@ -1,6 +1,7 @@
 """What test runs skipped, and how to get what was missing: the last lines of `make test`.
 
-Each run adds its reasons to the file that SKIPPED_FILE names; `python -m tests.skipped` prints them.
+Each run adds its reasons to the file that SKIPPED_FILE names, and `python -m tests.skipped` prints
+them.
 """
 
 from __future__ import annotations
