@@ -277,7 +277,7 @@ def _answers(url: str) -> bool:
 
 def _workers_answer(state: State) -> bool:
     """Whether a worker of each queue answers a ping through the broker."""
-    ping = [sys.executable, "-m", "celery", "-A", "shared.queue:celery", "inspect", "ping"]
+    ping = [sys.executable, "-m", "celery", "-A", "shared.broker:celery", "inspect", "ping"]
     try:
         done = subprocess.run(
             [*ping, "--timeout", "1", "--json"],

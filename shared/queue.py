@@ -1,108 +1,26 @@
-"""Asking for work: one typed function for each request, and the messages that hint at it.
+"""Requests for work: one typed function for each kind of job.
 
-A request is a committed row; the message is only a hint that there is one. It is sent by a thread
-of its own, so that no caller ever waits for the broker, and what does not go out is sent again by
-the workers' sweep (`worker.app`).
+A request is a committed row; its message is only a hint that there is one. A background thread
+sends it, so no caller waits for the broker, and the workers send a lost one again
+(`worker.keeper`).
+
+Every function here may raise Unavailable, when PostgreSQL does not answer; those that take an
+`idempotency_key` raise Conflict if it was used before for another request.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from celery import Celery
-from kombu.exceptions import KombuError
-from redis import Redis, RedisError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared import imports, jobs
 from shared.db import transaction
-from shared.errors import AlreadyRunning, Unavailable
-from shared.log import get_logger
-from shared.queues import QUEUE_OF, QUEUES
+from shared.errors import AlreadyRunning
+from shared.publisher import Messenger
 from shared.tables import Job, JobKind
-
-RUN_JOB = "ledger.run_job"
-NIGHTLY = "ledger.nightly"
-GUARD = "ledger.guard"
-PROBE = "ledger.probe"
-WATCH = "ledger.watch"
-# What a broker that is down, frozen, full or gone makes of a send; see kombu and redis-py.
-BROKER_ERRORS = (KombuError, RedisError, OSError, RuntimeError)
-QUIET_S = 1.0
-
-celery = Celery("ledger")
-celery.config_from_object("celeryconfig")
-log = get_logger()
-
-
-class Messenger:
-    """Sends the messages of new jobs, in a thread of its own, one process's after another.
-
-    After a send that failed it leaves the next ones to the workers' sweep for a moment: a frozen
-    broker takes seconds to fail, and a queue of such sends would be late for ever.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="messenger")
-        self._waiting = threading.Semaphore(100)  # more are left to the sweep
-        self._quiet_until = 0.0  # monotonic seconds
-
-    def announce(self, sent: Sequence[Job]) -> None:
-        """Have a message sent for each of these jobs, whose rows are committed."""
-        for job in sent:
-            if self._waiting.acquire(blocking=False):
-                self._thread.submit(self._send, job.id, job.kind)
-
-    def _send(self, job_id: str, kind: JobKind) -> None:
-        try:
-            if time.monotonic() < self._quiet_until:
-                return
-            send(job_id, kind)
-            with transaction(self._engine) as session:
-                jobs.mark_sent(session, [job_id])
-        except (*BROKER_ERRORS, Unavailable) as error:
-            self._quiet_until = time.monotonic() + QUIET_S
-            log.warning("job.not_sent", job_id=job_id, error=type(error).__name__)
-        finally:
-            self._waiting.release()
-
-    def close(self) -> None:
-        """Send what waits, and end."""
-        self._thread.shutdown(wait=True)
-
-
-def send(job_id: str, kind: JobKind) -> None:
-    """Put one message into the queue of its kind.
-
-    Raises:
-        KombuError, RedisError, OSError, RuntimeError: the broker did not take it in time.
-    """
-    celery.send_task(RUN_JOB, args=[job_id], queue=QUEUE_OF[kind], ignore_result=True, retry=False)
-
-
-def resend(engine: Engine, broker: Redis) -> int:
-    """Send again what never went out or was lost on the way; give how many messages went out.
-
-    Raises:
-        RedisError, KombuError: the broker does not answer.
-        Unavailable: PostgreSQL does not.
-    """
-    count = 0
-    for queue, kinds in QUEUES.items():
-        empty = broker.llen(queue) == 0
-        with transaction(engine) as session:
-            lost = jobs.unsent(session, kinds, queue_is_empty=empty)
-            for job in lost:
-                send(job.id, job.kind)
-            jobs.mark_sent(session, [job.id for job in lost])
-            count += len(lost)
-    return count
 
 
 def request_features(
@@ -113,23 +31,9 @@ def request_features(
     days: int | None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Ask for the features of new and changed transactions of the last *days*; None means all.
-
-    Raises:
-        Conflict: the key was used before for another request.
-        Unavailable: PostgreSQL does not answer.
-    """
-    with transaction(engine) as session:
-        job, new = jobs.create(
-            session,
-            JobKind.FEATURES,
-            requested_by=requested_by,
-            params={"days": days},
-            idempotency_key=idempotency_key,
-        )
-    if new:
-        messenger.announce([job])
-    return job
+    """Request the features of new and changed transactions of the last *days*; None means all."""
+    params = {"days": days}
+    return _request(engine, messenger, JobKind.FEATURES, params, requested_by, idempotency_key)[0]
 
 
 def request_training(
@@ -143,33 +47,21 @@ def request_training(
     only_if_new: bool = False,
     reason: str = "",
 ) -> Job:
-    """Ask for a training run on the newest *limit* labels; `deploy` is `gate` or `never`.
+    """Request a training run on the newest *limit* labels; `deploy` is `gate` or `never`.
 
     Args:
         only_if_new: skip it where no label or transaction has changed since the last version.
-        reason: kept with the job.
+        reason: stored with the job.
 
     Raises:
         AlreadyRunning: a run is queued or running.
-        Conflict: the key was used before for another request.
-        Unavailable: PostgreSQL does not answer.
     """
-    with transaction(engine) as session:
-        job, new = jobs.create(
-            session,
-            JobKind.TRAIN,
-            requested_by=requested_by,
-            params={
-                "limit": limit,
-                "deploy": deploy,
-                **({"only_if_new": True} if only_if_new else {}),
-                **({"reason": reason} if reason else {}),
-            },
-            idempotency_key=idempotency_key,
-        )
-    if new:
-        messenger.announce([job])
-    return job
+    params: dict[str, Any] = {"limit": limit, "deploy": deploy}
+    if only_if_new:
+        params["only_if_new"] = True
+    if reason:
+        params["reason"] = reason
+    return _request(engine, messenger, JobKind.TRAIN, params, requested_by, idempotency_key)[0]
 
 
 def request_for_user(
@@ -181,24 +73,10 @@ def request_for_user(
     user_id: str | None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Ask for suggestions, or for the rules' labels, for each transaction of a user that neither a
-    person nor an import has labelled; None means everybody's.
-
-    Raises:
-        Conflict: the key was used before for another request.
-        Unavailable: PostgreSQL does not answer.
+    """Request suggestions, or the rules' labels, for each transaction of a user that neither a
+    person nor an import has labelled; None means all users.
     """
-    with transaction(engine) as session:
-        job, new = jobs.create(
-            session,
-            kind,
-            requested_by=requested_by,
-            params={"user_id": user_id},
-            idempotency_key=idempotency_key,
-        )
-    if new:
-        messenger.announce([job])
-    return job
+    return _request(engine, messenger, kind, {"user_id": user_id}, requested_by, idempotency_key)[0]
 
 
 def request_import(
@@ -209,72 +87,37 @@ def request_import(
     file: imports.Brought,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Keep a file, and ask for its transactions to be stored and suggested for.
+    """Store a file, and request that its transactions are stored and suggested for.
 
-    Raises:
-        Conflict: the key was used before for another file, or with other options.
-        Unavailable: PostgreSQL does not answer; nothing is kept.
+    Nothing is stored if the request fails. A key counts as used for another request if the file or
+    its options differ.
     """
-    with transaction(engine) as session:
-        import_id = imports.keep(session, file)
-        job, new = jobs.create(
-            session,
-            JobKind.IMPORT,
-            requested_by=requested_by,
-            params={"import_id": import_id, "user_id": file.options.user},
-            idempotency_key=idempotency_key,
-        )
-    if new:
-        messenger.announce([job])
-    return job
+    params = {"user_id": file.options.user}
+    return _request(
+        engine, messenger, JobKind.IMPORT, params, requested_by, idempotency_key, file=file
+    )[0]
 
 
 def request_nightly(engine: Engine, messenger: Messenger, *, night: str) -> Job | None:
-    """Ask for the nightly features, after which training follows; None if that was done already.
+    """Request the nightly features, after which training follows; None if already requested.
 
-    *night* is the date of the slot in UTC: whoever asks again for the same one changes nothing.
-
-    Raises:
-        Unavailable: PostgreSQL does not answer.
+    *night* is the date of the slot in UTC: a second request for the same one changes nothing.
     """
-    with transaction(engine) as session:
-        job, new = jobs.create(
-            session,
-            JobKind.FEATURES,
-            requested_by="beat",
-            params={"days": None, "then": "train"},
-            idempotency_key=f"nightly {night}",
-        )
-    if not new:
-        return None
-    messenger.announce([job])
-    return job
+    params = {"days": None, "then": "train"}
+    job, new = _request(engine, messenger, JobKind.FEATURES, params, "beat", f"nightly {night}")
+    return job if new else None
 
 
 def request_drift(engine: Engine, messenger: Messenger, *, hour: str) -> Job | None:
-    """Ask for a look at the last week of traffic; None if that was asked for in this *hour*.
-
-    Raises:
-        Unavailable: PostgreSQL does not answer.
-    """
-    with transaction(engine) as session:
-        job, new = jobs.create(
-            session,
-            JobKind.DRIFT,
-            requested_by="beat",
-            params={},
-            idempotency_key=f"drift {hour}",
-        )
-    if not new:
-        return None
-    messenger.announce([job])
-    return job
+    """Request a drift report of the last week; None if one was requested in this *hour*."""
+    job, new = _request(engine, messenger, JobKind.DRIFT, {}, "beat", f"drift {hour}")
+    return job if new else None
 
 
 def follow_with_training(session: Session, *, idempotency_key: str) -> Job | None:
-    """In the transaction that ends the nightly features: ask for training, or record why not.
+    """In the transaction that ends the nightly features: request training, or record why not.
 
-    Gives the job to announce once the transaction is committed.
+    Return the job to announce once the transaction is committed.
     """
     try:
         job, new = jobs.create(
@@ -294,3 +137,29 @@ def follow_with_training(session: Session, *, idempotency_key: str) -> Job | Non
         )
         return None
     return job if new else None
+
+
+def _request(
+    engine: Engine,
+    messenger: Messenger,
+    kind: JobKind,
+    params: Mapping[str, Any],
+    requested_by: str,
+    idempotency_key: str | None,
+    *,
+    file: imports.Brought | None = None,
+) -> tuple[Job, bool]:
+    """Commit the job's row, then announce it; give the job and whether it is new."""
+    with transaction(engine) as session:
+        if file:
+            params = {**params, "import_id": imports.keep(session, file)}
+        job, new = jobs.create(
+            session,
+            kind,
+            requested_by=requested_by,
+            params=params,
+            idempotency_key=idempotency_key,
+        )
+    if new:
+        messenger.announce([job])
+    return job, new

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from shared import metrics_ml
 from shared.challenger import Challengers
 from shared.db import make_engine
-from shared.queue import Messenger
+from shared.publisher import Messenger
 from shared.registry import Registry
 from shared.runtime import Runtime
 from shared.settings import Settings

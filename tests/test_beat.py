@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.queue import celery
+from shared.broker import celery
 from worker.beat import Scheduler
 
 DAY = dt.timedelta(days=1)

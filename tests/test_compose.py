@@ -14,7 +14,7 @@ import yaml
 
 from local import commands, env_file, plan
 from local.plan import State
-from shared.queue import celery
+from shared.broker import celery
 from shared.settings import Settings
 from tests import compose_file
 from tests.compose_file import EXAMPLE, ROOT, seconds, tool

@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
-from shared import jobs, queue
+from shared import broker, jobs, queue
 from shared.db import transaction
-from shared.queue import Messenger
+from shared.publisher import Messenger
 from shared.tables import JobKind
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -37,7 +37,7 @@ def test_a_message_carries_the_id_of_its_job_and_nothing_else(engine, messenger,
 
     (raw,) = redis.lrange("features", 0, -1)
     message = json.loads(raw)
-    assert message["headers"]["task"] == queue.RUN_JOB
+    assert message["headers"]["task"] == broker.RUN_JOB
     assert message["headers"]["argsrepr"] == f"['{job.id}']"
     assert "JANE" not in raw.decode()
 
@@ -66,8 +66,8 @@ def test_what_did_not_go_out_is_sent_by_the_next_round(engine, redis):
         jobs.create(session, JobKind.TRAIN, requested_by="test")
         session.execute(text("UPDATE jobs SET created_at = now() - interval '1 min'"))
 
-    assert queue.resend(engine, redis) == 1
-    assert queue.resend(engine, redis) == 0
+    assert broker.resend(engine, redis) == 1
+    assert broker.resend(engine, redis) == 0
     assert redis.llen("training") == 1
 
 

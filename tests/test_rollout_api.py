@@ -296,7 +296,7 @@ def test_the_guard_runs_as_a_task(client, held, engine, monkeypatch):
     found = client.get("/ml/v2/canary").json
     assert (found["canary"], found["action"], found["by"]) == (0, "guardrail", "guardrail")
     assert len(found["history"]) == 2
-    schedule = tasks.queue.celery.conf.beat_schedule["guard"]
+    schedule = tasks.broker.celery.conf.beat_schedule["guard"]
     assert (schedule["task"], schedule["schedule"]) == (tasks.guard_rollout.name, 60.0)
     assert schedule["options"]["expires"] < 60
 

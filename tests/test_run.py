@@ -13,7 +13,7 @@ from shared import jobs
 from shared.db import transaction
 from shared.errors import TrainingFailed
 from shared.jobs import Claim
-from shared.queue import Messenger
+from shared.publisher import Messenger
 from shared.tables import Job, JobKind, JobState
 from worker.lease import Lease
 from worker.run import Outcome, TryAgain, run

@@ -15,7 +15,7 @@ from celery import bootsteps
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
 from shared import log as logs
-from shared.queue import celery
+from shared.broker import celery
 from shared.settings import Settings
 from worker import tasks
 from worker.keeper import Keeper

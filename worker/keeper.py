@@ -7,7 +7,7 @@ import threading
 from redis import Redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import jobs, queue
+from shared import broker, jobs
 from shared.db import make_engine, transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
@@ -34,7 +34,7 @@ class Keeper:
             try:
                 self.tidy()
                 pause = EVERY_S
-            except (Unavailable, SQLAlchemyError, *queue.BROKER_ERRORS) as error:
+            except (Unavailable, SQLAlchemyError, *broker.BROKER_ERRORS) as error:
                 pause = AGAIN_S
                 log.warning("keeper.waits", error=type(error).__name__)
 
@@ -49,6 +49,6 @@ class Keeper:
             taken_back = jobs.sweep(session)
         if taken_back:
             log.warning("keeper.took_back", **taken_back)
-        sent = queue.resend(self._engine, self._broker)
+        sent = broker.resend(self._engine, self._broker)
         if sent:
             log.info("keeper.sent_again", messages=sent)

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from shared import heartbeats, imports, jobs, queue, retirement
+from shared import broker, heartbeats, imports, jobs, queue, retirement
 from shared.db import transaction
 from shared.errors import DamagedVersion, Unavailable
 from shared.log import get_logger
@@ -37,7 +37,7 @@ WORK: dict[JobKind, Work] = {
 }
 
 
-@queue.celery.task(name=queue.RUN_JOB)
+@broker.celery.task(name=broker.RUN_JOB)
 def run_job(job_id: str) -> None:
     """Do the work of one job; a message that comes twice, or too late, does nothing."""
     own = services()
@@ -48,7 +48,7 @@ def run_job(job_id: str) -> None:
             run(own, claim, WORK[claim.kind])
 
 
-@queue.celery.task(name=queue.NIGHTLY)
+@broker.celery.task(name=broker.NIGHTLY)
 def nightly() -> None:
     """Ask for tonight's features and training; of many ticks the first one counts.
 
@@ -67,14 +67,14 @@ def nightly() -> None:
         log.warning("nightly.nothing_retired", reason=str(error))
 
 
-@queue.celery.task(name=queue.GUARD)
+@broker.celery.task(name=broker.GUARD)
 def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
     own = services()
     guard.look(own.engine, own.settings)
 
 
-@queue.celery.task(name=queue.WATCH)
+@broker.celery.task(name=broker.WATCH)
 def watch() -> None:
     """Ask for this hour's look at the traffic; of many ticks the first one counts."""
     own = services()
@@ -82,7 +82,7 @@ def watch() -> None:
     queue.request_drift(own.engine, own.messenger, hour=hour)
 
 
-@queue.celery.task(name=queue.PROBE, bind=True)
+@broker.celery.task(name=broker.PROBE, bind=True)
 def probe(self: Any, name: str) -> None:
     """Write down that a message of the queue *name* came through, and when it was sent."""
     with transaction(services().engine) as session:

@@ -12,7 +12,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from shared import jobs, queue
+from shared import broker, jobs, queue
+from shared.publisher import Messenger
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
 from tests.factories import add_transactions
@@ -124,13 +125,13 @@ def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) 
 def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
     for number in range(2):
         world.stack.worker("features", f"features{number}")
-    broker = queue.celery.connection_for_write(world.redis.url)
-    with broker, world.scene("a message delivered five times to two workers") as scene:
+    connection = broker.celery.connection_for_write(world.redis.url)
+    with connection, world.scene("a message delivered five times to two workers") as scene:
         for _ in range(times(3, 30)):
             job_id = world.ask()
             for _ in range(5):
-                queue.celery.send_task(
-                    queue.RUN_JOB, args=[job_id], queue="features", connection=broker
+                broker.celery.send_task(
+                    broker.RUN_JOB, args=[job_id], queue="features", connection=connection
                 )
                 scene.injected()
             world.done(job_id)
@@ -163,7 +164,7 @@ def test_a_year_of_two_beats_is_one_run_a_night(world: World) -> None:
     """Both days on which clocks change among them; ticks that come twice, late, or out of order."""
     nights = [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(times(30, 365))]
     with world.scene("every night's tick twice, from two beats") as scene:
-        messenger = queue.Messenger(world.engine)
+        messenger = Messenger(world.engine)
         ticks = [night for night in nights for _ in range(2)]
         drawn("ticks").shuffle(ticks)
         runs = [

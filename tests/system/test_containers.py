@@ -27,7 +27,7 @@ from redis.retry import Retry
 from sqlalchemy import Engine, text
 
 from local import binaries
-from shared.queue import celery
+from shared.broker import celery
 from tests import compose_file
 from tests.compose_file import ROOT, tool
 from tests.factories import add_transactions

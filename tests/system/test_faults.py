@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from shared import jobs, queue
+from shared import broker, jobs
 from tests.factories import add_transactions
 from tests.system.stack import callers, until
 
@@ -120,7 +120,7 @@ def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis
     add_transactions(database, 60, labelled=60)
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
-    redis = queue.celery.connection_for_write()
+    redis = broker.celery.connection_for_write()
     until(lambda: redis.default_channel.client.llen("training") == 1, "the message is there")
     redis.default_channel.client.flushall()
 
@@ -136,7 +136,7 @@ def test_two_ticks_of_the_night_are_one_run(stack, database):
     stack.worker("features")
     stack.worker("training")
     for _ in range(2):
-        queue.celery.send_task(queue.NIGHTLY, queue="features")
+        broker.celery.send_task(broker.NIGHTLY, queue="features")
 
     def trainings():
         return stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]
@@ -155,7 +155,7 @@ def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
     stack.worker("training")
     stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
 
-    queue.celery.send_task(queue.NIGHTLY, queue="features")
+    broker.celery.send_task(broker.NIGHTLY, queue="features")
     until(lambda: len(stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]) == 2, "the night")
     newest = stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"][0]
     job = stack.ended(newest["job_id"])
@@ -167,9 +167,9 @@ def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
 
 def test_the_schedule_is_every_night_at_0323_utc():
     """As the contract has it."""
-    entry = queue.celery.conf.beat_schedule["nightly"]
+    entry = broker.celery.conf.beat_schedule["nightly"]
 
-    assert queue.celery.conf.timezone == "UTC"
+    assert broker.celery.conf.timezone == "UTC"
     assert (entry["schedule"].hour, entry["schedule"].minute) == ({3}, {23})
     assert jobs.LEASE_S < 30
 
