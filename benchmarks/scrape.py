@@ -77,10 +77,14 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
-    from shared import metrics_ml  # not above: the folder is read at the import
+    from shared import (  # not above: the folder is read at the import
+        database_collector,
+        exposition,
+        metrics_ml,
+    )
 
-    facts = metrics_ml.JobFacts(engine, registry)
-    scrape = metrics_ml.exposition(facts)
+    facts = database_collector.JobFacts(engine, registry)
+    scrape = exposition.exposition(facts)
     print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
     print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
     for name, fact_age, history_age in (

@@ -1,16 +1,15 @@
-"""What people said to the suggestions of each arm, and what follows for canary and trial."""
+"""What people answered to the suggestions of each arm, in sums and rates."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
-from shared.evidence import Difference, Rate, difference
+from shared.evidence import Rate
 from shared.rollout import Rollout
 from shared.tables import Arm
 
@@ -18,8 +17,6 @@ DAYS = 28  # older suggestions are no evidence
 ROWS = 500_000  # nor are more than the newest so many
 PAIRS = 50
 MIN_USERS, MIN_ANSWERS = 30, 100  # in each arm, for a verdict
-
-Word = Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
 
 # Sums over users of what an interval needs. The window is the same for all arms.
 _ARMS = text(
@@ -111,23 +108,6 @@ NOTHING = Figures(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How an arm does beside another one.
-
-    Attributes:
-        acceptance, gain: None without enough data. The gain is in halves: `Figures.gain`.
-        why: the figures, for people.
-    """
-
-    arm: Arm
-    against: Arm
-    word: Word
-    why: str
-    acceptance: Difference | None = None
-    gain: Difference | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two labels that rules and model gave to the same transaction, and who was right."""
@@ -171,44 +151,6 @@ def begin(rollout: Rollout) -> dt.datetime:
     return max(rollout.since, oldest) if rollout.since else oldest
 
 
-def verdicts(rollout: Rollout, arms: Mapping[Arm, Figures]) -> list[Verdict]:
-    """The model against the rules, and the version on trial against what it might replace."""
-    found = []
-    if rollout.canary > 0:
-        found.append(judge(Arm.MODEL, Arm.RULES, arms))
-    if rollout.challenger:
-        against = Arm.MODEL if rollout.canary > 0 else Arm.RULES
-        found.append(judge(Arm.CHALLENGER, against, arms))
-    return found
-
-
-def judge(arm: Arm, against: Arm, arms: Mapping[Arm, Figures]) -> Verdict:
-    """Better or worse, as far as the answers tell.
-
-    Worse needs a lower acceptance. It does not suffice: who answers more often answers harder
-    cases too, and may help more with a lower acceptance; that is mixed.
-    """
-    one, other = arms[arm], arms[against]
-    missing = [f"{name}: {it.missing}" for name, it in ((arm, one), (against, other)) if it.missing]
-    if missing:
-        return Verdict(arm=arm, against=against, word="not enough data", why="; ".join(missing))
-    acceptance = difference(one.acceptance, other.acceptance)
-    gain = difference(one.gain, other.gain)
-    word: Word = "no difference seen"
-    if acceptance.sign * gain.sign < 0:
-        word = "mixed"
-    elif acceptance.sign > 0 or (acceptance.sign == 0 and gain.sign > 0):
-        word = "better"
-    elif acceptance.sign < 0:
-        word = "worse"
-    why = (
-        f"accepted {_told(one)} ({arm}) and {_told(other)} ({against}): "
-        f"{_points(acceptance, 100)} points; "
-        f"right less wrong in 100 suggestions: {_points(gain, 200)}"
-    )
-    return Verdict(arm=arm, against=against, word=word, why=why, acceptance=acceptance, gain=gain)
-
-
 def disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
     """How often rules and model gave different labels in so many days, and the commonest pairs.
 
@@ -217,15 +159,3 @@ def disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
     since = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
     rows = session.execute(_PAIRS, {"since": since, "rows": ROWS}).all()
     return (int(rows[0][-1]) if rows else 0), [Pair(*row[:-1]) for row in rows]
-
-
-def _told(arm: Figures) -> str:
-    return (
-        f"{arm.acceptance.value or 0.0:.1%} of {arm.answered} answers "
-        f"by {arm.acceptance.users} users"
-    )
-
-
-def _points(found: Difference, scale: float) -> str:
-    low, high = found.always
-    return f"{scale * found.value:+.1f}, surely {scale * low:+.1f} to {scale * high:+.1f}"

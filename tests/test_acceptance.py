@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared import acceptance, rollout
+from shared import acceptance, rollout, verdicts
 from shared.acceptance import MIN_ANSWERS, MIN_USERS
+from shared.database_collector import JobFacts
 from shared.db import transaction
-from shared.metrics_ml import JobFacts
 from shared.rollout import Rollout
 from shared.tables import Action, Arm
 from tests.suggested import add, an_arm
@@ -31,7 +31,7 @@ def figures(engine, since=LONG_AGO):
 
 
 def verdict(engine, arm=Arm.MODEL, against=Arm.RULES):
-    return acceptance.judge(arm, against, figures(engine))
+    return verdicts.judge(arm, against, figures(engine))
 
 
 def start(engine, settings, *, canary=0.5, trial=0.0):

@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection
 from kombu.asynchronous import Hub
 
-from worker.app import LostConnection
+from worker.redis_reconnect import LostConnection
 
 
 def pool_callback():

@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from local import servers
 from shared import services as composition
+from shared.database_collector import TRAIN_STATUSES, JobFacts
 from shared.db import make_engine, migrate
-from shared.metrics_ml import TRAIN_STATUSES, JobFacts
 from shared.settings import Settings
 from web.app import create_app
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from shared import heartbeats, jobs, queue_facts
+from shared.database_collector import JobFacts
 from shared.db import make_engine, transaction
-from shared.metrics_ml import JobFacts
 from shared.tables import JobKind
 from tests.api import deploy_a_model
 from worker import pulse

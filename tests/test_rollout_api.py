@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared import rollout
+from shared.database_collector import JobFacts
 from shared.db import transaction
 from shared.errors import InvalidInput
-from shared.metrics_ml import JobFacts
 from shared.rollout import Rollout
 from shared.tables import Action, Arm
 from tests.api import ADMIN, PREDICT, bearer, deploy_a_model

@@ -14,10 +14,10 @@ from flask.json.provider import JSONProvider
 from jinja2 import ChainableUndefined
 from pydantic_core import PydanticSerializationError, to_json
 
-from shared import metrics_ml
+from shared import exposition, metrics_ml
+from shared.database_collector import JobFacts
 from shared.errors import InvalidInput, NotFound
 from shared.log import get_logger
-from shared.metrics_ml import JobFacts
 from shared.services import Services
 from web import (
     auth,
@@ -87,7 +87,7 @@ def create_app(services: Services) -> Flask:
     facts = JobFacts(
         services.engine, services.registry, canary=own.suggest_canary, retire_days=own.retire_days
     )
-    app.extensions["ledger_metrics"] = metrics_ml.exposition(facts)
+    app.extensions["ledger_metrics"] = exposition.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
     around = _strict(lane.shortcut(app.wsgi_app, services))
     app.wsgi_app = around  # type: ignore  # as Flask documents it

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from shared import acceptance, drift_facts, jobs, rollout
+from shared import acceptance, drift_facts, jobs, rollout, verdicts
 from shared.db import transaction
 from shared.errors import LedgerError, Unavailable
 from shared.services import Services
@@ -55,7 +55,7 @@ def counted(own: Services) -> dict[str, Any]:
             "counts": session.execute(_COUNTS).mappings().one(),
             "labels": session.execute(_LABELS).all(),
             "arms": arms,
-            "verdicts": acceptance.verdicts(now, arms),
+            "verdicts": verdicts.verdicts(now, arms),
         }
 
 

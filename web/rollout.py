@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
-from shared import acceptance, rollout
+from shared import acceptance, rollout, verdicts
 from shared.db import transaction
 from shared.errors import (
     Conflict,
@@ -152,7 +152,7 @@ def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
 
 def _evidence(session: Session, now: Rollout) -> str:
     arms = acceptance.figures(session, acceptance.begin(now))
-    found = [it for it in acceptance.verdicts(now, arms) if it.arm is Arm.CHALLENGER]
+    found = [it for it in verdicts.verdicts(now, arms) if it.arm is Arm.CHALLENGER]
     return "; ".join(f"{now.challenger}: {it.word}: {it.why}" for it in found)
 
 
@@ -177,7 +177,7 @@ def _shown(session: Session, own: Services, now: Rollout) -> dict[str, Any]:
         "trial_problem": _problem(own.registry, now.challenger),
         "evidence_since": (min(oldest) if cut else since).isoformat(),
         "arms": {arm.value: shapes.figures(found) for arm, found in arms.items()},
-        "verdicts": [shapes.verdict(it) for it in acceptance.verdicts(now, arms)],
+        "verdicts": [shapes.verdict(it) for it in verdicts.verdicts(now, arms)],
         "history": [shapes.change(it) for it in rollout.history(session)],
     }
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.acceptance import Figures, Pair, Verdict, Word
+from shared.acceptance import Figures, Pair
 from shared.evidence import Difference, Rate
 from shared.rollout import Rollout
 from shared.settings import SHARE
 from shared.tables import Arm
+from shared.verdicts import Verdict, Word
 from web.schemas import WHOLE, Answer, Body, Identity, Reason
 
 Share = (

@@ -11,7 +11,6 @@ import threading
 import time
 from typing import Any
 
-from celery import bootsteps
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
 from shared import log as logs
@@ -19,6 +18,7 @@ from shared.broker import celery
 from shared.settings import Settings
 from worker import tasks
 from worker.keeper import Keeper
+from worker.redis_reconnect import LostConnection
 
 __all__ = ["app", "tasks"]
 
@@ -39,23 +39,6 @@ def _leave_out_gossip(sender: Any, **_: Any) -> None:
     (celery 5.7, kombu 5.7). Said here and not as `--without-gossip`, for every worker there is.
     """
     sender.options["without_gossip"] = True
-
-
-class LostConnection(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Takes out of the event loop what kombu leaves there of each connection (celery/kombu#2492).
-
-    It would be called at each turn for ever, and hold all of that connection's objects.
-    """
-
-    requires = ("celery.worker.consumer:Connection",)
-
-    def stop(self, consumer: Any) -> None:
-        """Called for a lost connection, which is None then, and at the worker's end."""
-        if consumer.hub and consumer.connection is None:
-            # The pool's callback stays: it is put there only once.
-            consumer.hub.on_tick -= {
-                it for it in consumer.hub.on_tick if it.__module__ == "kombu.transport.redis"
-            }
 
 
 app.steps["consumer"].add(LostConnection)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from shared import acceptance, rollout
-from shared.acceptance import Verdict
+from shared import acceptance, rollout, verdicts
 from shared.db import transaction
 from shared.errors import Conflict
 from shared.log import get_logger
 from shared.settings import Settings
 from shared.tables import Arm
+from shared.verdicts import Verdict
 
 log = get_logger()
 
@@ -28,7 +28,7 @@ def look(engine: Engine, settings: Settings) -> list[Verdict]:
         now = rollout.current(session, settings)
         if now.canary == 0 and now.challenger is None:
             return []
-        found = acceptance.verdicts(now, acceptance.figures(session, acceptance.begin(now)))
+        found = verdicts.verdicts(now, acceptance.figures(session, acceptance.begin(now)))
     tripped = []
     # The trial first: where both are worse, its end leaves the evidence on the canary in place.
     for verdict in sorted(found, key=lambda it: it.arm is not Arm.CHALLENGER):

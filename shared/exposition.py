@@ -1,0 +1,25 @@
+"""The text that /metrics answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+
+from shared import process_counters
+from shared.database_collector import JobFacts
+
+
+def exposition(facts: JobFacts) -> Callable[[], bytes]:
+    """Return the function that renders the metrics: the sum over all processes, and *facts*."""
+    place = process_counters.folder()
+
+    def answer() -> bytes:
+        registry = CollectorRegistry()
+        registry.register(facts)
+        if place:
+            registry.register(process_counters.ProcessCounters(place))
+            return generate_latest(registry)
+        return generate_latest(REGISTRY) + generate_latest(registry)
+
+    return answer
