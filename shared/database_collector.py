@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,7 +23,7 @@ from shared.tables import Action, Arm, JobKind, JobState
 
 log = get_logger()
 
-# How a training run ended; `kept` is a version that its gate, or the caller, kept from going live.
+# How a training run ended; `kept`: its gate, or the request, kept the version from going live.
 TRAIN_STATUSES = ("deployed", "kept", "skipped", "failed", "cancelled")
 _TRAIN_RUNS = text(
     """
@@ -46,7 +46,7 @@ _OPEN_JOBS = text(
     "SELECT kind, state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2"
 )
 _SHARES = text("SELECT canary, trial FROM rollout_changes ORDER BY id DESC LIMIT 1")
-# Whose end it was is told by what it changed.
+# The arm that the guardrail ended is the one that its change took away.
 _TRIPS = text(
     """
     SELECT CASE WHEN before IS DISTINCT FROM challenger THEN 'challenger' ELSE 'model' END, count(*)
@@ -68,26 +68,34 @@ _ANSWERS = text(
 
 
 class JobFacts(Collector):
-    """Facts from the tables of jobs and of suggestions; while PostgreSQL is away, those last known.
+    """Collects metrics from the tables; while PostgreSQL is away, those of the last read.
 
     Args:
-        registry: says which version is live, whose drift it is.
+        registry: names the live version, whose drift is reported.
         canary: share of users in the model arm while no change is recorded, 0..1.
         retire_days: how long a version that learned from a deleted user may be there.
+        clock: Unix time.
     """
 
     MAX_AGE_S = 5.0
     HISTORY_MAX_AGE_S = 60.0  # what costs the most, and changes slowly
-    FIRST_PATIENCE_S = 1.0  # a frozen database answers nothing, for ever
-    PATIENCE_S = 0.025  # what is read later than that is told at the next scrape
+    FIRST_PATIENCE_S = 1.0  # a frozen database never answers
+    PATIENCE_S = 0.025  # the result of a slower read is served at the next scrape
 
     def __init__(
-        self, engine: Engine, registry: Registry, *, canary: float = 0.0, retire_days: int = 30
+        self,
+        engine: Engine,
+        registry: Registry,
+        *,
+        canary: float = 0.0,
+        retire_days: int = 30,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._registry = registry
         self._canary = canary
         self._retire_days = retire_days
+        self._clock = clock
         self._history: list[Metric] = []
         self._history_at = float("-inf")
         self._known = Snapshot(0.0, [])
@@ -96,13 +104,13 @@ class JobFacts(Collector):
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-facts")
         self._reading: Future[Snapshot] | None = None
         place = process_counters.folder()
-        self._shelf = Shelf(place) if place else None
+        self._shelf = Shelf(place, clock) if place else None
 
     def collect(self) -> Iterable[Metric]:
-        """What is known, read again when it is old; never waits long, nor for an earlier read."""
+        """Return the newest metrics; if they are old, wait at most PATIENCE_S for newer ones."""
         with self._asking:
-            self._take_what_others_know()
-            now = time.time()
+            self._take_newer_of_other_processes()
+            now = self._clock()
             old = now - self._known.at > self.MAX_AGE_S
             if self._reading is None and old and now - self._tried_at > self.MAX_AGE_S:
                 self._tried_at = now
@@ -115,8 +123,8 @@ class JobFacts(Collector):
                 self._take(self._reading)
             return self._known.families
 
-    def _take_what_others_know(self) -> None:
-        """All processes tell the same: with two memories a count could seem to go back."""
+    def _take_newer_of_other_processes(self) -> None:
+        """All processes serve the same snapshot: with two, a counter could seem to go back."""
         other = self._shelf.newest() if self._shelf else None
         if other and other.at > self._known.at:
             self._known = other
@@ -126,17 +134,17 @@ class JobFacts(Collector):
         try:
             found = read.result()
         except (Unavailable, SQLAlchemyError) as error:
-            # What was known stays; /readyz tells of the outage.
+            # The last snapshot stays; /readyz shows the outage.
             log.warning("metrics.jobs_not_read", error=type(error).__name__)
         else:
             self._known = max(self._known, found, key=lambda it: it.at)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance: registering must not ask the database."""
+        """Return nothing: registering must not query the database."""
         return []
 
     def _read(self) -> Snapshot:
-        at = time.time()
+        at = self._clock()
         with transaction(self._engine) as session:
             ended = {row[0]: (row[1], row[2]) for row in session.execute(_TRAIN_RUNS)}
             f1 = session.execute(_LAST_F1).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""What one process has read last, for all that share its folder."""
+"""The newest metrics snapshot, shared between processes through a file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from prometheus_client.core import Metric
 
-AHEAD_S = 5.0  # later than now: the clock was set back, and the file would count for ever
+AHEAD_S = 5.0  # a file from the future (the clock was set back) would stay the newest for ever
 
 
 class Snapshot(NamedTuple):
@@ -24,17 +24,18 @@ class Snapshot(NamedTuple):
 
 
 class Shelf:
-    """Keeps the newest of the snapshots that any process puts there, in a file of its own name.
+    """The newest snapshot that any process of *folder* has stored.
 
-    No file is ever written over, so an older one cannot take the place of a newer.
+    Files are named by time and never written over, so an older one cannot replace a newer.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
+        self._clock = clock
 
     def put(self, snapshot: Snapshot) -> None:
-        """Put one there, and take the older ones away; a full disk keeps the old ones."""
-        told = [
+        """Store a snapshot and remove older ones; with a full disk the old ones stay."""
+        families = [
             [
                 family.name,
                 family.documentation,
@@ -45,23 +46,23 @@ class Shelf:
         ]
         draft = self._folder / f".facts-{secrets.token_hex(8)}"
         with contextlib.suppress(OSError):
-            draft.write_text(json.dumps(told))
+            draft.write_text(json.dumps(families))
             draft.rename(self._folder / f"facts-{snapshot.at:020.6f}")
             for name in self._names()[1:]:
                 (self._folder / name).unlink(missing_ok=True)
 
     def newest(self) -> Snapshot | None:
-        """The newest there is; None before the first."""
+        """Return the newest snapshot; None before the first."""
         for name in self._names():
-            with contextlib.suppress(FileNotFoundError):  # a newer one came
-                told = json.loads((self._folder / name).read_text())
-                return Snapshot(_at(name), [_family(*family) for family in told])
+            with contextlib.suppress(FileNotFoundError):  # a newer one replaced it
+                families = json.loads((self._folder / name).read_text())
+                return Snapshot(_at(name), [_family(*family) for family in families])
         return None
 
     def _names(self) -> list[str]:
-        """The newest first."""
+        """File names, the newest first."""
         found = [name for name in os.listdir(self._folder) if name.startswith("facts-")]
-        latest = time.time() + AHEAD_S
+        latest = self._clock() + AHEAD_S
         return sorted((name for name in found if _at(name) <= latest), reverse=True)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from local import servers
 from local.servers import Server
 from shared import services as composition
+from shared.database_collector import JobFacts
 from shared.db import make_engine, migrate
 from shared.registry import Registry
 from shared.services import Services
@@ -72,6 +73,12 @@ def environment(
 def _this_process_too(environment: dict[str, str]) -> None:
     """The Celery configuration reads the environment when it is first asked for a setting."""
     os.environ.update(environment)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_first_scrape_has_time() -> None:
+    """On a busy machine the first read of the tables can take longer than a scrape may wait."""
+    JobFacts.FIRST_PATIENCE_S = 60.0
 
 
 @pytest.fixture

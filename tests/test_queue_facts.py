@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import time
 from dataclasses import replace
 
@@ -79,7 +80,7 @@ def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
     found = told(queue_facts.current(session))
 
     assert only_ranges["lm_queue_oldest_job_seconds", "features"] == 0
-    assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100, abs=1)
+    assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
 
 
 def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
@@ -94,40 +95,42 @@ def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
 
     name = "lm_queue_consumed_timestamp_seconds", "training"
     assert idle[name] == 0
-    assert working[name] == pytest.approx(time.time(), abs=2)
-    assert dead[name] == pytest.approx(time.time() - 500, abs=2)
+    now = float(session.scalar(text("SELECT extract(epoch FROM now())")))
+    assert working[name] == pytest.approx(now, abs=0.001)
+    assert dead[name] == pytest.approx(now - 500, abs=0.001)
 
 
 def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, clean):
     """Of two signs of life the one sent last counts."""
-    now = dt.datetime.now(dt.UTC)
-    for seconds in (10, 2, 30):
-        with transaction(engine) as session:
+    with transaction(engine) as session:
+        now = session.scalar(text("SELECT now()"))
+        for seconds in (10, 2, 30):
             heartbeats.note(session, "training", now - dt.timedelta(seconds=seconds))
 
-    with transaction(engine) as session:
         found = told(queue_facts.current(session))
 
-    assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2, abs=0.5)
+    assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2)
     assert ("lm_queue_round_trip_seconds", "features") not in found
 
 
 def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, clean):
-    """A tick is a matter of microseconds for it, with and without PostgreSQL."""
+    """It waits neither for a table that is locked nor for a PostgreSQL that is away."""
     away = pulse.Pulse(replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d"))
-    started = time.monotonic()
-    for _ in range(100):
-        away.tick(sender="ledger.probe", headers={}, body=())
-    took = time.monotonic() - started
     there = pulse.Pulse(settings)
-    there.tick()
+    started = time.time()
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE heartbeats"))
+        for _ in range(100):
+            away.tick(sender="ledger.probe", headers={}, body=())
+            there.tick(sender="ledger.probe", headers={}, body=())
+        still_writing = not there._idle.acquire(blocking=False)
     there.close()
     away.close()
 
     with transaction(engine) as session:
         found = told(queue_facts.current(session))
-    assert took < 0.5
-    assert found["lm_beat_last_tick_timestamp_seconds",] == pytest.approx(time.time(), abs=5)
+    assert still_writing
+    assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
 
 
 def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
@@ -135,13 +138,14 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 ):
     """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(JobFacts, "PATIENCE_S", 60.0)  # however slow this machine is
     gone = make_engine("postgresql+psycopg2://u:p@127.0.0.1:9/d")
-    cut_off, other = (JobFacts(engine, registry) for _ in range(2))
+    hours = itertools.count(1.0, 3600.0)
+    cut_off, other = (JobFacts(engine, registry, clock=lambda: next(hours)) for _ in range(2))
     before = told(cut_off.collect())
     with transaction(engine) as session:
         a_job(session, "train", ago=10, waited=1, worked=1, state="failed")
-    cut_off._engine, cut_off.MAX_AGE_S = gone, 0.0
-    other.MAX_AGE_S = 0.0
+    cut_off._engine = gone
 
     newest = told(other.collect())
     after = told(cut_off.collect())
@@ -153,6 +157,7 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 
 def test_a_process_says_which_deploy_it_answers_with(client, held, engine):
     """None, then the first, then the second."""
+    started = time.time()
     held.runtime.start()
     states = []
     for name in ("", "A ", "B "):
@@ -168,4 +173,4 @@ def test_a_process_says_which_deploy_it_answers_with(client, held, engine):
     assert states[0]['lm_model_processes{process="worker",state="none"}'] == "1.0"
     assert states[2]['lm_model_sequence{process="worker"}'] == "2.0"
     made = float(states[2]['lm_model_timestamp_seconds{event="made",process="worker"}'])
-    assert made == pytest.approx(time.time(), abs=60)
+    assert int(started) <= made <= time.time()
