@@ -7,15 +7,13 @@ killed worker held is taken back through the row's lease.
 
 from __future__ import annotations
 
-import os
-
 from celery.schedules import crontab
 from kombu.entity import Queue
 
 from shared.queues import QUEUES
-from shared.settings import Settings
+from shared.settings import process_settings
 
-broker_url = Settings.from_env(os.environ).redis_url
+broker_url = process_settings().redis_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # Nothing may wait for ever on a broker that is down, frozen, or half gone.

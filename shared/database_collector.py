@@ -13,11 +13,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import drift_facts, process_counters, queue_facts, retirement
+from shared import drift_facts, queue_facts, retirement
 from shared.db import transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
 from shared.registry import Registry
+from shared.settings import metrics_folder
 from shared.shelf import Shelf, Snapshot
 from shared.tables import Action, Arm, JobKind, JobState
 
@@ -103,7 +104,7 @@ class JobFacts(Collector):
         self._asking = threading.Lock()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-facts")
         self._reading: Future[Snapshot] | None = None
-        place = process_counters.folder()
+        place = metrics_folder()
         self._shelf = Shelf(place, clock) if place else None
 
     def collect(self) -> Iterable[Metric]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 import time
@@ -21,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from shared.errors import SettingsError, Unavailable
-from shared.settings import Settings
+from shared.settings import process_settings
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
 AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
@@ -177,7 +176,7 @@ def main(argv: list[str]) -> int:
         print("usage: python -m shared.db migrate", file=sys.stderr)
         return 2
     try:
-        engine = make_engine(Settings.from_env(os.environ).database_url)
+        engine = make_engine(process_settings().database_url)
         migrate(engine)
     except SettingsError as error:
         print(f"shared.db: {error}", file=sys.stderr)

@@ -8,11 +8,12 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from shared import process_counters
 from shared.database_collector import JobFacts
+from shared.settings import metrics_folder
 
 
 def exposition(facts: JobFacts) -> Callable[[], bytes]:
     """Return the function that renders the metrics: the sum over all processes, and *facts*."""
-    place = process_counters.folder()
+    place = metrics_folder()
 
     def answer() -> bytes:
         registry = CollectorRegistry()

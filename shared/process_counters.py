@@ -20,6 +20,7 @@ import shutil
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import values
@@ -28,32 +29,27 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from shared.settings import metrics_folder
+
 ORPHANED_S = 60.0  # what a killed process was just making may be removed after so long
 TRIES = 20
 LINK, FOLDED, LOCK = "sums", "folded", ".fold"
 _identity: tuple[str, int] | None = None  # of this process, and the descriptor of its lock
 
 
-def folder() -> Path | None:
-    """Where the processes share their counters, or None if each is alone."""
-    place = os.environ.get(VARIABLE)
-    return Path(place) if place else None
-
-
-def identity() -> str:
+def identity(place: Path) -> str:
     """This process's name in the folder; its lock is taken at the first call, after any fork."""
     global _identity
     if _identity is None:
-        _identity = _born(Path(os.environ[VARIABLE]))
+        _identity = _born(place)
     return _identity[0]
 
 
 def install() -> None:
     """Have prometheus_client name its files so. Call it before the first metric is made."""
-    if place := folder():
+    if place := metrics_folder():
         place.mkdir(parents=True, exist_ok=True)
-        values.ValueClass = values.MultiProcessValue(identity)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(partial(identity, place))  # type: ignore[no-untyped-call]
         os.register_at_fork(after_in_child=_forget)
 
 

@@ -1,11 +1,13 @@
-"""What the service reads from its environment: once, at start-up, here and nowhere else."""
+"""Settings: what a process reads from its environment, once, here and nowhere else."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -107,6 +109,30 @@ class Settings:
             raise SettingsError(
                 f"API_AUTH=off is for a loopback address only, and WEB_HOST is {self.web_host}"
             )
+
+
+@lru_cache(maxsize=1)
+def process_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: as `Settings.from_env`.
+    """
+    return Settings.from_env(os.environ)
+
+
+def command_settings() -> Settings:
+    """The settings of a command in a shell, where REDIS_URL may be absent: it needs no queue."""
+    return Settings.from_env({"REDIS_URL": "-", **os.environ})
+
+
+def metrics_folder() -> Path | None:
+    """Where the processes share their counters, or None if each counts alone.
+
+    The Prometheus client reads the same variable when it is imported, before any other setting.
+    """
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
 
 
 def share_of(text: str) -> float:

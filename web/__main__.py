@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import socket
 import sys
-from pathlib import Path
 
 from shared import log
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.settings import process_settings
 from web.server import server
 
 
 def main() -> int:
     try:
-        settings = Settings.from_env(os.environ)
+        settings = process_settings()
         settings.require_auth()
         _check_port(settings.web_host, settings.web_port)
     except SettingsError as error:
         print(f"web: {error}", file=sys.stderr)
         return 1
-    if shared_counters := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        Path(shared_counters).mkdir(parents=True, exist_ok=True)
     log.configure(settings.log_level)
     load_code()
     server("web.wsgi:app", settings).serve()

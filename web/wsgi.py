@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 
 from shared import db, log, services
-from shared.settings import Settings
+from shared.settings import process_settings
 from web import leaving
 from web.app import create_app
 
-settings = Settings.from_env(os.environ)
+settings = process_settings()
 log.configure(settings.log_level)
 db.end_every_wait()
 # Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.

@@ -15,7 +15,7 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 
 from shared import log as logs
 from shared.broker import celery
-from shared.settings import Settings
+from shared.settings import process_settings
 from worker import tasks
 from worker.keeper import Keeper
 from worker.redis_reconnect import LostConnection
@@ -28,7 +28,7 @@ _stop = threading.Event()
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(Settings.from_env(os.environ).log_level)
+    logs.configure(process_settings().log_level)
 
 
 @worker_init.connect
@@ -46,7 +46,7 @@ app.steps["consumer"].add(LostConnection)
 
 @worker_ready.connect
 def _start_keeper(**_: Any) -> None:
-    keeper = Keeper(Settings.from_env(os.environ))
+    keeper = Keeper(process_settings())
     threading.Thread(target=keeper.keep, args=(_stop,), name="keeper", daemon=True).start()
 
 

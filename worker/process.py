@@ -7,12 +7,12 @@ from functools import lru_cache
 
 from shared import services as composition
 from shared.services import Services
-from shared.settings import Settings
+from shared.settings import process_settings
 
 
 @lru_cache(maxsize=1)
 def _built_in(pid: int) -> Services:
-    return composition.build(Settings.from_env(os.environ))
+    return composition.build(process_settings())
 
 
 def services() -> Services:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +14,7 @@ from shared import heartbeats
 from shared.db import make_engine, transaction
 from shared.errors import Unavailable
 from shared.log import get_logger
-from shared.settings import Settings
+from shared.settings import Settings, process_settings
 
 SENT_AT = "ledger_sent_at"  # header of a message; Unix time
 log = get_logger()
@@ -61,7 +60,7 @@ class Pulse:
 @beat_init.connect
 def _begin(**_: Any) -> None:
     before_task_publish.connect(_date, weak=False)
-    after_task_publish.connect(Pulse(Settings.from_env(os.environ)).tick, weak=False)
+    after_task_publish.connect(Pulse(process_settings()).tick, weak=False)
 
 
 def _date(headers: dict[str, Any], **_: Any) -> None:

@@ -22,14 +22,14 @@ from shared import log as logs
 from shared.db import AWAY, make_engine
 from shared.errors import LedgerError, Unavailable
 from shared.registry import Registry
-from shared.settings import Settings
+from shared.settings import Settings, process_settings
 
 NO_MEMORY = ("bad_alloc", "can't start new thread")  # as LightGBM and Python may say it
 log = logs.get_logger()
 
 
 def main() -> int:
-    settings = Settings.from_env(os.environ)
+    settings = process_settings()
     logs.configure(settings.log_level)
     request = json.loads(sys.stdin.readline())
     structlog.contextvars.bind_contextvars(job_id=request["job_id"])
