@@ -11,13 +11,10 @@ live model, if there is one, whatever the canary's share. See docs/categorize.md
 from __future__ import annotations
 
 import argparse
-import io
-import os
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -25,18 +22,17 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from shared import categorized, categorized_csv, feedback, log, suggester
+from shared import categorized, categorized_csv, command_line, feedback, log, suggester
 from shared import services as composition
 from shared.categorized_csv import Copy, Lost, Rows, Said
 from shared.csv_formats import ImportOptions
 from shared.csv_reading import Table, understand
 from shared.db import transaction
-from shared.errors import InvalidInput, SettingsError, Unavailable
+from shared.errors import InvalidInput
 from shared.services import Services
-from shared.settings import Settings
+from shared.settings import command_settings
 from shared.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
 from worker import cli_options, feature_build
 from worker.importer import ImportReport, import_csv
@@ -252,36 +248,18 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         parser.error(str(error))
     log.configure("error")  # what matters here is told in words
-    try:
-        # Nothing here needs the queue; the other settings may be absent in a shell.
-        settings = Settings.from_env({"REDIS_URL": "-", **os.environ})
+
+    def command() -> str:
         with (
-            closing(composition.build(settings, application="categorize")) as own,
+            closing(composition.build(command_settings(), application="categorize")) as own,
             cli_options.telling() as progress,
         ):
-            report = categorize(own, wanted.file, wanted.out, options=options, progress=progress)
-    except InvalidInput as error:
-        print(f"categorize: {error}", file=sys.stderr)
-        return 2
-    except (SettingsError, Unavailable) as error:
-        print(f"categorize: {error}", file=sys.stderr)
-        return 1
-    except DBAPIError as error:
-        print(f"categorize: PostgreSQL: {' '.join(str(error.orig).split())}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"categorize: the copy cannot be written: {error.strerror}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("categorize: broken off; an earlier copy is as it was", file=sys.stderr)
-        return 130
-    print(summary(report))
-    return 0
+            return summary(
+                categorize(own, wanted.file, wanted.out, options=options, progress=progress)
+            )
+
+    return command_line.run("categorize", command, outcome="an earlier copy is as it was")
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
-    with suppress(BrokenPipeError):
-        raise SystemExit(main(sys.argv[1:]))
+    command_line.start(main)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import io
-import os
 import re
 import sys
 import time
@@ -24,12 +23,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
+from shared import command_line
 from shared.db import make_engine
-from shared.errors import SettingsError
 from shared.features import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
-from shared.settings import Settings
+from shared.settings import command_settings
 
 CHUNK_ROWS = 5_000
 RANGE_ROWS = 25_000
@@ -291,28 +290,22 @@ def main(argv: Sequence[str]) -> int:
     wanted = parser.parse_args(argv)
     if wanted.days < 0:
         parser.error("--days must be a whole number from 0")
-    try:
-        engine = make_engine(Settings.from_env(os.environ).database_url)
+
+    def command() -> str:
         report = refresh(
-            engine,
+            make_engine(command_settings().database_url),
             window(None if wanted.all else wanted.days),
             progress=lambda done: print(f"{done:,} rows built", file=sys.stderr),
         )
-    except SettingsError as error:
-        print(f"feature_build: {error}", file=sys.stderr)
-        return 1
-    except OperationalError as error:
-        print(f"feature_build: PostgreSQL does not answer: {error.orig}", file=sys.stderr)
-        return 1
-    if not report.built and not report.removed:
-        print(f"Nothing to do: {report.unchanged:,} rows are up to date.")
-    else:
-        print(
+        if not report.built and not report.removed:
+            return f"Nothing to do: {report.unchanged:,} rows are up to date."
+        return (
             f"{report.built:,} rows built, {report.unchanged:,} unchanged, "
             f"{report.removed:,} removed in {report.elapsed_seconds:.1f} s"
         )
-    return 0
+
+    return command_line.run("feature_build", command, outcome="rows built so far stay")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    command_line.start(main)

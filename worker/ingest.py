@@ -7,18 +7,13 @@ python -m worker.ingest bank.csv.gz --user anna --map label=Rubrik --sign spend-
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, OperationalError
-
+from shared import command_line
 from shared.db import make_engine
-from shared.errors import InvalidInput, SettingsError
-from shared.settings import Settings
+from shared.settings import command_settings
 from worker import cli_options
 from worker.importer import ImportReport, import_csv
 
@@ -32,29 +27,14 @@ def main(argv: Sequence[str]) -> int:
         parser.error(str(error))
     is_stdin = str(wanted.file) == "-"
     source = sys.stdin.buffer if is_stdin else wanted.file
-    try:
-        # Nothing here needs the queue; the other settings may be absent in a shell.
-        url = Settings.from_env({"REDIS_URL": "-", **os.environ}).database_url
+
+    def command() -> str:
+        engine = make_engine(command_settings().database_url)
         with cli_options.telling() as progress:
-            report = import_csv(make_engine(url), source, options=options, progress=progress)
-    except InvalidInput as error:
-        print(f"ingest: {error}", file=sys.stderr)
-        return 2
-    except SettingsError as error:
-        print(f"ingest: {error}", file=sys.stderr)
-        return 1
-    except OperationalError as error:
-        print(f"ingest: PostgreSQL does not answer: {_one_line(error)}", file=sys.stderr)
-        return 1
-    except DBAPIError as error:
-        print(f"ingest: PostgreSQL refused, nothing is imported: {_one_line(error)}",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    except KeyboardInterrupt:
-        print("ingest: broken off, nothing is imported", file=sys.stderr)
-        return 130
-    print(summary(report, "standard input" if is_stdin else wanted.file.name))
-    return 0
+            report = import_csv(engine, source, options=options, progress=progress)
+        return summary(report, "standard input" if is_stdin else wanted.file.name)
+
+    return command_line.run("ingest", command, outcome="nothing is imported")
 
 
 def summary(report: ImportReport, name: str) -> str:
@@ -77,10 +57,6 @@ def summary(report: ImportReport, name: str) -> str:
     return "\n".join([*lines, "Detected:", *(f"  {fact}" for fact in report.detected)])
 
 
-def _one_line(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split())
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m worker.ingest",
@@ -92,8 +68,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
-    with suppress(BrokenPipeError):
-        raise SystemExit(main(sys.argv[1:]))
+    command_line.start(main)
