@@ -38,7 +38,7 @@ def load_code() -> None:
         import web.app  # noqa: F401
 
         gc.collect()
-        gc.freeze()  # a collection would write to every page
+        gc.freeze()  # a collection would write to every shared page (70 MB for two processes)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 
 from shared import db, log, services
 from shared.settings import process_settings
@@ -21,5 +20,3 @@ held.runtime.start()
 atexit.register(held.close)
 leaving.listen()
 app = create_app(held)
-gc.collect()
-gc.freeze()  # what is here now stays: no collection need ever look at it again
