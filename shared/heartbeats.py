@@ -1,7 +1,7 @@
-"""Signs of life that no process can give for another: the beat ticks, a worker takes messages.
+"""Heartbeats: when the beat last sent a message, and when a worker of each queue last took one.
 
-A worker can be alive and consume nothing, so the beat sends each queue a probe every half minute,
-and the worker that takes it writes down when it was sent.
+A worker can be alive and consume nothing. So the beat sends a probe to each queue every 30 s, and
+the worker that takes it stores when it was sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BEAT = "beat"
 
 
 def note(session: Session, name: str, sent_at: dt.datetime) -> None:
-    """Keep a sign of life; of several the one sent last counts, in whatever order they come."""
+    """Store a heartbeat, unless one that was sent later is stored already."""
     row = insert(Heartbeat).values(name=name, sent_at=sent_at)
     session.execute(
         row.on_conflict_do_update(

@@ -1,9 +1,9 @@
-"""The counters of many processes in one folder: summed exactly, and bounded whoever dies how.
+"""Exact counters over many processes, in a folder that does not grow when processes are killed.
 
 Each process counts in files of its own, named by an identity that no other process ever has: a
-process id comes back after a while, and is the same in two containers. It holds a lock on a file
-of that name for as long as it lives, which the kernel lets go even after kill -9. Whoever is born
-or scrapes adds the files of the dead up into one set and removes them.
+process id comes back after a while, and is the same in two containers. While it lives it holds a
+lock on a file of that name, which the kernel releases even after kill -9. Every process that starts
+or is scraped adds the files of dead processes up into one set and removes them.
 
 A fold is one step for readers: a link moves to a folder that holds the sums and the names of the
 dead that are in them. A reader that saw the link move meanwhile reads again, so nothing is lost or
@@ -46,7 +46,7 @@ def identity(place: Path) -> str:
 
 
 def install() -> None:
-    """Have prometheus_client name its files so. Call it before the first metric is made."""
+    """Make prometheus_client name its files by `identity`. Call it before any metric is made."""
     if place := metrics_folder():
         place.mkdir(parents=True, exist_ok=True)
         values.ValueClass = values.MultiProcessValue(partial(identity, place))  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ def fold(place: Path) -> None:
 
 
 class ProcessCounters(Collector):
-    """What all processes of a folder have counted, the dead ones too; gauges of the living."""
+    """The counts of all processes of a folder, dead ones too, and the gauges of the living ones."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -74,7 +74,7 @@ class ProcessCounters(Collector):
         """The sums as of one moment.
 
         Raises:
-            RuntimeError: the folder did not keep still; somebody else writes into it.
+            RuntimeError: the folder changed during every try; another program writes into it.
         """
         fold(self._place)
         for _ in range(TRIES):
@@ -91,7 +91,7 @@ class ProcessCounters(Collector):
 
 
 def _forget() -> None:
-    """In a forked child: the identity is the parent's, and so must its lock be alone."""
+    """Drop the identity in a forked child: it is the parent's, and so is its lock."""
     global _identity
     if _identity is not None:
         os.close(_identity[1])
@@ -102,7 +102,7 @@ def _born(place: Path) -> tuple[str, int]:
     with contextlib.suppress(OSError):
         fold(place)
     name = secrets.token_hex(8)
-    # Locked before it has its name: under that name nobody ever finds it free while we live.
+    # Locked before it gets its name, so no process finds it unlocked while this one lives.
     draft = place / f".{name}"
     held = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)

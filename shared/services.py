@@ -1,4 +1,4 @@
-"""The composition root: what one process holds, built once in it and after any fork."""
+"""The composition root: engine, registry, models and publisher of a process, built after a fork."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEB = "ledger web"  # what a web process calls itself to PostgreSQL
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Handed on as an argument; tests pass another one instead of patching."""
+    """What a process holds. It is passed as an argument; tests pass another one."""
 
     settings: Settings
     engine: Engine
@@ -29,7 +29,7 @@ class Services:
     challengers: Challengers
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """End the threads and close the connections."""
         self.runtime.stop()
         self.challengers.stop()
         self.messenger.close()
@@ -37,11 +37,11 @@ class Services:
 
 
 def build(settings: Settings, *, application: str = "ledger", connections: int = 10) -> Services:
-    """Nothing is connected or loaded yet.
+    """Build the services; nothing is connected or loaded yet.
 
     Args:
-        application: names the process to PostgreSQL.
-        connections: at most so many at once.
+        application: the name of the process in PostgreSQL.
+        connections: the size of the pool.
     """
     engine = make_engine(
         settings.database_url, pool_size=connections, spare=0, application=application

@@ -30,13 +30,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A frozen value, built from a mapping; a bad value stops the process and says which one."""
+    """Frozen settings. A bad value stops the process, with a message that names the variable."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     registry_dir: Path
     registry_keep: int  # versions kept beside those that are live, previous or being read
-    retire_days: int  # after a user is deleted, for versions that may have learned from him
+    retire_days: int  # after a user is deleted, for versions that may have learned from them
     deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is kept, not deployed
     min_labels: int  # labelled transactions needed before training starts
     retrain_labels: int  # new labels of people that bring training forward; 0: never
@@ -49,7 +49,7 @@ class Settings:
     api_auth: bool
     api_tokens: tuple[Token, ...]
     suggest_canary: float  # share of users in the model arm until an admin first changes it, 0..1
-    suggest_shadow: bool  # have the model heard, and not shown, also where rules answer
+    suggest_shadow: bool  # run the model, without showing it, also where rules answer
     suggest_salt: str  # who is in which arm depends on it
     suggest_target_precision: float  # share of what is shown that should be right; 0..1
     suggest_thresholds: Mapping[str, float]  # by category, or `*`; replace what was learned
@@ -95,7 +95,7 @@ class Settings:
             raise SettingsError(f"{missing.args[0]} is not set") from None
 
     def require_auth(self) -> None:
-        """Refuse to serve an API that nobody guards.
+        """Refuse to serve an API without access control.
 
         Raises:
             SettingsError: no token is configured, and API_AUTH=off is not given on loopback.
@@ -197,7 +197,7 @@ def _thresholds(text: str) -> Mapping[str, float]:
 
 
 def _links(env: Mapping[str, str], **names: str) -> Mapping[str, str]:
-    """Those addresses that are set, by what stands there."""
+    """Return the addresses that are set, by title."""
     found = {title: env.get(name, "").strip() for title, name in names.items()}
     for title, url in found.items():
         if url and not re.fullmatch(r"https?://[^\s\"'<>]+", url):

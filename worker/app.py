@@ -1,4 +1,4 @@
-"""What Celery loads: the tasks, and the keeper that runs in every worker's main process.
+"""The Celery application: the tasks, and job recovery in the main process of every worker.
 
 celery -A worker.app worker -Q features
 celery -A worker.app beat
@@ -33,10 +33,10 @@ def _configure_logging(**_: Any) -> None:
 
 @worker_init.connect
 def _leave_out_gossip(sender: Any, **_: Any) -> None:
-    """Workers need not hear of each other, and gossip costs two sockets each time Redis is lost.
+    """Turn gossip off: workers need not know each other, and each loss of Redis leaks two sockets.
 
-    Its channel is closed only by deleting its queue in Redis first, and nobody tries twice
-    (celery 5.7, kombu 5.7). Said here and not as `--without-gossip`, for every worker there is.
+    Closing its channel first deletes its queue in Redis, and that is not retried (celery 5.7, kombu
+    5.7). Set here and not by `--without-gossip`, so that it holds for every worker.
     """
     sender.options["without_gossip"] = True
 
@@ -57,7 +57,7 @@ def _stop_keeper(**_: Any) -> None:
 
 
 def _end_in_time() -> None:
-    """End what has not ended by itself; the pool's processes go with this one.
+    """End this process, and the pool with it, when the time of the soft shutdown is over.
 
     After SIGTERM Celery waits for running jobs without a limit, and its soft shutdown (5.7) ends
     them and then waits for their results. Another worker takes over what is cut short here.

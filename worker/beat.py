@@ -1,7 +1,7 @@
 """The scheduler of Celery's beat, for a clock that may be put back.
 
-Celery asks when an entry ran last, and does not run it before that moment has passed again. Where
-the clock was ahead for a while, it would be silent until then.
+Celery runs an entry only after the time of its last run. If the clock was ahead for a while,
+nothing would run until it gets there again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SLACK = dt.timedelta(seconds=5)
 
 
 class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no types
-    """Takes what ran later than now for what ran just now."""
+    """Treats an entry whose last run lies in the future as having run just now."""
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due; give the seconds until the next look."""
+        """Send what is due; return the seconds until the next tick."""
         now = self.app.now()
         ahead = [it for it in self.schedule.values() if it.last_run_at > now + SLACK]
         for entry in ahead:

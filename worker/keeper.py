@@ -1,4 +1,4 @@
-"""The keeper: takes back the jobs of dead workers, and sends again the messages that were lost."""
+"""Job recovery: queues the jobs of dead workers again, and resends messages that were lost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shared.log import get_logger
 from shared.settings import Settings
 
 EVERY_S = 3.0
-AGAIN_S = 1.0  # after a round that failed: each dead connection is found by one
+AGAIN_S = 1.0  # after a failed round: each round finds one dead connection
 log = get_logger()
 
 
 class Keeper:
-    """Runs in each worker's main process; several at once share the work without harm."""
+    """Runs in the main process of every worker; several at once do no harm."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(settings.database_url, pool_size=1, application="ledger keeper")
@@ -28,7 +28,7 @@ class Keeper:
         )
 
     def keep(self, stop: threading.Event) -> None:
-        """Tidy up every few seconds until told to stop; nothing that is down ends it."""
+        """Run a round every few seconds until *stop* is set; an outage does not end it."""
         pause = EVERY_S
         while not stop.wait(pause):
             try:
@@ -39,7 +39,7 @@ class Keeper:
                 log.warning("keeper.waits", error=type(error).__name__)
 
     def tidy(self) -> None:
-        """One round.
+        """Run one round: queue again what a dead worker held, resend lost messages.
 
         Raises:
             Unavailable: PostgreSQL does not answer.

@@ -1,4 +1,4 @@
-"""Keeping a claimed job while its work goes on, and learning in time that it should stop."""
+"""The lease of a claimed job: renewed while the work runs; tells the work when to stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = get_logger()
 
 
 class Lease:
-    """A thread that renews one job's lease and writes its progress; `check` passes on the news.
+    """Renews one job's lease and writes its progress, from a background thread.
 
     While PostgreSQL is away the thread keeps trying: the lease is lost only when another worker
     has really taken the job over.
@@ -49,7 +49,7 @@ class Lease:
         self._thread.join()
 
     def report(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Note how far the work is, and check.
+        """Set the progress, then check whether to go on.
 
         Raises:
             JobCancelled, LeaseLost: see `check`.
@@ -58,10 +58,10 @@ class Lease:
         self.check()
 
     def check(self) -> None:
-        """Go on, or not.
+        """Raise if the work must stop.
 
         Raises:
-            JobCancelled: somebody asked for the end of the job.
+            JobCancelled: the job was cancelled.
             LeaseLost: another worker has taken it over.
         """
         if self._lost:
@@ -70,7 +70,7 @@ class Lease:
             raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
 
     def wait(self, seconds: float) -> bool:
-        """Let so much time go by, or less if there is news; True if there is."""
+        """Wait so long, or until the work must stop; return whether it must."""
         return self._news.wait(seconds)
 
     def renew(self) -> None:

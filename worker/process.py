@@ -1,4 +1,4 @@
-"""What one worker process holds: built on first use, so always after the fork that made it."""
+"""The services of a worker process: built at first use, so always after the fork."""
 
 from __future__ import annotations
 

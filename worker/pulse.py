@@ -1,4 +1,4 @@
-"""The beat's sign of life: each message that it sends is dated, the last one written down."""
+"""The beat's heartbeat: dates each message that it sends, and stores when it sent the last one."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ log = get_logger()
 
 
 def sent_at(request: Any) -> dt.datetime:
-    """When the message of this task was sent; now, if it does not say."""
-    told = getattr(request, SENT_AT, None)
+    """Return when the message of this task was sent; now, if it carries no date."""
+    seconds = getattr(request, SENT_AT, None)
     now = dt.datetime.now(dt.UTC)
-    return dt.datetime.fromtimestamp(told, dt.UTC) if told else now
+    return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else now
 
 
 class Pulse:
-    """Writes the beat's ticks down, in a thread of its own: a dead database must not stop it."""
+    """Stores the beat's ticks from a background thread: a dead database must not stop the beat."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(
             settings.database_url, pool_size=1, spare=0, application="ledger beat"
         )
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulse")
-        self._idle = threading.Semaphore()  # a tick that comes meanwhile is left out
+        self._idle = threading.Semaphore()  # ticks during a write are dropped
 
     def tick(self, **_: Any) -> None:
-        """A message went out."""
+        """Store that a message was sent now."""
         if self._idle.acquire(blocking=False):
             self._thread.submit(self._write, dt.datetime.now(dt.UTC))
 
     def close(self) -> None:
-        """Write what waits, and end."""
+        """Finish the write that runs, and end the thread."""
         self._thread.shutdown(wait=True)
         self._engine.dispose()
 
