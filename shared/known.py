@@ -23,7 +23,7 @@ from shared.bars import RECENT
 from shared.features import RawTransaction, features_of
 from shared.memory import Memory, Told
 from shared.rollout import Rollout
-from shared.rules import RuleBook
+from shared.rule_matcher import RuleBook
 from shared.starter import Habits
 from shared.suggest import Prior
 

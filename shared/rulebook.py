@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 
 from shared.errors import Conflict, NotFound
 from shared.features import RawTransaction, features_of
-from shared.rules import PATTERN_MAX, Rule, RuleBook, as_plain, parse
+from shared.rule_matcher import RuleBook
+from shared.rules import PATTERN_MAX, Rule, as_plain, parse
 from shared.tables import RuleSet
 
 EVERYONE = ""  # whose rules are for all users

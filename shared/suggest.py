@@ -14,19 +14,13 @@ from typing import Literal, NamedTuple
 from shared.bars import Bars
 from shared.memory import Memory
 from shared.model import Prediction, Scored
+from shared.rule_matcher import RuleMatch
 
 Source = Literal["rule", "memory", "model", "none"]
 Layer = Literal["own rule", "own memory", "shared rule", "model", "other users", "starter", "none"]
 
 ALTERNATIVES = 3
 RULE_CONFIDENCE = 0.99  # a person wrote it down
-
-
-class RuleMatch(NamedTuple):
-    """A rule that fits a transaction."""
-
-    label: str
-    reason: str  # names the rule and what of the transaction it matched
 
 
 class Prior(NamedTuple):

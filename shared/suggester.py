@@ -21,7 +21,7 @@ from shared.known import Known
 from shared.log import get_logger
 from shared.model import Model, Prediction
 from shared.rollout import Rollout, arm_of
-from shared.rules import RuleBook
+from shared.rule_matcher import RuleBook
 from shared.runtime import Served
 from shared.services import Services
 from shared.starter import Habits

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
 from shared.features import FeatureRow, RawTransaction, features_of
-from shared.rules import RULES_MAX, RuleBook, as_plain, parse
+from shared.rule_matcher import RuleBook
+from shared.rules import RULES_MAX, as_plain, parse
 
 
 def row(merchant: str = "", **more: Any) -> FeatureRow:

@@ -9,7 +9,8 @@ import pytest
 from shared.bars import Bars
 from shared.memory import Memory, Told
 from shared.model import Prediction, Scored
-from shared.suggest import RULE_CONFIDENCE, Evidence, Prior, RuleMatch, Starter, decide
+from shared.rule_matcher import RuleMatch
+from shared.suggest import RULE_CONFIDENCE, Evidence, Prior, Starter, decide
 
 DAY = dt.date(2026, 3, 1)
 BARS = Bars(model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7)
