@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from shared import suggester
 from shared.categorized_csv import Cells
@@ -15,10 +15,10 @@ from shared.csv_values import BadCell
 from shared.db import transaction
 from shared.features import features_of
 from shared.known import known
-from shared.services import Services
+from shared.rollout import Rollout
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.suggest import Suggested
-from shared.suggester import Answer, Asked
+from shared.suggester import Answer, Asked, Heard
 from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
 
 PAGE = 1_000
@@ -64,12 +64,17 @@ def lines(
 
 
 def said_now(
-    own: Services, ids: Sequence[int], *, at_home: bool = False
+    engine: Engine,
+    heard_in: Callable[[Rollout | None], Heard],
+    ids: Sequence[int],
+    *,
+    at_home: bool = False,
 ) -> tuple[dict[int, Said], list[Answer]]:
-    """What is said of these transactions at this moment, and the suggestions in it, not yet kept.
+    """The annotations of these transactions now, and the suggestions in them, not yet stored.
 
     Args:
-        at_home: have the live model heard, if there is one, whatever share of users the canary is.
+        heard_in: gives the models and the traffic split, from the newest change of the split.
+        at_home: use the live model, if there is one, whatever the canary's share of users.
     """
     wanted = (
         select(
@@ -85,7 +90,7 @@ def said_now(
     found: dict[int, Said] = {}
     asked: list[Asked] = []
     named: dict[int | None, str | None] = {}
-    with transaction(own.engine) as session:
+    with transaction(engine) as session:
         for row in session.execute(wanted.order_by(Transaction.id)).mappings():
             if row["source"] in _SOURCES:
                 found[row["id"]] = _labelled(row["label"], row["source"], row["external_id"])
@@ -95,7 +100,7 @@ def said_now(
         if not asked:
             return found, []
         told = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        heard = suggester.heard(own, told.rollout)
+        heard = heard_in(told.rollout)
     arm = (Arm.MODEL if heard.live else Arm.RULES) if at_home else None
     answers = suggester.answer_all(asked, told, heard, arm)
     for answer in answers:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from shared import locks
 from shared.errors import SettingsError, Unavailable
 from shared.settings import process_settings
 
@@ -27,7 +28,6 @@ AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError
 PING_S, CONNECT_S = 0.5, 2.0  # a sign of life from a connection, and a new one
 _patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
 T = TypeVar("T")
-MIGRATION_LOCK = 7_310_019  # advisory lock key: two migrations at once wait for each other
 
 
 def make_engine(
@@ -155,14 +155,14 @@ def migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.connect() as connection:
-        connection.execute(text(f"SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+        connection.execute(text(f"SELECT pg_advisory_lock({locks.MIGRATION})"))
         connection.commit()
         try:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         finally:
             connection.rollback()
-            connection.execute(text(f"SELECT pg_advisory_unlock({MIGRATION_LOCK})"))
+            connection.execute(text(f"SELECT pg_advisory_unlock({locks.MIGRATION})"))
             connection.commit()
 
 

@@ -15,11 +15,11 @@ from typing import Literal
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from shared import locks
 from shared.errors import Conflict
 from shared.settings import Settings
 from shared.tables import Arm, RolloutChange
 
-LOCK = 7_310_022  # advisory lock key: changes, and what must not see one half-way, take turns
 Kind = Literal["canary", "trial", "promote", "drop", "guardrail"]
 _STEPS = 1 << 53  # as finely as a float from 0 to 1 can tell users apart
 
@@ -79,7 +79,7 @@ def history(session: Session, limit: int = 50) -> list[Rollout]:
 
 def lock(session: Session) -> None:
     """Keep other changes out until this transaction ends; within one transaction, repeatable."""
-    session.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+    session.execute(text(f"SELECT pg_advisory_xact_lock({locks.TRAFFIC_SPLIT})"))
 
 
 def set_canary(

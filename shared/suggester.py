@@ -1,20 +1,15 @@
-"""Has each transaction's evidence decided on, by the arm of its user, and keeps the answer."""
+"""Suggests a category for each transaction, according to its user's experiment arm."""
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
-
-from sqlalchemy import bindparam, select, text
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
-from sqlalchemy.orm import Session
+from typing import NamedTuple
 
 from shared import metrics_ml, rulebook
 from shared.bars import Bars
+from shared.challenger import Challengers
 from shared.encode import word_columns
 from shared.features import FeatureRow
 from shared.known import Known
@@ -22,11 +17,11 @@ from shared.log import get_logger
 from shared.model import Model, Prediction
 from shared.rollout import Rollout, arm_of
 from shared.rule_matcher import RuleBook
-from shared.runtime import Served
-from shared.services import Services
+from shared.runtime import Runtime, Served
+from shared.settings import Settings
 from shared.starter import Habits
 from shared.suggest import Evidence, Suggested, Voice, decide, label_of, voices
-from shared.tables import Arm, Suggestion
+from shared.tables import Arm
 
 log = get_logger()
 WORDS = 4  # of a transaction are named as the model's reason
@@ -133,21 +128,23 @@ class Heard(NamedTuple):
         return (judge.model.bars if judge else Bars()).overridden(self.thresholds)
 
 
-def heard(own: Services, newest: Rollout | None) -> Heard:
-    """The models of this process. While the one on trial is not loaded, it is as if none were.
+def heard(
+    live: Runtime, challengers: Challengers, settings: Settings, newest: Rollout | None
+) -> Heard:
+    """The models of this process. Without a loaded challenger, no user is in its arm.
 
     Args:
-        newest: change of the shares; None: the environment says them.
+        newest: change of the shares; None: the settings hold them.
     """
-    holds = newest or Rollout(canary=own.settings.suggest_canary)
-    challenger = own.challengers.model(holds.challenger)
+    holds = newest or Rollout(canary=settings.suggest_canary)
+    challenger = challengers.model(holds.challenger)
     return Heard(
-        own.runtime.served(),
+        live.served(),
         challenger,
         holds if challenger else holds.without_trial(),
-        own.settings.suggest_shadow,
-        own.settings.suggest_salt,
-        own.settings.suggest_thresholds,
+        settings.suggest_shadow,
+        settings.suggest_salt,
+        settings.suggest_thresholds,
     )
 
 
@@ -228,85 +225,3 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
         if weight > 0 and not any(f" {word} " in f" {other} " for other in told):
             told.append(word)
     return tuple(told[:WORDS])
-
-
-_KEEP = text(
-    """
-    INSERT INTO suggestions (
-        id, user_id, txn_id, merchant, label, confidence, source, layer, alternatives, reasons,
-        arm, forced, model_version, rules_label, model_label
-    )
-    SELECT * FROM jsonb_to_recordset(:rows) AS made (
-        id text, user_id text, txn_id bigint, merchant text, label text, confidence float8,
-        source text, layer text, alternatives jsonb, reasons jsonb,
-        arm text, forced boolean, model_version text, rules_label text, model_label text
-    )
-    WHERE txn_id IS NULL
-        OR EXISTS (SELECT FROM transactions WHERE transactions.id = made.txn_id FOR KEY SHARE)
-    RETURNING id
-    """
-).bindparams(bindparam("rows", type_=JSONB))
-
-
-def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
-    """Store what was suggested; give the ids, in order.
-
-    None is where the transaction has been taken away with its user meanwhile: nothing is stored.
-
-    Args:
-        forced: the caller named the arm.
-    """
-    # As in UUIDv7 the time comes first, so that an index grows at its end and not all over; one
-    # system call for all, which takes longer than the rest.
-    now, ids = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(10 * len(answers))
-    rows: list[dict[str, Any]] = [
-        {
-            "id": now + ids[20 * place : 20 * (place + 1)],
-            "user_id": asked.row.user_id,
-            "txn_id": asked.txn_id,
-            "merchant": asked.row.merchant,
-            "label": shown.label,
-            "confidence": shown.confidence,
-            "source": shown.source,
-            "layer": shown.layer,
-            "alternatives": [
-                {"label": label, "confidence": it} for label, it in shown.alternatives
-            ],
-            "reasons": list(shown.reasons),
-            "arm": arm,
-            "forced": forced,
-            "model_version": version,
-            "rules_label": rules_label,
-            "model_label": model_label,
-        }
-        for place, (asked, shown, arm, version, rules_label, model_label) in enumerate(answers)
-    ]
-    kept = {*session.scalars(_KEEP, {"rows": rows})} if rows else set()
-    return [row["id"] if row["id"] in kept else None for row in rows]
-
-
-def keep_news(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
-    """The same of stored transactions, but what says the same as the newest one is left out."""
-    newest = (
-        select(Suggestion.txn_id, *_GIST)
-        .ext(distinct_on(Suggestion.txn_id))
-        .where(Suggestion.txn_id.in_([it.asked.txn_id for it in answers]))
-        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id.desc())
-    )
-    before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
-    news = [it for it in answers if before.get(it.asked.txn_id) != _gist(it)]
-    return keep(session, news, forced=forced)
-
-
-_GIST = (
-    Suggestion.label,
-    Suggestion.confidence,
-    Suggestion.layer,
-    Suggestion.arm,
-    Suggestion.model_version,
-)
-
-
-def _gist(answer: Answer) -> tuple[Any, ...]:
-    shown = answer.suggested
-    return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version

@@ -19,7 +19,8 @@ from shared.errors import Conflict, InvalidInput, NotFound
 from shared.features import RawTransaction, features_of
 from shared.known import known
 from shared.services import Services
-from shared.suggester import Answer, Asked, answer, keep
+from shared.suggester import Answer, Asked, answer
+from shared.suggestion_store import keep
 from shared.tables import (
     Action,
     Arm,

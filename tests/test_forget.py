@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from shared import suggester
+from shared import suggester, suggestion_store
 from shared.bars import Bars
 from shared.db import transaction
 from shared.known import known
@@ -83,7 +83,7 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
 
     client.delete("/ml/v2/users?user_id=ada")
     with transaction(held.engine) as session:
-        kept = suggester.keep(session, answers, forced=False)
+        kept = suggestion_store.keep(session, answers, forced=False)
         labelled = rules_job.write(session, answers)
 
     assert [it.asked.txn_id for it in answers] == [mine, others]

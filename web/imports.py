@@ -9,6 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
-from shared import categorized, csv_look, imports, queue
+from shared import categorized, csv_look, imports, queue, suggester
 from shared.categorized_csv import Rows, is_copy, wants_mark
 from shared.csv_columns import FIELDS
 from shared.csv_formats import ImportOptions
@@ -205,8 +206,11 @@ def _written(import_id: str) -> Iterator[bytes]:
             table = understand(file.path, file.options)
             text = io.StringIO(newline="")
             rows = Rows(text, table, mark=wants_mark(table))
+            heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
             lines = categorized.lines(
-                table, file.placed, lambda ids: categorized.said_now(own, ids)[0]
+                table,
+                file.placed,
+                lambda ids: categorized.said_now(own.engine, heard_in, ids)[0],
             )
             while True:
                 page = list(islice(lines, categorized.PAGE))

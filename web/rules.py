@@ -159,7 +159,9 @@ def preview_rules() -> ResponseReturnValue:
     wanted, rules = parse_query(PreviewQuery), _rules()
     own = services()
     with transaction(own.engine) as session:
-        heard = suggester.heard(own, rollout.current(session, own.settings))
+        heard = suggester.heard(
+            own.runtime, own.challengers, own.settings, rollout.current(session, own.settings)
+        )
         seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, heard, wanted.limit)
     return {
         **seen._asdict(),

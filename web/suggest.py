@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from shared import feedback, metrics_ml, queue, stored, suggester
+from shared import feedback, metrics_ml, queue, stored, suggester, suggestion_store
 from shared.db import patience, questions, transaction
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
@@ -179,7 +179,7 @@ def suggest() -> ResponseReturnValue:
                 patience(STORED_PATIENCE_S),
                 transaction(services().engine) as session,
             ):
-                ids = [*suggester.keep(session, answers, forced=forced is not None)]
+                ids = [*suggestion_store.keep(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
     metrics_ml.suggested((it.suggested.source, it.rules_label, it.model_label) for it in answers)
@@ -301,17 +301,22 @@ def _look_up_raw(
                 return said, heard, False
         except Unavailable:
             outage.until = time.monotonic() + OUTAGE_S
-    return NOTHING, suggester.heard(services(), outage.holds), True
+    return NOTHING, _heard(outage.holds), True
 
 
 def _known(
     session: Session, asked: Sequence[Asked], forced: Arm | None, *, all_layers: bool = False
 ) -> tuple[Known, Heard]:
     said = known_but_habits(session, [(it.row.user_id, it.row.merchant) for it in asked])
-    heard = suggester.heard(services(), said.rollout)
+    heard = _heard(said.rollout)
     if all_layers:
         return with_habits(session, said, {it.row.user_id for it in asked}), heard
     return with_habits(session, said, suggester.silent(asked, said, heard, forced)), heard
+
+
+def _heard(newest: Rollout | None) -> Heard:
+    own = services()
+    return suggester.heard(own.runtime, own.challengers, own.settings, newest)
 
 
 def _asked(items: Sequence[Asked | LedgerError]) -> list[Asked]:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from shared import categorized, categorized_csv, command_line, feedback, log, suggester
+from shared import (
+    categorized,
+    categorized_csv,
+    command_line,
+    feedback,
+    log,
+    suggester,
+    suggestion_store,
+)
 from shared import services as composition
 from shared.categorized_csv import Copy, Lost, Rows, Said
 from shared.csv_formats import ImportOptions
@@ -191,9 +200,10 @@ def _write(
 
 def _categorized(own: Services, ids: Sequence[int]) -> dict[int, categorized.Said]:
     """What is written beside each of these transactions; its suggestions are kept."""
-    found, answers = categorized.said_now(own, ids, at_home=True)
+    heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
+    found, answers = categorized.said_now(own.engine, heard_in, ids, at_home=True)
     with transaction(own.engine) as session:
-        suggester.keep_news(session, answers, forced=True)
+        suggestion_store.keep_news(session, answers, forced=True)
     return found
 
 

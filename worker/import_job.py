@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
-from shared import categorized, imports, suggester
+from shared import categorized, imports, suggester, suggestion_store
 from shared.csv_reading import line_count
 from shared.db import transaction
 from shared.imports import Opened
@@ -68,11 +69,13 @@ def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
     """Suggest for those of these transactions that are open; how all of them stand then."""
     kinds: Counter[str] = Counter(labelled=0, sure=0)
     kinds["to review"] = kinds["unknown"] = 0
+    heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
     for begin in range(0, len(ids), categorized.PAGE):
         lease.report("suggest", begin, len(ids))
-        said, answers = categorized.said_now(own, ids[begin : begin + categorized.PAGE])
+        page = ids[begin : begin + categorized.PAGE]
+        said, answers = categorized.said_now(own.engine, heard_in, page)
         kinds.update(kind for kind, _ in said.values())
         with transaction(own.engine) as session:
-            suggester.keep_news(session, answers, forced=False)
+            suggestion_store.keep_news(session, answers, forced=False)
     lease.report("suggest", len(ids), len(ids))
     return dict(kinds)

@@ -11,6 +11,8 @@ from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
+from shared import locks
+
 _TYPES = {
     "external_id": "text",
     "date": "date",
@@ -25,7 +27,6 @@ _TYPES = {
     "label": "text",
 }
 _HASHED = ("account", "date", "amount", "currency", "merchant", "description")
-_IMPORT_LOCK = 7_310_020  # advisory lock key: two imports at once merge one after the other
 _SESSION = """
     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10min';
     SET LOCAL work_mem = '64MB'; SET LOCAL jit = off
@@ -63,7 +64,7 @@ class Merge:
     def prepare(self, connection: Connection) -> None:
         """Make the temporary tables: for one piece, for all of them, for rows that are refused."""
         connection.execute(text(_SESSION))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _IMPORT_LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.IMPORT})
         columns = ", ".join(f"{name} {_TYPES[name]}" for name in self._columns)
         for table in (f"piece (line bigint, {columns})", f"incoming (line bigint, {columns})",
                       "refused (line bigint, reason text)"):  # fmt: skip

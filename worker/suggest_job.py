@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import ColumnElement, and_, func, not_, select, true
 
-from shared import stored, suggester
+from shared import stored, suggester, suggestion_store
 from shared.db import transaction
 from shared.jobs import Claim
 from shared.known import known
@@ -45,9 +45,10 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
         lease.report("suggest", done, total)
         with transaction(own.engine) as session:
             said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        answers = suggester.answer_all(asked, said, suggester.heard(own, said.rollout))
+        heard = suggester.heard(own.runtime, own.challengers, own.settings, said.rollout)
+        answers = suggester.answer_all(asked, said, heard)
         with transaction(own.engine) as session:
-            suggester.keep(session, answers, forced=False)
+            suggestion_store.keep(session, answers, forced=False)
         by_source.update(answer.suggested.source for answer in answers)
         done += len(answers)
     lease.report("suggest", done, total)
