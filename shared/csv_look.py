@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import Any, NamedTuple
 
+from shared import copy_text
 from shared.csv_reading import Row, Table
 from shared.csv_values import BadCell
 
 LOOKED_AT = 20_000  # rows that are read to count those that cannot be taken
 SHOWN = 20
-_ESCAPED = re.compile(r"\\(.)")
-_MEANT = {"t": "\t", "n": "\n", "r": "\r"}
 
 
 class Look(NamedTuple):
@@ -69,16 +67,9 @@ def _seen(table: Table, row: Row) -> dict[str, Any]:
     except BadCell as error:
         cells = dict(zip(table.header, row.cells, strict=False))
         return {"line": row.line, "values": cells, "error": str(error)}
-    values = map(_plain, line.removesuffix("\n").split("\t"))
+    values = map(copy_text.decode, line.removesuffix("\n").split("\t"))
     return {
         "line": row.line,
         "values": dict(zip(table.meaning.columns, values, strict=True)),
         "error": None,
     }
-
-
-def _plain(value: str) -> str | None:
-    r"""A value of COPY's text form: `\N` is none."""
-    if value == "\\N":
-        return None
-    return _ESCAPED.sub(lambda found: _MEANT.get(found[1], found[1]), value)

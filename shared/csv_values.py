@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from shared import copy_text
 from shared.csv_columns import plain
 
 Mark = Literal[".", ","]
@@ -341,15 +342,12 @@ def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
             return "\\N"
         if len(value) > limit:
             raise BadCell(f"{name} has {len(value):,} characters, at most {limit:,} are taken")
-        if "\\" in value:
-            value = value.replace("\\", "\\\\")
         if not value.isprintable():
             if "\0" in value:
                 raise BadCell(f"{name} holds a NUL character")
             if _BAD_BYTE.search(value):
                 raise BadCell(f"{name} {shown(value)}: not written in the file's encoding")
-            value = value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-        return value
+        return copy_text.encode(value)
 
     return parse
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import io
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from shared import command_line
+from shared import command_line, copy_text
 from shared.db import make_engine
 from shared.features import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
 from shared.settings import command_settings
@@ -231,23 +230,23 @@ def _featured(line: str) -> str:
     ) = line.split("\t")  # fmt: skip
     row = features_of(
         RawTransaction(
-            merchant=_text(merchant),
-            description=_text(description),
+            merchant=copy_text.decode(merchant),
+            description=copy_text.decode(description),
             amount=float(amount),
-            currency=_text(currency),
+            currency=copy_text.decode(currency),
             date=_date(date),
             hour_of_day=None if hour == "\\N" else int(hour),
-            channel=_text(channel),
-            mcc=_text(mcc),
-            account=_text(account),
-            user_id=_text(user_id),
+            channel=copy_text.decode(channel),
+            mcc=copy_text.decode(mcc),
+            account=copy_text.decode(account),
+            user_id=copy_text.decode(user_id),
         )
     )
     return (
         f"{txn_id}\t{_iso(row.date)}\t{_iso(row.ts_month)}\t{row.amount!r}\t{row.abs_amount!r}\t"
-        f"{row.currency}\t{_escaped(row.line)}\t{_escaped(row.merchant)}\t{_escaped(row.norm_desc)}\t{row.channel}\t"
+        f"{row.currency}\t{copy_text.encode(row.line)}\t{copy_text.encode(row.merchant)}\t{copy_text.encode(row.norm_desc)}\t{row.channel}\t"
         f"{row.dow}\t{row.is_weekend}\t{row.hour_of_day}\t{row.is_subscription}\t{row.is_p2p}\t"
-        f"{row.mcc}\t{_escaped(row.account)}\t{_escaped(row.user_id)}\t"
+        f"{row.mcc}\t{copy_text.encode(row.account)}\t{copy_text.encode(row.user_id)}\t"
         f"{content_hash}\t{FEATURE_VERSION}\n"
     )
 
@@ -258,28 +257,6 @@ _date = lru_cache(maxsize=8192)(dt.date.fromisoformat)
 @lru_cache(maxsize=8192)
 def _iso(date: dt.date | None) -> str:
     return "\\N" if date is None else date.isoformat()
-
-
-# See "Text Format" under COPY in PostgreSQL's manual; octal and hexadecimal forms are only read.
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_UNESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-
-
-def _text(value: str) -> str | None:
-    if "\\" not in value:
-        return value
-    if value == "\\N":
-        return None
-    return _ESCAPE.sub(lambda found: _UNESCAPED.get(found[1], found[1]), value)
-
-
-def _escaped(value: str) -> str:
-    """Text for COPY; features_of lets no control character but a line's own through."""
-    if "\\" in value:
-        value = value.replace("\\", "\\\\")
-    if not value.isprintable():
-        value = value.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    return value
 
 
 def main(argv: Sequence[str]) -> int:
