@@ -13,17 +13,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from shared import stored
 from shared.errors import Conflict, FieldError, InvalidInput, NotFound
-from shared.features import FEATURE_VERSION, features_of
-from shared.stored import RAW_COLUMNS, raw_of
 from shared.tables import (
     Action,
     LabelSource,
-    MlFeatures,
     Suggestion,
     SuggestionAnswer,
     Transaction,
@@ -75,7 +73,8 @@ def give(
     if suggestion.txn_id is not None:
         if action is not Action.REJECT:
             before = _put(session, suggestion.txn_id, label)
-            _remember(session, suggestion.txn_id)
+            # With its features, the merchant's next suggestion finds this label.
+            stored.build_one(session, suggestion.txn_id)
         elif before is not None and before.label == label:
             _remove(session, suggestion.txn_id)
     session.add(
@@ -223,25 +222,6 @@ def _remove(session: Session, txn_id: int) -> None:
         delete(TransactionLabel)
         .where(TransactionLabel.txn_id == txn_id)
         .execution_options(synchronize_session=False)
-    )
-
-
-def _remember(session: Session, txn_id: int) -> None:
-    """Have the features there by which the merchant's next suggestion finds this label."""
-    wanted = select(Transaction.content_hash, *RAW_COLUMNS).where(Transaction.id == txn_id)
-    txn = session.execute(wanted).mappings().one()
-    row = features_of(raw_of(txn))
-    values = {
-        **row._asdict(),
-        "txn_id": txn_id,
-        "content_hash": txn["content_hash"],
-        "feature_version": FEATURE_VERSION,
-        "built_at": func.now(),
-    }
-    session.execute(
-        insert(MlFeatures)
-        .values(values)
-        .on_conflict_do_update(index_elements=["txn_id"], set_=values)
     )
 
 

@@ -93,17 +93,23 @@ def _closed(kind: type[enum.StrEnum], name: str) -> Enum:
     )
 
 
-# What features_of reads of a transaction, in one hash: a row whose hash differs from the one its
-# features were built from is rebuilt, whoever changed it. A date has no immutable text form in
-# PostgreSQL, hence the day number.
-CONTENT_HASH = (
-    "hashtextextended("
-    "coalesce(merchant, '') || E'\\x1f' || coalesce(description, '') || E'\\x1f' || "
-    "amount::text || E'\\x1f' || currency || E'\\x1f' || (date - DATE '2000-01-01')::text || "
-    "E'\\x1f' || coalesce(channel, '') || E'\\x1f' || coalesce(account, '') || E'\\x1f' || "
-    "coalesce(mcc, '') || E'\\x1f' || coalesce(hour_of_day::text, '') || E'\\x1f' || "
-    "coalesce(user_id, ''), 0)"
-)
+# What features_of reads of a transaction: each column with its immutable text form. A new column of
+# that kind is added here, to Transaction and to RawTransaction; all else follows from this list.
+TRANSACTION_CONTENT = {
+    "merchant": "coalesce(merchant, '')",
+    "description": "coalesce(description, '')",
+    "amount": "amount::text",
+    "currency": "currency",
+    "date": "(date - DATE '2000-01-01')::text",  # a date itself has no immutable text form
+    "channel": "coalesce(channel, '')",
+    "account": "coalesce(account, '')",
+    "mcc": "coalesce(mcc, '')",
+    "hour_of_day": "coalesce(hour_of_day::text, '')",
+    "user_id": "coalesce(user_id, '')",
+}
+# A row whose hash differs from the one its features were built from is built again, whoever
+# changed it.
+CONTENT_HASH = "hashtextextended(" + " || E'\\x1f' || ".join(TRANSACTION_CONTENT.values()) + ", 0)"
 
 
 class Transaction(Base):

@@ -6,10 +6,21 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from shared.tables import Base
+from shared.features import RawTransaction
+from shared.tables import TRANSACTION_CONTENT, Base, Transaction
+
+BOOKKEEPING = {"id", "external_id", "deleted_at", "created_at", "updated_at", "content_hash"}
 
 
 def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_every_column_of_a_transaction_has_a_part_in_its_features() -> None:
+    """A new column is hashed, stored, imported and read for features, or is named here."""
+    columns = {column.name for column in Transaction.__table__.columns}
+
+    assert columns - BOOKKEEPING == set(TRANSACTION_CONTENT)
+    assert set(TRANSACTION_CONTENT) <= set(RawTransaction._fields)

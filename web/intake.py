@@ -12,16 +12,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared.errors import FieldError
-from shared.tables import LabelSource, Transaction, TransactionLabel
+from shared.tables import TRANSACTION_CONTENT, LabelSource, Transaction, TransactionLabel
 from web import reading, schemas
 from web.problems import listed
 
 _TRANSACTION = TypeAdapter(schemas.TransactionItem)
 _LABEL = TypeAdapter(schemas.LabelItem)
-_CONTENT = (
-    "date", "amount", "currency", "merchant", "description", "channel", "account", "mcc",
-    "hour_of_day",
-)  # fmt: skip
+_CONTENT = [name for name in TRANSACTION_CONTENT if name != "user_id"]
 # Of a row that an upsert returns: whether it was inserted. An updated one was locked before, which
 # PostgreSQL notes in xmax.
 _IS_NEW: ColumnElement[bool] = literal_column("xmax = 0")

@@ -18,39 +18,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from shared import command_line, copy_text
+from shared import command_line, stored
 from shared.db import make_engine
-from shared.features import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
+from shared.features import FEATURE_VERSION
 from shared.settings import command_settings
 
 CHUNK_ROWS = 5_000
 RANGE_ROWS = 25_000
 Progress = Callable[[int], None]
-
-_READ = (
-    "t.id, t.content_hash, t.merchant, t.description, t.amount, t.currency, t.date, "
-    "t.hour_of_day, t.channel, t.mcc, t.account, t.user_id"
-)
-_COLUMNS = ("txn_id", *FeatureRow._fields, "content_hash", "feature_version")
-_WRITE = ", ".join(_COLUMNS)
-_MERGE = f"""
-    INSERT INTO ml_features ({_WRITE}, built_at)
-    SELECT {", ".join(f"i.{name}" for name in _COLUMNS)}, now()
-    FROM built_features AS i JOIN transactions AS t ON t.id = i.txn_id
-    WHERE t.deleted_at IS NULL AND t.id BETWEEN :low AND :high
-    ON CONFLICT (txn_id) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS[1:], "built_at"))}
-"""
-_INCOMING = f"""
-    CREATE TEMPORARY TABLE IF NOT EXISTS built_features ON COMMIT DELETE ROWS AS
-    SELECT {_WRITE} FROM ml_features WITH NO DATA
-"""
 
 
 class Scope(NamedTuple):
@@ -143,7 +123,7 @@ def build_range(
     merging: Future[int] | None = None
     with ThreadPoolExecutor(max_workers=1) as server:
         for start in range(0, len(lines), CHUNK_ROWS):
-            chunk = list(map(_featured, lines[start : start + CHUNK_ROWS]))
+            chunk = list(map(stored.features_line, lines[start : start + CHUNK_ROWS]))
             if merging is not None:
                 written += merging.result()
                 if progress:
@@ -186,10 +166,11 @@ def window(days: int | None) -> Scope:
 def _read(engine: Engine, part: IdRange, scope: Scope) -> list[str]:
     """The pending rows of a range, a line of COPY's text format each."""
     out = io.StringIO()
+    columns = ", ".join(f"t.{name}" for name in stored.COPIED_COLUMNS)
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
         cursor.copy_expert(
-            f"COPY (SELECT {_READ} {scope.pending} AND t.id >= {part.low} AND t.id < {part.high} "
+            f"COPY (SELECT {columns} {scope.pending} AND t.id >= {part.low} AND t.id < {part.high} "
             "ORDER BY t.id) TO STDOUT",
             out,
         )
@@ -199,64 +180,15 @@ def _read(engine: Engine, part: IdRange, scope: Scope) -> list[str]:
 def _merge(engine: Engine, chunk: Sequence[str]) -> int:
     """Write one chunk of lines in a transaction of its own; give the rows written.
 
-    A transaction that is deleted for good between the join and the check of the foreign key ends
-    the attempt; in the next one the join leaves it out. The bounds on the ids keep the join from
-    reading all transactions for each chunk: nobody has counted a temporary table for the planner.
+    A transaction that is deleted for good meanwhile ends the attempt; the next one leaves it out.
     """
-    bounds = {"low": _id(chunk[0]), "high": _id(chunk[-1])}
     for _ in range(10):
         try:
             with engine.begin() as connection:
-                connection.execute(text(_INCOMING))
-                cursor = connection.connection.cursor()
-                cursor.copy_expert(
-                    f"COPY built_features ({_WRITE}) FROM STDIN", io.StringIO("".join(chunk))
-                )
-                return connection.execute(text(_MERGE), bounds).rowcount
+                return stored.write_lines(connection, chunk)
         except IntegrityError as error:
             deleted = error
     raise deleted
-
-
-def _id(line: str) -> int:
-    return int(line.partition("\t")[0])
-
-
-def _featured(line: str) -> str:
-    """One line of what was read into one line of what is written."""
-    (
-        txn_id, content_hash, merchant, description, amount, currency, date, hour, channel, mcc,
-        account, user_id,
-    ) = line.split("\t")  # fmt: skip
-    row = features_of(
-        RawTransaction(
-            merchant=copy_text.decode(merchant),
-            description=copy_text.decode(description),
-            amount=float(amount),
-            currency=copy_text.decode(currency),
-            date=_date(date),
-            hour_of_day=None if hour == "\\N" else int(hour),
-            channel=copy_text.decode(channel),
-            mcc=copy_text.decode(mcc),
-            account=copy_text.decode(account),
-            user_id=copy_text.decode(user_id),
-        )
-    )
-    return (
-        f"{txn_id}\t{_iso(row.date)}\t{_iso(row.ts_month)}\t{row.amount!r}\t{row.abs_amount!r}\t"
-        f"{row.currency}\t{copy_text.encode(row.line)}\t{copy_text.encode(row.merchant)}\t{copy_text.encode(row.norm_desc)}\t{row.channel}\t"
-        f"{row.dow}\t{row.is_weekend}\t{row.hour_of_day}\t{row.is_subscription}\t{row.is_p2p}\t"
-        f"{row.mcc}\t{copy_text.encode(row.account)}\t{copy_text.encode(row.user_id)}\t"
-        f"{content_hash}\t{FEATURE_VERSION}\n"
-    )
-
-
-_date = lru_cache(maxsize=8192)(dt.date.fromisoformat)
-
-
-@lru_cache(maxsize=8192)
-def _iso(date: dt.date | None) -> str:
-    return "\\N" if date is None else date.isoformat()
 
 
 def main(argv: Sequence[str]) -> int:

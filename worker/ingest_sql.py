@@ -12,20 +12,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from shared import locks
+from shared.tables import TRANSACTION_CONTENT, Transaction
 
 _TYPES = {
     "external_id": "text",
-    "date": "date",
-    "hour_of_day": "smallint",
-    "amount": "numeric(18, 4)",
-    "currency": "text",
-    "merchant": "text",
-    "description": "text",
-    "channel": "text",
-    "account": "text",
-    "mcc": "text",
+    **{name: str(Transaction.__table__.c[name].type) for name in TRANSACTION_CONTENT},
     "label": "text",
 }
+# What derived ids are made of. A column that is new must not change the ids of old rows.
 _HASHED = ("account", "date", "amount", "currency", "merchant", "description")
 _SESSION = """
     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10min';
