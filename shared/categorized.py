@@ -15,6 +15,7 @@ from shared.csv_values import BadCell
 from shared.db import transaction
 from shared.features import features_of
 from shared.known import known
+from shared.open_transactions import CLOSED_BY
 from shared.rollout import Rollout
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.suggest import Suggested
@@ -84,7 +85,7 @@ def said_now(
             TransactionLabel.source,
             *RAW_COLUMNS,
         )
-        .outerjoin(TransactionLabel, TransactionLabel.txn_id == Transaction.id)
+        .outerjoin(TransactionLabel, CLOSED_BY)
         .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
     )
     found: dict[int, Said] = {}
@@ -92,7 +93,7 @@ def said_now(
     named: dict[int | None, str | None] = {}
     with transaction(engine) as session:
         for row in session.execute(wanted.order_by(Transaction.id)).mappings():
-            if row["source"] in _SOURCES:
+            if row["source"] is not None:
                 found[row["id"]] = _labelled(row["label"], row["source"], row["external_id"])
             else:
                 asked.append(Asked(features_of(raw_of(row)), row["id"]))

@@ -13,11 +13,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import stored
+from shared import labels, stored
 from shared.errors import Conflict, FieldError, InvalidInput, NotFound
 from shared.tables import (
     Action,
@@ -63,7 +62,7 @@ def give(
     if label == suggestion.label and action is Action.CORRECT:
         action = Action.ACCEPT
     newest = _newest(session, suggestion_id)
-    before = _label(session, suggestion.txn_id)
+    before = _label(session, suggestion)
     is_said = newest is not None and (newest.action, newest.label) == (action, label)
     if is_said and (suggestion.txn_id is None or _holds(action, label, before)):
         return _state(session, suggestion)
@@ -72,11 +71,11 @@ def give(
         raise Conflict("It was answered meanwhile; nothing was changed")
     if suggestion.txn_id is not None:
         if action is not Action.REJECT:
-            before = _put(session, suggestion.txn_id, label)
+            before = labels.put_by_person(session, suggestion.txn_id, label)
             # With its features, the merchant's next suggestion finds this label.
             stored.build_one(session, suggestion.txn_id)
         elif before is not None and before.label == label:
-            _remove(session, suggestion.txn_id)
+            labels.remove(session, suggestion.txn_id)
     session.add(
         SuggestionAnswer(
             suggestion_id=suggestion_id,
@@ -105,9 +104,9 @@ def undo(session: Session, suggestion_id: str) -> State:
     if newest is None:
         return _state(session, suggestion)
     if suggestion.txn_id is not None and _changed_the_label(newest):
-        if not _is_of(newest, _label(session, suggestion.txn_id)):
+        if not _is_of(newest, _label(session, suggestion)):
             raise Conflict("The transaction was labelled anew since; nothing was undone")
-        _restore(session, suggestion.txn_id, newest.before)
+        labels.restore(session, suggestion.txn_id, newest.before)
     newest.undone_at = dt.datetime.now(dt.UTC)
     session.flush()
     earlier = _newest(session, suggestion_id)
@@ -174,11 +173,8 @@ def _is_of(answer: SuggestionAnswer, label: TransactionLabel | None) -> bool:
     return (label.label, label.source, label.updated_at) == left
 
 
-def _label(session: Session, txn_id: int | None) -> TransactionLabel | None:
-    """The label there, which stays as it is until the end of this transaction."""
-    if txn_id is None:
-        return None
-    return session.get(TransactionLabel, txn_id, with_for_update=True, populate_existing=True)
+def _label(session: Session, suggestion: Suggestion) -> TransactionLabel | None:
+    return None if suggestion.txn_id is None else labels.lock(session, suggestion.txn_id)
 
 
 def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
@@ -192,39 +188,6 @@ def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
     }
 
 
-def _put(session: Session, txn_id: int, label: str) -> TransactionLabel | None:
-    """Make it the label, by a person, now; give the one that was there."""
-    while True:
-        before = _label(session, txn_id)
-        if before is not None:
-            _remove(session, txn_id)
-        # Since when it has had a label stays: a model may have learned the earlier one.
-        since = {"created_at": before.created_at} if before else {}
-        if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN, **since}):
-            return before
-        # Another label came between our look and our writing: look again.
-
-
-def _restore(session: Session, txn_id: int, label: dict[str, Any] | None) -> None:
-    """Put the very label back that was there, with its times."""
-    _remove(session, txn_id)
-    if label is not None and not _insert(session, txn_id, label):
-        raise Conflict("The transaction is just being labelled anew; nothing was undone")
-
-
-def _insert(session: Session, txn_id: int, label: dict[str, Any]) -> bool:
-    new = insert(TransactionLabel).values(txn_id=txn_id, **label).on_conflict_do_nothing()
-    return session.scalar(new.returning(TransactionLabel.txn_id)) is not None
-
-
-def _remove(session: Session, txn_id: int) -> None:
-    session.execute(
-        delete(TransactionLabel)
-        .where(TransactionLabel.txn_id == txn_id)
-        .execution_options(synchronize_session=False)
-    )
-
-
 def _note(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
     suggestion.answer, suggestion.answer_label = action, label
     suggestion.answered_at = dt.datetime.now(dt.UTC) if action else None
@@ -232,7 +195,7 @@ def _note(suggestion: Suggestion, action: Action | None, label: str | None) -> N
 
 def _state(session: Session, suggestion: Suggestion) -> State:
     session.flush()
-    now = _label(session, suggestion.txn_id)
+    now = _label(session, suggestion)
     return State(
         suggestion.id, suggestion.answer, suggestion.answer_label, now.label if now else None
     )

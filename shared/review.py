@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from shared import feedback
 from shared.errors import LedgerError
 from shared.feedback import State
+from shared.open_transactions import is_open
 from shared.tables import Action, Suggestion
 
 SAMPLES = 5  # transactions of a group that are shown
@@ -24,14 +25,12 @@ NAMES_MAX = 1_000  # categories, and users, to choose from
 FOREVER = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 # `s` is the newest suggestion of `t` that was made until :as_of, and waits.
-_WAITS = """
-    s.answer IS NULL AND s.txn_id IS NOT NULL AND t.deleted_at IS NULL AND s.created_at <= :as_of
+_WAITS = f"""
+    s.answer IS NULL AND s.txn_id IS NOT NULL AND s.created_at <= :as_of
+    AND {is_open("t", "s.txn_id")}
     AND NOT EXISTS (
         SELECT FROM suggestions AS later WHERE later.txn_id = s.txn_id
             AND (later.created_at, later.id) > (s.created_at, s.id) AND later.created_at <= :as_of
-    )
-    AND NOT EXISTS (
-        SELECT FROM transaction_labels AS l WHERE l.txn_id = s.txn_id AND l.source <> 'rule'
     )
 """
 _NEWEST = """
@@ -57,9 +56,7 @@ _GROUPS = f"""
         min(t.currency) AS currency, max(t.currency) AS other_currency,
         (array_agg(s.id))[1:{SAMPLES}] AS samples, {_KEY} AS key
     FROM transactions AS t CROSS JOIN LATERAL ({_NEWEST}) AS s
-    WHERE t.deleted_at IS NULL AND s.answer IS NULL {{filters}} AND NOT EXISTS (
-        SELECT FROM transaction_labels AS l WHERE l.txn_id = t.id AND l.source <> 'rule'
-    )
+    WHERE {is_open("t", "t.id")} AND s.answer IS NULL {{filters}}
     GROUP BY 1, 2, 3 HAVING (count(*), {_KEY}) < (:place, :key)
     ORDER BY rows DESC, key DESC LIMIT :limit
 """  # noqa: S608

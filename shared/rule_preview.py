@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 from shared import rulebook, suggester
 from shared.features import features_of
 from shared.known import known
+from shared.open_transactions import CLOSED_BY
 from shared.rules import Rule
 from shared.stored import RAW_COLUMNS, raw_of
 from shared.suggester import Asked, Heard
-from shared.tables import LabelSource, Transaction, TransactionLabel
+from shared.tables import Transaction, TransactionLabel
 
 SAMPLES = 5  # of each rule
 PAIRS = 50  # the commonest ones
@@ -111,12 +112,9 @@ def preview(
 def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[Any]]:
     whose = true() if user_id == rulebook.EVERYONE else Transaction.user_id == user_id
     there = whose, Transaction.deleted_at.is_(None)
-    said = (TransactionLabel.txn_id == Transaction.id) & (
-        TransactionLabel.source != LabelSource.RULE
-    )
     newest = (
         select(Transaction.id, *RAW_COLUMNS, TransactionLabel.label)
-        .outerjoin(TransactionLabel, said)
+        .outerjoin(TransactionLabel, CLOSED_BY)
         .where(*there)
         .order_by(Transaction.date.desc(), Transaction.id.desc())
         .limit(limit)

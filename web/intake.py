@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from shared import labels
 from shared.errors import FieldError
-from shared.tables import TRANSACTION_CONTENT, LabelSource, Transaction, TransactionLabel
+from shared.tables import TRANSACTION_CONTENT, LabelSource, Transaction
 from web import reading, schemas
 from web.problems import listed
 
@@ -54,15 +55,7 @@ class Stored:
 
 def count_labels(session: Session) -> int:
     """How many transactions that are not deleted have a label."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(TransactionLabel)
-            .join(Transaction, Transaction.id == TransactionLabel.txn_id)
-            .where(Transaction.deleted_at.is_(None))
-        )
-        or 0
-    )
+    return labels.count(session)
 
 
 def store_transactions(session: Session, items: Sequence[Any]) -> Stored:
@@ -140,7 +133,7 @@ def store_labels(session: Session, items: Sequence[Any]) -> Stored:
             )
         )
     )
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, tuple[str, LabelSource]] = {}
     for index, item in good.items():
         name = "external_id" if item.txn_id is None else "txn_id"
         txn_id = by_external.get(item.external_id) if item.txn_id is None else item.txn_id
@@ -149,22 +142,8 @@ def store_labels(session: Session, items: Sequence[Any]) -> Stored:
         elif txn_id in rows:
             stored.refuse(index, FieldError(name, "is labelled by an earlier item too"))
         else:
-            rows[txn_id] = {"txn_id": txn_id, "label": item.label, "source": item.source}
-    if not rows:
-        return stored
-    new = insert(TransactionLabel).values([rows[txn_id] for txn_id in sorted(rows)])
-    theirs, ours = TransactionLabel, new.excluded
-    upsert = new.on_conflict_do_update(
-        index_elements=["txn_id"],
-        set_={"label": ours["label"], "source": ours["source"]},
-        where=(
-            func.row(theirs.label, theirs.source).is_distinct_from(
-                func.row(ours["label"], ours["source"])
-            )
-            & ((theirs.source != LabelSource.HUMAN) | (ours["source"] == LabelSource.HUMAN))
-        ),
-    ).returning(_IS_NEW)
-    written = session.scalars(upsert).all()
+            rows[txn_id] = item.label, item.source
+    written = labels.put(session, rows).values()
     stored.count(written)
     stored.unchanged = len(rows) - len(written)
     return stored

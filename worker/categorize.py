@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from shared import (
@@ -30,6 +29,7 @@ from shared import (
     categorized_csv,
     command_line,
     feedback,
+    labels,
     log,
     suggester,
     suggestion_store,
@@ -177,9 +177,7 @@ def _take(
         return False
     if suggestion_id is not None:
         feedback.give(session, suggestion_id, Action.CORRECT, said.label)
-    row = {"label": said.label, "source": LabelSource.HUMAN}
-    statement = insert(TransactionLabel).values(txn_id=txn_id, **row)
-    session.execute(statement.on_conflict_do_update(index_elements=["txn_id"], set_=row))
+    labels.put(session, {txn_id: (said.label, LabelSource.HUMAN)})
     return True
 
 

@@ -11,7 +11,7 @@ from psycopg2.errors import UniqueViolation
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from shared import locks
+from shared import labels, locks
 from shared.tables import TRANSACTION_CONTENT, Transaction
 
 _TYPES = {
@@ -234,21 +234,16 @@ _FOREIGN = """
     )
     INSERT INTO refused SELECT line, 'this id belongs to another user' FROM gone
 """
-_LABELS = """
+_NEWS = "SELECT id, label, 'import' FROM given WHERE is_news ORDER BY id"
+_LABELS = f"""
     WITH given AS (
         SELECT t.id, i.label, l.source = 'human' AS kept,
-            l.txn_id IS NULL OR (l.label, l.source) IS DISTINCT FROM (i.label, 'import') AS news
+            l.txn_id IS NULL OR {labels.replaces("i.label", "'import'")} AS is_news
         FROM incoming AS i JOIN transactions AS t ON t.external_id = i.external_id
         LEFT JOIN transaction_labels AS l ON l.txn_id = t.id
         WHERE i.label IS NOT NULL AND t.user_id IS NOT DISTINCT FROM :user
-    ), merged AS (
-        INSERT INTO transaction_labels AS l (txn_id, label, source)
-        SELECT id, label, 'import' FROM given WHERE news AND kept IS NOT TRUE ORDER BY id
-        ON CONFLICT (txn_id) DO UPDATE SET label = excluded.label, source = excluded.source
-        WHERE l.source <> 'human'
-        RETURNING l.xmax = 0 AS new
-    )
-    SELECT (SELECT count(*) FILTER (WHERE new) FROM merged),
-        (SELECT count(*) FILTER (WHERE NOT new) FROM merged),
+    ), merged AS ({labels.upsert_sql(_NEWS)})
+    SELECT (SELECT count(*) FILTER (WHERE is_new) FROM merged),
+        (SELECT count(*) FILTER (WHERE NOT is_new) FROM merged),
         (SELECT count(*) FROM given WHERE kept)
-"""
+"""  # noqa: S608  names of our own

@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import drift_facts
+from shared import drift_facts, labels
 from shared.registry import Registry
 from shared.settings import Settings
 from shared.tables import (
@@ -18,7 +18,6 @@ from shared.tables import (
     JobKind,
     JobState,
     LabelSource,
-    Transaction,
     TransactionLabel,
 )
 
@@ -60,18 +59,16 @@ def decide(session: Session, registry: Registry, settings: Settings) -> Decision
 
 
 def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
-    labels = session.scalar(_labels()) or 0
+    total = labels.count(session)
     newest = next((it for it in registry.versions() if not it.problem), None)
     if newest is None:
         needed = settings.min_labels
-        told = f"no version yet, {labels} labels of {needed} needed"
-        return Decision(ask=labels >= needed, why=told)
+        why = f"no version yet, {total} labels of {needed} needed"
+        return Decision(ask=total >= needed, why=why)
     since = dt.datetime.fromisoformat(newest.meta["trained_through"])
-    by_people = _labels().where(
-        TransactionLabel.source == LabelSource.HUMAN, TransactionLabel.updated_at > since
-    )
-    new = session.scalar(by_people) or 0
-    enough = max(settings.retrain_labels, round(SHARE_NEW * labels))
+    by_people = TransactionLabel.source == LabelSource.HUMAN
+    new = labels.count(session, by_people, TransactionLabel.updated_at > since)
+    enough = max(settings.retrain_labels, round(SHARE_NEW * total))
     if new >= enough:
         return Decision(ask=True, why=f"{new} new labels of people, {enough} are enough")
     drifted, known = _drifted(session, registry, newest.created_at)
@@ -81,15 +78,6 @@ def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
     if known:
         why += f" but of {', '.join(known)}, since which there has been training"
     return Decision(ask=False, why=why)
-
-
-def _labels() -> Select[int]:
-    """How many labels training finds: none of a deleted transaction."""
-    return (
-        select(func.count(TransactionLabel.txn_id))
-        .join(Transaction, Transaction.id == TransactionLabel.txn_id)
-        .where(Transaction.deleted_at.is_(None))
-    )
 
 
 def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str], list[str]]:
@@ -125,8 +113,8 @@ def _skipped(session: Session) -> dt.datetime | None:
         return None
     if newest.finished_at < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
         return None
-    since = _labels().where(TransactionLabel.updated_at > newest.finished_at)
-    return None if session.scalar(since) else newest.finished_at
+    since = TransactionLabel.updated_at > newest.finished_at
+    return None if labels.count(session, since) else newest.finished_at
 
 
 def _refused(session: Session) -> tuple[int, dt.datetime]:

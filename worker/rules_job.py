@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from shared import suggester
+from shared import labels, open_transactions, suggester
 from shared.bars import Bars
 from shared.db import transaction
 from shared.jobs import Claim
@@ -23,7 +22,7 @@ from shared.suggester import Answer
 from shared.tables import Arm, LabelSource, Transaction, TransactionLabel
 from worker.lease import Lease
 from worker.run import Outcome
-from worker.suggest_job import count_open, pages
+from worker.suggest_job import pages
 
 RULES_SAY = ("own rule", "shared rule")
 
@@ -36,7 +35,8 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
     user_id = claim.params.get("user_id")
     served = own.runtime.served()
     bars = served.model.bars if served else Bars()
-    total = count_open(own, user_id)
+    with transaction(own.engine) as session:
+        total = open_transactions.count(session, user_id)
     counts: Counter[str] = Counter(labelled=0, changed=0, unchanged=0, removed=0)
     done = 0
     for asked in pages(own, user_id):
@@ -57,27 +57,17 @@ def write(session: Session, answers: Sequence[Answer]) -> dict[str, int]:
     there = select(Transaction.id).where(Transaction.id.in_(said)).order_by(Transaction.id)
     left = {*session.scalars(there.with_for_update(read=True, key_share=True))}
     given = {
-        txn_id: it.label for txn_id, it in said.items() if it.layer in RULES_SAY and txn_id in left
+        txn_id: it.label
+        for txn_id, it in said.items()
+        if it.label is not None and it.layer in RULES_SAY and txn_id in left
     }
     mine = select(TransactionLabel.txn_id, TransactionLabel.label).where(
         TransactionLabel.txn_id.in_(said), TransactionLabel.source == LabelSource.RULE
     )
     before = {txn_id: label for txn_id, label in session.execute(mine)}  # noqa: C416
-    new = [
-        {"txn_id": txn_id, "label": label, "source": LabelSource.RULE}
-        for txn_id, label in given.items()
-        if before.get(txn_id) != label
-    ]
+    new = {txn_id: label for txn_id, label in given.items() if before.get(txn_id) != label}
     gone = [txn_id for txn_id in before if txn_id not in given]
-    written: list[int] = []
-    if new:
-        upsert = insert(TransactionLabel).values(new)
-        upsert = upsert.on_conflict_do_update(
-            index_elements=["txn_id"],
-            set_={"label": upsert.excluded.label, "updated_at": func.now()},
-            where=TransactionLabel.source == LabelSource.RULE,
-        )
-        written = [*session.scalars(upsert.returning(TransactionLabel.txn_id))]
+    written = labels.put_by_rules(session, new)
     if gone:
         session.execute(
             delete(TransactionLabel).where(

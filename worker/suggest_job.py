@@ -5,30 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, and_, func, not_, select, true
-
-from shared import stored, suggester, suggestion_store
+from shared import open_transactions, stored, suggester, suggestion_store
 from shared.db import transaction
 from shared.jobs import Claim
 from shared.known import known
 from shared.services import Services
 from shared.suggester import Asked
-from shared.tables import LabelSource, Transaction, TransactionLabel
 from worker.lease import Lease
 from worker.run import Outcome
 
 PAGE = 1_000
-
-
-def _open(user_id: str | None, after: int = 0) -> ColumnElement[bool]:
-    """Transactions of a user, or of everybody, without a person's or an import's label."""
-    said = select(TransactionLabel.txn_id).where(
-        TransactionLabel.txn_id == Transaction.id, TransactionLabel.source != LabelSource.RULE
-    )
-    whose = true() if user_id is None else Transaction.user_id == user_id
-    return and_(
-        whose, Transaction.id > after, Transaction.deleted_at.is_(None), not_(said.exists())
-    )
 
 
 def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
@@ -38,7 +24,8 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     changed.
     """
     user_id = claim.params.get("user_id")
-    total = count_open(own, user_id)
+    with transaction(own.engine) as session:
+        total = open_transactions.count(session, user_id)
     done = 0
     by_source: Counter[str] = Counter()
     for asked in pages(own, user_id):
@@ -55,19 +42,12 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     return Outcome({"suggested": done, "by_source": dict(by_source)})
 
 
-def count_open(own: Services, user_id: str | None) -> int:
-    """How many transactions `pages` goes through."""
-    with transaction(own.engine) as session:
-        return session.scalar(select(func.count(Transaction.id)).where(_open(user_id))) or 0
-
-
 def pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
-    """All transactions that no person and no import has labelled, in the order of their ids."""
+    """All open transactions of a user, or of all users, in the order of their ids."""
     after = 0
     while True:
-        page = select(Transaction.id).where(_open(user_id, after))
         with transaction(own.engine) as session:
-            ids = session.scalars(page.order_by(Transaction.id).limit(PAGE)).all()
+            ids = open_transactions.next_ids(session, user_id, after=after, limit=PAGE)
             rows = stored.rows(session, ids)
         if not ids:
             return
