@@ -145,7 +145,10 @@ def known(session: Session, merchants: Merchants) -> Known:
 
 
 def known_but_habits(session: Session, merchants: Merchants) -> Known:
-    """The same without what takes the longest, and is seldom needed; see `suggester.silent`."""
+    """The same without label profiles, which take the longest and are seldom needed.
+
+    See `suggester.users_needing_profile`.
+    """
     wanted = sorted({(user, merchant) for user, merchant in merchants if merchant})
     memory, rejected, priors, sets, changes = session.execute(
         _ALL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -49,22 +49,59 @@ class Answer(NamedTuple):
     model_label: str | None
 
 
+class Gathered(NamedTuple):
+    """What rules, merchant history and other users say of one transaction.
+
+    Attributes:
+        rules_label: what is decided by that alone; None: the user's label profile is needed.
+    """
+
+    asked: Asked
+    arm: Arm
+    evidence: Evidence
+    rules_label: str | None
+
+
+def gather(
+    asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
+) -> list[Gathered]:
+    """Find the evidence for each transaction, but for text and model, in order."""
+    arms = [forced or heard.arm(item.row.user_id) for item in asked]
+    bars = {arm: heard.bars(arm) for arm in set(arms)}
+    return [_gather(item, said, arm, bars[arm]) for item, arm in zip(asked, arms, strict=True)]
+
+
+def _gather(item: Asked, said: Known, arm: Arm, bars: Bars) -> Gathered:
+    evidence = _without_a_model(item.row, said)
+    return Gathered(item, arm, evidence, label_of(evidence, bars))
+
+
+def users_needing_profile(gathered: Iterable[Gathered]) -> set[str]:
+    """Users for some of whose transactions rules and merchant history decide nothing."""
+    return {it.asked.row.user_id for it in gathered if it.rules_label is None}
+
+
 def answer(
     asked: Sequence[Asked], said: Known, arm: Arm, served: Served | None, bars: Bars
 ) -> list[Answer]:
     """Suggest for each transaction, in order. In the arm RULES the model is heard, not shown."""
-    rows = [item.row for item in asked]
-    predictions: Sequence[Prediction | None] = [None] * len(rows)
+    return _answer([_gather(item, said, arm, bars) for item in asked], said, arm, served, bars)
+
+
+def _answer(
+    gathered: Sequence[Gathered], said: Known, arm: Arm, served: Served | None, bars: Bars
+) -> list[Answer]:
+    predictions: Sequence[Prediction | None] = [None] * len(gathered)
     if served is not None:
-        predictions = served.model.predict_many(rows)
+        predictions = served.model.predict_many([it.asked.row for it in gathered])
     version = served.pointer.run_id if served else None
     answers = []
-    for item, prediction in zip(asked, predictions, strict=True):
-        rules = _without_a_model(item.row, said)
-        rules_label = label_of(rules, bars)
+    for (item, _, rules, rules_label), prediction in zip(gathered, predictions, strict=True):
         if rules_label is None:
             rules = _with_the_text(rules, item.row, said)
-            rules_label = label_of(rules, bars)
+            # The layers before the text have decided nothing.
+            text = Evidence(starter=rules.starter, rejected=rules.rejected)
+            rules_label = label_of(text, bars)
         if arm is Arm.RULES or prediction is None or served is None:
             shown = decide(rules, bars)
         else:
@@ -89,22 +126,8 @@ def _without_a_model(row: FeatureRow, said: Known) -> Evidence:
 
 
 def _with_the_text(evidence: Evidence, row: FeatureRow, said: Known) -> Evidence:
-    """What the text tells takes the longest to find out, and is seldom needed."""
+    """The text takes the longest to read, and is seldom needed."""
     return evidence._replace(starter=said.habits.get(row.user_id, NO_HABITS).starter(row))
-
-
-def silent(
-    asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
-) -> set[str]:
-    """Users of whom some transaction gets no label from rules and memory: the text is needed."""
-    users: set[str] = set()
-    for item in asked:
-        user = item.row.user_id
-        if user not in users:
-            bars = heard.bars(forced or heard.arm(user))
-            if label_of(_without_a_model(item.row, said), bars) is None:
-                users.add(user)
-    return users
 
 
 class Heard(NamedTuple):
@@ -152,9 +175,14 @@ def answer_all(
     asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
 ) -> list[Answer]:
     """Suggest for each transaction by the arm of its user, in order."""
+    return answer_gathered(gather(asked, said, heard, forced), said, heard)
+
+
+def answer_gathered(gathered: Sequence[Gathered], said: Known, heard: Heard) -> list[Answer]:
+    """The same from evidence that was found before the label profiles were read."""
     by_arm: defaultdict[Arm, list[int]] = defaultdict(list)
-    for place, item in enumerate(asked):
-        by_arm[forced or heard.arm(item.row.user_id)].append(place)
+    for place, it in enumerate(gathered):
+        by_arm[it.arm].append(place)
     models = {
         Arm.RULES: heard.live if heard.shadow else None,
         Arm.MODEL: heard.live,
@@ -162,20 +190,20 @@ def answer_all(
     }
     found: dict[int, Answer] = {}
     for arm, places in by_arm.items():
-        items, served = [asked[place] for place in places], models[arm]
+        items, served = [gathered[place] for place in places], models[arm]
         bars = heard.bars(arm)
         try:
-            answers = answer(items, said, arm, served, bars)
+            answers = _answer(items, said, arm, served, bars)
         except Exception:
             if served is None:
                 raise
-            # A model that fails hurts none: rules and memory answer.
+            # Without the model that failed, rules and merchant history answer.
             metrics_ml.model_failed(arm)
             log.exception("suggest.model_failed", arm=arm.value)
-            by_rules = answer(items, said, Arm.RULES, None, bars)
+            by_rules = _answer(items, said, Arm.RULES, None, bars)
             answers = [it._replace(arm=arm) for it in by_rules]
         found.update(zip(places, answers, strict=True))
-    return [found[place] for place in range(len(asked))]
+    return [found[place] for place in range(len(gathered))]
 
 
 class Explained(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
@@ -18,7 +18,7 @@ from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.features import RawTransaction, features_of
 from shared.known import NOTHING, Known, known_but_habits, with_habits
 from shared.rollout import Rollout
-from shared.suggester import Asked, Heard
+from shared.suggester import Asked, Gathered, Heard
 from shared.tables import Action, Arm, JobKind
 from web import lookup, reading, schemas
 from web.auth import caller
@@ -47,6 +47,14 @@ class Outage:
 
     until: float = 0.0
     holds: Rollout | None = None
+
+
+class LookedUp(NamedTuple):
+    """What a request finds of its transactions, and the models that it uses."""
+
+    gathered: list[Gathered]
+    said: Known
+    heard: Heard
 
 
 class SuggestStored(Body):
@@ -160,17 +168,16 @@ def suggest() -> ResponseReturnValue:
     wanted = parse(SUGGEST)
     forced = forced_arm()
     if isinstance(wanted, SuggestStored):
-        items, said, heard = _look_up_stored(wanted, forced)
+        items, found = _look_up_stored(wanted, forced)
         degraded = False
     else:
         with metrics_ml.phase("suggest", "features"):
             items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
-        said, heard, degraded = _look_up_raw(items, forced)
-    asked = _asked(items)
-    if forced is Arm.CHALLENGER and heard.challenger is None:
+        found, degraded = _look_up_raw(items, forced)
+    if forced is Arm.CHALLENGER and found.heard.challenger is None:
         raise Conflict("No version on trial is loaded here")
     with metrics_ml.phase("suggest", "model"):
-        answers = suggester.answer_all(asked, said, heard, forced)
+        answers = suggester.answer_gathered(*found)
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
@@ -198,8 +205,8 @@ def suggest() -> ResponseReturnValue:
 def explain_suggestion() -> ResponseReturnValue:
     """Take the answer for one transaction apart; nothing is stored."""
     item = Asked(features_of(RawTransaction(**parse(RAW).__dict__)))
-    said, heard, degraded = _look_up_raw([item], None, all_layers=True)
-    told = suggester.explain(item, said, heard)
+    found, degraded = _look_up_raw([item], None, all_layers=True)
+    told = suggester.explain(item, found.said, found.heard)
     features = item.row._asdict() | {
         name: day and day.isoformat()
         for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
@@ -274,21 +281,22 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
 
 def _look_up_stored(
     wanted: SuggestStored, forced: Arm | None
-) -> tuple[Sequence[Asked | LedgerError], Known, Heard]:
+) -> tuple[Sequence[Asked | LedgerError], LookedUp]:
     with (
         metrics_ml.phase("suggest", "lookup"),
         patience(STORED_PATIENCE_S),
         questions(services().engine) as session,
     ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
-        return items, *_known(session, _asked(items), forced)
+        return items, _look_up(session, _asked(items), forced)
 
 
 def _look_up_raw(
     items: Sequence[Asked | LedgerError], forced: Arm | None, *, all_layers: bool = False
-) -> tuple[Known, Heard, bool]:
+) -> tuple[LookedUp, bool]:
     """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
     outage: Outage = current_app.extensions.setdefault("ledger_outage", Outage())
+    asked = _asked(items)
     if time.monotonic() >= outage.until:
         try:
             with (
@@ -296,22 +304,26 @@ def _look_up_raw(
                 patience(RAW_PATIENCE_S),
                 questions(services().engine) as session,
             ):
-                said, heard = _known(session, _asked(items), forced, all_layers=all_layers)
-                outage.holds = said.rollout
-                return said, heard, False
+                found = _look_up(session, asked, forced, all_layers=all_layers)
+                outage.holds = found.said.rollout
+                return found, False
         except Unavailable:
             outage.until = time.monotonic() + OUTAGE_S
-    return NOTHING, _heard(outage.holds), True
+    heard = _heard(outage.holds)
+    return LookedUp(suggester.gather(asked, NOTHING, heard, forced), NOTHING, heard), True
 
 
-def _known(
+def _look_up(
     session: Session, asked: Sequence[Asked], forced: Arm | None, *, all_layers: bool = False
-) -> tuple[Known, Heard]:
+) -> LookedUp:
     said = known_but_habits(session, [(it.row.user_id, it.row.merchant) for it in asked])
     heard = _heard(said.rollout)
+    gathered = suggester.gather(asked, said, heard, forced)
     if all_layers:
-        return with_habits(session, said, {it.row.user_id for it in asked}), heard
-    return with_habits(session, said, suggester.silent(asked, said, heard, forced)), heard
+        users = {it.row.user_id for it in asked}
+    else:
+        users = suggester.users_needing_profile(gathered)
+    return LookedUp(gathered, with_habits(session, said, users), heard)
 
 
 def _heard(newest: Rollout | None) -> Heard:
