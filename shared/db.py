@@ -147,6 +147,11 @@ def _away_is_unavailable() -> Iterator[None]:
         raise
 
 
+def ping(connection: Connection) -> None:
+    """Ask the server for one row."""
+    connection.execute(text("SELECT 1"))
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema to the newest revision; two callers at once take turns."""
     from alembic import command  # not above: it is slow, and only migrations need it
@@ -164,11 +169,6 @@ def migrate(engine: Engine) -> None:
             connection.rollback()
             connection.execute(text(f"SELECT pg_advisory_unlock({locks.MIGRATION})"))
             connection.commit()
-
-
-def ping(connection: Connection) -> None:
-    """Ask the server for one row."""
-    connection.execute(text("SELECT 1"))
 
 
 def main(argv: list[str]) -> int:
