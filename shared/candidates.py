@@ -1,4 +1,4 @@
-"""Which labels may fit a transaction, and what speaks for each: the input of the reranker.
+"""Candidate generation: which labels may fit a transaction, and the features of each such pair.
 
 Cheap scorers propose: a linear one and Naive Bayes over hashed text, and the label history. Their
 best labels become candidates; each (row, candidate) pair becomes a line of dense features that
@@ -10,43 +10,53 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import InitVar, dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import kernel
-from shared.compiled import CompiledBase
-from shared.encode import AMOUNT_BINS, WIDTH, Encoder, Grams, amount_bin, grams_of
+from shared.compiled import NativeCandidateGenerator
+from shared.encode import FIRST_ONE_HOT, ONE_HOT_WEIGHT, Encoder, Grams, amount_bin, grams_of
 from shared.features import CHANNELS, FeatureRow
 from shared.history import MEMORIES, NO_KEY, SLOTS, History, keys_of
-from shared.linear import Weights, shares_of
-from shared.log import get_logger
+from shared.linear import Weights, softmax
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-_log = get_logger()
 
 CANDIDATES = 6  # the truth is among six nearly as often as among twelve, at half the cost
 WEEKDAYS = 8  # Monday to Sunday, then unknown
 UNKNOWN_DAY = dt.date.min.toordinal()
-TRIED = 32  # made-up rows for which the compiled loops of every base must propose the same
+TOLERANCE = 1e-6  # relative and absolute: how far the kernel may be from the reference
 
-_OF_PAIR = ("share", "recent", "count", "latest")
-PAIR_FEATURES = (
-    *(f"{memory}: {what}" for memory in MEMORIES for what in _OF_PAIR),
-    *(f"{memory}: {what}" for memory in MEMORIES for what in ("total", "entropy")),
-    *(f"{memory}: days since" for memory in MEMORIES[:2]),
-    *(f"{memory}: amount off" for memory in MEMORIES[:2]),
-    *(f"linear: {what}" for what in ("score", "gap", "rank", "share")),
-    *(f"bayes: {what}" for what in ("score", "gap", "rank", "share")),
-    *("words: best", "words: mean"),
-    *("amount ratio", "weekday ratio", "channel ratio"),
-    *("linear best", "linear margin", "bayes margin", "unknown grams", "known words"),
-    *("amount", "amount known", "money in", "has description", "word count"),
-    *("subscription", "person to person"),
-)
+# The features of a pair in their order, which is also that of `propose` in kernel.c.
+FEATURE_BLOCKS: dict[str, tuple[str, ...]] = {
+    "label by key": tuple(
+        f"{memory}: {what}"
+        for memory in MEMORIES
+        for what in ("share", "recent", "count", "latest")
+    ),
+    "key": tuple(f"{memory}: {what}" for memory in MEMORIES for what in ("total", "entropy")),
+    "day": tuple(f"{memory}: days since" for memory in MEMORIES[:2]),
+    "amount": tuple(f"{memory}: amount off" for memory in MEMORIES[:2]),
+    "scorers": tuple(
+        f"{scorer}: {what}"
+        for scorer in ("linear", "bayes")
+        for what in ("score", "gap", "rank", "share")
+    ),
+    "words and ratios": (
+        "words: best", "words: mean", "amount ratio", "weekday ratio", "channel ratio",
+    ),
+    "row": (
+        "linear best", "linear margin", "bayes margin", "unknown grams", "known words", "amount",
+        "amount known", "money in", "has description", "word count", "subscription",
+        "person to person",
+    ),
+}  # fmt: skip
+PAIR_FEATURES = tuple(chain.from_iterable(FEATURE_BLOCKS.values()))
 
 
 # A row before anything fitted, its text aside; as C has it in kernel.c.
@@ -87,7 +97,7 @@ class Inputs(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What the base says of n rows; M is the smaller of CANDIDATES and the number of labels."""
+    """The candidates of n rows; M is the smaller of CANDIDATES and the number of labels."""
 
     labels: IntArray  # (n, M) the best first
     linear: FloatArray  # (n, M) the linear score of each
@@ -96,13 +106,13 @@ class Proposal(NamedTuple):
 
 def inputs_of(rows: Sequence[FeatureRow], hash_key: bytes) -> Inputs:
     """Turn rows into arrays, each row on its own; *hash_key* is the key of the history's hashes."""
-    told = [_row(row, hash_key) for row in rows]
-    return Inputs(grams_of(rows), np.array(told, dtype=ROW))
+    encoded = [_row(row, hash_key) for row in rows]
+    return Inputs(grams_of(rows), np.array(encoded, dtype=ROW))
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The scorers that propose, fitted on some rows; K labels.
+    """The candidate generator, fitted on some rows; K labels.
 
     Attributes:
         encoder: its IDF is of those rows.
@@ -112,6 +122,8 @@ class Base:
             how frequent a label is gains half a point of accuracy and loses more of the rare ones.
         amount_ratio: log of how much likelier a bin is under a label, shape (AMOUNT_BINS, K).
         weekday_ratio, channel_ratio: likewise, shapes (WEEKDAYS, K) and (len(CHANNELS), K).
+        use_native: generate in C where the kernel is available.
+        native: what then generates; None where the reference does.
     """
 
     encoder: Encoder
@@ -121,13 +133,12 @@ class Base:
     amount_ratio: FloatArray
     weekday_ratio: FloatArray
     channel_ratio: FloatArray
-    compiled: CompiledBase | None = field(init=False, repr=False, compare=False)
+    use_native: InitVar[bool] = True
+    native: NativeCandidateGenerator | None = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        width = len(PAIR_FEATURES)
-        made = CompiledBase(self, width, CANDIDATES, UNKNOWN_DAY) if kernel.is_there() else None
-        object.__setattr__(self, "compiled", made)
-        self.try_on(self._made_up())
+    def __post_init__(self, use_native: bool) -> None:
+        use_native = use_native and kernel.is_available()
+        object.__setattr__(self, "native", self._native() if use_native else None)
 
     @property
     def label_count(self) -> int:
@@ -135,64 +146,47 @@ class Base:
 
     def propose(self, inputs: Inputs) -> Proposal:
         """The candidates of each row and the features of each pair. No row sees another."""
-        if self.compiled:
-            return Proposal._make(self.compiled.propose(inputs))
-        return self.propose_plainly(inputs)
+        if self.native is None:
+            return self.generate_reference(inputs)
+        return Proposal._make(self.native.propose(*inputs.grams, inputs.rows))
 
-    def try_on(self, inputs: Inputs) -> bool | None:
-        """Whether the compiled loops propose the same for *inputs*; None where there are none.
-
-        If they do not, they are never asked again.
-        """
-        if not kernel.is_there():
+    def native_agrees(self, inputs: Inputs) -> bool | None:
+        """Whether the kernel and the reference are equal for *inputs*; None without the kernel."""
+        if self.native is None:
             return None
-        if self.compiled and not _same(self.propose(inputs), self.propose_plainly(inputs)):
-            _log.error("base.compiled_differs", rows=inputs.size)
-            self.go_plainly()
-        return self.compiled is not None
+        return _is_close(self.propose(inputs), self.generate_reference(inputs))
 
-    def go_plainly(self) -> None:
-        """Do without the compiled loops from now on."""
-        object.__setattr__(self, "compiled", None)
-
-    def propose_plainly(self, inputs: Inputs) -> Proposal:
-        """The same without the compiled loops, whose meaning it is."""
+    def generate_reference(self, inputs: Inputs) -> Proposal:
+        """As `propose`, in NumPy; the kernel must be equal up to TOLERANCE."""
         grams, rows = inputs
-        history, memories = self.history, len(MEMORIES)
+        history, key_count = self.history, len(MEMORIES)
         scores = self.weights.score(grams, self.encoder.values(grams))
         scores[:, 1] += self.log_prior
-        shares = shares_of(scores)
+        shares = softmax(scores)
         found = history.find(rows["keys"])
-        known = found != history.keys.size - 1
-        labels = self._candidates(shares[:, 0] + shares[:, 1], found[:, :memories])
+        is_known = found != history.keys.size - 1
+        labels = self._candidates(shares[:, 0] + shares[:, 1], found[:, :key_count])
         pairs = history.find_pairs(found, labels)
-
         n, m = labels.shape
+
+        of_labels = history.pair_stats[pairs[:, :, :key_count]]
+        np.copyto(of_labels, np.nan, where=~is_known[:, None, :key_count, None])
+        last = history.pair_last[pairs[:, :, :2]]
+        day = np.where(rows["day"] == UNKNOWN_DAY, np.nan, rows["day"]).astype(np.float32)
         pick = np.arange(n)[:, None, None], np.arange(2)[:, None], labels[:, None, :]
-        picked, picked_share = scores[pick], shares[pick]
-        linear, bayes = picked[:, 0], picked[:, 1]
+        picked, picked_shares = scores[pick], shares[pick]
         best, margin = _lead(scores)
-        gap = picked - best[:, :, None]
-        rank = _rank(picked)
-        known_words = known[:, memories:].sum(axis=1)
-        word_share = history.pair_stats[pairs[:, :, memories:], 1]
-        per_pair = [
-            linear,
-            gap[:, 0],
-            rank[:, 0],
-            picked_share[:, 0],
-            bayes,
-            gap[:, 1],
-            rank[:, 1],
-            picked_share[:, 1],
-            word_share.max(axis=2),
-            # Unlike sum, cumsum adds in the words' order whatever the number of rows.
-            word_share.cumsum(axis=2)[:, :, -1] / np.maximum(known_words, 1)[:, None],
+        scorers = picked, picked - best[:, :, None], _rank(picked), picked_shares
+        known_words = is_known[:, key_count:].sum(axis=1)
+        word_shares = history.pair_stats[pairs[:, :, key_count:], 1]
+        words_and_ratios = (
+            word_shares.max(axis=2),
+            word_shares.sum(axis=2) / np.maximum(known_words, 1)[:, None],
             self.amount_ratio[rows["amount_bin"][:, None], labels],
             self.weekday_ratio[rows["weekday"][:, None], labels],
             self.channel_ratio[rows["channel"][:, None], labels],
-        ]
-        per_row = [
+        )
+        row = (
             best[:, 0],
             margin[:, 0],
             margin[:, 1],
@@ -202,29 +196,20 @@ class Base:
             ~np.isnan(rows["amount"]),
             rows["amount"] > 0,
             rows["flags"][:, 0],
-            (rows["keys"][:, memories:] != NO_KEY).sum(axis=1),
+            (rows["keys"][:, key_count:] != NO_KEY).sum(axis=1),
             rows["flags"][:, 1],
             rows["flags"][:, 2],
-        ]
-
-        memory = history.pair_stats[pairs[:, :, :memories]]
-        np.copyto(memory, np.nan, where=~known[:, None, :memories, None])
-        last = history.pair_last[pairs[:, :, :2]]
-        day = np.where(rows["day"] == UNKNOWN_DAY, np.nan, rows["day"]).astype(np.float32)
-        blocks = [
-            memory.reshape(n, m, 4 * memories),
-            history.key_stats[found[:, :memories]].reshape(n, 1, 2 * memories),
-            day[:, None, None] - last[..., 0],
-            np.abs(rows["amount"][:, None, None] - last[..., 1]),
-            np.array(per_pair, dtype=np.float32).transpose(1, 2, 0),
-            np.array(per_row, dtype=np.float32).T[:, None, :],
-        ]
-        features = np.empty((n, m, len(PAIR_FEATURES)), dtype=np.float32)
-        at = 0
-        for block in blocks:
-            features[:, :, at : at + block.shape[2]] = block
-            at += block.shape[2]
-        return Proposal(labels, linear, features)
+        )
+        blocks = {
+            "label by key": of_labels.reshape(n, m, -1),
+            "key": history.key_stats[found[:, :key_count]].reshape(n, 1, -1),
+            "day": day[:, None, None] - last[..., 0],
+            "amount": np.abs(rows["amount"][:, None, None] - last[..., 1]),
+            "scorers": np.array(scorers, np.float32).transpose(1, 3, 2, 0).reshape(n, m, -1),
+            "words and ratios": np.array(words_and_ratios, np.float32).transpose(1, 2, 0),
+            "row": np.array(row, np.float32).T[:, None],
+        }
+        return Proposal(labels, picked[:, 0], _joined(blocks, n, m))
 
     def _candidates(self, votes: FloatArray, found: IntArray) -> IntArray:
         """The labels with the most votes: shares of both scorers and of every memory, summed."""
@@ -242,39 +227,41 @@ class Base:
             spare[row, best] = -1
         return labels
 
-    def _made_up(self) -> Inputs:
-        """TRIED rows of what this base knows, and of what it does not."""
-        rng = np.random.default_rng(0)
-        columns = np.append(np.flatnonzero(self.encoder.known), np.arange(0, WIDTH, 7))
-        of_row = [np.unique(rng.choice(columns, 24)).astype(np.int32) for _ in range(TRIED)]
-        starts = np.cumsum([0, *(some.size for some in of_row)]).astype(np.int32)
-        rows = np.zeros(TRIED, dtype=ROW)
-        keys = np.append(self.history.keys[:-1], np.array([NO_KEY, 1, 2], dtype=np.uint64))
-        is_none = rng.random((TRIED, SLOTS)) < 0.2
-        rows["keys"] = np.where(is_none, np.uint64(NO_KEY), rng.choice(keys, (TRIED, SLOTS)))
-        rows["day"] = rng.integers(730_000, 740_000, TRIED)
-        rows["amount"] = rng.normal(0, 4, TRIED)
-        rows["day"][:4], rows["amount"][2:6] = UNKNOWN_DAY, np.nan
-        rows["amount_bin"] = rng.integers(AMOUNT_BINS, size=TRIED)
-        rows["weekday"] = rng.integers(WEEKDAYS, size=TRIED)
-        rows["channel"] = rng.integers(len(CHANNELS), size=TRIED)
-        rows["flags"] = rng.integers(2, size=(TRIED, 3))
-        return Inputs(Grams(np.concatenate(of_row), starts), rows)
+    def _native(self) -> NativeCandidateGenerator:
+        arrays = {
+            "idf": self.encoder.idf,
+            "known": self.encoder.known,
+            "weights": self.weights.values,
+            "scale": self.weights.scale,
+            **{name: getattr(self, name) for name in _ARRAYS},
+            **{name: getattr(self.history, name) for name in _HISTORY_ARRAYS},
+        }
+        return NativeCandidateGenerator(
+            arrays,
+            first_one_hot=FIRST_ONE_HOT,
+            one_hot_weight=ONE_HOT_WEIGHT,
+            candidate_count=min(self.label_count, CANDIDATES),
+            feature_count=len(PAIR_FEATURES),
+            unknown_day=UNKNOWN_DAY,
+        )
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that must be kept of it."""
-        kept: dict[str, NDArray[np.generic]] = {
+        """All that a file must hold of it."""
+        history = self.history.arrays()
+        return {
             "idf": self.encoder.idf,
             "known": self.encoder.known,
             "weights": self.weights.values,
             "weights_scale": self.weights.scale,
-            **{name: getattr(self, name) for name in _KEPT},
+            **{name: getattr(self, name) for name in _ARRAYS},
+            **{f"history_{name}": array for name, array in history.items()},
         }
-        kept.update({f"history_{name}": kept_ for name, kept_ in self.history.arrays().items()})
-        return kept
 
     @classmethod
-    def from_arrays(cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]]) -> Base:
+    def from_arrays(
+        cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]], *, use_native: bool
+    ) -> Base:
+        """What `arrays` gave."""
         history = {
             name.removeprefix("history_"): array
             for name, array in arrays.items()
@@ -284,11 +271,16 @@ class Base:
             Encoder(arrays["idf"], arrays["known"]),  # type: ignore[arg-type]
             Weights(arrays["weights"], arrays["weights_scale"]),  # type: ignore[arg-type]
             History.from_arrays(label_count, history),
-            **{name: arrays[name] for name in _KEPT},  # type: ignore[arg-type]
+            **{name: arrays[name] for name in _ARRAYS},  # type: ignore[arg-type]
+            use_native=use_native,
         )
 
 
-_KEPT = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio")
+_ARRAYS = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio")
+_HISTORY_ARRAYS = (
+    "keys", "starts", "labels", "pair_stats", "pair_last", "key_stats", "proposed",
+    "proposed_share",
+)  # fmt: skip
 
 
 def _row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
@@ -307,11 +299,30 @@ def _row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
 _CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
 
 
-def _same(one: Proposal, other: Proposal) -> bool:
-    return all(
-        np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
-        for name in Proposal._fields
-    )
+def _joined(blocks: Mapping[str, NDArray[Any]], n: int, m: int) -> FloatArray:
+    """Put *blocks*, (n or 1, m or 1, size of each), side by side: (n, m, len(PAIR_FEATURES))."""
+    features = np.empty((n, m, len(PAIR_FEATURES)), dtype=np.float32)
+    start = 0
+    for name, names in FEATURE_BLOCKS.items():
+        features[:, :, start : start + len(names)] = blocks[name]
+        start += len(names)
+    return features
+
+
+def _is_close(one: Proposal, other: Proposal) -> bool:
+    """Whether two proposals are equal up to TOLERANCE.
+
+    Labels with as good as equal votes may stand in either order.
+    """
+    orders = one.labels.argsort(axis=1), other.labels.argsort(axis=1)
+    for name in Proposal._fields:
+        left, right = (
+            getattr(proposal, name)[np.arange(len(order))[:, None], order]
+            for proposal, order in zip((one, other), orders, strict=True)
+        )
+        if not np.allclose(left, right, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            return False
+    return True
 
 
 def _lead(scores: FloatArray) -> tuple[FloatArray, FloatArray]:

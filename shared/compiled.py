@@ -1,28 +1,41 @@
-"""A fitted base whose inner loops are compiled: the same proposals as in shared/candidates.py."""
+"""Candidate generation in C. It knows arrays and sizes only; shared/candidates.py gives them."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import kernel
-from shared.encode import FIRST_ONE_HOT, ONE_HOT_WEIGHT
 
-if TYPE_CHECKING:
-    from shared.candidates import Base, Inputs
+Array = NDArray[np.generic]
 
 _SIZES = ("k", "m", "e", "first_one_hot", "unknown_day")
-_ARRAYS = (
-    "idf", "known", "weights", "scale", "log_prior", "amount_ratio", "weekday_ratio",
-    "channel_ratio", "keys", "starts", "labels", "pair_stats", "pair_last", "key_stats", "proposed",
-    "proposed_share",
-)  # fmt: skip
+_ARRAYS: dict[str, type[np.generic]] = {
+    "idf": np.float32,
+    "known": np.bool_,
+    "weights": np.int8,
+    "scale": np.float32,
+    "log_prior": np.float32,
+    "amount_ratio": np.float32,
+    "weekday_ratio": np.float32,
+    "channel_ratio": np.float32,
+    "keys": np.uint64,
+    "starts": np.int32,
+    "labels": np.int32,
+    "pair_stats": np.float32,
+    "pair_last": np.float32,
+    "key_stats": np.float32,
+    "proposed": np.int32,
+    "proposed_share": np.float32,
+}
 
 
-class _About(ctypes.Structure):
+class _Config(ctypes.Structure):
+    """`base` in kernel.c."""
+
     _fields_ = (
         *((name, ctypes.c_int64) for name in _SIZES),
         ("one_hot", ctypes.c_float),
@@ -30,64 +43,63 @@ class _About(ctypes.Structure):
     )
 
 
-class Proposed(NamedTuple):
-    """As shared.candidates.Proposal."""
-
-    labels: NDArray[np.int64]
-    linear: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-
-class CompiledBase:
-    """The arrays of a base, where the compiled loops find them.
+class NativeCandidateGenerator:
+    """The arrays of a candidate generator, where the kernel finds them.
 
     Args:
-        base: its arrays are kept, and copied only where they are not as C reads them.
-        features: how many a pair has.
-        candidates: how many labels a row gets at most.
+        arrays: by the names in `base` of kernel.c, where their shapes stand; copied only where
+            they are not as C reads them.
+        first_one_hot: columns from here on hold one_hot_weight instead of a TF-IDF weight.
+        one_hot_weight: see there.
+        candidate_count: M, how many labels a row gets.
+        feature_count: of a (row, candidate) pair.
         unknown_day: stands for a date that is not known.
     """
 
-    def __init__(self, base: Base, features: int, candidates: int, unknown_day: int) -> None:
-        history, weights = base.history, base.weights
-        self._k, self._features = base.label_count, features
-        self._m = min(self._k, candidates)
-        kept = {
-            name: kernel.pointer(array, dtype)
-            for name, array, dtype in (
-                ("idf", base.encoder.idf, np.float32),
-                ("known", base.encoder.known, np.bool_),
-                ("weights", weights.values, np.int8),
-                ("scale", weights.scale, np.float32),
-                ("log_prior", base.log_prior, np.float32),
-                ("amount_ratio", base.amount_ratio, np.float32),
-                ("weekday_ratio", base.weekday_ratio, np.float32),
-                ("channel_ratio", base.channel_ratio, np.float32),
-                ("keys", history.keys, np.uint64),
-                ("starts", history.starts, np.int32),
-                ("labels", history.labels, np.int32),
-                ("pair_stats", history.pair_stats, np.float32),
-                ("pair_last", history.pair_last, np.float32),
-                ("key_stats", history.key_stats, np.float32),
-                ("proposed", history.proposed, np.int32),
-                ("proposed_share", history.proposed_share, np.float32),
-            )
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        *,
+        first_one_hot: int,
+        one_hot_weight: float,
+        candidate_count: int,
+        feature_count: int,
+        unknown_day: int,
+    ) -> None:
+        # Held for as long as the kernel has their addresses.
+        self._arrays = {
+            name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in _ARRAYS.items()
         }
-        self._kept = [array for array, _ in kept.values()]
-        about = _About(
-            self._k, history.keys.size, history.labels.size, FIRST_ONE_HOT, unknown_day,
-            ONE_HOT_WEIGHT, *[kept[name][1] for name in _ARRAYS],
-        )  # fmt: skip
-        self._propose = kernel.Loop("propose", about, 7)
+        label_count = arrays["log_prior"].size
+        self._shape = candidate_count, feature_count
+        self._scratch = 5 * label_count + 1
+        config = _Config(
+            label_count,
+            arrays["keys"].size,
+            arrays["labels"].size,
+            first_one_hot,
+            unknown_day,
+            one_hot_weight,
+            *(array.ctypes.data for array in self._arrays.values()),
+        )
+        self._propose = kernel.NativeFunction("propose", config, 7)
 
-    def propose(self, inputs: Inputs) -> Proposed:
-        """The candidates of each row and the features of each pair. No row sees another."""
-        (columns, starts), rows = inputs
-        n, m, k = rows.size, self._m, self._k
+    def propose(
+        self, columns: NDArray[np.int32], starts: NDArray[np.int32], rows: NDArray[np.void]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """The labels, linear scores and features of n rows: (n, M), (n, M) and (n, M, f).
+
+        No row sees another.
+
+        Args:
+            columns, starts: as in shared.encode.Grams.
+            rows: shape (n,), as `row` in kernel.c.
+        """
+        n, (m, f) = rows.size, self._shape
         labels = np.empty((n, m), dtype=np.int64)
         linear = np.empty((n, m), dtype=np.float32)
-        features = np.empty((n, m, self._features), dtype=np.float32)
-        scratch = np.empty(5 * k + 1, dtype=np.float32)
+        features = np.empty((n, m, f), dtype=np.float32)
+        scratch = np.empty(self._scratch, dtype=np.float32)
         if n:
             self._propose(n, columns, starts, rows, scratch, labels, linear, features)
-        return Proposed(labels, linear, features)
+        return labels, linear, features

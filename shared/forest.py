@@ -1,8 +1,8 @@
-"""A trained forest, read from LightGBM's text and asked through LightGBM's documented C interface.
+"""The LightGBM reranker, read from its text and called through LightGBM's documented C interface.
 
 Not through its Python package: that imports pandas and scikit-learn, which only training needs, and
-its preparations take longer than the forest itself for one row. The library and so the answers are
-the same. Where a compiled loop is shown to give these answers too, it gives them; see trees.py.
+its preparations take longer than the forest itself for one row. The library is the same, and so are
+the scores. The kernel scores instead where training found it equal; see trees.py.
 
 Source: https://lightgbm.readthedocs.io/en/stable/C-API.html
 """
@@ -25,7 +25,6 @@ from shared.log import get_logger
 from shared.trees import Trees
 
 AGREEMENT = 1e-9  # of log-odds
-TRIED = (50, 6)  # groups, and lines of each, on which every forest is tried in its own process
 
 _FLOAT32, _ROW_MAJOR = 0, 1  # C_API_DTYPE_FLOAT32, is_row_major
 _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
@@ -38,37 +37,30 @@ _log = get_logger()
 
 
 class Forest:
-    """Trees whose answers any number of threads may ask for at once.
+    """A forest that any number of threads may use at once.
 
     Args:
         text: as LightGBM wrote it. Only such text: its parser may end the process on other.
-        agreement: the `difference` that was found where it was grown. Up to AGREEMENT the compiled
-            loop answers, if it agrees here too: this may be another machine, or another library.
+        agreement: the `difference` found at training; None where it was not measured. Up to
+            AGREEMENT the kernel scores, else LightGBM.
 
     Raises:
         ValueError: LightGBM refuses the text.
     """
 
     def __init__(self, text: str, agreement: float | None = None) -> None:
-        self._trees: Trees | None = None
         self._handle = ctypes.c_void_p()
-        count = ctypes.c_int()
         _call(
             "LGBM_BoosterLoadModelFromString",
             ctypes.c_char_p(text.encode()),
-            ctypes.byref(count),
+            ctypes.byref(ctypes.c_int()),
             ctypes.byref(self._handle),
         )
         # The first explanation notes the depth of every tree: two at once could see it half noted.
         self._one_at_a_time = threading.Lock()
         weakref.finalize(self, _library().LGBM_BoosterFree, self._handle)
-        trees = _compiled(text) if agreement is not None and agreement <= AGREEMENT else None
-        self._trees = self._tried(trees) if trees else None
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether the compiled loop answers."""
-        return self._trees is not None
+        equal = agreement is not None and agreement <= AGREEMENT
+        self._trees = _native(text) if equal else None
 
     def odds(self, features: FloatArray) -> Scores:
         """The log-odds of each candidate of each row: (n, M, f) to (n, M)."""
@@ -84,15 +76,6 @@ class Forest:
         """What each feature added to each score, the bias last: (n, f) to (n, f + 1); TreeSHAP."""
         with self._one_at_a_time:
             return self._predict(lines, _CONTRIBUTIONS, lines.shape[1] + 1)
-
-    def _tried(self, trees: Trees) -> Trees | None:
-        """*trees* if they answer as LightGBM does."""
-        features = trees.hard_lines(*TRIED)
-        apart = _apart(_odds(trees.raw_scores, features), self.odds(features))
-        if apart <= AGREEMENT:
-            return trees
-        _log.error("forest.compiled_differs", difference=apart)
-        return None
 
     def _predict(self, lines: FloatArray, kind: int, width: int) -> NDArray[np.float64]:
         lines = np.ascontiguousarray(lines, dtype=np.float32)
@@ -116,14 +99,14 @@ class Forest:
 
 
 def difference(text: str, features: FloatArray) -> float | None:
-    """By how much the compiled loop's odds of *features*, (n, M, f), are at most from LightGBM's.
+    """The largest difference of the kernel's log-odds from LightGBM's, for *features* (n, M, f).
 
-    None where it cannot be said: there is no compiled loop, or this forest has what it cannot read.
+    None where the kernel is not there, or cannot read this forest.
     """
-    trees = _compiled(text)
+    trees = _native(text)
     if trees is None:
         return None
-    return _apart(_odds(trees.raw_scores, features), Forest(text).odds(features))
+    return float(np.abs(_odds(trees.raw_scores, features) - Forest(text).odds(features)).max())
 
 
 def _odds(scores: Callable[[FloatArray, int], Scores], features: FloatArray) -> Scores:
@@ -131,12 +114,8 @@ def _odds(scores: Callable[[FloatArray, int], Scores], features: FloatArray) -> 
     return scores(features.reshape(n * m, width), m).reshape(n, m)
 
 
-def _apart(one: Scores, other: Scores) -> float:
-    return float(np.abs(one - other).max())
-
-
-def _compiled(text: str) -> Trees | None:
-    if not kernel.is_there():
+def _native(text: str) -> Trees | None:
+    if not kernel.is_available():
         return None
     try:
         return Trees(text)

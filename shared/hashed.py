@@ -1,6 +1,6 @@
-"""Which columns a text sets: its hashes, and those of its runs of characters, modulo TEXT_COLUMNS.
+"""Feature hashing: the columns of a text's word hashes and character n-grams.
 
-Hashes are CRC-32. With a C compiler at hand the loop over the runs is compiled; see kernel.c.
+Hashes are CRC-32, modulo TEXT_COLUMNS. The loop over the n-grams is native where it can be.
 """
 
 from __future__ import annotations
@@ -15,45 +15,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import kernel
-from shared.log import get_logger
 
 IntArray = NDArray[np.int32]
-Columns = Callable[[Sequence[int], str, int, int, bool], IntArray]
 
 TEXT_COLUMNS = 2**14
-_log = get_logger()
-
-_TRIED = ("", " ", " x ", " tim hortons 2392 ", " łódź ☃ 東京 𝄞 ", " a b " * 30)
 
 
 def columns(
     hashes: Sequence[int], text: str, least: int, most: int, *, in_words: bool = False
 ) -> IntArray:
-    """The columns of *hashes* and of every run of *least* to *most* characters of *text*.
+    """The columns of *hashes* and of every n-gram of *least* to *most* characters of *text*.
 
     Each character counts as four bytes, so any script does.
 
     Args:
         hashes: 32 bits each.
-        in_words: leave runs out that have a space within; at their ends they may have one.
+        in_words: leave out n-grams with a space inside; at their ends they may have one.
 
     Returns:
         Shape (m,), ascending, each once.
     """
-    return loop()(hashes, text, least, most, in_words)
+    if not kernel.is_available():
+        return ngram_columns_reference(hashes, text, least, most, in_words)
+    given = array("I", hashes or (0,))
+    out = np.empty(len(hashes) + (most - least + 1) * len(text) + 1, dtype=np.int32)
+    count = _native()(
+        kernel.pointer(given), len(hashes), text.encode("utf-32-le"), len(text),
+        least, most, in_words, kernel.pointer(out),
+    )  # fmt: skip
+    return out[:count].copy()
 
 
-def columns_plainly(
+def ngram_columns_reference(
     hashes: Sequence[int], text: str, least: int, most: int, in_words: bool
 ) -> IntArray:
-    """The same without the compiled loop."""
+    """The same in Python."""
     found = {value % TEXT_COLUMNS for value in hashes}
     for size in range(least, most + 1):
-        found.update(value % TEXT_COLUMNS for value in _runs(text, size, in_words))
+        found.update(value % TEXT_COLUMNS for value in _ngrams(text, size, in_words))
     return np.array(sorted(found), dtype=np.int32)
 
 
-def _runs(text: str, size: int, in_words: bool) -> Iterator[int]:
+def _ngrams(text: str, size: int, in_words: bool) -> Iterator[int]:
     wide = text.encode("utf-32-le")
     for start in range(len(text) - size + 1):
         if not in_words or " " not in text[start + 1 : start + size - 1]:
@@ -61,34 +64,9 @@ def _runs(text: str, size: int, in_words: bool) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def loop() -> Columns:
-    """The compiled loop, if it is there and says the same of some texts; else the Python."""
-    compiled = _compiled() if kernel.is_there() else None
-    if compiled is None:
-        return columns_plainly
-    for text in _TRIED:
-        for asked in (([2**32 - 1, 7, 7], text, 3, 5, False), ([], text, 4, 4, True)):
-            if not np.array_equal(compiled(*asked), columns_plainly(*asked)):
-                _log.error("hashed.compiled_differs")
-                return columns_plainly
-    return compiled
-
-
-def _compiled() -> Columns:
-    size, bytes_, buffer = ctypes.c_int64, ctypes.c_char_p, ctypes.POINTER(ctypes.c_byte)
-    call = kernel.function(
-        "columns", (buffer, size, bytes_, size, size, size, size, buffer), result=size
-    )
-
-    def columns_of(
-        hashes: Sequence[int], text: str, least: int, most: int, in_words: bool
-    ) -> IntArray:
-        given = array("I", hashes or (0,))
-        out = np.empty(len(hashes) + (most - least + 1) * len(text) + 1, dtype=np.int32)
-        found = call(
-            kernel.first_byte(given), len(hashes), text.encode("utf-32-le"), len(text),
-            least, most, in_words, kernel.first_byte(out),
-        )  # fmt: skip
-        return out[:found].copy()
-
-    return columns_of
+def _native() -> Callable[..., int]:
+    size = ctypes.c_int64
+    parameters = (
+        kernel.POINTER, size, ctypes.c_char_p, size, size, size, size, kernel.POINTER,
+    )  # fmt: skip
+    return kernel.function("columns", parameters, result=size)

@@ -1,6 +1,5 @@
-/* The inner loops of a prediction: what shared/candidates.py and shared/forest.py say in numpy and
- * LightGBM, for which one row costs as much as a hundred. The answers are the same to the bit:
- * every sum has one order, and nothing is contracted (see local/kernel.py for the flags).
+/* The inner loops of a prediction, for which NumPy and LightGBM take as long with one row as with a
+ * hundred. shared/candidates.py has the reference; TOLERANCE there says how far this may be from it.
  */
 #include <math.h>
 #include <stdint.h>
@@ -19,7 +18,7 @@
 
 const char *kernel_source(void) { return SOURCE; }
 
-/* A fitted base; K labels, m keys, e entries. As in shared/candidates.py and shared/history.py. */
+/* A fitted candidate generator; K labels, m keys, e entries. As shared/candidates.py gives it. */
 typedef struct {
     int64_t k, m, e;
     int64_t first_one_hot, unknown_day;
@@ -80,37 +79,18 @@ static float score(const base *b, const int32_t *columns, int64_t size, float *s
     return (float)((double)(size - known) / (double)size);
 }
 
-/* The softmax of K scores; see shares_of in shared/linear.py. */
+/* The softmax of K scores. */
 static void share(const float *scores, int64_t k, float *shares)
 {
-    float most = scores[0], sum = 0;
+    float most = scores[0];
+    double sum = 0;
     for (int64_t j = 1; j < k; j++)
         most = scores[j] > most ? scores[j] : most;
-    for (int64_t j = 0; j < k; j++) {
-        float x = scores[j] - most;
-        x = x < -87.0f ? -87.0f : x;
-        const float power = rintf(x * 1.44269504f);
-        x = x - power * 0.693359375f;
-        x -= power * -2.12194440e-4f;
-        float series = 1.9875691e-4f;
-        series = series * x + 1.3981999e-3f;
-        series = series * x + 8.3334519e-3f;
-        series = series * x + 4.1665796e-2f;
-        series = series * x + 0.16666666f;
-        series = series * x + 0.5f;
-        series *= x * x;
-        series += x;
-        series += 1.0f;
-        union {
-            uint32_t bits;
-            float value;
-        } two = {(uint32_t)((int32_t)power + 127) << 23};
-        shares[j] = series * two.value;
-    }
     for (int64_t j = 0; j < k; j++)
-        sum += shares[j];
+        sum += shares[j] = expf(scores[j] - most);
+    const float scale = (float)(1 / sum);
     for (int64_t j = 0; j < k; j++)
-        shares[j] /= sum;
+        shares[j] *= scale;
 }
 
 static int64_t find(const base *b, uint64_t key)
@@ -177,7 +157,7 @@ static void lead(const float *scores, int64_t k, float *best, float *margin)
     *margin = k < 2 ? 0 : first - second;
 }
 
-/* The candidates of n rows and what speaks for each; M is the smaller of K and CANDIDATES.
+/* The candidates of n rows and the features of each pair; M is the smaller of K and CANDIDATES.
  *
  * `columns` and `starts` as in shared.encode.Grams; `scratch` has (2 SCORERS + 1) K + 1 places.
  * Out: labels and linear (n, M), features (n, M, PAIR_FEATURES).
@@ -299,7 +279,7 @@ static void apply(const forest *f, int64_t feature, float value, uint32_t *reach
 
 /* The sum of the trees for each of n lines, in the order of the trees.
  *
- * Lines come in groups, the candidates of one row: what all of a group have alike is applied once.
+ * Lines come in groups, the candidates of one row: what all of a group share is applied once.
  * `reach` is scratch, 2 trees.
  */
 void judge(const forest *f, int64_t n, const int64_t *size, const float *lines, uint32_t *reach,

@@ -1,8 +1,7 @@
-"""The compiled inner loops of a prediction, where a C compiler was at hand: see kernel.c.
+"""Loads the C kernel, kernel.c, where it was built for this machine.
 
-What they answer is what the Python beside them answers, to the bit; without them it takes longer.
-`make` builds them, and so does the image; a library of another source, or another machine's, is
-left alone.
+Without it, NumPy and LightGBM give the same answers and take longer. `make` and the image build
+it; a library of another source is not used.
 """
 
 from __future__ import annotations
@@ -20,38 +19,39 @@ from numpy.typing import NDArray
 
 SOURCE = Path(__file__).with_name("kernel.c")
 LIBRARY = Path(__file__).with_name("libkernel.so")
-SWITCH = "LEDGER_KERNEL"  # set to `off`, the Python is used
-FEW = 64  # rows that are gone through without letting other threads run
+ENV_VAR = "LEDGER_KERNEL"  # `off` turns the kernel off
+# Up to so many rows hold the interpreter lock: a thread that gives it up for microseconds waits
+# milliseconds to get it back from one that computes, and its mean prediction takes four times as
+# long. With many rows the others would wait.
+HOLD_GIL_MAX_ROWS = 64
 
 Array = NDArray[np.generic]
-Function = Callable[..., Any]
+
+POINTER = ctypes.POINTER(ctypes.c_byte)
+# The pointer of a contiguous, writable array. `array.ctypes.data` takes six times as long, which
+# for the arrays of one row is a fifth of its prediction.
+pointer: Any = ctypes.c_byte.from_buffer
 
 
-class Loop:
-    """A function of the library, for few rows or many.
-
-    A thread that lets go of the interpreter for some microseconds waits for milliseconds to get it
-    back from one that computes; with many rows it is the others that would wait.
+class NativeFunction:
+    """A function of the kernel that takes a structure, a number of rows and some arrays.
 
     Args:
-        name: of the function, which takes *about*, a number of rows and *arrays* pointers.
+        name: of the function.
+        config: the structure, the same in every call.
+        array_count: how many arrays follow the number of rows.
     """
 
-    def __init__(self, name: str, about: ctypes.Structure, arrays: int) -> None:
-        self._about = about
-        parameters = (
-            ctypes.POINTER(type(about)), ctypes.c_int64, *[ctypes.POINTER(ctypes.c_byte)] * arrays,
-        )  # fmt: skip
-        self._few = function(name, parameters)
-        self._many = function(name, parameters, library=ctypes.CDLL)
+    def __init__(self, name: str, config: ctypes.Structure, array_count: int) -> None:
+        self._config = config
+        parameters = (ctypes.POINTER(type(config)), ctypes.c_int64, *[POINTER] * array_count)
+        self._holding = function(name, parameters)
+        self._releasing = function(name, parameters, library=ctypes.CDLL)
 
     def __call__(self, rows: int, *arrays: Array) -> None:
-        """Go through at least one row; the arrays are as C has them, contiguous and writable."""
-        call = self._few if rows <= FEW else self._many
-        call(self._about, rows, *map(first_byte, arrays))  # its address, in a third of the time
-
-
-first_byte: Any = ctypes.c_byte.from_buffer  # of an array, for a pointer to it
+        """Go through at least one row; the arrays are contiguous and writable."""
+        call = self._holding if rows <= HOLD_GIL_MAX_ROWS else self._releasing
+        call(self._config, rows, *map(pointer, arrays))
 
 
 def function(
@@ -60,32 +60,26 @@ def function(
     *,
     result: Any = None,
     library: type[ctypes.CDLL] = ctypes.PyDLL,
-) -> Function:
-    """A function of the library; other threads wait for it, unless it is one of a CDLL."""
+) -> Callable[..., Any]:
+    """A function of the library. A PyDLL holds the interpreter lock, a CDLL releases it."""
     found = getattr(library(str(LIBRARY)), name)
     found.argtypes, found.restype = parameters, result
     return found  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)
-def is_there() -> bool:
-    """Whether the library can be used, and is of this very source."""
-    if os.environ.get(SWITCH) == "off":
+def is_available() -> bool:
+    """Whether the library can be loaded and was built from this very source."""
+    if os.environ.get(ENV_VAR) == "off":
         return False
     try:
         source = ctypes.CDLL(str(LIBRARY)).kernel_source
     except (OSError, AttributeError):
         return False
     source.restype = ctypes.c_char_p
-    return bool(source() == digest().encode())
+    return bool(source() == source_digest().encode())
 
 
-def digest() -> str:
-    """Of the source; the library carries that of its own."""
+def source_digest() -> str:
+    """SHA-256 of the source; the library carries that of its own."""
     return sha256(SOURCE.read_bytes()).hexdigest()
-
-
-def pointer(array: Array, dtype: Any) -> tuple[Array, int]:
-    """*array* as C reads it, to be kept as long as the address beside it is used."""
-    kept = np.ascontiguousarray(array, dtype=dtype)
-    return kept, kept.ctypes.data

@@ -1,4 +1,4 @@
-"""Weights of linear scorers over encoded rows, kept as small integers.
+"""Weights of linear scorers over encoded rows, stored as small integers.
 
 A float32 for each of 33,000 columns and hundreds of labels would be most of a model's size, in
 memory and on disk. Eight bits and a scale a column lose nothing that a test row shows.
@@ -63,43 +63,3 @@ def softmax(scores: NDArray[Float]) -> NDArray[Float]:
     shares: NDArray[Float] = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
     return shares
-
-
-def shares_of(scores: FloatArray) -> FloatArray:
-    """The softmax of float32 scores, the same bits on every machine and in kernel.c.
-
-    Steps that every machine rounds alike, in one order; numpy's own exponential depends on what the
-    processor has.
-    """
-    shares = _exp(scores - scores.max(axis=-1, keepdims=True))
-    shares /= shares.cumsum(axis=-1)[..., -1:]  # unlike sum, cumsum adds one after the other
-    return shares
-
-
-_LOG2_E = np.float32(1.44269504)
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_EXP_LEAST = np.float32(-87.0)  # nearly the least float32 that is no subnormal
-_EXP = tuple(
-    np.float32(step)
-    for step in (1.9875691e-4, 1.3981999e-3, 8.3334519e-3, 4.1665796e-2, 0.16666666, 0.5)
-)
-
-
-def _exp(x: FloatArray) -> FloatArray:
-    """e to the power of *x*, none above 0, to one part in ten million.
-
-    Source: expf of Moshier's Cephes library.
-    """
-    x = np.maximum(x, _EXP_LEAST)
-    power = np.rint(x * _LOG2_E)
-    x = x - power * _LN2_HIGH
-    x -= power * _LN2_LOW
-    series = np.full_like(x, _EXP[0])
-    for step in _EXP[1:]:
-        series *= x
-        series += step
-    series *= x * x
-    series += x
-    series += 1
-    exponential: FloatArray = np.ldexp(series, power.astype(np.int32))
-    return exponential

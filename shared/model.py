@@ -1,7 +1,7 @@
-"""The trained model: candidates are proposed, a forest judges them, probabilities are calibrated.
+"""The trained model: candidate generation, a LightGBM reranker, calibration.
 
-Nothing here is learned; see worker/learner.py. A model never changes and may be shared by any
-number of threads. One row and many go the same way and give the same bits.
+Nothing is learned here; see worker/learner.py. A model never changes and may be shared by any
+number of threads. One row gets the same prediction alone and among many.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Model:
-    """A base that proposes, a forest that judges (none for tiny sets) and their calibration.
+    """A candidate generator, a LightGBM reranker (none for small training sets) and calibration.
 
     Attributes:
         labels: the K labels, in the order of the base's columns.
@@ -111,11 +111,10 @@ class Model:
         hash_key: the key of the history's hashes.
         facts: how it was made; written to the files and not otherwise used.
         bars: how sure a suggestion must be, see there.
-        agreement: by how much the compiled forest differed at most from LightGBM's own on the rows
-            it was tried on; None where that was not shown. LightGBM answers above a bound; see
-            Forest, which tries it again.
-        proposals_agree: whether the compiled loops proposed the same as the Python beside them for
-            the newest rows; None where that was not tried.
+        agreement: the largest difference of the kernel's log-odds from LightGBM's, measured at
+            training; None where it was not. Above a bound LightGBM answers; see Forest.
+        proposals_agree: whether the kernel and the reference proposed the same for the newest rows
+            at training; None where that was not tried. Only if so does the kernel propose.
     """
 
     labels: tuple[str, ...]
@@ -184,19 +183,18 @@ class Model:
             _check(meta)
             labels = tuple(meta["labels"])
             with np.load(io.BytesIO(files[_ARRAYS]), allow_pickle=False) as archive:
-                base = Base.from_arrays(len(labels), {name: archive[name] for name in archive})
+                arrays = {name: archive[name] for name in archive}
             calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
             hash_key = bytes.fromhex(meta["hash_key"])
             bars = Bars.from_json(meta["bars"])
-            agreement = meta.get("agreement")  # older versions were not tried
-            alike = meta.get("proposals_agree")
+            agreement = meta.get("agreement")  # of a version by older code, None: not measured
+            agree = meta.get("proposals_agree")
+            base = Base.from_arrays(len(labels), arrays, use_native=agree is True)
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
-        if alike is False:
-            base.go_plainly()
         facts = meta["facts"]
-        model = cls(labels, base, text, calibration, hash_key, facts, bars, agreement, alike)
+        model = cls(labels, base, text, calibration, hash_key, facts, bars, agreement, agree)
         model.forest  # noqa: B018  parsed now, not in the first request
         return model
 

@@ -1,7 +1,7 @@
-"""LightGBM's text as arrays that a compiled loop reads: the same answers in a fifth of the time.
+"""A LightGBM forest as arrays that the kernel reads: the same scores in a fifth of the time.
 
-Source of the rules: NumericalDecision in LightGBM's include/LightGBM/tree.h; of the loop: see
-kernel.c.
+Source of the rules: NumericalDecision in LightGBM's include/LightGBM/tree.h; of the algorithm,
+QuickScorer: see kernel.c.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class _Splits(NamedTuple):
     right: IntArray
 
 
-class _About(ctypes.Structure):
+class _Config(ctypes.Structure):
+    """`forest` in kernel.c."""
+
     _fields_ = (
         ("trees", ctypes.c_int64),
         ("width", ctypes.c_int64),
@@ -51,7 +53,7 @@ class _About(ctypes.Structure):
 
 
 class Trees:
-    """A forest as flat arrays; any number of threads may ask at once.
+    """A forest as flat arrays; any number of threads may use it at once.
 
     Args:
         text: as LightGBM wrote it.
@@ -63,13 +65,13 @@ class Trees:
 
     def __init__(self, text: str) -> None:
         head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
-        told = _told(head)
-        if told["num_tree_per_iteration"] != "1" or not blocks:
+        fields = _fields(head)
+        if fields["num_tree_per_iteration"] != "1" or not blocks:
             raise ValueError("not one tree an iteration")
-        self.width, self._trees = int(told["max_feature_idx"]) + 1, len(blocks)
+        self.width, self._trees = int(fields["max_feature_idx"]) + 1, len(blocks)
         if self.width > FEATURES_MAX:
             raise ValueError(f"{self.width} features")
-        trees = list(map(_told, blocks))
+        trees = list(map(_fields, blocks))
         values, splits = _leaves(trees), _splits(trees)
         order, on_left = _from_left_to_right(splits, len(trees))
         leaves = np.zeros_like(values)
@@ -90,12 +92,15 @@ class Trees:
             leaves,
         ]
         addresses = [array.ctypes.data for array in self._kept]
-        self._judge = kernel.Loop("judge", _About(len(blocks), self.width, *addresses), 4)
+        self._judge = kernel.NativeFunction(
+            "judge", _Config(len(blocks), self.width, *addresses), 4
+        )
 
     def raw_scores(self, lines: NDArray[np.float32], group: int = 1) -> NDArray[np.float64]:
         """The sum of the trees for each line, shape (n, f) to (n,).
 
-        *group* lines after each other have much in common, which saves time.
+        Lines come in groups of *group*, the candidates of one row. What all lines of a group share
+        is evaluated once.
         """
         if lines.shape[1] != self.width:
             raise ValueError(f"{lines.shape[1]} features, {self.width} expected")
@@ -106,47 +111,27 @@ class Trees:
             self._judge(len(lines), np.array([group]), lines, reach, answers)
         return answers
 
-    def hard_lines(self, groups: int, size: int) -> NDArray[np.float32]:
-        """Made-up lines at which a wrong step shows, shape (groups, size, f).
 
-        Thresholds of the splits, the floats next to them, and now and then nothing or zero; half of
-        the values are alike in a group.
-        """
-        starts, thresholds, *_ = self._kept
-        rng = np.random.default_rng(0)
-        shape = groups, size, self.width
-        sizes = np.diff(starts)
-        at = starts[:-1] + (rng.random(shape) * sizes).astype(np.int64)
-        values = thresholds[np.minimum(at, thresholds.size - 1)]
-        side = rng.choice(np.array([-np.inf, np.inf], dtype=np.float32), shape)
-        lines = np.where(rng.random(shape) < 0.5, values, np.nextafter(values, side))
-        for odd in (np.nan, 0.0):
-            lines[rng.random(shape) < 0.05] = odd
-        is_alike = rng.random((groups, 1, self.width)) < 0.5
-        made: NDArray[np.float32] = np.where(is_alike, lines[:, :1], lines).astype(np.float32)
-        return made
-
-
-def _told(block: str) -> dict[str, str]:
+def _fields(block: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.split("\n") if "=" in line)
 
 
 def _leaves(trees: Sequence[dict[str, str]]) -> NDArray[np.float64]:
     """The value of each leaf, shape (trees, LEAVES); 0 where there is none."""
-    if any(told["num_cat"] != "0" or told.get("is_linear", "0") != "0" for told in trees):
+    if any(fields["num_cat"] != "0" or fields.get("is_linear", "0") != "0" for fields in trees):
         raise ValueError("a split by category, or a linear leaf")
-    sizes = _sizes([told["leaf_value"] for told in trees])
+    sizes = _sizes([fields["leaf_value"] for fields in trees])
     if (most := sizes.max()) > LEAVES:
         raise ValueError(f"a tree of {most} leaves")
     values = np.zeros((len(trees), LEAVES))
     values[np.arange(LEAVES) < sizes[:, None]] = _numbers(
-        [told["leaf_value"] for told in trees], np.float64
+        [fields["leaf_value"] for fields in trees], np.float64
     )
     return values
 
 
 def _splits(trees: Sequence[dict[str, str]]) -> _Splits:
-    grown = [tree for tree, told in enumerate(trees) if " " in told["leaf_value"]]
+    grown = [tree for tree, fields in enumerate(trees) if " " in fields["leaf_value"]]
 
     def of_all(name: str, dtype: type[np.generic] = np.int32) -> NDArray[Any]:
         return _numbers([trees[tree][name] for tree in grown], dtype)
@@ -179,9 +164,10 @@ def _numbers(lines: Sequence[str], dtype: type[np.generic]) -> NDArray[Any]:
 def _from_left_to_right(
     splits: _Splits, trees: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Which place from the left each leaf has, (trees, LEAVES), and the bits on each split's left.
+    """The position of each leaf from the left, (trees, LEAVES), and the leaves left of each split.
 
-    LightGBM numbers a split before those below it, so all trees are gone through at once.
+    The latter are bits. LightGBM numbers a split before those below it, so one pass over the split
+    numbers serves all trees.
     """
     for child in (splits.left, splits.right):
         if ((child >= 0) & (child <= splits.place)).any() or not (abs(child) <= LEAVES).all():

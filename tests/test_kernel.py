@@ -1,8 +1,9 @@
-"""The compiled loops answer as the Python beside them and as LightGBM do, to the last bit."""
+"""The kernel is equal to the NumPy reference within 1e-6, and to LightGBM."""
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shlex
 import subprocess
@@ -19,15 +20,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from local import kernel as build
-from shared import forest, hashed, kernel
-from shared.candidates import Base, Inputs, Proposal, inputs_of
+from shared import forest, kernel
+from shared.candidates import Base, Inputs, inputs_of
 from shared.features import FeatureRow, RawTransaction, features_of
-from shared.model import Model
+from shared.model import Model, Prediction, Scored
 from shared.trees import Trees
 from tests.test_model import transactions
 from worker import learner
 
-compiled = pytest.mark.skipif(not kernel.is_there(), reason="there is no C compiler here")
+compiled = pytest.mark.skipif(not kernel.is_available(), reason="there is no C compiler here")
 
 ODD = [
     RawTransaction(),
@@ -45,45 +46,30 @@ def known(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
     return learner.fit(learned, labels), [*learned[::7], *strange, *map(features_of, ODD)]
 
 
-def assert_same(one: Proposal, other: Proposal) -> None:
-    for name, left, right in zip(Proposal._fields, one, other, strict=True):
-        assert np.array_equal(left, right, equal_nan=name != "labels"), name
-
-
-@compiled
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [
-        ("0xedb88320u", "0xedb88321u"),
-        ("start + size <= chars", "start + size < chars"),
-        ("if (in_words && size > 1", "if (in_words && size > 0"),
-        ("hashes[at] % 64;", "hashes[at] % 32;"),
-    ],
-    ids=["hashes", "ends", "words", "columns"],
-)
-def test_where_another_library_hashes_otherwise_the_python_beside_it_does(
-    right: str, wrong: str, faulty: Callable[[str, str], None]
-) -> None:
-    faulty(right, wrong)
-    hashed.loop.cache_clear()
-    try:
-        assert hashed.loop() is hashed.columns_plainly
-    finally:
-        hashed.loop.cache_clear()
-
-
 @compiled
 @pytest.mark.parametrize(("rows", "categories"), [(60, 1), (300, 2), (900, 7), (1_500, 90)])
-def test_candidates_are_the_same_with_and_without_it(rows: int, categories: int) -> None:
-    model, asked = known(rows, categories)
-    inputs = inputs_of(asked, model.hash_key)
+def test_native_and_reference_candidates_are_equal(rows: int, categories: int) -> None:
+    model, some = known(rows, categories)
+    inputs = inputs_of(some, model.hash_key)
 
-    found = model.base.propose(inputs)
+    assert model.base.native_agrees(inputs)
+    assert not replace(model.base, use_native=False).native
 
-    assert model.base.compiled
-    assert_same(found, model.base.propose_plainly(inputs))
-    alone = [model.base.propose(inputs_of([row], model.hash_key)) for row in asked]
-    assert_same(found, Proposal(*map(np.concatenate, zip(*alone, strict=True))))
+
+@compiled
+@pytest.mark.parametrize("use_native", [True, False], ids=["native", "reference"])
+@pytest.mark.parametrize(("rows", "categories"), [(60, 1), (300, 2), (1_500, 90)])
+def test_a_row_has_the_same_candidates_alone_and_among_many(
+    rows: int, categories: int, use_native: bool
+) -> None:
+    model, some = known(rows, categories)
+    base = replace(model.base, use_native=use_native)
+
+    together = base.propose(inputs_of(some, model.hash_key))
+
+    alone = [base.propose(inputs_of([row], model.hash_key)) for row in some]
+    for one, many in zip(map(np.concatenate, zip(*alone, strict=True)), together, strict=True):
+        assert np.array_equal(one, many, equal_nan=one.dtype.kind == "f")
 
 
 @compiled
@@ -99,11 +85,10 @@ def test_candidates_are_the_same_with_and_without_it(rows: int, categories: int)
         channel=st.sampled_from(("", "pos", "atm", "transfer")),
     )
 )
-def test_no_transaction_is_told_apart_by_it(raw: RawTransaction) -> None:
+def test_native_and_reference_candidates_of_any_transaction_are_equal(raw: RawTransaction) -> None:
     model = _one()
-    inputs = inputs_of([features_of(raw)], model.hash_key)
 
-    assert_same(model.base.propose(inputs), model.base.propose_plainly(inputs))
+    assert model.base.native_agrees(inputs_of([features_of(raw)], model.hash_key))
 
 
 _made: list[Model] = []
@@ -186,7 +171,7 @@ def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
     again = Model.from_files(model.to_files())
     assert again.agreement == 0
     assert again.forest
-    assert again.forest.is_compiled
+    assert again.forest._trees
 
 
 @compiled
@@ -216,7 +201,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
         assert text.count(right) == 1
         source, library = tmp_path / "kernel.c", tmp_path / "libkernel.so"
         source.write_text(text.replace(right, wrong))
-        told = f'-DSOURCE="{kernel.digest()}"'
+        told = f'-DSOURCE="{kernel.source_digest()}"'
         compiler = shlex.split(os.environ.get("CC") or "cc")
         try:
             subprocess.run(
@@ -233,47 +218,28 @@ AMONG_CANDIDATES = "apply(f, feature, lines[line * width + feature], reach)"
 
 
 @compiled
-def test_training_finds_a_fault_that_shows_only_among_the_candidates_of_a_row(
-    faulty: Callable[[str, str], None],
-) -> None:
-    """It is tried as it serves: all candidates of a row in one group."""
-    faulty(AMONG_CANDIDATES, AMONG_CANDIDATES.replace("feature],", "feature] + 1.0f,"))
-    rows, labels = transactions(400, 9)
-
-    model = learner.fit(rows, labels)
-
-    assert model.agreement is not None
-    assert model.agreement > forest.AGREEMENT
-    assert model.predict_many(rows) == _one().predict_many(rows)
-
-
-@compiled
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
         (AMONG_CANDIDATES, AMONG_CANDIDATES.replace("feature],", "feature] + 1.0f,")),
-        ("value > f->thresholds[at]", "value >= f->thresholds[at]"),
         ("if (!f->nan_is_left[at])", "if (f->nan_is_left[at])"),
         ("sum += f->leaves[", "sum += 1e-8 + f->leaves["),
         ("apply(f, feature, group[feature], alike)", "apply(f, feature, -group[feature], alike)"),
     ],
-    ids=["candidates", "thresholds", "nothing", "sum", "alike"],
+    ids=["candidates", "missing values", "sum", "shared features"],
 )
-def test_where_another_library_judges_otherwise_a_version_that_was_tried_is_left_to_lightgbm(
+def test_training_finds_a_kernel_that_scores_otherwise_than_lightgbm(
     right: str, wrong: str, faulty: Callable[[str, str], None]
 ) -> None:
-    """What was shown on one machine says nothing of another's library."""
-    files = _one().to_files()
-    rows = transactions(20, 5, seed=3)[0]
-    expected = _one().predict_many(rows)
+    """It is tried as it serves: all candidates of a row in one group."""
+    model = _one()
+    features = model.base.propose(inputs_of(transactions(400, 9)[0], model.hash_key)).features
     faulty(right, wrong)
 
-    model = Model.from_files(files)
+    difference = forest.difference(model.booster_text, features)
 
-    assert model.agreement == 0
-    assert model.forest
-    assert not model.forest.is_compiled
-    assert model.predict_many(rows) == expected
+    assert difference is not None
+    assert difference > forest.AGREEMENT
 
 
 @compiled
@@ -287,38 +253,58 @@ def test_where_another_library_judges_otherwise_a_version_that_was_tried_is_left
         ("rows->weekday * k + it", "it"),
         ("rows->day == b->unknown_day ? NAN", "0 ? NAN"),
         ("known += b->known[columns[at]] != 0", "known += 1"),
+        ("1 / sum", "1.00001 / sum"),
     ],
-    ids=["votes", "ranks", "amounts", "no amount", "weekdays", "no date", "unknown grams"],
+    ids=[
+        "votes",
+        "ranks",
+        "amounts",
+        "no amount",
+        "weekdays",
+        "no date",
+        "unknown grams",
+        "shares",
+    ],
 )
-def test_where_another_library_proposes_otherwise_the_python_beside_it_does(
+def test_training_finds_a_kernel_that_proposes_otherwise_than_the_reference(
     right: str, wrong: str, faulty: Callable[[str, str], None]
 ) -> None:
-    files = _one().to_files()
-    inputs = inputs_of(transactions(20, 5, seed=3)[0], _one().hash_key)
-    expected = _one().base.propose(inputs)
+    model, rows = known(400, 9)
+    rows.append(rows[0]._replace(date=None))
     faulty(right, wrong)
 
-    model = Model.from_files(files)
+    again = Base.from_arrays(len(model.labels), model.base.arrays(), use_native=True)
 
-    assert model.base.compiled is None
-    assert_same(model.base.propose(inputs), expected)
+    assert again.native_agrees(inputs_of(rows, model.hash_key)) is False
 
 
 @compiled
-def test_what_training_finds_on_its_own_rows_holds_wherever_the_version_is_loaded(
-    faulty: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+def test_a_version_trained_with_a_faulty_kernel_never_uses_it(
+    faulty: Callable[[str, str], None],
 ) -> None:
-    """A fault may show on real rows, and on none of the few that are made up."""
     rows, labels = transactions(400, 9)
-    none = inputs_of([], b"key")
-    monkeypatch.setattr(Base, "_made_up", lambda base: none)
     faulty("rows->amount - b->pair_last", "rows->amount + b->pair_last")
 
     for model in learner.fit_and_refit(rows, labels, learned=300):
         assert model.proposals_agree is False
-        assert model.base.compiled is None
-        assert Model.from_files(model.to_files()).base.compiled is None
+        assert model.base.native is None
+        assert Model.from_files(model.to_files()).base.native is None
     assert _one().proposals_agree
+
+
+@compiled
+def test_a_version_whose_candidates_were_not_compared_is_served_by_the_reference() -> None:
+    """As older code, and code without a compiler, stored it."""
+    model = _one()
+    rows = transactions(20, 5, seed=3)[0]
+
+    again = Model.from_files(replace(model, proposals_agree=None).to_files())
+
+    assert model.base.native
+    assert again.base.native is None
+    for one, other in zip(again.predict_many(rows), model.predict_many(rows), strict=True):
+        assert one.label == other.label
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-6)
 
 
 @compiled
@@ -335,45 +321,53 @@ def test_what_the_forest_is_tried_on_when_it_is_made_are_rows_with_their_candida
     assert np.all(tried[:, :, 3] == tried[:, :1, 3])
 
 
-def answers(rows: Sequence[str], files: Path, **env: str) -> str:
-    """What another process says of these merchants, by the model in *files*."""
+def predictions(rows: Sequence[str], files: Path, **env: str) -> tuple[bool, list[Prediction]]:
+    """What another process, with or without the kernel, predicts by the model in *files*."""
     code = (
-        "import sys, pathlib\n"
+        "import json, sys, pathlib\n"
         "from shared import kernel\n"
         "from shared.features import RawTransaction, features_of\n"
         "from shared.model import Model\n"
         "files = {it.name: it.read_bytes() for it in pathlib.Path(sys.argv[1]).iterdir()}\n"
         "rows = [features_of(RawTransaction(merchant=it, amount=-5.0)) for it in sys.argv[2:]]\n"
-        "print(kernel.is_there(), *Model.from_files(files).predict_many(rows), sep='\\n')\n"
+        "told = Model.from_files(files).predict_many(rows)\n"
+        "print(json.dumps([kernel.is_available(), told]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(files), *rows],
         env={**os.environ, **env}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return done.stdout
+    native, found = json.loads(done.stdout)
+    return native, [
+        Prediction(label, confidence, tuple(Scored(*it) for it in alternatives))
+        for label, confidence, alternatives in found
+    ]
 
 
-def test_a_process_without_it_gives_the_same_answers(tmp_path: Path) -> None:
+def test_a_process_without_it_predicts_the_same(tmp_path: Path) -> None:
     for name, content in _one().to_files().items():
         (tmp_path / name).write_bytes(content)
-    asked = [row.merchant for row in transactions(40, 9)[0]]
+    merchants = [row.merchant for row in transactions(40, 9)[0]]
 
-    first, *plain = answers(asked, tmp_path, **{kernel.SWITCH: "off"}).splitlines()
-    _, *other = answers(asked, tmp_path).splitlines()
+    native, plain = predictions(merchants, tmp_path, **{kernel.ENV_VAR: "off"})
+    _, other = predictions(merchants, tmp_path)
 
-    assert first == "False"
-    assert plain == other
+    assert not native
+    for one, two in zip(plain, other, strict=True):
+        assert one.label == two.label
+        assert one.confidence == pytest.approx(two.confidence, abs=1e-6)
+        assert dict(one.alternatives) == pytest.approx(dict(two.alternatives), abs=1e-6)
 
 
 @compiled
 def test_a_library_of_another_source_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "digest", lambda: "0" * 64)
-    kernel.is_there.cache_clear()
+    monkeypatch.setattr(kernel, "source_digest", lambda: "0" * 64)
+    kernel.is_available.cache_clear()
     try:
-        assert not kernel.is_there()
+        assert not kernel.is_available()
     finally:
         monkeypatch.undo()
-        kernel.is_there.cache_clear()
+        kernel.is_available.cache_clear()
 
 
 def test_without_a_compiler_making_it_says_so_and_fails_nothing(

@@ -37,8 +37,8 @@ MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
 CALIBRATE_SHARE = 0.5  # of the blocks' rows, the latest
 MIN_CALIBRATE = 20  # rows, to weigh the scores
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
-TRIED = 10_000  # rows whose candidates the compiled forest must judge as LightGBM does
-PROPOSED = CHUNK  # rows for which the compiled loops must propose as the Python beside them does
+TRIED = 10_000  # rows whose candidates the kernel must score as LightGBM does
+PROPOSED = CHUNK  # rows for which the kernel must propose as the reference does
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
 _LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
@@ -142,11 +142,6 @@ def fit_and_refit(
     return Fitted(model, stored)
 
 
-def _newest(inputs: Inputs) -> Inputs:
-    """The rows for which two ways to propose are compared."""
-    return inputs.part(max(0, inputs.size - PROPOSED), inputs.size)
-
-
 def _silent(phase: str, done: int, total: int) -> None:
     """Nobody wants to know."""
 
@@ -176,9 +171,10 @@ def _read(rows: Sequence[FeatureRow], hash_key: bytes, tell: Progress) -> Inputs
 def _tried_base(
     inputs: Inputs, ids: LabelArray, label_count: int, tick: Callable[[], None]
 ) -> tuple[Base, bool | None]:
-    """A base, and whether it proposes the same in two ways for the newest rows."""
+    """A base, and whether the kernel proposes as the reference does for the newest rows."""
     base = fit_base(inputs, ids, label_count, tick)
-    return base, base.try_on(_newest(inputs))
+    agree = base.native_agrees(inputs.part(max(0, inputs.size - PROPOSED), inputs.size))
+    return replace(base, use_native=agree is True), agree
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:
@@ -287,8 +283,8 @@ def _learn_to_judge(
     def calibrated() -> tuple[Calibration, Judged]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
         late = Proposal._make(part[cut:] for part in pairs)
-        # It never serves: that it agrees on the lines every forest is tried on is enough.
-        odds = Forest(text, agreement=0.0).odds(late.features)
+        # It never serves: that the kernel is equal on some rows is enough.
+        odds = Forest(text, difference(text, late.features[-CHUNK:])).odds(late.features)
         calibration = calibrate(late, odds, right[cut:], weight[cut:])
         return calibration, _judged(calibration, late, odds, right[cut:])
 
