@@ -159,7 +159,7 @@ class Encoder:
             # A row is never empty: it has its one-hots, whose weight here is 0.
             sizes = grams.starts[1:] - grams.starts[:-1]
             row = np.arange(grams.size).repeat(sizes)
-            squared = np.bincount(row, values * values)  # in order, unlike the sums of numpy
+            squared = np.bincount(row, values * values)
             length = np.sqrt(np.where(squared > 0, squared, 1)).astype(np.float32)
             values /= length.repeat(sizes)
             values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT

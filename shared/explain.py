@@ -1,7 +1,7 @@
-"""Why a model says what it says of one row: what moved the scores of each candidate.
+"""Explains a prediction: what moved the scores of each candidate of one row.
 
-Exact, not estimated: the forest's part by TreeSHAP, the linear part by its own weights. Texts are
-those of the row asked about; the model holds none.
+Exact, not estimated: the reranker's part by TreeSHAP, the linear part by its own weights. Texts are
+those of the row; the model holds none.
 
 Source: Lundberg, Erion, Lee, "Consistent Individualized Feature Attribution for Tree Ensembles",
 2018; in LightGBM it is `pred_contrib`.
@@ -81,13 +81,12 @@ class Explanation:
 def explain(model: Model, row: FeatureRow) -> Explanation:
     """Say what moved each candidate of *row*; the prediction is that of `model.predict`."""
     inputs = inputs_of([row], model.hash_key)
-    proposal = model.base.propose(inputs)
-    odds = model.odds(proposal)
-    shares = model.calibration.shares(proposal, odds)
+    proposal, odds, shares = model.rank(inputs)
     labels = proposal.labels[0]
     best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
     by_feature = _by_feature(model, proposal)
-    by_column = _by_column(model, inputs.grams, labels)
+    entries = model.base.encoder.values(inputs.grams)
+    by_column = model.linear_contributions(inputs.grams.columns, entries, labels)
     texts = word_columns(row)
     candidates = []
     for place in best_first:
@@ -120,15 +119,6 @@ def _by_feature(model: Model, proposal: Proposal) -> NDArray[np.float64]:
     if model.forest is None:
         return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
     return model.forest.contributions(lines)
-
-
-def _by_column(model: Model, grams: Grams, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each column that the row sets added to each candidate's linear score: (columns, M)."""
-    weights = model.base.weights
-    of_labels = weights.values[grams.columns, 0][:, labels] * weights.scale[grams.columns, 0]
-    entries = model.base.encoder.values(grams)
-    added: NDArray[np.float64] = entries[:, None].astype(np.float64) * of_labels
-    return added
 
 
 def _features(

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.bars import Bars
-from shared.candidates import PAIR_FEATURES, Base, Proposal, inputs_of
+from shared.candidates import PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
 from shared.encode import WIDTH
 from shared.errors import DamagedVersion
 from shared.features import FEATURE_VERSION, FeatureRow
@@ -40,6 +40,9 @@ UNSURE = 1e-3  # no confidence is nearer to 0 or 1
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
 _UNREADABLE = (KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the date of every file in the archive: same model, same bytes
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.integer]
 
 
 class Scored(NamedTuple):
@@ -99,6 +102,14 @@ class Calibration:
         a, b, c = self.beta
         share = _within(share)
         return _within(1 / (1 + math.exp(-(a * math.log(share) - b * math.log1p(-share) + c))))
+
+
+class Ranking(NamedTuple):
+    """The candidates of n rows as the model scores them; M of each row."""
+
+    candidates: Proposal
+    log_odds: NDArray[np.float64] | None  # (n, M) of the reranker; None without one
+    shares: list[list[float]]  # (n, M), summing to one in each row
 
 
 @dataclass(frozen=True)
@@ -198,9 +209,27 @@ class Model:
         model.forest  # noqa: B018  parsed now, not in the first request
         return model
 
+    def rank(self, inputs: Inputs) -> Ranking:
+        """Generate the candidates of each row, rerank them, and weigh both scores."""
+        candidates = self.base.propose(inputs)
+        log_odds = self.odds(candidates)
+        return Ranking(candidates, log_odds, self.calibration.shares(candidates, log_odds))
+
+    def linear_contributions(
+        self, columns: IntArray, entries: FloatArray, labels: IntArray | Sequence[int]
+    ) -> NDArray[np.float64]:
+        """What *entries* in these columns add to the linear score of each label: (columns, labels).
+
+        *entries* are as Encoder.values gives them, shape (columns,).
+        """
+        weights = self.base.weights
+        of_labels = weights.values[columns[:, None], 0, labels] * weights.scale[columns, 0]
+        added: NDArray[np.float64] = entries[:, None].astype(np.float64) * of_labels
+        return added
+
     def _predict(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
-        proposal = self.base.propose(inputs_of(rows, self.hash_key))
-        return self.answers(proposal, self.calibration.shares(proposal, self.odds(proposal)))
+        ranking = self.rank(inputs_of(rows, self.hash_key))
+        return self.answers(ranking.candidates, ranking.shares)
 
     def answers(self, proposal: Proposal, shares: list[list[float]]) -> list[Prediction]:
         """What each row is, given its candidates' shares of one, (n, M)."""

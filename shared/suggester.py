@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from shared import metrics_ml, rulebook
 from shared.bars import Bars
 from shared.challenger import Challengers
@@ -244,9 +246,9 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
     columns = word_columns(row)
     if not columns:
         return ()
-    weights, place = model.base.weights, model.labels.index(label)
-    at = [column for _, column in columns]
-    added = weights.values[at, 0, place] * weights.scale[at, 0, 0] * model.base.encoder.idf[at]
+    at = np.array([column for _, column in columns])
+    idf = model.base.encoder.idf[at]  # not scaled to length one: the order stays
+    added = model.linear_contributions(at, idf, [model.labels.index(label)])[:, 0]
     told: list[str] = []
     for weight, (word, _) in sorted(zip(added.tolist(), columns, strict=True), reverse=True):
         # "hortons" says nothing beside "tim hortons".

@@ -59,9 +59,9 @@ def answers(model: Model, rows: Sequence[FeatureRow]) -> Answers:
     """
     said = Answers([], [])
     for start in range(0, len(rows), CHUNK):
-        proposal = model.base.propose(inputs_of(rows[start : start + CHUNK], model.hash_key))
-        shares = model.calibration.shares(proposal, model.odds(proposal))
-        said.model.extend(model.answers(proposal, shares))
+        ranking = model.rank(inputs_of(rows[start : start + CHUNK], model.hash_key))
+        proposal = ranking.candidates
+        said.model.extend(model.answers(proposal, ranking.shares))
         best = proposal.linear.argmax(axis=1)[:, None]
         chosen = np.take_along_axis(proposal.labels, best, axis=1)[:, 0]
         said.linear.extend(model.labels[label] for label in chosen.tolist())
