@@ -15,10 +15,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from shared.errors import DamagedVersion, LedgerError, NotFound
+from shared.errors import DamagedVersion, LedgerError
+from shared.gil import short_switch_interval
 from shared.log import get_logger
 from shared.registry import Pointer, Registry
-from shared.runtime import PASSING, RETRY_S, Outcome, Served, giving_way
+from shared.runtime import PASSING, RETRY_S, Outcome, Served, outcome_of, reason_of
 
 if TYPE_CHECKING:
     from shared.model import Model
@@ -85,17 +86,16 @@ class Challengers:
 
     def _load(self, run_id: str) -> None:
         found = self._read(run_id)
-        outcome: Outcome = "loaded"
-        passing = isinstance(found, PASSING)
-        if isinstance(found, Exception):
-            outcome = "missing" if isinstance(found, NotFound) else "refused"
-            if not passing:
-                self._quarantine(run_id, found)
+        fault = found if isinstance(found, Exception) else None
+        is_transient = isinstance(fault, PASSING)
+        if fault and not is_transient:
+            self._quarantine(run_id, reason_of(fault))
         with self._lock:
             self._loading = None
             if self._wanted == run_id:  # else another one is loaded when it is next asked for
                 self._served = found if isinstance(found, Served) else None
-                self._retry_at = time.monotonic() + RETRY_S if passing else math.inf
+                self._retry_at = time.monotonic() + RETRY_S if is_transient else math.inf
+        outcome = outcome_of(fault)
         _log.info("challenger.tried", run_id=run_id, outcome=outcome)
         self._on_load(outcome)
 
@@ -109,7 +109,7 @@ class Challengers:
             problem = self._registry.quarantined(run_id)
             if problem is not None:
                 return DamagedVersion(f"quarantined: {problem}", run_id=run_id)
-            with giving_way():
+            with short_switch_interval():
                 version = self._registry.load(run_id)
                 model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the thread
@@ -117,10 +117,8 @@ class Challengers:
         pointer = Pointer(0, run_id, version.manifest_sha256, None, "", "on trial", "", "deploy")
         return Served(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
 
-    def _quarantine(self, run_id: str, fault: Exception) -> None:
-        """Keep a bad version from being tried anywhere; of foreign errors only the type is told."""
-        known = isinstance(fault, LedgerError)
-        reason = str(fault) if known else f"the version cannot be read: {type(fault).__name__}"
+    def _quarantine(self, run_id: str, reason: str) -> None:
+        """Keep a bad version from being tried anywhere."""
         try:
             self._registry.quarantine(run_id, reason)
         except LedgerError as error:  # a read-only disk: it is refused here all the same

@@ -9,16 +9,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 import os
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from shared.errors import LedgerError, NotFound, Unavailable
+from shared.gil import short_switch_interval
 from shared.log import get_logger
 from shared.registry import Pointer, Registry
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 Outcome = Literal["loaded", "refused", "missing"]
 RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
 PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
-_USUAL_S = sys.getswitchinterval()
-_loads: list[int] = []  # threads that load now
-_loads_lock = threading.Lock()
 _log = get_logger()
 
 
@@ -157,24 +153,17 @@ class Runtime:
 
     def _follow(self) -> None:
         """With the lock held: serve what the pointer says, or keep what works and say why."""
-        pointer: Pointer | None = None
-        fault: Exception | None = None
-        try:
-            pointer = self._registry.current()
-        except LedgerError as error:
-            fault = error
-        seen = pointer or str(fault)  # "None" before the first deploy
+        pointer, fault = self._pointer()
+        seen = pointer or str(fault)
         if seen == self._followed and time.monotonic() < self._retry_at:
             return
         self._followed, self._retry_at = seen, math.inf
-        if not fault:
-            fault = self._load(pointer) if pointer else NotFound("no version is deployed")
-        self._error = _text(fault) if fault else None
+        if pointer:
+            fault = self._load(pointer)
+        self._error = reason_of(fault) if fault else None
         if fault and not self._served:
             self._fall_back(pointer)
-        outcome: Outcome = "loaded"
-        if fault:
-            outcome = "missing" if isinstance(fault, NotFound) else "refused"
+        outcome = outcome_of(fault)
         _log.info(
             "runtime.followed",
             outcome=outcome,
@@ -183,13 +172,25 @@ class Runtime:
             error=self._error,
         )
         self._on_reload(outcome)
-        if pointer and isinstance(fault, PASSING):
+        if pointer and fault:
+            self._retry_or_quarantine(pointer, fault)
+
+    def _pointer(self) -> tuple[Pointer | None, Exception | None]:
+        """The live version's pointer, or why there is none."""
+        try:
+            pointer = self._registry.current()
+        except LedgerError as error:
+            return None, error
+        return pointer, None if pointer else NotFound("no version is deployed")
+
+    def _retry_or_quarantine(self, pointer: Pointer, fault: Exception) -> None:
+        if isinstance(fault, PASSING):
             self._retry_at = time.monotonic() + RETRY_S
-        elif pointer and fault:
-            try:
-                self._registry.quarantine(pointer.run_id, _text(fault))
-            except LedgerError as error:  # a read-only disk: it is refused here all the same
-                _log.warning("runtime.not_quarantined", run_id=pointer.run_id, code=error.code)
+            return
+        try:
+            self._registry.quarantine(pointer.run_id, reason_of(fault))
+        except LedgerError as error:  # a read-only disk: it is refused here all the same
+            _log.warning("runtime.not_quarantined", run_id=pointer.run_id, code=error.code)
 
     def _load(self, pointer: Pointer) -> Exception | None:
         """Swap in the version of a pointer, or return what is wrong with it and change nothing."""
@@ -202,7 +203,7 @@ class Runtime:
 
             self._loader = Model.from_files
         try:
-            with giving_way():
+            with short_switch_interval():
                 version = self._registry.load(pointer.run_id, pointer.manifest_sha256)
                 model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the serving
@@ -224,23 +225,15 @@ class Runtime:
             _log.warning("runtime.no_fallback", code=error.code)
 
 
-@contextmanager
-def giving_way() -> Iterator[None]:
-    """Inside, other threads wait for the interpreter a tenth as long as usual: requests go on."""
-    with _loads_lock:
-        _loads.append(threading.get_ident())
-        sys.setswitchinterval(_USUAL_S / 10)
-    try:
-        yield
-    finally:
-        with _loads_lock:
-            _loads.remove(threading.get_ident())
-            if not _loads:
-                sys.setswitchinterval(_USUAL_S)
+def outcome_of(fault: Exception | None) -> Outcome:
+    """The outcome of a load that ended with this fault, or with none."""
+    if fault is None:
+        return "loaded"
+    return "missing" if isinstance(fault, NotFound) else "refused"
 
 
-def _text(fault: Exception) -> str:
-    """Of foreign errors only the type: their messages may quote the file."""
+def reason_of(fault: Exception) -> str:
+    """What is wrong. Of foreign errors only the type: their messages may quote the file."""
     if isinstance(fault, LedgerError):
         return str(fault)
     return f"the version cannot be read: {type(fault).__name__}"

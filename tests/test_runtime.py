@@ -14,8 +14,9 @@ import pytest
 
 from shared import runtime as runtime_module
 from shared.features import RawTransaction, features_of
+from shared.gil import short_switch_interval
 from shared.registry import Registry
-from shared.runtime import Runtime, giving_way
+from shared.runtime import Runtime
 from tests import registry_writer as writer
 from tests.registry_damage import DAMAGE, overwrite
 from tests.registry_writer import TwoParts, publish, run_id_of, save
@@ -387,8 +388,8 @@ def test_the_runtime_costs_nothing_to_import() -> None:
 def test_requests_go_on_until_the_last_of_two_loads_has_ended():
     usual = sys.getswitchinterval()
 
-    with giving_way():
-        with giving_way():
+    with short_switch_interval():
+        with short_switch_interval():
             pass
         during = sys.getswitchinterval()
 
