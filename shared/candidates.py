@@ -201,11 +201,11 @@ class Base:
             rows["flags"][:, 2],
         )
         blocks = {
-            "label by key": of_labels.reshape(n, m, -1),
-            "key": history.key_stats[found[:, :key_count]].reshape(n, 1, -1),
+            "label by key": of_labels.reshape(n, m, 4 * key_count),
+            "key": history.key_stats[found[:, :key_count]].reshape(n, 1, 2 * key_count),
             "day": day[:, None, None] - last[..., 0],
             "amount": np.abs(rows["amount"][:, None, None] - last[..., 1]),
-            "scorers": np.array(scorers, np.float32).transpose(1, 3, 2, 0).reshape(n, m, -1),
+            "scorers": np.array(scorers, np.float32).transpose(1, 3, 2, 0).reshape(n, m, 8),
             "words and ratios": np.array(words_and_ratios, np.float32).transpose(1, 2, 0),
             "row": np.array(row, np.float32).T[:, None],
         }

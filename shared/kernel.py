@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -48,7 +49,7 @@ class NativeFunction:
         self._holding = function(name, parameters)
         self._releasing = function(name, parameters, library=ctypes.CDLL)
 
-    def __call__(self, rows: int, *arrays: Array) -> None:
+    def __call__(self, rows: int, *arrays: Array | array[int]) -> None:
         """Go through at least one row; the arrays are contiguous and writable."""
         call = self._holding if rows <= HOLD_GIL_MAX_ROWS else self._releasing
         call(self._config, rows, *map(pointer, arrays))

@@ -7,6 +7,7 @@ QuickScorer: see kernel.c.
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ class Trees:
         answers = np.empty(len(lines), dtype=np.float64)
         reach = np.empty(2 * self._trees, dtype=np.uint32)
         if len(lines):
-            self._judge(len(lines), np.array([group]), lines, reach, answers)
+            self._judge(len(lines), array("q", (group,)), lines, reach, answers)
         return answers
 
 

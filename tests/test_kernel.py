@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from local import kernel as build
 from shared import forest, kernel
-from shared.candidates import Base, Inputs, inputs_of
+from shared.candidates import Base, inputs_of
 from shared.features import FeatureRow, RawTransaction, features_of
 from shared.model import Model, Prediction, Scored
 from shared.trees import Trees
@@ -387,8 +387,9 @@ def test_without_a_compiler_making_it_says_so_and_fails_nothing(
     )
 
 
-def test_inputs_of_no_rows_propose_nothing() -> None:
+@pytest.mark.parametrize("use_native", [True, False], ids=["native", "reference"])
+def test_no_rows_have_no_candidates(use_native: bool) -> None:
     model = _one()
-    none: Inputs = inputs_of([], model.hash_key)
+    base = replace(model.base, use_native=use_native)
 
-    assert model.base.propose(none).labels.shape == (0, 6)
+    assert base.propose(inputs_of([], model.hash_key)).labels.shape == (0, 6)
