@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from shared import services as composition
+from shared.tables import JobKind
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
 from tests.registry_damage import truncate
@@ -293,6 +294,12 @@ def test_a_job_can_be_followed_listed_and_cancelled(client):
     assert (cancelled.status_code, cancelled.json["state"]) == (202, "cancelled")
     assert client.get("/ml/v2/jobs/nobody").status_code == 404
     assert client.get("/ml/v2/jobs?limit=0").status_code == 400
+
+
+@pytest.mark.parametrize("kind", JobKind)
+def test_jobs_can_be_listed_by_each_kind_that_there_is(client, kind):
+    """A kind that is added to the service can be asked for at once."""
+    assert client.get(f"/ml/v2/jobs?kind={kind}").json == {"jobs": []}
 
 
 def test_versions_tell_who_deployed_them_when_and_why(client, held, engine):

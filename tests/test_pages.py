@@ -116,6 +116,20 @@ def test_the_dashboard_shows_what_is_live_and_what_people_say(
     assert len(page.data) < 500_000
 
 
+def test_the_table_of_categories_begins_with_the_most_frequent(
+    client: FlaskClient, held: Services
+) -> None:
+    """As the chart beside it; a rare category is left out before a frequent one."""
+    figures = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "learned": True}
+    classes = [{"label": f"Category {n:02}", "support": n, **figures} for n in range(1, 23)]
+    deploy_a_model(held.engine, held.registry, classes=classes)
+
+    page = client.get("/").text
+
+    shown = re.findall(r'<th scope="row">(Category \d+)</th>', page)
+    assert shown == [f"Category {n:02}" for n in range(22, 2, -1)]
+
+
 def test_the_dashboard_leads_to_what_else_runs(held: Services) -> None:
     settings = replace(held.settings, links={"Grafana": "https://grafana.example"})
 

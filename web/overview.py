@@ -68,7 +68,7 @@ def _of_models(own: Services) -> dict[str, Any]:
             report = versions.shown(own.registry, live["run_id"])["report"] or {}
         except LedgerError:
             report = {}
-    classes = sorted(report.get("classes") or [], key=lambda it: -it.get("rows", 0))
+    classes = sorted(report.get("classes") or [], key=lambda it: -it["support"])
     return {
         "live": live,
         "versions": listed[:10],

@@ -182,7 +182,7 @@ class JobsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    kind: Literal[JobKind.FEATURES, JobKind.TRAIN] | None = None
+    kind: JobKind | None = None
     state: JobState | None = None
 
 
