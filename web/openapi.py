@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
@@ -26,6 +27,7 @@ ITEMS: dict[type[BaseModel], tuple[str, Any]] = {
     schemas.TransactionsRequest: ("transactions", schemas.TransactionItem),
     schemas.LabelsRequest: ("labels", schemas.LabelItem),
 }
+_REFERENCE = "#/components/schemas/{model}"
 _FILES = "templates/swagger"
 # The page runs Swagger UI's own script and nothing from elsewhere; it sets styles by itself.
 _PAGE_POLICY = (
@@ -47,36 +49,62 @@ _START = """SwaggerUIBundle({url: new URL("openapi.json", document.baseURI).href
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a view takes and gives; errors that every guarded route can give are added to it."""
+    """What a view takes and answers, as a decorator that attaches it to the view.
 
-    answer: type[BaseModel] | str  # or the media type of a file
+    Attributes:
+        answer: the model of the answer, or the media type of a file.
+        status: the status of that answer.
+        body: the model, or the union of models, of the JSON body.
+        upload: the model of the `options` field of a form that also has a `file`.
+        query: the model of the query parameters.
+        errors: statuses of errors, beside those that follow from the other attributes.
+        idempotent_by_key: the request may carry an Idempotency-Key.
+    """
+
+    answer: type[BaseModel] | str
     status: int = 200
     body: Any = None
-    upload: type[BaseModel] | None = None  # a file comes with it, in a form
     body_may_be_empty: bool = False
+    upload: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
     idempotent_by_key: bool = False
-    also: Mapping[int, type[BaseModel]] | None = None
 
-
-_operations: dict[Callable[..., Any], Operation] = {}
-
-
-def documented(**facts: Any) -> Callable[[View], View]:
-    """Describe a view for OpenAPI; see `Operation`."""
-
-    def note(view: View) -> View:
-        _operations[view] = Operation(**facts)
+    def __call__(self, view: View) -> View:
+        view.operation = self  # type: ignore[attr-defined]  # read by `operation_of`
         return view
 
-    return note
+    def answers(self, endpoint: str, method: str) -> dict[int, type[BaseModel] | str]:
+        """Each status that the route can answer, with the model of that answer."""
+        errors = set(self.errors)
+        if endpoint not in OPEN_ENDPOINTS:
+            errors |= {401, 403} if scope_needed(endpoint, method) == "admin" else {401}
+        if self.body is not None or self.upload is not None:
+            errors |= {400, 413, 415}
+        if self.query is not None:
+            errors.add(400)
+        if self.idempotent_by_key:
+            errors |= {400, 409}
+        return {self.status: self.answer} | dict.fromkeys(sorted(errors), schemas.Problem)
+
+    def models(self) -> list[type[BaseModel]]:
+        """The models of the request and of the answer."""
+        return [*_models(self.answer), *_models(self.body), *_models(self.upload)]
+
+
+documented = Operation
+
+
+def operation_of(app: Flask, endpoint: str) -> Operation | None:
+    """The description of a route; None for one that is no part of the described API."""
+    found: Operation | None = getattr(app.view_functions[endpoint], "operation", None)
+    return found
 
 
 @bp.get("/openapi.json")
 def spec() -> ResponseReturnValue:
     """This description of the API."""
-    return jsonify(_described(current_app._get_current_object()))  # type: ignore[attr-defined]
+    return jsonify(_describe(current_app._get_current_object()))  # type: ignore[attr-defined]
 
 
 @bp.get("/docs")
@@ -103,101 +131,68 @@ def _swagger_files() -> Path:
 
 
 @cache
-def _described(app: Flask) -> dict[str, Any]:
-    bodies = [item for _, item in ITEMS.values()]
-    for operation in _operations.values():
-        if operation.body is not None and operation.body not in ITEMS:
-            bodies.append(operation.body)
-        if operation.upload is not None:
-            bodies.append(operation.upload)
-    answers = {
-        model
-        for operation in _operations.values()
-        for model in (operation.answer, *(operation.also or {}).values())
-        if not isinstance(model, str)
-    }
-    plain = [model for model in ITEMS if model not in bodies]
-    models: list[type[BaseModel]] = [
-        *plain,
-        *answers,
-        schemas.Problem,
-    ]
-    models += [model for body in bodies for model in _models(body)]
-    unique = sorted(set(models), key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in unique],
-        ref_template="#/components/schemas/{model}",
-    )
-    components = definitions["$defs"]
-    for model, (name, item) in ITEMS.items():
-        # The body is taken whatever its items are: a bad one gets an error of its own.
-        components[model.__name__]["properties"][name]["items"] = {"anyOf": [_schema(item), {}]}
-    paths: dict[str, dict[str, Any]] = {}
+def _describe(app: Flask) -> dict[str, Any]:
+    """The whole OpenAPI document; made once, since the routes of an application are fixed."""
+    paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    models: set[type[BaseModel]] = {schemas.Problem}
     for rule in app.url_map.iter_rules():
-        view = app.view_functions[rule.endpoint]
-        if view not in _operations:
+        operation = operation_of(app, rule.endpoint)
+        if operation is None:
             continue
+        models.update(operation.models())
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(rule.endpoint, method, view)
-            arguments = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in sorted(rule.arguments)
-            ]
-            paths[path][method.lower()]["parameters"] += arguments
+            paths[path][method.lower()] = {
+                **_summary(rule.endpoint, app.view_functions[rule.endpoint].__doc__ or ""),
+                "security": _security(rule.endpoint, method),
+                "parameters": _parameters(operation, rule.arguments),
+                **_request_body(operation),
+                "responses": _responses(operation.answers(rule.endpoint, method)),
+            }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Ledger Suggestions", "version": "2", "license": {"name": "MIT"}},
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": _components(models),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _operation(endpoint: str, method: str, view: Callable[..., Any]) -> dict[str, Any]:
-    operation = _operations[view]
-    summary, _, description = (view.__doc__ or "").strip().partition("\n")
-    errors = set(operation.errors)
-    described: dict[str, Any] = {
+def _components(models: set[type[BaseModel]]) -> dict[str, Any]:
+    """The JSON schema of each model, and of those inside it, by name."""
+    for _, item in ITEMS.values():
+        models.update(_models(item))
+    by_name = sorted(models, key=lambda model: model.__name__)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in by_name], ref_template=_REFERENCE
+    )
+    components: dict[str, Any] = definitions["$defs"]
+    for body, (name, item) in ITEMS.items():
+        # The body is taken whatever its items are: a bad one gets an error of its own.
+        components[body.__name__]["properties"][name]["items"] = {"anyOf": [_schema(item), {}]}
+    return components
+
+
+def _summary(endpoint: str, docstring: str) -> dict[str, str]:
+    summary, _, description = docstring.strip().partition("\n")
+    return {
         "operationId": endpoint.replace(".", "_"),
         "summary": summary,
         "description": " ".join(description.split()),
-        "parameters": [],
-        "security": [],
     }
-    if endpoint not in OPEN_ENDPOINTS:
-        scope = scope_needed(endpoint, method)
-        described["security"] = [{"token": [scope]}]
-        errors |= {401} | ({403} if scope == "admin" else set())
-    if operation.body is not None:
-        errors |= {400, 413, 415}
-        described["requestBody"] = {
-            "required": not operation.body_may_be_empty,
-            "content": {"application/json": {"schema": _schema(operation.body)}},
-        }
-    if operation.upload is not None:
-        errors |= {400, 413, 415}
-        form = {
-            "file": {"type": "string", "format": "binary"},
-            "options": _schema(operation.upload),
-        }
-        described["requestBody"] = {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {"type": "object", "properties": form, "required": ["file"]},
-                    "encoding": {"options": {"contentType": "application/json"}},
-                }
-            },
-        }
-    if operation.query is not None:
-        errors.add(400)
-        described["parameters"] += _query(operation.query)
+
+
+def _security(endpoint: str, method: str) -> list[dict[str, list[str]]]:
+    return [] if endpoint in OPEN_ENDPOINTS else [{"token": [scope_needed(endpoint, method)]}]
+
+
+def _parameters(operation: Operation, arguments: Iterable[str]) -> list[dict[str, Any]]:
+    """Those of the query, the header and the path."""
+    parameters = _query(operation.query) if operation.query else []
     if operation.idempotent_by_key:
-        errors |= {400, 409}
-        described["parameters"].append(
+        parameters.append(
             {
                 "name": "Idempotency-Key",
                 "in": "header",
@@ -206,31 +201,47 @@ def _operation(endpoint: str, method: str, view: Callable[..., Any]) -> dict[str
                 "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
             }
         )
-    answers = {operation.status: operation.answer, **(operation.also or {})}
-    described["responses"] = {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "content": _content(model),
+    return parameters + [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in sorted(arguments)
+    ]
+
+
+def _request_body(operation: Operation) -> dict[str, Any]:
+    if operation.body is not None:
+        content: dict[str, Any] = {"application/json": {"schema": _schema(operation.body)}}
+    elif operation.upload is not None:
+        form = {
+            "file": {"type": "string", "format": "binary"},
+            "options": _schema(operation.upload),
         }
-        for status, model in answers.items()
-    } | {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "content": {problems.MEDIA_TYPE: {"schema": _reference(schemas.Problem)}},
+        content = {
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": form, "required": ["file"]},
+                "encoding": {"options": {"contentType": "application/json"}},
+            }
         }
-        for status in sorted(errors)
+    else:
+        return {}
+    return {"requestBody": {"required": not operation.body_may_be_empty, "content": content}}
+
+
+def _responses(answers: Mapping[int, type[BaseModel] | str]) -> dict[str, Any]:
+    return {
+        str(status): {"description": HTTPStatus(status).phrase, "content": _content(answer)}
+        for status, answer in answers.items()
     }
-    return described
 
 
 def _content(answer: type[BaseModel] | str) -> dict[str, Any]:
     if isinstance(answer, str):
         return {answer: {"schema": {"type": "string"}}}
-    return {"application/json": {"schema": _reference(answer)}}
+    media_type = problems.MEDIA_TYPE if answer is schemas.Problem else "application/json"
+    return {media_type: {"schema": _schema(answer)}}
 
 
 def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = model.model_json_schema(ref_template=_REFERENCE)
     inline = schema.get("$defs", {})
     parameters = []
     for name, described in schema["properties"].items():
@@ -244,19 +255,16 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _models(body: Any) -> list[type[BaseModel]]:
-    """The model that a body is, or those that it may be one of."""
+    """The model that a body is, or those that it may be one of; none for a media type."""
     if isinstance(body, type):
         return [body]
     return [model for part in get_args(body) for model in _models(part)]
 
 
 def _schema(body: Any) -> dict[str, Any]:
+    """A reference to a model among the components, or to each model of a union."""
     if isinstance(body, type):
-        return _reference(body)
-    schema = TypeAdapter(body).json_schema(ref_template="#/components/schemas/{model}")
+        return {"$ref": _REFERENCE.format(model=body.__name__)}
+    schema = TypeAdapter(body).json_schema(ref_template=_REFERENCE)
     schema.pop("$defs", None)  # they are among the components
     return schema
-
-
-def _reference(model: type[BaseModel]) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
