@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import Engine
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import TestResponse
 
 from shared.registry import Registry
+from shared.services import Services
 from shared.settings import Token
 from tests.factories import add_transactions
+from web import app as web_app
+from web import openapi, problems, schemas
 from worker import dataset, feature_build, learner
 
 ADMIN = "admin-secret-0123456789"
 PREDICT = "predict-secret-0123456789"
+YAML = "application/yaml"  # what routes of rules answer instead, to who asks for it
 TOKENS = (Token(scope="admin", secret=ADMIN), Token(scope="predict", secret=PREDICT))
+
+
+class CheckedClient(FlaskClient):
+    """A test client that compares every answer with what OpenAPI says of its route."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, **kwargs)
+        check_answer(self.application, response)
+        return response
+
+
+def create_app(services: Services) -> Flask:
+    """The application of *services*; its test clients check every answer."""
+    app = web_app.create_app(services)
+    app.test_client_class = CheckedClient
+    return app
+
+
+def check_answer(app: Flask, response: TestResponse) -> None:
+    """See that the answer of a described route has the status, type and shape described.
+
+    Every error is a problem document, of the described statuses or not: any route may, for
+    example, answer 400 to a request that names no host.
+    """
+    request = response.request
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(request.path, request.method)
+    except HTTPException:
+        return
+    operation = openapi.operation_of(app, endpoint)
+    if operation is None or request.method in ("HEAD", "OPTIONS"):
+        return
+    if response.status_code >= 400:
+        assert response.mimetype == problems.MEDIA_TYPE
+        model: Any = schemas.Problem
+    else:
+        assert response.status_code == operation.status
+        model = operation.answer
+    if isinstance(model, str):
+        assert response.mimetype == model
+    elif response.mimetype != YAML:
+        # A file that is not UTF-8 is shown with half characters, which pydantic does not read.
+        text = json.dumps(response.json, ensure_ascii=False).encode(errors="replace")
+        model.model_validate_json(text, strict=True)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from shared.services import Services
 from shared.settings import Settings
 from tests import registry_writer as writer
 from tests import skipped
-from tests.api import TOKENS
+from tests.api import TOKENS, create_app
 from web.app import create_app
 
 

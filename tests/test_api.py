@@ -12,10 +12,9 @@ from sqlalchemy import text
 
 from shared import services as composition
 from shared.tables import JobKind
-from tests.api import deploy_a_model
+from tests.api import create_app, deploy_a_model
 from tests.factories import add_transactions
 from tests.registry_damage import truncate
-from web.app import create_app
 
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,9 +15,8 @@ from schemathesis.config import SchemathesisConfig
 
 from shared import services as composition
 from shared.settings import Settings
-from tests.api import ADMIN, TOKENS, bearer, deploy_a_model
+from tests.api import ADMIN, TOKENS, bearer, create_app, deploy_a_model
 from tests.factories import add_transactions
-from web.app import create_app
 
 # Whether a pattern is one of RE2, and a file a table, no JSON Schema can say.
 BEYOND_SCHEMAS = (
@@ -89,3 +90,28 @@ def test_the_page_is_complete_without_the_internet(client):
         assert f"docs/{name}" in page.get_data(as_text=True)
         assert client.get(f"/docs/{name}").status_code == 200
     assert client.get("/docs/files/../../__init__.py").status_code == 404
+
+
+def test_no_answer_has_a_field_that_is_not_described(client):
+    """Every object in an answer, and in a problem, lists its fields and allows no others."""
+    document = client.get("/openapi.json").json
+    schemas = document["components"]["schemas"]
+    answers = [
+        content["schema"]["$ref"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for content in response["content"].values()
+        if "$ref" in content["schema"]
+    ]
+
+    seen, waiting = set(), {ref.rsplit("/", 1)[1] for ref in answers}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        inside = re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas[name]))
+        waiting |= {*inside} - seen
+
+    objects = [name for name in seen if "properties" in schemas[name]]
+    assert len(objects) > 40
+    assert [name for name in objects if schemas[name].get("additionalProperties", True)] == []

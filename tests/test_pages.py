@@ -11,11 +11,10 @@ from flask.testing import FlaskClient
 from shared.db import make_engine
 from shared.services import Services
 from shared.tables import Arm
-from tests.api import ADMIN, PREDICT, bearer, deploy_a_model
+from tests.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
 from tests.suggested import an_arm
 from tests.test_review import asked, bought, suggested
 from web import sessions
-from web.app import create_app
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 

@@ -10,10 +10,9 @@ from shared.db import transaction
 from shared.errors import InvalidInput
 from shared.rollout import Rollout
 from shared.tables import Action, Arm
-from tests.api import ADMIN, PREDICT, bearer, deploy_a_model
+from tests.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
 from tests.registry_writer import save
 from tests.suggested import add, an_arm
-from web.app import create_app
 from web.rollout import forced_arm
 from worker import tasks, train_job
 

@@ -17,9 +17,8 @@ from shared.db import make_engine
 from shared.features import RawTransaction, features_of
 from shared.model import Model
 from shared.services import Services
-from tests.api import PREDICT, bearer, deploy_a_model
+from tests.api import PREDICT, bearer, create_app, deploy_a_model
 from tests.factories import add_transactions
-from web.app import create_app
 from worker import feature_build
 
 

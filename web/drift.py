@@ -28,7 +28,7 @@ class DriftQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=365)] = 28
 
 
-class Check(Answer):
+class DriftCheck(Answer):
     """One check: `psi` and `js` say how large the difference is, `p` how likely between weeks that
     are alike (null: too little to compare), `needed` from which `psi` on it is an alarm."""
 
@@ -49,7 +49,7 @@ class Report(Answer):
     window_end: str
     rows: int
     alarm: bool
-    checks: list[Check]
+    checks: list[DriftCheck]
     estimated_accuracy: float | None
     labelled: int
     accuracy: float | None

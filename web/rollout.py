@@ -66,7 +66,7 @@ def show_canary() -> ResponseReturnValue:
 
 
 @bp.put("/canary")
-@documented(body=shapes.CanaryRequest, answer=shapes.Change, errors=(409, 503))
+@documented(body=shapes.CanaryRequest, answer=shapes.RolloutChange, errors=(409, 503))
 def set_canary() -> ResponseReturnValue:
     """Put a share of users into the model arm, from the next request on.
 
@@ -87,7 +87,7 @@ def set_canary() -> ResponseReturnValue:
 
 
 @bp.post("/trial")
-@documented(body=shapes.TrialRequest, answer=shapes.Change, errors=(404, 409, 503))
+@documented(body=shapes.TrialRequest, answer=shapes.RolloutChange, errors=(404, 409, 503))
 def start_trial() -> ResponseReturnValue:
     """Answer a share of all users from a version that is not live, or change that share."""
     own, wanted = _services(), parse(TRIAL)
@@ -109,7 +109,7 @@ def start_trial() -> ResponseReturnValue:
 @documented(
     body=schemas.WhyRequest,
     body_may_be_empty=True,
-    answer=shapes.Change,
+    answer=shapes.RolloutChange,
     errors=(404, 409, 503),
 )
 def promote_trial() -> ResponseReturnValue:
@@ -119,7 +119,7 @@ def promote_trial() -> ResponseReturnValue:
 
 @bp.post("/trial/drop")
 @documented(
-    body=schemas.WhyRequest, body_may_be_empty=True, answer=shapes.Change, errors=(409, 503)
+    body=schemas.WhyRequest, body_may_be_empty=True, answer=shapes.RolloutChange, errors=(409, 503)
 )
 def drop_trial() -> ResponseReturnValue:
     """End the trial; what is live stays. Harmless to ask for again."""

@@ -45,7 +45,7 @@ class DisagreementsQuery(BaseModel):
     days: Annotated[int, Field(ge=1, le=365)] = 7
 
 
-class Change(Answer):
+class RolloutChange(Answer):
     """What held from `at` on; `change` is 0, and `at` null, where the environment says it."""
 
     change: int
@@ -98,14 +98,14 @@ class VerdictAnswer(Answer):
     gain: Apart | None
 
 
-class Canary(Change):
+class Canary(RolloutChange):
     """What holds, the evidence on it, and the newest changes."""
 
     trial_problem: str | None = Field(description="what keeps the version on trial from serving")
     evidence_since: dt.datetime
     arms: dict[Arm, ArmFigures]
     verdicts: list[VerdictAnswer]
-    history: list[Change]
+    history: list[RolloutChange]
 
 
 class Disagreement(Answer):

@@ -187,9 +187,12 @@ class JobsQuery(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the service sends."""
+    """What the service sends: these fields and no others, which the tests check.
 
-    model_config = ConfigDict(extra="allow")
+    A view can make it of the attributes of a value of the domain: `model_validate(value)`.
+    """
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class FieldProblem(Answer):
@@ -206,6 +209,14 @@ class Problem(Answer):
     detail: str
     code: str
     errors: list[FieldProblem] = []
+    challenger: str | None = Field(None, description="the version on trial, of `conflict`")
+    dependency: str | None = Field(None, description="what does not answer, of `unavailable`")
+    found: int | None = Field(None, description="labelled transactions, of `not_enough_labels`")
+    needed: int | None = Field(None, description="labelled transactions, of `not_enough_labels`")
+    header: list[str] | None = Field(None, description="the file's columns, of `not_a_table`")
+    job_id: str | None = Field(None, description="the job that runs, of `already_running`")
+    run_id: str | None = Field(None, description="the model version, of `damaged_version`")
+    sequence: int | None = Field(None, description="the newest deploy, of `deploy_conflict`")
 
 
 class Scored(Answer):
@@ -215,6 +226,7 @@ class Scored(Answer):
 
 class ModelName(Answer):
     run_id: str
+    sequence: int = Field(description="the number of the deploy that made this version live")
 
 
 class Prediction(Answer):
@@ -293,9 +305,10 @@ class ModelStatus(Answer):
 class Deploy(Answer):
     """One move of the pointer."""
 
-    sequence: int
+    sequence: int = Field(description="1 for the first deploy, then one more each time")
     run_id: str
-    previous: str | None
+    manifest_sha256: str
+    previous: str | None = Field(description="the version that a rollback from here returns to")
     by: str
     why: str
     at: str
@@ -306,9 +319,12 @@ class Version(Answer):
     run_id: str
     created_at: str
     live: bool
-    problem: str | None
+    problem: str | None = Field(description="why it cannot be served")
+    size_bytes: int
     val_f1_macro: float | None
     val_accuracy: float | None
+    class_count: int | None
+    baselines: dict[str, Any] | None = Field(description="the figures of each baseline, by name")
     gate: dict[str, Any] | None
     deploys: list[Deploy]
 
@@ -318,14 +334,23 @@ class Models(Answer):
 
 
 class VersionWithReport(Version):
-    report: dict[str, Any] | None
+    report: dict[str, Any] | None = Field(description="the evaluation on later transactions")
+    meta: dict[str, Any] = Field(description="the version's manifest, without the report")
+
+
+class StoredItemProblem(Answer):
+    """Why the item at this index of the request was not stored."""
+
+    index: int
+    code: str
+    errors: list[FieldProblem]
 
 
 class StoredItems(Answer):
     inserted: int
     updated: int
     unchanged: int
-    errors: list[dict[str, Any]]
+    errors: list[StoredItemProblem]
 
 
 class Health(Answer):

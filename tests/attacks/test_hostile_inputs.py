@@ -23,13 +23,13 @@ from werkzeug.test import TestResponse
 
 from shared import services as composition
 from shared.settings import Settings
-from tests.api import ADMIN, TOKENS, bearer, deploy_a_model
+from tests.api import ADMIN, TOKENS, bearer, create_app, deploy_a_model
 from tests.attacks.conftest import Live
 from tests.attacks.doors import DECLARED
 from tests.attacks.hostile import GOOD, JSON, QUERIES, shots
 from tests.attacks.wire import request, send
 from tests.factories import add_transactions
-from web.app import BODY_MAX_BYTES, create_app
+from web.app import BODY_MAX_BYTES
 
 COUNT = int(os.environ.get("ATTACKS", "1500"))
 SEED = int(os.environ.get("ATTACK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
