@@ -23,9 +23,11 @@ from web import (
     auth,
     drift,
     imports,
+    job_views,
     lane,
     leaving,
     ml_v2,
+    model_views,
     openapi,
     ops,
     pages,
@@ -35,6 +37,7 @@ from web import (
     rollout,
     rules,
     suggest,
+    transaction_views,
     users,
 )
 
@@ -42,6 +45,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 TEMPLATES = str(Path(__file__).parent / "templates")
+_VIEWS = (
+    drift, imports, job_views, ml_v2, model_views, ops, openapi, pages, review, rollout, rules,
+    suggest, transaction_views, users,
+)  # fmt: skip
 BODY_MAX_BYTES = 4 * 1024 * 1024
 # Of every answer that does not say otherwise.
 _HEADERS = {
@@ -96,10 +103,8 @@ def create_app(services: Services) -> Flask:
     auth.guard(app, services.settings)
     app.before_request(_refuse_nul)
     problems.register(app)
-    for module in (
-        drift, imports, ml_v2, rollout, ops, openapi, review, rules, suggest, users, pages,
-    ):  # fmt: skip
-        app.register_blueprint(module.bp)
+    for bp in dict.fromkeys(module.bp for module in _VIEWS):  # several share context.ml_v2
+        app.register_blueprint(bp)
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
         metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")
     return app

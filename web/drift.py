@@ -12,7 +12,7 @@ from sqlalchemy import select
 from shared import jobs
 from shared.db import transaction
 from shared.tables import DriftReport, JobKind, JobState
-from web.ml_v2 import services
+from web.context import services
 from web.openapi import documented
 from web.reading import parse_query
 from web.schemas import Answer

@@ -29,7 +29,8 @@ from shared.errors import Conflict, FieldError, InvalidInput, NotATable
 from shared.imports import Brought
 from web import reading, schemas
 from web.auth import caller
-from web.ml_v2 import asked_for, idempotency_key, services
+from web.context import services
+from web.job_responses import asked_for, idempotency_key
 from web.openapi import documented
 from web.problems import TooLarge, WrongContentType
 from web.schemas import Answer, Body, Identity, Text

@@ -14,7 +14,8 @@ from shared.features import RawTransaction, features_of
 from shared.model import Prediction
 from shared.runtime import Served
 from shared.stored import raws
-from web import problems, reading, schemas
+from web import reading, schemas
+from web.problems import item_problem
 
 
 def one(engine: Engine, txn_id: int) -> RawTransaction:
@@ -87,13 +88,3 @@ def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | Ledger
 def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
     with transaction(engine) as session:
         return raws(session, txn_ids)
-
-
-def item_problem(error: LedgerError) -> dict[str, Any]:
-    """What is wrong with one of many items."""
-    described = problems.described(error)
-    return {
-        "code": described["code"],
-        "detail": described["detail"],
-        "errors": described.get("errors", []),
-    }

@@ -16,6 +16,7 @@ from shared.db import ping, transaction
 from shared.errors import LedgerError
 from shared.services import Services
 from web import schemas
+from web.context import services
 from web.openapi import documented
 
 bp = Blueprint("ops", __name__)
@@ -37,7 +38,7 @@ def readyz() -> ResponseReturnValue:
     Always 200: with a dependency down the answer is `degraded`, and predictions from raw fields go
     on, so no load balancer should take the process out.
     """
-    held: Services = current_app.extensions["ledger"]
+    held = services()
     checks: dict[str, Callable[[], str | None]] = {
         "postgres": lambda: _postgres(held),
         "redis": lambda: _redis(held),

@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 from shared.csv_columns import FIELDS
 from shared.errors import Unavailable
 from web import charts, overview, review, sessions
-from web.ml_v2 import services
+from web.context import services
 
 bp = Blueprint("pages", __name__)
 

@@ -80,6 +80,12 @@ def described(error: LedgerError) -> dict[str, Any]:
     return body
 
 
+def item_problem(error: LedgerError) -> dict[str, Any]:
+    """What is wrong with one of many items."""
+    errors = error.errors if isinstance(error, InvalidInput) else ()
+    return {"code": error.code, "detail": str(error), "errors": listed(errors)}
+
+
 def listed(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
     """Field errors as JSON."""
     return [{"field": error.field, "message": error.message} for error in errors]

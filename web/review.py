@@ -18,8 +18,8 @@ from shared.feedback import State
 from shared.review import Group, Place, Waiting, Whose
 from shared.services import Services
 from shared.tables import Action
-from web import lookup
-from web.ml_v2 import services
+from web import problems
+from web.context import services
 from web.openapi import documented
 from web.reading import parse, parse_query
 from web.schemas import ITEMS_MAX, Answer, Body, Identity, ItemProblem, Label, Scored, Text
@@ -235,7 +235,7 @@ def _answered(ids: Sequence[str], wanted: _Said, *, only_waiting: bool) -> list[
     return [
         state._asdict()
         if isinstance(state, State)
-        else {"suggestion_id": suggestion_id, "error": lookup.item_problem(state)}
+        else {"suggestion_id": suggestion_id, "error": problems.item_problem(state)}
         for suggestion_id, state in zip(ids, states, strict=True)
     ]
 

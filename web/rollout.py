@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
@@ -27,6 +27,7 @@ from shared.tables import Arm
 from web import rollout_schemas as shapes
 from web import schemas
 from web.auth import caller
+from web.context import services
 from web.openapi import documented
 from web.reading import parse, parse_query
 
@@ -60,7 +61,7 @@ def forced_arm() -> Arm | None:
 @documented(answer=shapes.Canary, errors=(503,))
 def show_canary() -> ResponseReturnValue:
     """Who gets which arm, what people say to each, the verdicts, and who changed what and why."""
-    own = _services()
+    own = services()
     with transaction(own.engine) as session:
         return _shown(session, own, rollout.current(session, own.settings))
 
@@ -73,7 +74,7 @@ def set_canary() -> ResponseReturnValue:
     A larger share keeps the users that were in before. 409 if `expected_change` is given and is
     no longer the newest change.
     """
-    own, wanted = _services(), parse(CANARY)
+    own, wanted = services(), parse(CANARY)
     with transaction(own.engine) as session:
         now = rollout.set_canary(
             session,
@@ -90,7 +91,7 @@ def set_canary() -> ResponseReturnValue:
 @documented(body=shapes.TrialRequest, answer=shapes.RolloutChange, errors=(404, 409, 503))
 def start_trial() -> ResponseReturnValue:
     """Answer a share of all users from a version that is not live, or change that share."""
-    own, wanted = _services(), parse(TRIAL)
+    own, wanted = services(), parse(TRIAL)
     with transaction(own.engine) as session:
         rollout.lock(session)  # nothing is pruned between the look at the version and the change
         _check_triable(own.registry, wanted.run_id)
@@ -131,14 +132,14 @@ def drop_trial() -> ResponseReturnValue:
 def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
     days = parse_query(shapes.DisagreementsQuery).days
-    with transaction(_services().engine) as session:
+    with transaction(services().engine) as session:
         count, pairs = acceptance.disagreements(session, days)
     return {"days": days, "count": count, "pairs": [shapes.pair(pair) for pair in pairs]}
 
 
 def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
     """With the evidence in the record; the deploy first, so that a crash leaves the trial on."""
-    own = _services()
+    own = services()
     asked = parse(WHY, empty="{}").why or "asked for"
     with transaction(own.engine) as session:
         rollout.lock(session)
@@ -195,8 +196,3 @@ def _problem(registry: Registry, run_id: str | None) -> str | None:
 
 def _share(given: float | str) -> float:
     return share_of(given) if isinstance(given, str) else given
-
-
-def _services() -> Services:
-    held: Services = current_app.extensions["ledger"]
-    return held

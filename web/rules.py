@@ -16,10 +16,10 @@ from shared.rules import RULES_MAX, Rule, as_plain
 from shared.tables import JobKind
 from web import reading, schemas
 from web.auth import caller
-from web.ml_v2 import services
+from web.context import services
 from web.openapi import documented
 from web.reading import parse, parse_query
-from web.schemas import Answer, Body, Identity
+from web.schemas import Answer, Body, Identity, UserQuery
 from web.suggest import HistoryRequest, ask_for
 
 bp = Blueprint("rules", __name__, url_prefix="/ml/v2")
@@ -52,14 +52,6 @@ class PreviewQuery(WhoseQuery):
     """How many of the newest transactions are looked at."""
 
     limit: Annotated[int, Field(ge=1, le=20_000)] = 5_000
-
-
-class UserQuery(BaseModel):
-    """Whose."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    user_id: Identity
 
 
 class RuleSet(Answer):

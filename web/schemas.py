@@ -186,6 +186,14 @@ class JobsQuery(BaseModel):
     state: JobState | None = None
 
 
+class UserQuery(BaseModel):
+    """Whose."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Identity
+
+
 class Answer(BaseModel):
     """What the service sends: these fields and no others, which the tests check.
 

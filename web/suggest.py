@@ -20,9 +20,10 @@ from shared.known import NOTHING, Known, known_but_habits, with_habits
 from shared.rollout import Rollout
 from shared.suggester import Asked, Gathered, Heard
 from shared.tables import Action, Arm, JobKind
-from web import lookup, reading, schemas
+from web import problems, reading, schemas
 from web.auth import caller
-from web.ml_v2 import asked_for, idempotency_key, services
+from web.context import services
+from web.job_responses import asked_for, idempotency_key
 from web.openapi import documented
 from web.reading import parse
 from web.rollout import forced_arm
@@ -193,7 +194,7 @@ def suggest() -> ResponseReturnValue:
     following = iter(map(_as_json, answers, ids))
     return {
         "items": [
-            next(following) if isinstance(item, Asked) else {"error": lookup.item_problem(item)}
+            next(following) if isinstance(item, Asked) else {"error": problems.item_problem(item)}
             for item in items
         ],
         "degraded": degraded,

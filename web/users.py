@@ -10,11 +10,10 @@ from flask.typing import ResponseReturnValue
 from shared import retirement
 from shared.db import transaction
 from shared.forget import forget
-from web.ml_v2 import services
+from web.context import services
 from web.openapi import documented
 from web.reading import parse_query
-from web.rules import UserQuery
-from web.schemas import Answer
+from web.schemas import Answer, UserQuery
 
 bp = Blueprint("users", __name__, url_prefix="/ml/v2")
 

@@ -1,0 +1,127 @@
+"""/ml/v2/jobs: how far a job is; and the requests for features and training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+from pydantic import TypeAdapter
+
+from shared import jobs, queue
+from shared.db import transaction
+from shared.errors import NotEnoughLabels
+from shared.tables import Job
+from web import intake, schemas
+from web.auth import caller
+from web.context import ml_v2 as bp
+from web.context import services
+from web.job_responses import asked_for, idempotency_key
+from web.openapi import documented
+from web.reading import parse, parse_query
+
+FEATURES = TypeAdapter(schemas.FeaturesRequest)
+TRAIN = TypeAdapter(schemas.TrainRequest)
+
+
+@bp.post("/features")
+@documented(
+    body=schemas.FeaturesRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(503,),
+    idempotent_by_key=True,
+)
+def features() -> ResponseReturnValue:
+    """Have the features of new and changed transactions built."""
+    wanted = parse(FEATURES, empty="{}")
+    job = queue.request_features(
+        services().engine,
+        services().messenger,
+        requested_by=caller(),
+        days=None if wanted.all else wanted.days,
+        idempotency_key=idempotency_key(),
+    )
+    return asked_for(job)
+
+
+@bp.post("/train")
+@documented(
+    body=schemas.TrainRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(409, 503),
+    idempotent_by_key=True,
+)
+def train() -> ResponseReturnValue:
+    """Have a model trained; it goes live if it passes the gate.
+
+    400 `not_enough_labels` at once where there is too little to learn from; 409 with the `job_id`
+    of the run that is queued or running.
+    """
+    wanted = parse(TRAIN, empty="{}")
+    key = idempotency_key()
+    with transaction(services().engine) as session:
+        found, needed = intake.count_labels(session), services().settings.min_labels
+    if found < needed:
+        raise NotEnoughLabels(
+            f"{found} labelled transactions found, {needed} needed", found=found, needed=needed
+        )
+    job = queue.request_training(
+        services().engine,
+        services().messenger,
+        requested_by=caller(),
+        limit=wanted.limit,
+        deploy=wanted.deploy,
+        idempotency_key=key,
+    )
+    return asked_for(job)
+
+
+@bp.get("/jobs")
+@documented(query=schemas.JobsQuery, answer=schemas.Jobs, errors=(503,))
+def list_jobs() -> ResponseReturnValue:
+    """The newest jobs."""
+    wanted = parse_query(schemas.JobsQuery)
+    with transaction(services().engine) as session:
+        found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
+    return {"jobs": [_job(job) for job in found]}
+
+
+@bp.get("/jobs/<job_id>")
+@documented(answer=schemas.Job, errors=(404, 503))
+def show_job(job_id: str) -> ResponseReturnValue:
+    """How far a job is, or how it ended."""
+    with transaction(services().engine) as session:
+        return _job(jobs.get(session, job_id))
+
+
+@bp.delete("/jobs/<job_id>")
+@documented(answer=schemas.Job, status=202, errors=(404, 503))
+def cancel_job(job_id: str) -> ResponseReturnValue:
+    """Ask for the end of a job; it ends `cancelled` within seconds, or has ended already."""
+    with transaction(services().engine) as session:
+        return _job(jobs.cancel(session, job_id)), 202
+
+
+def _job(job: Job) -> dict[str, Any]:
+    done, total = job.done, job.total
+    if job.state.value == "succeeded":
+        percent = 100.0
+    else:
+        percent = round(100 * min(done, total) / total, 1) if total else 0.0
+    return {
+        "job_id": job.id,
+        "kind": job.kind.value,
+        "state": job.state.value,
+        "requested_by": job.requested_by,
+        "reason": job.params.get("reason"),
+        "attempt": job.attempt,
+        "progress": {"phase": job.phase, "done": done, "total": total, "percent": percent},
+        "result": job.result,
+        "error": job.error,
+        "created_at": job.created_at.isoformat(),
+        "started_at": job.started_at.isoformat() if job.started_at else None,
+        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
+    }
