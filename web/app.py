@@ -36,6 +36,7 @@ from web import (
     review,
     rollout,
     rules,
+    sign_in,
     suggest,
     transaction_views,
     users,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 TEMPLATES = str(Path(__file__).parent / "templates")
 _VIEWS = (
     drift, imports, job_views, ml_v2, model_views, ops, openapi, pages, review, rollout, rules,
-    suggest, transaction_views, users,
+    sign_in, suggest, transaction_views, users,
 )  # fmt: skip
 BODY_MAX_BYTES = 4 * 1024 * 1024
 # Of every answer that does not say otherwise.

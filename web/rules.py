@@ -20,7 +20,8 @@ from web.context import services
 from web.openapi import documented
 from web.reading import parse, parse_query
 from web.schemas import Answer, Body, Identity, UserQuery
-from web.suggest import HistoryRequest, ask_for
+from web.suggest import ask_for
+from web.suggest_schemas import HistoryRequest
 
 bp = Blueprint("rules", __name__, url_prefix="/ml/v2")
 

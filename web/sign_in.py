@@ -1,0 +1,54 @@
+"""Signing in to the pages by a token, and out again."""
+
+from __future__ import annotations
+
+import threading
+
+from flask import Response, request, url_for
+from flask.typing import ResponseReturnValue
+
+from shared.errors import Unavailable
+from web import sessions
+from web.context import services
+from web.render import bp, render
+
+SIGN_IN_BYTES = 4096
+# This is the one body that is read of who has no token: it may come as slowly as it will, and holds
+# one thread at most.
+_one_form = threading.Lock()
+
+
+@bp.get("/sign-in")
+def sign_in() -> ResponseReturnValue:
+    """Where a token is asked for."""
+    return render("sign_in.html", wrong=False)
+
+
+@bp.post("/sign-in")
+def sign_in_with() -> ResponseReturnValue:
+    """Give a session for a token; it is taken from the form alone, never from the address."""
+    request.max_content_length = SIGN_IN_BYTES
+    if not _one_form.acquire(blocking=False):
+        raise Unavailable("Somebody else is just signing in", dependency="web")
+    try:
+        secret = request.form.get("token", "")
+    finally:
+        _one_form.release()
+    token = sessions.token_of(secret, services().settings.api_tokens)
+    if token is None:
+        page = render("sign_in.html", wrong=True)
+        page.status_code = 401
+        return page
+    answer = Response(status=303, headers={"Location": url_for("pages.dashboard")})
+    # Behind what ends TLS, its header says so; who makes it up has only himself signed out.
+    is_secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
+    sessions.open_session(answer, token, secure=is_secure)
+    return answer
+
+
+@bp.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    """End the session of this browser."""
+    answer = Response(status=204)
+    sessions.close_session(answer)
+    return answer
