@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from shared.brands import Guess, guess
 from shared.candidates import PAIR_FEATURES, Proposal, inputs_of
@@ -26,16 +27,18 @@ from shared.model import Model, Prediction
 TOP = 8  # features, and words, of each candidate
 
 
-class FeatureMove(NamedTuple):
-    """What one pair feature added to the log-odds."""
+@dataclass(frozen=True, slots=True)
+class FeatureMove:
+    """What one pair feature added to the log-odds; `value` is null where it is unknown."""
 
     name: str  # one of PAIR_FEATURES
-    value: float | None  # None: unknown
+    value: float | None
     contribution: float
 
 
-class WordMove(NamedTuple):
-    """What a word or a pair of words of the row added to the linear score."""
+@dataclass(frozen=True, slots=True)
+class WordMove:
+    """A word, or two that follow each other, and what it added to the linear score."""
 
     text: str
     contribution: float
@@ -45,27 +48,19 @@ class WordMove(NamedTuple):
 class Candidate:
     """A label that was considered, and what moved its two scores, the strongest first.
 
-    log_odds = bias + the contributions of `features` + rest;
-    linear = the contributions of `words` + other.
-
-    Attributes:
-        share: of all candidates' one, before the correction that gives the confidence.
-        log_odds: the forest's; None without a forest.
-        linear: the linear score.
-        bias: the log-odds of a pair of which nothing is known; 0 without a forest.
-        rest: what all other pair features added.
-        other: what the row has beside `words`: runs of characters, amount, channel.
+    `log_odds` is `bias` + the contributions of `features` + `rest`; `linear` is those of `words`
+    + `other`. Without a forest (tiny training sets), `log_odds` is null, and `bias` 0.
     """
 
     label: str
-    share: float
+    share: Annotated[float, Field(ge=0, le=1)]  # before the calibration that gives the confidence
     log_odds: float | None
     linear: float
-    bias: float
+    bias: float  # the log-odds of a pair of which nothing is known
     features: tuple[FeatureMove, ...]
-    rest: float
+    rest: float  # what all other pair features added
     words: tuple[WordMove, ...]
-    other: float
+    other: float  # what the row has beside `words`: runs of characters, amount, channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

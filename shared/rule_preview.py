@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
@@ -23,21 +25,24 @@ SAMPLES = 5  # of each rule
 PAIRS = 50  # the commonest ones
 
 
-class Sample(NamedTuple):
-    """A transaction that a rule fits; `before` and `after` are what is suggested, None: ask."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A transaction that the rule decides; `label` is what a person or an import said. `before`
+    and `after` are what is suggested, null: ask."""
 
     txn_id: int
     date: str
     merchant: str
     amount: float
-    label: str | None  # what a person or an import said
+    label: str | None
     before: str | None
     after: str | None
 
 
-class Effect(NamedTuple):
-    """What one rule does: how many transactions it decides, and how many of them the user calls
-    otherwise."""
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one rule does: `matches` are the transactions that it decides; of those,
+    `against_labels` are called otherwise by the user."""
 
     title: str
     label: str
@@ -46,16 +51,18 @@ class Effect(NamedTuple):
     samples: tuple[Sample, ...]
 
 
-class Change(NamedTuple):
-    """So many transactions would be suggested `after` where it was `before`; None: ask."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """So many transactions would be suggested `after` instead of `before`; null: ask."""
 
     before: str | None
     after: str | None
     transactions: int
 
 
-class Preview(NamedTuple):
-    """The newest `looked_at` transactions of `of`."""
+@checked_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Preview:
+    """The newest `looked_at` of `of` transactions, with these rules in place of those stored."""
 
     looked_at: int
     of: int

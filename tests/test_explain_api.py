@@ -103,7 +103,7 @@ def test_a_word_carries_its_entry_times_the_weight_of_its_column(model):
             for text, column in word_columns(row)
         }
         assert {move.text for move in candidate.words} == {"bean", "house", "bean house"}
-        assert dict(candidate.words) == pytest.approx(expected)
+        assert {word.text: word.contribution for word in candidate.words} == pytest.approx(expected)
 
 
 def test_words_name_columns_that_the_row_sets_each_once(row):

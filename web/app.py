@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ class Json(JSONProvider):
         try:
             return to_json(obj).decode()
         except PydanticSerializationError:  # half a character, from a file that is not all UTF-8
-            return json.dumps(obj)
+            return json.dumps(obj, default=asdict)
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
         """What JSON text says."""

@@ -9,12 +9,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
@@ -75,32 +76,6 @@ class ImportRequest(Body):
     account: Identity | None = None
 
 
-class LookedRow(Answer):
-    """A row as it would be stored, money out negative; or why it would not be."""
-
-    line: int
-    values: dict[str, str | None]
-    error: str | None
-
-
-class Look(Answer):
-    """What the file is taken for; nothing was stored.
-
-    `columns` says which column each field is read from; of the first `looked_at` rows, `rejected`
-    would not be taken.
-    """
-
-    name: str
-    header: list[str]
-    columns: dict[str, str]
-    detected: list[str]
-    looked_at: int
-    whole: bool
-    rejected: int
-    rows: list[LookedRow]
-    rejects: list[LookedRow]
-
-
 class AskedImport(schemas.Asked):
     """Follow `status_url`; the file is kept as `import_id`."""
 
@@ -123,7 +98,7 @@ OPTIONS = TypeAdapter(ImportRequest)
 
 
 @bp.post("/look")
-@documented(upload=ImportRequest, answer=Look)
+@documented(upload=ImportRequest, answer=csv_look.Look)
 def look() -> ResponseReturnValue:
     """What a file is taken for, before anything is stored."""
     brought = _brought()
@@ -132,7 +107,7 @@ def look() -> ResponseReturnValue:
         path.write_bytes(brought.content)
         seen = csv_look.look(_table(path, brought.options))
     detected = [_here(fact) for fact in seen.detected]
-    return {"name": brought.name, **seen._asdict(), "detected": detected}
+    return jsonify(replace(seen, name=brought.name, detected=detected))
 
 
 @bp.post("")

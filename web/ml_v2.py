@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter
 
@@ -69,7 +70,7 @@ def predict_explain() -> ResponseReturnValue:
     served = services().runtime.served()
     if served is None:
         return {"available": False}
-    return answers.explained(explain(served.model, row), served)
+    return jsonify(answers.explained(explain(served.model, row), served))
 
 
 def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:

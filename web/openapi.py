@@ -15,7 +15,6 @@ from typing import Any, TypeVar, get_args
 from flask import Blueprint, Flask, Response, current_app, jsonify, send_from_directory
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import models_json_schema
 
 from web import problems, schemas
 from web.auth import OPEN_ENDPOINTS, scope_needed
@@ -52,7 +51,7 @@ class Operation:
     """What a view takes and answers, as a decorator that attaches it to the view.
 
     Attributes:
-        answer: the model of the answer, or the media type of a file.
+        answer: the class of the answer, a model or a dataclass; or the media type of a file.
         status: the status of that answer.
         body: the model, or the union of models, of the JSON body.
         upload: the model of the `options` field of a form that also has a `file`.
@@ -61,7 +60,7 @@ class Operation:
         idempotent_by_key: the request may carry an Idempotency-Key.
     """
 
-    answer: type[BaseModel] | str
+    answer: type | str
     status: int = 200
     body: Any = None
     body_may_be_empty: bool = False
@@ -74,7 +73,7 @@ class Operation:
         view.operation = self  # type: ignore[attr-defined]  # read by `operation_of`
         return view
 
-    def answers(self, endpoint: str, method: str) -> dict[int, type[BaseModel] | str]:
+    def answers(self, endpoint: str, method: str) -> dict[int, type | str]:
         """Each status that the route can answer, with the model of that answer."""
         errors = set(self.errors)
         if endpoint not in OPEN_ENDPOINTS:
@@ -87,7 +86,7 @@ class Operation:
             errors |= {400, 409}
         return {self.status: self.answer} | dict.fromkeys(sorted(errors), schemas.Problem)
 
-    def models(self) -> list[type[BaseModel]]:
+    def models(self) -> list[type]:
         """The models of the request and of the answer."""
         return [*_models(self.answer), *_models(self.body), *_models(self.upload)]
 
@@ -134,7 +133,7 @@ def _swagger_files() -> Path:
 def _describe(app: Flask) -> dict[str, Any]:
     """The whole OpenAPI document; made once, since the routes of an application are fixed."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    models: set[type[BaseModel]] = {schemas.Problem}
+    models: set[type] = {schemas.Problem}
     for rule in app.url_map.iter_rules():
         operation = operation_of(app, rule.endpoint)
         if operation is None:
@@ -160,13 +159,14 @@ def _describe(app: Flask) -> dict[str, Any]:
     }
 
 
-def _components(models: set[type[BaseModel]]) -> dict[str, Any]:
+def _components(models: set[type]) -> dict[str, Any]:
     """The JSON schema of each model, and of those inside it, by name."""
     for _, item in ITEMS.values():
         models.update(_models(item))
     by_name = sorted(models, key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in by_name], ref_template=_REFERENCE
+    _, definitions = TypeAdapter.json_schemas(
+        [(model.__name__, "validation", TypeAdapter(model)) for model in by_name],
+        ref_template=_REFERENCE,
     )
     components: dict[str, Any] = definitions["$defs"]
     for body, (name, item) in ITEMS.items():
@@ -226,14 +226,14 @@ def _request_body(operation: Operation) -> dict[str, Any]:
     return {"requestBody": {"required": not operation.body_may_be_empty, "content": content}}
 
 
-def _responses(answers: Mapping[int, type[BaseModel] | str]) -> dict[str, Any]:
+def _responses(answers: Mapping[int, type | str]) -> dict[str, Any]:
     return {
         str(status): {"description": HTTPStatus(status).phrase, "content": _content(answer)}
         for status, answer in answers.items()
     }
 
 
-def _content(answer: type[BaseModel] | str) -> dict[str, Any]:
+def _content(answer: type | str) -> dict[str, Any]:
     if isinstance(answer, str):
         return {answer: {"schema": {"type": "string"}}}
     media_type = problems.MEDIA_TYPE if answer is schemas.Problem else "application/json"
@@ -254,7 +254,7 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     return parameters
 
 
-def _models(body: Any) -> list[type[BaseModel]]:
+def _models(body: Any) -> list[type]:
     """The model that a body is, or those that it may be one of; none for a media type."""
     if isinstance(body, type):
         return [body]

@@ -65,47 +65,6 @@ class RuleSet(Answer):
     updated_at: str | None
 
 
-class Sample(Answer):
-    """A transaction that the rule decides; `label` is what a person or an import said."""
-
-    txn_id: int
-    date: str
-    merchant: str
-    amount: float
-    label: str | None
-    before: str | None
-    after: str | None
-
-
-class Effect(Answer):
-    """`matches` are the transactions that this rule decides; of those, `against_labels` are called
-    otherwise by the user."""
-
-    title: str
-    label: str
-    matches: int
-    against_labels: int
-    samples: list[Sample]
-
-
-class Change(Answer):
-    """So many transactions would be suggested `after` instead of `before`; null: ask."""
-
-    before: str | None
-    after: str | None
-    transactions: int
-
-
-class Preview(Answer):
-    """The newest `looked_at` of `of` transactions, with these rules in place of those kept."""
-
-    looked_at: int
-    of: int
-    changed: int
-    changes: list[Change]
-    rules: list[Effect]
-
-
 class Proposal(Answer):
     """A rule that so many corrections ask for; nothing is saved until somebody puts it."""
 
@@ -146,7 +105,7 @@ def put_rules() -> ResponseReturnValue:
 
 
 @bp.post("/rules/preview")
-@documented(body=RulesRequest, query=PreviewQuery, answer=Preview, errors=(503,))
+@documented(body=RulesRequest, query=PreviewQuery, answer=rule_preview.Preview, errors=(503,))
 def preview_rules() -> ResponseReturnValue:
     """What these rules would change on stored transactions; nothing is saved."""
     wanted, rules = parse_query(PreviewQuery), _rules()
@@ -156,14 +115,7 @@ def preview_rules() -> ResponseReturnValue:
             own.runtime, own.challengers, own.settings, rollout.current(session, own.settings)
         )
         seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, heard, wanted.limit)
-    return {
-        **seen._asdict(),
-        "changes": [change._asdict() for change in seen.changes],
-        "rules": [
-            {**effect._asdict(), "samples": [it._asdict() for it in effect.samples]}
-            for effect in seen.rules
-        ],
-    }
+    return jsonify(seen)
 
 
 @bp.post("/rules/apply")
