@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from shared import exposition, metrics_ml
 from shared.database_collector import JobFacts
 from shared.errors import InvalidInput, NotFound
-from shared.log import get_logger
+from shared.metrics_ml import JobFacts
 from shared.services import Services
 from web import (
     auth,
@@ -34,6 +34,7 @@ from web import (
     pages,
     problems,
     reading,
+    request_log,
     review,
     rollout,
     rules,
@@ -62,7 +63,6 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
 }
-log = get_logger()
 
 
 class Json(JSONProvider):
@@ -154,7 +154,7 @@ def _follow_requests(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.request_id = reading.request_id(request.environ)
+        g.request_id = request_log.request_id(request.environ)
         g.started = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
@@ -164,14 +164,7 @@ def _follow_requests(app: Flask) -> None:
         response.headers.add("X-Request-ID", g.request_id)
         if g.closing:
             response.headers["Connection"] = "close"
-        metrics_ml.answered(route, response.status_code)
-        log.info(
-            "request",
-            method=request.method,
-            route=route,
-            status=response.status_code,
-            ms=round(1000 * (time.perf_counter() - g.started), 2),
-        )
+        request_log.record(route, request.method, response.status_code, g.started)
         return response
 
     @app.teardown_request

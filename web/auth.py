@@ -40,21 +40,25 @@ PREDICT_POSTS = frozenset(
 
 
 class Tokens:
-    """The tokens that are let in, each with its scope.
+    """The tokens that are let in, compared by their digests in constant time.
 
-    They are compared by their digests, all of them each time, so that the time taken tells nothing
-    about which one was nearly right.
+    All of them are compared each time, so that the time taken tells nothing about which one was
+    nearly right.
     """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
-        self._digests = [(sha256(token.secret.encode()).digest(), token.scope) for token in tokens]
+        self._digests = [(sha256(token.secret.encode()).digest(), token) for token in tokens]
+
+    def matching(self, secret: str) -> list[Token]:
+        """The tokens with this secret; usually one or none."""
+        offered = sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        return [token for digest, token in self._digests if hmac.compare_digest(digest, offered)]
 
     def scopes(self, header: str) -> set[str]:
-        """What the token in an Authorization header may; nothing, if it is none of ours."""
+        """The scopes of the token in an Authorization header; empty if there is no such token."""
         scheme, _, secret = header.partition(" ")
-        offered = sha256(secret.strip().encode("utf-8", "surrogateescape")).digest()
-        found = {scope for digest, scope in self._digests if hmac.compare_digest(digest, offered)}
-        return found if scheme.lower() == "bearer" else set()
+        scopes = {token.scope for token in self.matching(secret.strip())}
+        return scopes if scheme.lower() == "bearer" else set()
 
 
 def guard(app: Flask, settings: Settings) -> None:
@@ -64,30 +68,44 @@ def guard(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
-        is_change = request.method in CHANGING
-        if is_change and _is_of_another_site(settings):
-            raise NotAllowed("Another site's page may change nothing here")
-        if not settings.api_auth and not is_local(request.host):
-            # Another site's name that was made to lead here: its pages would be taken for ours.
-            raise NotAllowed("Without tokens the API answers to localhost only")
+        _refuse_other_sites(settings)
         if request.endpoint in OPEN_ENDPOINTS or not settings.api_auth:
             return None
-        if (given := request.environ.get("HTTP_AUTHORIZATION")) is not None:
-            scopes = tokens.scopes(given)
-            if not scopes:
-                raise NotAuthenticated("Send a token: Authorization: Bearer …")
-        elif session := sessions.session_of(request, settings.api_tokens):
-            if is_change and not sessions.is_own(session, request):
-                raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
-            scopes = {session.scope}
-        elif request.endpoint in PAGES:
-            return redirect(url_for("pages.sign_in"))
-        else:
+        scopes = _scopes_of_request(tokens, settings)
+        if not scopes:
+            if request.endpoint in PAGES and "HTTP_AUTHORIZATION" not in request.environ:
+                return redirect(url_for("pages.sign_in"))
             raise NotAuthenticated("Send a token: Authorization: Bearer …")
-        if scope_needed(request.endpoint, request.method) == "admin" and "admin" not in scopes:
+        scope = "admin" if "admin" in scopes else "predict"
+        if scope == "predict" and scope_needed(request.endpoint, request.method) == "admin":
             raise NotAllowed("This needs a token of scope admin")
-        request.environ["ledger.scope"] = "admin" if "admin" in scopes else "predict"
+        request.environ["ledger.scope"] = scope
         return None
+
+
+def _refuse_other_sites(settings: Settings) -> None:
+    """NotAllowed, if a page of another site sent the request, or is taken for one of ours."""
+    if request.method in CHANGING and _is_of_another_site(settings):
+        raise NotAllowed("Another site's page may change nothing here")
+    if not settings.api_auth and not is_local(request.host):
+        # Another site's name that was made to lead here: its pages would be taken for ours.
+        raise NotAllowed("Without tokens the API answers to localhost only")
+
+
+def _scopes_of_request(tokens: Tokens, settings: Settings) -> set[str]:
+    """The scopes of the request's token or else of its session; empty without a valid one.
+
+    Raises:
+        NotAllowed: the session's browser sends a change that no page of ours made.
+    """
+    if (header := request.environ.get("HTTP_AUTHORIZATION")) is not None:
+        return tokens.scopes(header)
+    session = sessions.session_of(request, settings.api_tokens)
+    if session is None:
+        return set()
+    if request.method in CHANGING and not sessions.is_own(session, request):
+        raise NotAllowed(f"A page sends {sessions.HEADER} with what it changes")
+    return {session.scope}
 
 
 def _is_of_another_site(settings: Settings) -> bool:

@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from shared import metrics_ml
 from shared.features import RawTransaction
-from shared.log import get_logger
 from shared.services import Services
-from web import ml_v2, reading, schemas
+from web import ml_v2, reading, request_log, schemas
 from web.auth import Tokens, is_local
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ PATH = "/ml/v2/predict"
 _OUT_OF_ORDER = frozenset(
     {"HTTP_TRANSFER_ENCODING", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_COOKIE", "HTTP_EXPECT"}
 )
-log = get_logger()
 
 
 def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
@@ -50,7 +47,7 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
         except Exception:  # of the input, or ours: Flask finds the same, and says it
             environ["wsgi.input"] = io.BytesIO(body)
             return flask(environ, start)
-        request_id = reading.request_id(environ)
+        request_id = request_log.request_id(environ)
         start(
             "200 OK",
             [
@@ -59,9 +56,7 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
                 ("X-Request-ID", request_id),
             ],
         )
-        metrics_ml.answered(PATH, 200)
-        took = round(1000 * (time.perf_counter() - started), 2)
-        log.info("request", request_id=request_id, method="POST", route=PATH, status=200, ms=took)
+        request_log.record(PATH, "POST", 200, started, request_id=request_id)
         return [content]
 
     return answer

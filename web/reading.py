@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import secrets
 import threading
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -23,14 +21,7 @@ ERRORS_MAX = 100  # told of one body or item; who sends more has to begin anew a
 LARGE_BYTES = 256 * 1024
 # Without a comma, which stands between two headers.
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _one_large = threading.Lock()  # at a time: 4 MiB of nothing much are up to 390 MB of objects
-
-
-def request_id(environ: Mapping[str, Any]) -> str:
-    """The one that the caller gave, if it can be written anywhere; else a new one."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:

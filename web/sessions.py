@@ -54,17 +54,6 @@ def session_of(request: Request, tokens: Sequence[Token]) -> Session | None:
     return None
 
 
-def token_of(secret: str, tokens: Sequence[Token]) -> Token | None:
-    """The token that this is, compared in constant time with each of them."""
-    offered = sha256(secret.encode("utf-8", "surrogateescape")).digest()
-    found = [
-        token
-        for token in tokens
-        if hmac.compare_digest(sha256(token.secret.encode()).digest(), offered)
-    ]
-    return found[0] if found else None
-
-
 def is_own(session: Session, request: Request) -> bool:
     """Whether a request was made by a page of ours."""
     return hmac.compare_digest(session.csrf.encode(), request.headers.get(HEADER, "").encode())

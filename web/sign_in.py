@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from shared.errors import Unavailable
 from web import sessions
+from web.auth import Tokens
 from web.context import services
 from web.render import bp, render
 
@@ -34,15 +35,15 @@ def sign_in_with() -> ResponseReturnValue:
         secret = request.form.get("token", "")
     finally:
         _one_form.release()
-    token = sessions.token_of(secret, services().settings.api_tokens)
-    if token is None:
+    found = Tokens(services().settings.api_tokens).matching(secret)
+    if not found:
         page = render("sign_in.html", wrong=True)
         page.status_code = 401
         return page
     answer = Response(status=303, headers={"Location": url_for("pages.dashboard")})
-    # Behind what ends TLS, its header says so; who makes it up has only himself signed out.
+    # Behind what ends TLS, its header says so; who makes it up signs out nobody but themselves.
     is_secure = request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
-    sessions.open_session(answer, token, secure=is_secure)
+    sessions.open_session(answer, found[0], secure=is_secure)
     return answer
 
 
