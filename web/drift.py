@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import datetime as dt
+from typing import Annotated
 
-from flask import Blueprint
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from shared import jobs
 from shared.db import transaction
-from shared.tables import DriftReport, JobKind, JobState
+from shared.tables import DriftReport, Job, JobKind, JobState
 from web.context import services
 from web.openapi import documented
 from web.reading import parse_query
-from web.schemas import Answer
+from web.schemas import Answer, Timestamp
 
 bp = Blueprint("drift", __name__, url_prefix="/ml/v2")
 
@@ -45,15 +46,15 @@ class Report(Answer):
     """A week of traffic beside the reference of the version that was live."""
 
     run_id: str
-    window_start: str
-    window_end: str
+    window_start: dt.date
+    window_end: dt.date
     rows: int
     alarm: bool
     checks: list[DriftCheck]
     estimated_accuracy: float | None
     labelled: int
     accuracy: float | None
-    created_at: str
+    created_at: Timestamp
 
 
 class Retrain(Answer):
@@ -62,7 +63,7 @@ class Retrain(Answer):
     ask: bool
     why: str
     job_id: str | None
-    at: str | None
+    at: Timestamp | None
 
 
 class Drift(Answer):
@@ -77,26 +78,11 @@ def show_drift() -> ResponseReturnValue:
     limit = parse_query(DriftQuery).limit
     newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(limit)
     with transaction(services().engine) as session:
-        found = [_report(report) for report in session.scalars(newest)]
+        found = [Report.model_validate(report) for report in session.scalars(newest)]
         looked = jobs.newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
-    return {"reports": found, "retrain": _retrain(looked[0]) if looked else None}
+    return jsonify(Drift(reports=found, retrain=_retrain(looked[0]) if looked else None))
 
 
-def _report(report: DriftReport) -> dict[str, Any]:
-    return {
-        "run_id": report.run_id,
-        "window_start": report.window_start.isoformat(),
-        "window_end": report.window_end.isoformat(),
-        "rows": report.rows,
-        "alarm": report.alarm,
-        "checks": report.checks,
-        "estimated_accuracy": report.estimated_accuracy,
-        "labelled": report.labelled,
-        "accuracy": report.accuracy,
-        "created_at": report.created_at.isoformat(),
-    }
-
-
-def _retrain(job: Any) -> dict[str, Any]:
-    at = job.finished_at.isoformat() if job.finished_at else None
-    return {**job.result["retrain"], "at": at}
+def _retrain(job: Job) -> Retrain:
+    decision = (job.result or {})["retrain"]
+    return Retrain(**decision, at=job.finished_at)

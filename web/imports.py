@@ -34,7 +34,7 @@ from web.context import services
 from web.job_responses import asked_for, idempotency_key
 from web.openapi import documented
 from web.problems import TooLarge, WrongContentType
-from web.schemas import Answer, Body, Identity, Text
+from web.schemas import Answer, Body, Identity, Text, Timestamp
 
 bp = Blueprint("imports", __name__, url_prefix="/ml/v2/imports")
 
@@ -86,7 +86,7 @@ class KeptImport(Answer):
     import_id: str
     name: str
     user_id: str | None
-    created_at: str
+    created_at: Timestamp
     imported: bool = Field(description="its rows are stored; before, there is nothing to download")
 
 
@@ -138,18 +138,11 @@ def listed() -> ResponseReturnValue:
     """The files that are kept, the newest first."""
     with transaction(services().engine) as session:
         found = imports.newest(session, SHOWN)
-    return {
-        "imports": [
-            {
-                "import_id": it.import_id,
-                "name": it.name,
-                "user_id": it.user_id or None,
-                "created_at": it.created_at.isoformat(),
-                "imported": it.imported,
-            }
-            for it in found
-        ]
-    }
+    return jsonify(KeptImports(imports=[_kept(it) for it in found]))
+
+
+def _kept(found: imports.Kept) -> KeptImport:
+    return KeptImport(**found._asdict() | {"user_id": found.user_id or None})
 
 
 @bp.get("/<import_id>/categorized.csv")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from flask import jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter
 
 from shared import jobs, queue
 from shared.db import transaction
 from shared.errors import NotEnoughLabels
-from shared.tables import Job
+from shared.tables import Job, JobState
 from web import intake, schemas
 from web.auth import caller
 from web.context import ml_v2 as bp
@@ -86,7 +85,7 @@ def list_jobs() -> ResponseReturnValue:
     wanted = parse_query(schemas.JobsQuery)
     with transaction(services().engine) as session:
         found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
-    return {"jobs": [_job(job) for job in found]}
+    return jsonify(schemas.Jobs(jobs=[_job(job) for job in found]))
 
 
 @bp.get("/jobs/<job_id>")
@@ -94,7 +93,7 @@ def list_jobs() -> ResponseReturnValue:
 def show_job(job_id: str) -> ResponseReturnValue:
     """How far a job is, or how it ended."""
     with transaction(services().engine) as session:
-        return _job(jobs.get(session, job_id))
+        return jsonify(_job(jobs.get(session, job_id)))
 
 
 @bp.delete("/jobs/<job_id>")
@@ -102,26 +101,26 @@ def show_job(job_id: str) -> ResponseReturnValue:
 def cancel_job(job_id: str) -> ResponseReturnValue:
     """Ask for the end of a job; it ends `cancelled` within seconds, or has ended already."""
     with transaction(services().engine) as session:
-        return _job(jobs.cancel(session, job_id)), 202
+        return jsonify(_job(jobs.cancel(session, job_id))), 202
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job(job: Job) -> schemas.Job:
     done, total = job.done, job.total
-    if job.state.value == "succeeded":
+    if job.state is JobState.SUCCEEDED:
         percent = 100.0
     else:
         percent = round(100 * min(done, total) / total, 1) if total else 0.0
-    return {
-        "job_id": job.id,
-        "kind": job.kind.value,
-        "state": job.state.value,
-        "requested_by": job.requested_by,
-        "reason": job.params.get("reason"),
-        "attempt": job.attempt,
-        "progress": {"phase": job.phase, "done": done, "total": total, "percent": percent},
-        "result": job.result,
-        "error": job.error,
-        "created_at": job.created_at.isoformat(),
-        "started_at": job.started_at.isoformat() if job.started_at else None,
-        "finished_at": job.finished_at.isoformat() if job.finished_at else None,
-    }
+    return schemas.Job(
+        job_id=job.id,
+        kind=job.kind,
+        state=job.state,
+        requested_by=job.requested_by,
+        reason=job.params.get("reason"),
+        attempt=job.attempt,
+        progress=schemas.Progress(phase=job.phase, done=done, total=total, percent=percent),
+        result=job.result,
+        error=job.error,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )

@@ -1,10 +1,9 @@
-"""The shortest way to a prediction, for a request that is plainly in order.
+"""WSGI fast path for well-formed predict requests, bypassing Flask.
 
-One transaction by its raw fields, as JSON of a stated length, with a good token: its answer is
-made by the functions that the view calls, without Flask's machinery around them, which would take
-half of the request. Whatever is not plainly in order, or goes wrong, is left to Flask as it came:
-there it is checked again, and told what is wrong with it. So nothing is let in here that would not
-be let in there.
+It takes one transaction by its raw fields, as JSON of a stated length, with a valid token. The
+functions of the view make the answer; Flask around them would take half of the request. Every
+other request, and one that fails here, goes to Flask unchanged, which checks it again and says
+what is wrong. So nothing is accepted here that Flask would refuse.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _OUT_OF_ORDER = frozenset(
 
 
 def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
-    """*flask*, with predictions that are plainly in order answered before it."""
+    """Answer well-formed predictions before *flask*."""
     tokens = Tokens(held.settings.api_tokens) if held.settings.api_auth else None
 
     def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -42,9 +41,9 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
         body = environ["wsgi.input"].read(length)
         try:
             if len(body) != length:
-                raise EOFError("the body is not as long as it was said to be")
+                raise EOFError("the body is shorter than its Content-Length")
             content = to_json(ml_v2.told(_raw(body), held))
-        except Exception:  # of the input, or ours: Flask finds the same, and says it
+        except Exception:  # bad input, or a bug: Flask meets the same, and reports it
             environ["wsgi.input"] = io.BytesIO(body)
             return flask(environ, start)
         request_id = request_log.request_id(environ)

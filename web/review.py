@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
@@ -22,7 +22,17 @@ from web import problems
 from web.context import services
 from web.openapi import documented
 from web.reading import parse, parse_query
-from web.schemas import ITEMS_MAX, Answer, Body, Identity, ItemProblem, Label, Scored, Text
+from web.schemas import (
+    ITEMS_MAX,
+    Answer,
+    Body,
+    Identity,
+    ItemProblem,
+    Label,
+    Scored,
+    Text,
+    Timestamp,
+)
 
 bp = Blueprint("review", __name__, url_prefix="/ml/v2")
 
@@ -111,7 +121,7 @@ class WaitingItem(Answer):
     layer: str
     alternatives: list[Scored]
     reasons: list[str]
-    suggested_at: dt.datetime
+    suggested_at: Timestamp
 
 
 class MerchantGroup(Answer):
@@ -169,16 +179,22 @@ def show_queue() -> ResponseReturnValue:
     wanted = parse_query(ReviewQuery)
     whose = Whose(wanted.user_id, wanted.merchant)
     after = _place(wanted.after) if wanted.after else None
-    shown: dict[str, Any] = {"items": [], "groups": []}
+    items: list[Waiting] = []
+    groups: list[Group] = []
     with transaction(services().engine) as session:
         if wanted.order == "unsure":
             items, following = review.least_sure(session, whose, wanted.limit, after)
-            shown["items"] = [_shown(item) for item in items]
         else:
             groups, following = review.by_merchant(session, whose, wanted.limit, after)
-            shown["groups"] = [_group(group) for group in groups]
         left = None if after else review.left(session, whose)
-    return {**shown, "next": following and _text(following), "left": left}
+    return jsonify(
+        Queue(
+            items=[WaitingItem.model_validate(item) for item in items],
+            groups=[MerchantGroup.model_validate(group) for group in groups],
+            next=following and _text(following),
+            left=left,
+        )
+    )
 
 
 @bp.post("/review")
@@ -238,18 +254,6 @@ def _answered(ids: Sequence[str], wanted: _Said, *, only_waiting: bool) -> list[
         else {"suggestion_id": suggestion_id, "error": problems.item_problem(state)}
         for suggestion_id, state in zip(ids, states, strict=True)
     ]
-
-
-def _shown(item: Waiting) -> dict[str, Any]:
-    return {
-        **item._asdict(),
-        "date": item.date.isoformat(),
-        "suggested_at": item.suggested_at.isoformat(),
-    }
-
-
-def _group(group: Group) -> dict[str, Any]:
-    return {**group._asdict(), "samples": [_shown(item) for item in group.samples]}
 
 
 def _text(place: Place) -> str:

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     StringConstraints,
     Tag,
     model_validator,
@@ -194,6 +195,10 @@ class UserQuery(BaseModel):
     user_id: Identity
 
 
+# As Python writes it, with +00:00; pydantic alone would write Z.
+Timestamp = Annotated[dt.datetime, PlainSerializer(dt.datetime.isoformat, when_used="unless-none")]
+
+
 class Answer(BaseModel):
     """What the service sends: these fields and no others, which the tests check.
 
@@ -294,9 +299,9 @@ class Job(Answer):
     progress: Progress
     result: dict[str, Any] | None
     error: dict[str, Any] | None
-    created_at: dt.datetime
-    started_at: dt.datetime | None
-    finished_at: dt.datetime | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
 
 
 class Jobs(Answer):

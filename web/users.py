@@ -1,4 +1,4 @@
-"""/ml/v2/users: taking everything away that is known of one."""
+"""/ml/v2/users: deleting all data of a user."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LearnedModel(Answer):
 
 
 class ForgottenUser(Answer):
-    """How much was deleted, and which `models` may have learned from his labels."""
+    """How much was deleted, and which `models` may have learned from the user's labels."""
 
     transactions: int
     labels: int
@@ -38,14 +38,14 @@ class ForgottenUser(Answer):
 @bp.delete("/users")
 @documented(query=UserQuery, answer=ForgottenUser, errors=(503,))
 def forget_user() -> ResponseReturnValue:
-    """Delete all that is kept of a user, for good.
+    """Delete all data of a user, for good.
 
-    His transactions, labels, features, suggestions, answers, rules and files.
+    Their transactions, labels, features, suggestions, answers, rules and files.
 
-    A version holds no merchant and no description of his. Those that may have learned from him are
-    removed by `retire_by`, the live one as soon as another has taken its place: then, at the
-    latest, the next version that reaches the threshold follows it, better or not. A version that
-    is just being trained retires with them. Train anew to have one without him at once.
+    A model version holds none of their merchants and descriptions. Versions that may have learned
+    from them are removed by `retire_by`, the live one as soon as another has replaced it: then, at
+    the latest, the next version that reaches the threshold goes live, better or not. A version that
+    is being trained meanwhile retires, too. Train again to have one without this user at once.
     """
     own, whose = services(), parse_query(UserQuery).user_id
     versions, live = own.registry.versions(), retirement.live(own.registry)
@@ -53,7 +53,7 @@ def forget_user() -> ResponseReturnValue:
         gone = forget(session, whose)
         retire_by = retirement.due(session, versions, own.settings.retire_days)
     learned = [
-        {"run_id": it.run_id, "live": it.run_id == live, "retire_by": retire_by[it.run_id]}
+        LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=retire_by[it.run_id])
         for it in versions
         if gone.known_since and retirement.made_at(it) >= gone.known_since
     ]
