@@ -61,7 +61,10 @@ def looked_at(page: Page) -> None:
 
 def brought(page: Page) -> str:
     """The id of the job that the button asks for."""
-    with page.expect_response(lambda answer: answer.url.endswith("/ml/v2/imports")) as asked:
+    # The page lists the imports, too, by a GET of the same address.
+    with page.expect_response(
+        lambda it: it.url.endswith("/ml/v2/imports") and it.request.method == "POST"
+    ) as asked:
         page.get_by_role("button", name="Import it").click()
     job_id: str = asked.value.json()["job_id"]
     return job_id
