@@ -165,7 +165,7 @@ def model_followed(process: str, outcome: Outcome, served: Served | None) -> Non
     if served:
         MODEL_SEQUENCE.labels(process).set(served.pointer.sequence)
         for event, at in (
-            ("made", served.manifest["created_at"]),
+            ("made", served.manifest.created_at),
             ("deployed", served.pointer.at),
         ):
             MODEL_TIMES.labels(process, event).set(dt.datetime.fromisoformat(at).timestamp())

@@ -32,8 +32,9 @@ from shared.errors import (
     NotFound,
     NothingToRollBack,
 )
+from shared.manifest import Manifest, StoredFile
 
-__all__ = ["LoadedVersion", "ModelVersion", "Pointer", "Registry", "new_run_id"]
+__all__ = ["LoadedVersion", "Manifest", "ModelVersion", "Pointer", "Registry", "new_run_id"]
 
 MANIFEST = "manifest.json"
 MAX_FILE = 512 << 20  # bytes; more is refused before it is read
@@ -44,20 +45,37 @@ _UNFIT = (ValueError, KeyError, TypeError, AttributeError)  # what reading a for
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """What the registry knows of a stored version without reading its files."""
+    """What the registry knows of a stored version without reading its files.
 
-    run_id: str
-    created_at: str  # ISO 8601, UTC; "" when the manifest is damaged
-    size: int  # bytes of all files
-    meta: Mapping[str, Any]
-    problem: str | None  # why it is quarantined, or what is wrong with its manifest
+    Attributes:
+        manifest: of a damaged one only the run_id is there, and `created_at` is "".
+        problem: why it is quarantined, or what is wrong with its manifest.
+    """
+
+    manifest: Manifest
+    problem: str | None
+
+    @property
+    def run_id(self) -> str:
+        """The id of the version."""
+        return self.manifest.run_id
+
+    @property
+    def created_at(self) -> str:
+        """ISO 8601, UTC; "" when the manifest is damaged."""
+        return self.manifest.created_at
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the manifest says of the training run."""
+        return self.manifest.meta
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
     """A whole version: the very bytes that were hashed."""
 
-    manifest: Mapping[str, Any]  # run_id, created_at, files: {name: {size, sha256}}, meta
+    manifest: Manifest
     manifest_sha256: str
     files: Mapping[str, bytes]
 
@@ -91,16 +109,13 @@ class Registry:
         names = [name for name in files if name != MANIFEST and _FILE_NAME.fullmatch(name)]
         if len(names) < len(files) or not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"not storable under these names: {run_id!r}, {sorted(files)!r}")
-        manifest = {
-            "run_id": run_id,
-            "created_at": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
-            "files": {
-                name: {"size": len(data), "sha256": durable.digest(data)}
-                for name, data in files.items()
-            },
-            "meta": dict(meta),
-        }
-        sealed = durable.seal(manifest)
+        manifest = Manifest(
+            run_id,
+            dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+            {name: StoredFile(len(data), durable.digest(data)) for name, data in files.items()},
+            dict(meta),
+        )
+        sealed = durable.seal(manifest.to_json())
         if len(sealed) > durable.MAX_SEALED or any(len(d) > MAX_FILE for d in files.values()):
             raise ValueError(f"version {run_id} has a file too large to be loaded again")
         with durable.storage(), self._draft() as draft:
@@ -113,10 +128,10 @@ class Registry:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                if self.load(run_id).manifest["files"] != manifest["files"]:
+                if self.load(run_id).manifest.files != manifest.files:
                     raise Conflict(f"version {run_id} exists with other files") from error
             durable.sync_directory(self._versions)
-        return _described(manifest, problem=None)
+        return ModelVersion(manifest, problem=None)
 
     def versions(self) -> list[ModelVersion]:
         """Every stored version, newest first; a damaged or quarantined one says so."""
@@ -132,9 +147,9 @@ class Registry:
         problem = self.quarantined(run_id)
         try:
             with durable.storage(), self._reading(run_id) as folder:
-                return _described(_read_manifest(folder, run_id, None)[1], problem)
+                return ModelVersion(_read_manifest(folder, run_id, None)[1], problem)
         except (DamagedVersion, *_UNFIT) as error:
-            return ModelVersion(run_id, "", 0, {}, problem or str(error))
+            return ModelVersion(Manifest(run_id, "", {}, {}), problem or str(error))
 
     def load(self, run_id: str, manifest_sha256: str | None = None) -> LoadedVersion:
         """Read a version; nothing is handed over, or parsed, before its hash matched.
@@ -146,11 +161,11 @@ class Registry:
         with durable.storage(), self._reading(run_id) as folder:
             try:
                 found, manifest = _read_manifest(folder, run_id, manifest_sha256)
-                listed = manifest["files"]
+                listed = manifest.files
                 # Names come from the folder's own listing, so none of them can lead out of it.
                 for name in sorted({*listed, MANIFEST} ^ set(os.listdir(folder))):
                     raise ValueError(f"{name}: {'missing' if name in listed else 'not listed'}")
-                files = {name: _read_hashed(folder, name, **item) for name, item in listed.items()}
+                files = {name: _read_hashed(folder, name, file) for name, file in listed.items()}
             except _UNFIT as error:
                 raise DamagedVersion(f"version {run_id}: {error}", run_id=run_id) from error
         return LoadedVersion(manifest, found, files)
@@ -333,30 +348,25 @@ def _no_such(run_id: str) -> NotFound:
     return NotFound(f"there is no version {run_id!r}")
 
 
-def _described(manifest: Mapping[str, Any], problem: str | None) -> ModelVersion:
-    size = sum(item["size"] for item in manifest["files"].values())
-    return ModelVersion(manifest["run_id"], manifest["created_at"], size, manifest["meta"], problem)
-
-
-def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, dict[str, Any]]:
-    """The hash of the manifest and what it says; ValueError if it is not the one expected."""
+def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, Manifest]:
+    """The manifest and its hash; ValueError if it is not the one expected."""
     sealed = durable.read(MANIFEST, durable.MAX_SEALED, folder)
     found = durable.digest(sealed)
     if expected not in (None, found):
         raise ValueError(f"{MANIFEST}: is not the one that was deployed")
     try:
-        manifest = durable.unseal(sealed)
+        manifest = Manifest.from_json(durable.unseal(sealed))
     except ValueError as error:
         raise ValueError(f"{MANIFEST}: {error}") from error
-    if manifest["run_id"] != run_id:
-        raise ValueError(f"{MANIFEST}: belongs to version {manifest['run_id']}")
+    if manifest.run_id != run_id:
+        raise ValueError(f"{MANIFEST}: belongs to version {manifest.run_id}")
     return found, manifest
 
 
-def _read_hashed(folder: int, name: str, size: int, sha256: str) -> bytes:
+def _read_hashed(folder: int, name: str, file: StoredFile) -> bytes:
     data = durable.read(name, MAX_FILE, folder)
-    if len(data) != size:
-        raise ValueError(f"{name}: {len(data)} bytes, {size} were saved")
-    if durable.digest(data) != sha256:
+    if len(data) != file.size:
+        raise ValueError(f"{name}: {len(data)} bytes, {file.size} were saved")
+    if durable.digest(data) != file.sha256:
         raise ValueError(f"{name}: does not match its hash")
     return data

@@ -96,4 +96,4 @@ def _read_at(version: ModelVersion) -> dt.datetime:
     """When it began to read labels: it may have met who was deleted later than that."""
     if not version.created_at:
         return dt.datetime.min.replace(tzinfo=dt.UTC)
-    return dt.datetime.fromisoformat(version.meta.get("read_at", version.created_at))
+    return version.manifest.read_at

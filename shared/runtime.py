@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from shared.errors import LedgerError, NotFound, Unavailable
 from shared.gil import short_switch_interval
 from shared.log import get_logger
-from shared.registry import Pointer, Registry
+from shared.registry import Manifest, Pointer, Registry
 
 if TYPE_CHECKING:
     from shared.features import FeatureRow
@@ -36,7 +36,7 @@ class Served:
     """A model with the version it belongs to. It never changes: a deploy makes another."""
 
     pointer: Pointer
-    manifest: Mapping[str, Any]  # run_id, created_at, files, meta
+    manifest: Manifest
     model: Model
     loaded_at: dt.datetime
 
@@ -135,8 +135,8 @@ class Runtime:
             return Status(False, {}, None, error)
         pointer, manifest = served.pointer, served.manifest
         deployed = {"sequence": pointer.sequence, "deployed_at": pointer.at}
-        version = {"run_id": pointer.run_id, "created_at": manifest["created_at"], **deployed}
-        return Status(True, {**manifest["meta"], **version}, served.loaded_at, error)
+        version = {"run_id": pointer.run_id, "created_at": manifest.created_at, **deployed}
+        return Status(True, {**manifest.meta, **version}, served.loaded_at, error)
 
     def _forget_threads(self) -> None:
         """A forked child has no watcher, and its copy of the lock may be held for ever."""

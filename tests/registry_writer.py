@@ -82,7 +82,7 @@ def number_live(registry: Registry) -> int:
     pointer = registry.current()
     assert pointer is not None
     loaded = registry.load(pointer.run_id, pointer.manifest_sha256)
-    number = int(loaded.manifest["meta"]["number"])
+    number = int(loaded.manifest.meta["number"])
     assert loaded.files == files_of(number)
     return number
 

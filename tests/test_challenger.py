@@ -48,7 +48,7 @@ def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
     served = challengers.model(run_id_of(1))
     assert said(served) == [1, 1]
     assert served.pointer.run_id == run_id_of(1)
-    assert served.manifest["meta"]["number"] == 1
+    assert served.manifest.meta["number"] == 1
     assert loads == [1]
 
 

@@ -43,9 +43,9 @@ def test_a_saved_version_comes_back_byte_for_byte(registry: Registry) -> None:
 
     loaded = registry.load(version.run_id)
     assert loaded.files == files
-    assert loaded.manifest["meta"] == {"f1_macro": 0.8, "note": "café \ud800"}
+    assert loaded.manifest.meta == {"f1_macro": 0.8, "note": "café \ud800"}
     assert registry.versions() == [version]
-    assert version.size == 256
+    assert version.manifest.size == 256
 
 
 def test_saving_the_same_again_is_harmless_and_other_files_are_refused(registry: Registry) -> None:
@@ -294,7 +294,7 @@ def test_readers_never_take_a_removal_for_damage(root: Path, registry: Registry)
                     loaded = registry.load(version.run_id)
                 except NotFound:
                     continue
-                assert loaded.files == files_of(loaded.manifest["meta"]["number"])
+                assert loaded.files == files_of(loaded.manifest.meta["number"])
                 whole += 1
         return whole
 

@@ -98,11 +98,11 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     """It had read his label, and is stored afterwards."""
     version = held.registry.load(deploy_a_model(held.engine, held.registry))
     deleted(client)
-    read_at = version.manifest["created_at"]
+    read_at = version.manifest.created_at
 
-    late = held.registry.save(version.files, {**version.manifest["meta"], "read_at": read_at})
+    late = held.registry.save(version.files, {**version.manifest.meta, "read_at": read_at})
     tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
-    new = held.registry.save(version.files, {**version.manifest["meta"], "read_at": tomorrow})
+    new = held.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
 
     with transaction(held.engine) as session:
         due = retirement.due(session, held.registry.versions(), DAYS)

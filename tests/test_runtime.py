@@ -170,7 +170,7 @@ def test_no_request_fails_or_mixes_two_versions_while_they_are_swapped(
         while not done.wait(0.0002):  # else four busy threads keep the deploys from the GIL
             found = runtime.predict(ROW)
             assert found is not None
-            number = found.served.manifest["meta"]["number"]
+            number = found.served.manifest.meta["number"]
             assert list(found.prediction) == [number, number]
             assert found.served.pointer.run_id == run_id_of(number)
             seen.add(number)

@@ -25,7 +25,7 @@ def shown(registry: Registry, run_id: str) -> dict[str, Any]:
     """
     version = registry.version(run_id)
     found = _shown(version, registry.current(), _deploys(registry)[run_id])
-    return {**found, "report": version.meta.get("report"), "meta": _without_report(version)}
+    return {**found, "report": version.manifest.evaluation, "meta": _without_report(version)}
 
 
 def _shown(
@@ -36,12 +36,8 @@ def _shown(
         "created_at": version.created_at,
         "live": live is not None and live.run_id == version.run_id,
         "problem": version.problem,
-        "size_bytes": version.size,
-        "val_f1_macro": version.meta.get("val_f1_macro"),
-        "val_accuracy": version.meta.get("val_accuracy"),
-        "class_count": version.meta.get("class_count"),
-        "baselines": version.meta.get("baselines"),
-        "gate": version.meta.get("gate"),
+        "size_bytes": version.manifest.size,
+        **version.manifest.summary,
         "deploys": deploys,
     }
 

@@ -87,7 +87,7 @@ def look(own: Services) -> list[str] | None:
         # Whoever trains a new version mends it; this must not keep him from being asked.
         log.warning("drift.version_damaged", reason=str(error))
         return None
-    trained = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
+    trained = version.manifest.trained_through
     last = end_of_traffic(own.engine)
     with transaction(own.engine) as session:
         _check_estimates(session, own.registry)
@@ -133,14 +133,13 @@ def _check_estimates(session: Session, registry: Registry) -> None:
 
     since = dt.datetime.now(dt.UTC) - CHECKED_FOR
     reports = select(DriftReport).where(DriftReport.created_at > since)
-    kept = {it.run_id: it.meta["trained_through"] for it in registry.versions() if not it.problem}
+    kept = {it.run_id: it.manifest.trained_through for it in registry.versions() if not it.problem}
     for report in session.scalars(reports.order_by(DriftReport.id)).all():
         if report.run_id not in kept:
             continue
-        trained = dt.datetime.fromisoformat(kept[report.run_id])
         told = session.execute(
             _LATER_LABELS,
-            {"first": report.window_start, "last": report.window_end, "since": trained},
+            {"first": report.window_start, "last": report.window_end, "since": kept[report.run_id]},
         ).all()
         if len(told) == report.labelled:
             continue

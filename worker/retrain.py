@@ -65,7 +65,7 @@ def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
         needed = settings.min_labels
         why = f"no version yet, {total} labels of {needed} needed"
         return Decision(ask=total >= needed, why=why)
-    since = dt.datetime.fromisoformat(newest.meta["trained_through"])
+    since = newest.manifest.trained_through
     by_people = TransactionLabel.source == LabelSource.HUMAN
     new = labels.count(session, by_people, TransactionLabel.updated_at > since)
     enough = max(settings.retrain_labels, round(SHARE_NEW * total))

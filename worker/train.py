@@ -135,7 +135,7 @@ def run(
 
 
 def _fingerprint_of_the_newest(registry: Registry) -> str | None:
-    return next((version.meta.get("data_fingerprint") for version in registry.versions()), None)
+    return next((version.manifest.data_fingerprint for version in registry.versions()), None)
 
 
 def _live(registry: Registry) -> tuple[Pointer | None, int | None]:
@@ -174,7 +174,7 @@ def _beside_the_live_model(
     except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=pointer.run_id, reason=str(error))
         return None
-    through = dt.datetime.fromisoformat(version.manifest["meta"]["trained_through"])
+    through = version.manifest.trained_through
     fair = [at > through for at in judged.labelled_at]
     rows = judged.only(fair)
     return gate.compare(
