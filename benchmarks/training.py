@@ -159,12 +159,12 @@ def _round(engine: Engine, registry: Registry) -> Round:
         grown.append(told)
         return grow(*told)
 
+    request = train.TrainRequest(
+        job_id="benchmark", limit=None, only_if_new=False, min_labels=1, threshold_f1=0.0
+    )
     phases, watch = Phases(), Stopwatch()
     with patch.object(learner, "_grow", noted):
-        train.run(
-            engine, registry, job_id="benchmark", limit=None, only_if_new=False, min_labels=1,
-            threshold_f1=0.0, progress=phases,
-        )  # fmt: skip
+        train.run(engine, registry, request, phases)
     whole = watch.read()
     phases("end")
     spent = dict(phases.wall)

@@ -16,6 +16,7 @@ from shared import jobs, queue
 from shared.db import transaction
 from shared.services import Services
 from shared.tables import DriftReport, Job, JobKind, JobState
+from shared.train_report import TrainReport
 from tests.factories import add_transactions, report
 from web.app import create_app
 from worker import drift_job, feature_build, retrain, train
@@ -33,16 +34,14 @@ def trained(held: Services) -> str:
     result = train.run(
         held.engine,
         held.registry,
-        job_id="t",
-        limit=None,
-        only_if_new=False,
-        min_labels=20,
-        threshold_f1=0.1,
-        progress=lambda *_: None,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=False, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
     )
-    held.registry.deploy(result["run_id"], by="test", why="a test")
-    run_id: str = result["run_id"]
-    return run_id
+    assert isinstance(result, TrainReport)
+    held.registry.deploy(result.run_id, by="test", why="a test")
+    return result.run_id
 
 
 def watched(held: Services) -> dict[str, Any]:
@@ -167,16 +166,14 @@ def trained_again(held: Services) -> str:
     result = train.run(
         held.engine,
         held.registry,
-        job_id="t",
-        limit=None,
-        only_if_new=True,
-        min_labels=20,
-        threshold_f1=0.1,
-        progress=lambda *_: None,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
     )
-    held.registry.deploy(result["run_id"], by="test", why="a test")
-    run_id: str = result["run_id"]
-    return run_id
+    assert isinstance(result, TrainReport)
+    held.registry.deploy(result.run_id, by="test", why="a test")
+    return result.run_id
 
 
 def test_an_estimate_is_checked_when_another_version_is_live(
@@ -365,15 +362,16 @@ def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> N
     result = train.run(
         held.engine,
         held.registry,
-        job_id="t",
-        limit=None,
-        only_if_new=True,
-        min_labels=20,
-        threshold_f1=0.1,
-        progress=lambda *_: None,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
     )
 
-    assert result == {"skipped": True, "reason": "5 labelled transactions found, 20 needed"}
+    assert result.to_json() == {
+        "skipped": True,
+        "reason": "5 labelled transactions found, 20 needed",
+    }
 
 
 def test_new_labels_of_people_bring_training_forward(held: Services, trained: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from shared.train_report import Baselines, Ceiling, EvaluationReport, Figures, NamedFigures
 from worker import gate
 
 
@@ -15,14 +14,31 @@ def report(
     ceiling: float | None = 0.4,
     ceiling_rows: int = 400,
     baseline: float = 0.35,
-) -> dict[str, Any]:
-    """As much of an evaluation report as the gate reads."""
-    return {
-        "f1_macro": f1,
-        "baselines": {"best": {"name": "merchant_lookup", "f1_macro": baseline}},
-        "judged_rows": 1000,
-        "ceiling": {"f1_macro": ceiling, "rows": ceiling_rows},
-    }
+) -> EvaluationReport:
+    """An evaluation report of a thousand rows with these figures, and nothing else in it."""
+    none = Figures(accuracy=None, f1_macro=None)
+    return EvaluationReport(
+        rows=1000,
+        judged_rows=1000,
+        accuracy=f1,
+        f1_macro=f1,
+        top3_accuracy=f1,
+        calibration_error=None,
+        reliability=[],
+        coverage_at_95=None,
+        precision_curve=[],
+        classes=[],
+        confusions=[],
+        too_rare=[],
+        merchants={},
+        baselines=Baselines(
+            most_frequent=none,
+            merchant_lookup=none,
+            linear_text_model=none,
+            best=NamedFigures(name="merchant_lookup", accuracy=None, f1_macro=baseline),
+        ),
+        ceiling=Ceiling(rows=ceiling_rows, accuracy=None, f1_macro=ceiling, low=none, high=none),
+    )
 
 
 def beside(new: list[bool], live: list[bool]) -> gate.Comparison:

@@ -52,10 +52,8 @@ def a_day_left(held: Services) -> Settings:
 
 def trained(held: Services, **wishes: Any) -> dict[str, Any]:
     usual = {"only_if_new": True, "min_labels": 20, "threshold_f1": 0.1, "limit": None}
-    told = train.run(
-        held.engine, held.registry, job_id="t", progress=lambda *_: None, **{**usual, **wishes}
-    )
-    return dict(told)
+    request = train.TrainRequest(job_id="t", **{**usual, **wishes})
+    return train.run(held.engine, held.registry, request, lambda *_: None).to_json()
 
 
 def test_the_answer_says_by_when_each_version_goes(

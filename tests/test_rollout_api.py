@@ -10,6 +10,7 @@ from shared.db import transaction
 from shared.errors import InvalidInput
 from shared.rollout import Rollout
 from shared.tables import Action, Arm
+from shared.train_report import Baselines, Ceiling, Figures, NamedFigures, TrainReport, Verdict
 from tests.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
 from tests.registry_writer import save
 from tests.suggested import add, an_arm
@@ -269,13 +270,29 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, held, othe
     for number in range(3, 16):
         newest = save(held.registry, number).run_id
     claim = type("Claim", (), {"params": {}, "requested_by": "test"})()
-    result = {
-        "run_id": newest,
-        "gate": {"passed": True, "reason": "made up"},
-        "live_sequence": held.registry.current().sequence,
-    }
+    figures = Figures(accuracy=0.9, f1_macro=0.9)
+    report = TrainReport(
+        run_id=newest,
+        val_f1_macro=0.9,
+        val_accuracy=0.9,
+        class_count=1,
+        train_size=80,
+        calibrate_size=40,
+        val_size=20,
+        baselines=Baselines(
+            most_frequent=figures,
+            merchant_lookup=figures,
+            linear_text_model=figures,
+            best=NamedFigures(name="most_frequent", **figures),
+        ),
+        ceiling=Ceiling(rows=20, low=figures, high=figures, **figures),
+        coverage_at_95=None,
+        gate=Verdict(True, "made up"),
+        warnings=[],
+        live_sequence=held.registry.current().sequence,
+    )
 
-    train_job._publish(held, claim, result)
+    train_job._publish(held, claim, report)
 
     left = [version.run_id for version in held.registry.versions()]
     assert other in left

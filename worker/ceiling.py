@@ -6,37 +6,33 @@ How many it can be right about is seen in hindsight, from all labels at once, la
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from shared.encode import amount_bin
 from shared.features import FeatureRow
-from worker.scores import Figures, Labels, figures
+from shared.train_report import Ceiling, Figures
+from worker.scores import Labels, figures
 
 # What makes two rows the same thing, the finest first. A row is looked up by the first of these
 # under which another day has a labelled row. Sizes of amounts, for 48.20 is hardly ever spent twice
 # where fuel and groceries are of one merchant.
-KEYS: tuple[Callable[[FeatureRow, int], Hashable], ...] = (
-    lambda row, size: (row.line, row.norm_desc, row.amount),
-    lambda row, size: (row.line, row.norm_desc, size),
-    lambda row, size: (row.line, size),
-    lambda row, size: (row.merchant, size),
-    lambda row, size: row.line,
-    lambda row, size: row.merchant,
+KEYS = (
+    ["line", "norm_desc", "amount"],
+    ["line", "norm_desc", "size"],
+    ["line", "size"],
+    ["merchant", "size"],
+    ["line"],
+    ["merchant"],
 )
-
-
-class Hindsight(NamedTuple):
-    """The most frequent label of the rows with one key."""
-
-    without: str  # the row itself and its day left out
-    within: str  # the row itself included
 
 
 def ceiling(
     rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int], model: Figures
-) -> dict[str, Any]:
+) -> Ceiling:
     """Estimate what a model that always gives the likeliest label would score.
 
     Looked up *without* the row itself, the most frequent label of its key is right less often than
@@ -74,15 +70,14 @@ def ceiling(
     Pattern Classification", IEEE Trans. Inf. Theory 13, 1967.
     """
     found = _look_up(rows, labels, judged)
-    truth = [labels[index] for index in found]
-    low = figures(truth, [hindsight.without for hindsight in found.values()])
-    high = figures(truth, [hindsight.within for hindsight in found.values()])
-    return {
-        "rows": len(truth),
-        **{name: _middle(low[name], high[name], model[name]) for name in low},
-        "low": low,
-        "high": high,
-    }
+    low, high = figures(found["label"], found["without"]), figures(found["label"], found["within"])
+    return Ceiling(
+        rows=len(found),
+        accuracy=_middle(low["accuracy"], high["accuracy"], model["accuracy"]),
+        f1_macro=_middle(low["f1_macro"], high["f1_macro"], model["f1_macro"]),
+        low=low,
+        high=high,
+    )
 
 
 def _middle(low: float | None, high: float | None, model: float | None) -> float | None:
@@ -91,48 +86,54 @@ def _middle(low: float | None, high: float | None, model: float | None) -> float
     return max((low + high) / 2, model)
 
 
-def _look_up(
-    rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int]
-) -> dict[int, Hindsight]:
-    """What hindsight says of each judged row that has a peer, by the row's index."""
-    overall = Counter(labels)
+def _look_up(rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int]) -> pd.DataFrame:
+    """The judged rows that have a peer, with the most frequent labels of their key.
 
-    def likeliest(counts: Counter[str]) -> str:
-        return max(counts, key=lambda label: (counts[label], overall[label], label))
+    Returns:
+        Columns `label`, of the row; `within`, the most frequent of its key; and `without`, the same
+        with the row's day left out.
+    """
+    table = pd.DataFrame(
+        {
+            "line": [row.line for row in rows],
+            "norm_desc": [row.norm_desc for row in rows],
+            "merchant": [row.merchant for row in rows],
+            "amount": [row.amount for row in rows],
+            "size": [amount_bin(row.amount) for row in rows],
+            # A row without a date is a day of its own.
+            "day": [row.date.toordinal() if row.date else -at for at, row in enumerate(rows)],
+            "label": labels,
+        }
+    )
+    # Of labels that are equally frequent under a key, the one that is more frequent overall.
+    overall = table["label"].value_counts().reset_index().sort_values(["count", "label"])
+    names = overall["label"].to_numpy(dtype=object)
+    table["rank"] = table["label"].map(pd.Series(range(names.size), index=names))
+    table = table[table["merchant"] != ""]
+    texts = ["line", "norm_desc", "merchant"]
+    table = table.assign(**{name: pd.factorize(table[name])[0] for name in texts})
+    missing = table.index.intersection(pd.Index(judged, dtype=np.int64))
+    found = []
+    for columns in KEYS:
+        table = table.assign(key=table.groupby(columns, dropna=False).ngroup())
+        peers = table[table["key"].isin(table.loc[missing, "key"])]
+        peers = peers[peers.groupby("key")["day"].transform("nunique") > 1]
+        counts = peers.value_counts(["key", "rank"]).reset_index()
+        on_day = peers.value_counts(["key", "day", "rank"]).rename("on_day")
+        asked = peers.loc[peers.index.intersection(missing), ["key", "day", "label"]]
+        others = asked[["key", "day"]].drop_duplicates().merge(counts, on="key")
+        others = others.join(on_day, on=["key", "day", "rank"])
+        others["count"] -= others["on_day"].fillna(0)
+        asked = asked.join(_most_frequent(counts, ["key"], names).rename("within"), on="key")
+        without = _most_frequent(others, ["key", "day"], names).rename("without")
+        found.append(asked.join(without, on=["key", "day"]))
+        missing = missing.difference(asked.index)
+    return pd.concat(found)
 
-    found: dict[int, Hindsight] = {}
-    missing = set(judged)
-    sizes = [amount_bin(row.amount) for row in rows]
-    for key_of in KEYS:
-        for members in _groups(rows, sizes, missing, key_of):
-            days: defaultdict[Hashable, list[int]] = defaultdict(list)
-            for index in members:
-                days[rows[index].date or index].append(index)
-            if len(days) == 1:
-                continue
-            counts = Counter(labels[index] for index in members)
-            within = likeliest(counts)
-            for day in days.values():
-                if wanted := missing.intersection(day):
-                    without = within
-                    if len(counts) > 1:  # with one label, leaving a day out changes nothing
-                        without = likeliest(counts - Counter(labels[index] for index in day))
-                    found.update(dict.fromkeys(wanted, Hindsight(without, within)))
-        missing -= found.keys()
-    return found
 
-
-def _groups(
-    rows: Sequence[FeatureRow],
-    sizes: Sequence[int],
-    missing: Collection[int],
-    key_of: Callable[[FeatureRow, int], Hashable],
-) -> list[list[int]]:
-    """The indices of the rows that have the key of a missing one; none of a row without a
-    merchant."""
-    wanted = {key_of(rows[index], sizes[index]) for index in missing}
-    groups: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        if row.merchant and (key := key_of(row, sizes[index])) in wanted:
-            groups[key].append(index)
-    return list(groups.values())
+def _most_frequent(
+    counts: pd.DataFrame, keys: list[str], names: NDArray[np.object_]
+) -> pd.Series[str]:
+    """The label with the highest count of each key, by key."""
+    best = counts.sort_values(["count", "rank"]).drop_duplicates(keys, keep="last").set_index(keys)
+    return pd.Series(names[best["rank"].to_numpy(dtype=np.int64)], best.index)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.train_report import Coverage, CurvePoint
+
 BINS = 15
 PRECISION = 0.95  # at which coverage is told
 CURVE_POINTS = 20
@@ -60,9 +62,7 @@ def reliability(
     ]
 
 
-def coverage(
-    confidence: FloatArray, correct: BoolArray, precision: float = PRECISION
-) -> dict[str, float | None]:
+def coverage(confidence: FloatArray, correct: BoolArray, precision: float = PRECISION) -> Coverage:
     """The largest share of rows, the surest first, of which *precision* are right.
 
     Rows of one confidence are taken together: no threshold can tell them apart.
@@ -74,18 +74,15 @@ def coverage(
     taken, right, least = _surest_first(confidence, correct)
     enough = np.flatnonzero(right / taken >= precision)
     if not enough.size:
-        return {"precision": precision, "share": 0.0, "confidence": None}
+        return Coverage(precision=precision, share=0.0, confidence=None)
     last = enough[-1]
-    return {
-        "precision": precision,
-        "share": float(taken[last] / confidence.size),
-        "confidence": float(least[last]),
-    }
+    share = float(taken[last] / confidence.size)
+    return Coverage(precision=precision, share=share, confidence=float(least[last]))
 
 
 def precision_curve(
     confidence: FloatArray, correct: BoolArray, points: int = CURVE_POINTS
-) -> list[dict[str, float]]:
+) -> list[CurvePoint]:
     """How precise the surest rows are: about every twentieth of them more, up to all.
 
     Fewer points where many rows have the same confidence.
@@ -94,11 +91,11 @@ def precision_curve(
     wanted = np.arange(1, points + 1) * confidence.size / points
     chosen = np.unique(np.minimum(np.searchsorted(taken, wanted), taken.size - 1))
     return [
-        {
-            "coverage": float(taken[index] / confidence.size),
-            "precision": float(right[index] / taken[index]),
-            "confidence": float(least[index]),
-        }
+        CurvePoint(
+            coverage=float(taken[index] / confidence.size),
+            precision=float(right[index] / taken[index]),
+            confidence=float(least[index]),
+        )
         for index in (chosen if taken.size else [])
     ]
 

@@ -1,22 +1,28 @@
-"""The report on a model: how well it does on rows it has not learned from, beside simple rules."""
+"""The evaluation report: how good a model is on rows it was not trained on, beside simple rules."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
 from shared.features import FeatureRow
 from shared.model import Prediction
+from shared.train_report import (
+    Baselines,
+    ClassFigures,
+    Confusion,
+    EvaluationReport,
+    GroupFigures,
+    NamedFigures,
+    RareClass,
+)
 from worker.ceiling import ceiling
 from worker.confidence import calibration_error, coverage, precision_curve, reliability
-from worker.scores import Figures, Labels, figures
+from worker.scores import Labels, figures
 
-MIN_SUPPORT = 20  # labelled rows, learned and judged together; a class with fewer is not judged
+MIN_SUPPORT = 20  # rows in training and evaluation together; a class with fewer is not evaluated
 TOP_CONFUSIONS = 20
 TOP = 3
 
@@ -29,131 +35,144 @@ def report(
     learned_rows: Sequence[FeatureRow],
     learned_labels: Labels,
     linear: Labels,
-) -> dict[str, Any]:
-    """Compare *predictions* with *labels*, three sequences of n, none of them learned from.
-
-    All figures are over the judged rows: those whose true class has MIN_SUPPORT rows or more in
-    learned and judged rows together. The other classes are named with their counts.
+) -> EvaluationReport:
+    """Compare *predictions* with *labels*, n of each, on rows that were not used in training.
 
     Args:
-        linear: the answers of a simpler model that has learned the same, n of them; see
-            `leanings.answers`.
-
-    Returns:
-        JSON-able: `rows` and `judged_rows` (counts), `accuracy`, `f1_macro` (over the classes that
-        judged rows have), `top3_accuracy`, `calibration_error`, each 0..1 and None without a
-        judged row; `reliability`, `coverage_at_95` and `precision_curve` of worker/confidence.py;
-        `classes` [{label, precision, recall, f1, support, learned}], `confusions`
-        [{label, predicted, count}] most frequent first, `too_rare` [{label, learned, judged}],
-        `merchants` {seen, unseen}, each {rows, accuracy}, and `baselines` {most_frequent,
-        merchant_lookup, linear_text_model}, each {accuracy, f1_macro}, on the same rows, with
-        `best` {name, accuracy, f1_macro}, that of the best macro-F1; and `ceiling`, see there.
+        linear: the n predictions of a simpler model that was trained on the same rows; see
+            `leanings.predict_with_baseline`.
     """
-    learned = Counter(learned_labels)
-    judged = Counter(labels)
-    enough = {name for name in judged if learned[name] + judged[name] >= MIN_SUPPORT}
-    keep = [index for index, label in enumerate(labels) if label in enough]
-    truth = [labels[index] for index in keep]
-    kept = [predictions[index] for index in keep]
-    merchants = [rows[index].merchant for index in keep]
-    guesses = [prediction.label for prediction in kept]
-    own = figures(truth, guesses)
-    right = np.array(guesses, dtype=object) == np.array(truth, dtype=object)
-    top = [label in _top_labels(prediction) for label, prediction in zip(truth, kept, strict=True)]
-    confidence = np.array([prediction.confidence for prediction in kept], dtype=np.float64)
-    most_frequent = learned.most_common(1)[0][0] if learned else ""
-    lookup = _merchant_lookup(learned_rows, learned_labels)
-    seen = np.array(
-        [merchant in lookup and merchant != "" for merchant in merchants], dtype=np.bool_
-    )
-    baselines = {
-        "most_frequent": figures(truth, [most_frequent] * len(truth)),
-        "merchant_lookup": figures(
-            truth, [lookup.get(merchant, most_frequent) for merchant in merchants]
-        ),
-        "linear_text_model": figures(truth, [linear[index] for index in keep]),
-    }
-    return {
-        "rows": len(labels),
-        "judged_rows": len(keep),
-        **own,
-        "top3_accuracy": _mean(top),
-        "calibration_error": calibration_error(confidence, right) if keep else None,
-        "reliability": reliability(confidence, right),
-        "coverage_at_95": coverage(confidence, right) if keep else None,
-        "precision_curve": precision_curve(confidence, right),
-        "classes": _classes(truth, guesses, learned),
-        "confusions": _confusions(truth, guesses),
-        "too_rare": [
-            {"label": name, "learned": learned[name], "judged": judged[name]}
-            for name in sorted((learned.keys() | judged.keys()) - enough)
-            if learned[name] + judged[name] < MIN_SUPPORT
+    counts = pd.DataFrame({"learned": _count(learned_labels), "judged": _count(labels)})
+    counts = counts.fillna(0).astype(int).sort_index()
+    is_rare = counts.sum(axis=1) < MIN_SUPPORT
+    table = _table(rows, labels, predictions, linear)
+    table = _with_baselines(table, learned_rows, learned_labels)
+    table = table[~table["label"].isin(counts.index[is_rare])]
+    model = figures(table["label"], table["model"])
+    confidence, is_right = table["confidence"].to_numpy(), table["is_right"].to_numpy()
+    return EvaluationReport(
+        rows=len(rows),
+        judged_rows=len(table),
+        **model,
+        top3_accuracy=_mean(table["is_in_top"]),
+        calibration_error=calibration_error(confidence, is_right) if len(table) else None,
+        reliability=reliability(confidence, is_right),
+        coverage_at_95=coverage(confidence, is_right) if len(table) else None,
+        precision_curve=precision_curve(confidence, is_right),
+        classes=_classes(table, counts["learned"]),
+        confusions=_confusions(table),
+        too_rare=[
+            RareClass(label=label, learned=learned, judged=judged)
+            for label, learned, judged in counts[is_rare].itertuples()
         ],
-        "merchants": {
-            "seen": {"rows": int(seen.sum()), "accuracy": _mean(right[seen])},
-            "unseen": {"rows": int((~seen).sum()), "accuracy": _mean(right[~seen])},
+        merchants={
+            "seen": _group(table[table["is_seen"]]),
+            "unseen": _group(table[~table["is_seen"]]),
         },
-        "baselines": {**baselines, "best": _best(baselines)},
-        "ceiling": ceiling(
+        baselines=_baselines(table),
+        ceiling=ceiling(
             [*learned_rows, *rows],
             [*learned_labels, *labels],
-            [len(learned_rows) + index for index in keep],
-            own,
+            (table.index + len(learned_rows)).tolist(),
+            model,
         ),
-    }
+    )
 
 
-def _best(baselines: Mapping[str, Figures]) -> dict[str, Any]:
-    """The one with the best macro-F1, and its name."""
-    name = max(baselines, key=lambda name: baselines[name]["f1_macro"] or 0.0)
-    return {"name": name, **baselines[name]}
+def _count(labels: Labels) -> pd.Series[int]:
+    return pd.Series(labels, dtype=object).value_counts()
 
 
-def _top_labels(prediction: Prediction) -> Collection[str]:
-    others = [other.label for other in prediction.alternatives[: TOP - 1]]
-    return (prediction.label, *others)
+def _table(
+    rows: Sequence[FeatureRow],
+    labels: Labels,
+    predictions: Sequence[Prediction],
+    linear: Labels,
+) -> pd.DataFrame:
+    """One line a row: what is true of it and what the models predict."""
+    table = pd.DataFrame(
+        {
+            "merchant": [row.merchant for row in rows],
+            "label": labels,
+            "model": [it.label for it in predictions],
+            "linear_text_model": linear,
+        },
+        dtype=object,
+    )
+    table["confidence"] = [float(it.confidence) for it in predictions]
+    table["is_right"] = table["model"] == table["label"]
+    others = ([other.label for other in it.alternatives[: TOP - 1]] for it in predictions)
+    seconds = [label in names for label, names in zip(labels, others, strict=True)]
+    table["is_in_top"] = table["is_right"] | pd.Series(seconds, dtype=bool)
+    return table
 
 
-def _merchant_lookup(rows: Sequence[FeatureRow], labels: Labels) -> dict[str, str]:
-    """The most frequent label of each merchant; of two as frequent, the first by name."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row, label in zip(rows, labels, strict=True):
-        counts[row.merchant][label] += 1
-    return {
-        merchant: min(found, key=lambda label: (-found[label], label))
-        for merchant, found in counts.items()
-    }
+def _with_baselines(
+    table: pd.DataFrame, rows: Sequence[FeatureRow], labels: Labels
+) -> pd.DataFrame:
+    """With the predictions of two rules that know *rows*, and whether the merchant is there.
+
+    Of labels that are equally frequent, a merchant's is the first by name.
+    """
+    learned = pd.DataFrame(
+        {"merchant": [row.merchant for row in rows], "label": labels}, dtype=object
+    )
+    counts = learned.value_counts().reset_index()
+    counts = counts.sort_values(["count", "label"], ascending=[False, True])
+    lookup = counts.drop_duplicates("merchant").set_index("merchant")["label"]
+    most_frequent = next(iter(learned["label"].mode()), "")
+    return table.assign(
+        is_seen=table["merchant"].isin(lookup.index) & (table["merchant"] != ""),
+        most_frequent=most_frequent,
+        merchant_lookup=table["merchant"].map(lookup).astype(object).fillna(most_frequent),
+    )
 
 
-def _classes(truth: Labels, guesses: Labels, learned: Counter[str]) -> list[dict[str, Any]]:
-    names = sorted(set(truth))
+def _baselines(table: pd.DataFrame) -> Baselines:
+    names = ("most_frequent", "merchant_lookup", "linear_text_model")
+    found = {name: figures(table["label"], table[name]) for name in names}
+    best = max(names, key=lambda name: found[name]["f1_macro"] or 0.0)
+    return Baselines(
+        most_frequent=found["most_frequent"],
+        merchant_lookup=found["merchant_lookup"],
+        linear_text_model=found["linear_text_model"],
+        best=NamedFigures(name=best, **found[best]),
+    )
+
+
+def _classes(table: pd.DataFrame, learned: pd.Series[int]) -> list[ClassFigures]:
+    names = sorted(table["label"].unique())
     if not names:
         return []
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, guesses, labels=names, zero_division=0
+    scores = precision_recall_fscore_support(
+        table["label"], table["model"], labels=names, zero_division=0
     )
     return [
-        {
-            "label": name,
-            "precision": float(precision[index]),
-            "recall": float(recall[index]),
-            "f1": float(f1[index]),
-            "support": int(support[index]),
-            "learned": learned[name],
-        }
-        for index, name in enumerate(names)
+        ClassFigures(
+            label=name,
+            precision=float(precision),
+            recall=float(recall),
+            f1=float(f1),
+            support=int(support),
+            learned=int(learned[name]),
+        )
+        for name, precision, recall, f1, support in zip(names, *scores, strict=True)
     ]
 
 
-def _confusions(truth: Labels, guesses: Labels) -> list[dict[str, Any]]:
+def _confusions(table: pd.DataFrame) -> list[Confusion]:
     """The pairs of true and predicted class that are mixed up most often."""
-    pairs = zip(truth, guesses, strict=True)
-    mixed_up = Counter(pair for pair in pairs if pair[0] != pair[1])
+    pairs = table[~table["is_right"]].value_counts(["label", "model"]).reset_index()
+    pairs = pairs.sort_values(["count", "label", "model"], ascending=[False, True, True])
     return [
-        {"label": label, "predicted": guess, "count": count}
-        for (label, guess), count in sorted(mixed_up.items(), key=lambda item: (-item[1], item[0]))
-    ][:TOP_CONFUSIONS]
+        Confusion(label=label, predicted=model, count=count)
+        for label, model, count in pairs.head(TOP_CONFUSIONS).itertuples(index=False)
+    ]
 
 
-def _mean(values: Sequence[bool] | NDArray[np.bool_]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+def _group(table: pd.DataFrame) -> GroupFigures:
+    return GroupFigures(rows=len(table), accuracy=_mean(table["is_right"]))
+
+
+def _mean(values: pd.Series[bool]) -> float | None:
+    return float(values.mean()) if len(values) else None

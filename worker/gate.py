@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from worker.scores import macro_f1
+from shared.train_report import EvaluationReport, Verdict
+from worker.scores import figures
 
 MIN_FAIR_ROWS = 30  # rows that the live model has not learned from; with fewer, chance decides
 # An unlucky draw of rows must not keep a better model out, nor a lucky one let a worse one in:
 # of a model that is no worse, about one run in forty is refused.
 CEILING_ROWS, CEILING_SHARE = 30, 0.2  # judged rows with a peer; from fewer, no ceiling is told
 Z = 1.96
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the model may go live, and why or why not."""
-
-    passed: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +42,21 @@ def compare(
     return Comparison(
         run_id=run_id,
         rows=len(truth),
-        f1_macro=macro_f1(truth, challenger) or 0.0,
-        live_f1_macro=macro_f1(truth, live) or 0.0,
+        f1_macro=figures(truth, challenger)["f1_macro"] or 0.0,
+        live_f1_macro=figures(truth, live)["f1_macro"] or 0.0,
         only_new_right=sum(a and not b for a, b in zip(right, live_right, strict=True)),
         only_live_right=sum(b and not a for a, b in zip(right, live_right, strict=True)),
     )
 
 
-def judge(report: Mapping[str, Any], *, threshold_f1: float, live: Comparison | None) -> Verdict:
+def judge(report: EvaluationReport, *, threshold_f1: float, live: Comparison | None) -> Verdict:
     """Decide by the absolute part of the gate, then by the live model on the same rows.
 
     Args:
-        report: of `evaluate.report`; its `f1_macro` is over the classes that can be judged.
         threshold_f1: the least macro-F1, 0 to 1.
         live: None where no model is live, or where the live one cannot be read.
     """
-    f1 = report["f1_macro"]
+    f1 = report.f1_macro
     if f1 is None:
         return Verdict(False, "no category has enough labelled transactions to be judged")
     told = _figures(report, threshold_f1)
@@ -90,15 +81,15 @@ def judge(report: Mapping[str, Any], *, threshold_f1: float, live: Comparison | 
     )
 
 
-def _figures(report: Mapping[str, Any], threshold_f1: float) -> str:
+def _figures(report: EvaluationReport, threshold_f1: float) -> str:
     """What the score is to be seen beside: the simplest rules below it, the noise above it."""
     told = [
-        f"macro-F1 {report['f1_macro']:.3f}",
+        f"macro-F1 {report.f1_macro:.3f}",
         f"threshold {threshold_f1:.3f}",
-        f"best baseline {report['baselines']['best']['f1_macro']:.3f}",
+        f"best baseline {report.baselines['best']['f1_macro']:.3f}",
     ]
-    ceiling = report["ceiling"]
-    if ceiling["rows"] >= max(CEILING_ROWS, CEILING_SHARE * report["judged_rows"]):
+    ceiling = report.ceiling
+    if ceiling["rows"] >= max(CEILING_ROWS, CEILING_SHARE * report.judged_rows):
         told.append(f"estimated ceiling {ceiling['f1_macro']:.3f}")
     return ", ".join(told)
 

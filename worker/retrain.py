@@ -20,6 +20,7 @@ from shared.tables import (
     LabelSource,
     TransactionLabel,
 )
+from shared.train_report import is_deployed, is_skipped
 
 SHARE_NEW = 0.02  # of all labels, at least: with many, a few more change little
 WAIT_FIRST = dt.timedelta(hours=6)  # after a run that was refused; twice as long after each other
@@ -109,7 +110,7 @@ def _skipped(session: Session) -> dt.datetime | None:
     come since."""
     runs = select(Job).where(Job.kind == JobKind.TRAIN, Job.finished_at.is_not(None))
     newest = session.scalars(runs.order_by(Job.finished_at.desc()).limit(1)).one_or_none()
-    if newest is None or not newest.finished_at or not (newest.result or {}).get("skipped"):
+    if newest is None or not newest.finished_at or not is_skipped(newest.result):
         return None
     if newest.finished_at < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
         return None
@@ -130,7 +131,6 @@ def _ended(session: Session) -> Iterator[tuple[bool, dt.datetime]]:
         Job.kind == JobKind.TRAIN, Job.state.in_([JobState.SUCCEEDED, JobState.FAILED])
     )
     for job in session.scalars(runs.order_by(Job.finished_at.desc()).limit(_LOOKED_AT)):
-        result = job.result or {}
         asked_not_to = job.params.get("deploy") == "never"
-        if job.finished_at and not result.get("skipped") and not asked_not_to:
-            yield bool(result.get("deployed")), job.finished_at
+        if job.finished_at and not is_skipped(job.result) and not asked_not_to:
+            yield is_deployed(job.result), job.finished_at

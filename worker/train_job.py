@@ -23,6 +23,7 @@ from shared.errors import DeployConflict, TrainingFailed, Unavailable
 from shared.jobs import Claim
 from shared.log import get_logger
 from shared.services import Services
+from shared.train_report import SkippedRun, TrainReport, result_from_json
 from worker.lease import Lease
 from worker.run import Outcome, TryAgain
 
@@ -40,34 +41,32 @@ def train(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """
     lease.report("start")
     started = time.monotonic()
-    result = _train_in_fresh_process(own, claim, lease)
-    result["elapsed_seconds"] = round(time.monotonic() - started, 3)
+    report = _train_in_fresh_process(own, claim, lease)
+    elapsed = {"elapsed_seconds": round(time.monotonic() - started, 3)}
 
     def settle() -> Mapping[str, Any]:
-        return _publish(own, claim, result)
+        return {} if isinstance(report, SkippedRun) else _publish(own, claim, report)
 
-    return Outcome(result, settle)
+    return Outcome({**report.to_json(), **elapsed}, settle)
 
 
-def _publish(own: Services, claim: Claim, result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Deploy the version that passed its gate, then let old ones go; runs under the row's lock.
+def _publish(own: Services, claim: Claim, report: TrainReport) -> Mapping[str, Any]:
+    """Deploy the version that passed its gate, then prune old ones; runs under the row's lock.
 
     A version that fails its gate is kept and not deployed; nor is one if another went live since
     the gate: it was compared with a model that is no longer the one to beat.
     """
-    if result.get("skipped"):
-        return {}
     if claim.params.get("deploy") == "never":
         return {"deployed": False, "deploy_reason": "deploy=never was asked for"}
-    gate = result["gate"]
-    if not gate["passed"]:
-        return {"deployed": False, "deploy_reason": gate["reason"]}
+    reason = report.gate.reason
+    if not report.gate.passed:
+        return {"deployed": False, "deploy_reason": reason}
     try:
         own.registry.deploy(
-            result["run_id"],
+            report.run_id,
             by=claim.requested_by,
-            why=gate["reason"],
-            expected_sequence=result["live_sequence"],
+            why=reason,
+            expected_sequence=report.live_sequence,
         )
     except DeployConflict as conflict:
         return {"deployed": False, "deploy_reason": f"another version went live: {conflict}"}
@@ -76,10 +75,10 @@ def _publish(own: Services, claim: Claim, result: Mapping[str, Any]) -> Mapping[
         challenger = rollout.current(session, own.settings).challenger
         spare = [challenger] if challenger else []
         own.registry.prune(own.settings.registry_keep, spare=spare)
-    return {"deployed": True, "deploy_reason": gate["reason"]}
+    return {"deployed": True, "deploy_reason": reason}
 
 
-def _train_in_fresh_process(own: Services, claim: Claim, lease: Lease) -> dict[str, Any]:
+def _train_in_fresh_process(own: Services, claim: Claim, lease: Lease) -> TrainReport | SkippedRun:
     request = {"job_id": claim.job_id, **claim.params}
     process = subprocess.Popen(
         [sys.executable, "-m", "worker.trainer"],
@@ -102,7 +101,9 @@ def _train_in_fresh_process(own: Services, claim: Claim, lease: Lease) -> dict[s
             _close(pipe)
 
 
-def _follow(process: subprocess.Popen[str], lease: Lease, timeout_s: int) -> dict[str, Any]:
+def _follow(
+    process: subprocess.Popen[str], lease: Lease, timeout_s: int
+) -> TrainReport | SkippedRun:
     """Pass the trainer's progress on until it gives its result or its error."""
     lines: queues.Queue[str | None] = queues.Queue()
     threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True).start()
@@ -127,7 +128,7 @@ def _follow(process: subprocess.Popen[str], lease: Lease, timeout_s: int) -> dic
             error.code = message["error"]["code"]  # type: ignore[misc]  # this one's own code
             raise error
         else:
-            return dict(message["result"])
+            return result_from_json(message["result"])
     code = process.wait()
     how = f"killed (signal {-code})" if code < 0 else f"ended with exit status {code}"
     log.warning("trainer.died", exit_code=code)

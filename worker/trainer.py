@@ -3,8 +3,8 @@
     python -m worker.trainer < request
 
 The request is one line of JSON on standard input, which the caller then keeps open: when it
-closes, the caller has died, and this process ends. Lines of JSON on standard output tell of the
-progress, and the last one gives the result or the error. Logs go to standard error.
+closes, the caller has died, and this process exits. Each line on standard output is JSON: progress,
+and at the end the result or the error. Logs go to standard error.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def main() -> int:
     logs.configure(settings.log_level)
     request = json.loads(sys.stdin.readline())
     structlog.contextvars.bind_contextvars(job_id=request["job_id"])
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    _have_room_to_multiply()
+    threading.Thread(target=_exit_with_caller, daemon=True).start()
+    _reserve_blas_buffers()
     _limit_memory(settings.train_memory_mb)
     try:
-        _say({"result": _train(settings, request)})
+        _write({"result": _train(settings, request)})
     except MemoryError:
         _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
     except AWAY:
@@ -56,35 +56,38 @@ def main() -> int:
 def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     from worker import train  # LightGBM and scikit-learn: imported under the memory limit
 
-    return train.run(
+    report = train.run(
         make_engine(settings.database_url, application="ledger trainer"),
         Registry(settings.registry_dir),
-        job_id=request["job_id"],
-        limit=request.get("limit"),
-        only_if_new=request.get("only_if_new", False),
-        min_labels=settings.min_labels,
-        threshold_f1=settings.deploy_threshold_f1,
-        target_precision=settings.suggest_target_precision,
-        retire_days=settings.retire_days,
-        progress=lambda phase, done=0, total=0: _say({"progress": [phase, done, total]}),
+        train.TrainRequest(
+            job_id=request["job_id"],
+            limit=request.get("limit"),
+            only_if_new=request.get("only_if_new", False),
+            min_labels=settings.min_labels,
+            threshold_f1=settings.deploy_threshold_f1,
+            target_precision=settings.suggest_target_precision,
+            retire_days=settings.retire_days,
+        ),
+        lambda phase, done=0, total=0: _write({"progress": [phase, done, total]}),
     )
+    return report.to_json()
 
 
-def _say(message: dict[str, Any]) -> None:
+def _write(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def _fail(code: str, message: str, facts: dict[str, Any]) -> None:
-    _say({"error": {"code": code, "message": message, "facts": facts}})
+    _write({"error": {"code": code, "message": message, "facts": facts}})
 
 
-def _end_with_the_caller() -> None:
+def _exit_with_caller() -> None:
     sys.stdin.read()
     os._exit(1)
 
 
-def _have_room_to_multiply() -> None:
+def _reserve_blas_buffers() -> None:
     """OpenBLAS takes a buffer at the first product; with no room left for it, it ends the process,
     or tries again for ever. NumPy and SciPy have one each."""
     import numpy as np
