@@ -14,11 +14,11 @@ of accuracy: Guillory et al., "Predicting with Confidence on Unseen Distribution
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import fdtrc, fdtri  # a tenth of the weight of scipy.stats
 
@@ -94,22 +94,17 @@ class _Raw(NamedTuple):
 
 
 def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _Raw:
-    before = [Counter(week.get(check, {})) for week in weeks]
-    before = [week for week in before if week.total() >= WEEK_ROWS_MIN]
-    window: Counter[str] = Counter()
-    for part in now:
-        window.update(part.get(check, {}))
-    bins = _bins(before, window)
-    table = np.array([_row(week, bins) for week in before]).reshape(len(before), len(bins))
-    counts = _row(window, bins)
-    n, m = table.sum(), counts.sum()
-    if len(before) < WEEKS_MIN or m < WINDOW_MIN or len(bins) < 2:
+    table, counts = _table(check, weeks), _table(check, now).sum()
+    table = table[table.sum(axis=1) >= WEEK_ROWS_MIN]
+    table, counts = _merge_rare(table, counts)
+    n, m = table.to_numpy().sum(), counts.sum()
+    if len(table) < WEEKS_MIN or m < WINDOW_MIN or counts.size < 2:
         return _Raw(Check(check, 0.0, 0.0, None, None, 1.0, alarm=False), None, 0.0, (1, 1))
     # As if each bin had half a row more: one that is empty would make all else infinite.
-    usual, new = _shares(table.sum(axis=0)), _shares(counts)
-    freedom = len(bins) - 1, (len(before) - 1) * (len(bins) - 1)
+    usual, new = _shares(table.sum()), _shares(counts)
+    freedom = counts.size - 1, (len(table) - 1) * (counts.size - 1)
     spread = max(_spread(table, usual, freedom[1]), 1.0)
-    pooled = _shares(table.sum(axis=0) + counts)
+    pooled = _shares(table.sum() + counts)
     rows = n * m / (n + m)
     statistic = rows * float(((new - usual) ** 2 / pooled).sum())
     p = float(fdtrc(*freedom, statistic / spread / freedom[0]))
@@ -118,30 +113,35 @@ def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _Raw:
     return _Raw(found, p, rows / spread / freedom[0], freedom)
 
 
-def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((counts + 0.5) / (counts + 0.5).sum())
+def _shares(counts: pd.Series[float]) -> NDArray[np.float64]:
+    return np.asarray((counts + 0.5) / (counts + 0.5).sum(), dtype=np.float64)
 
 
-def _spread(table: NDArray[np.float64], usual: NDArray[np.float64], freedom: int) -> float:
-    """Pearson's statistic of the weeks, by its mean if they differed by chance alone."""
-    expected = table.sum(axis=1, keepdims=True) * usual
-    return float(((table - expected) ** 2 / expected).sum() / freedom)
+def _spread(table: pd.DataFrame, usual: NDArray[np.float64], freedom: int) -> float:
+    """Pearson's statistic of the weeks, divided by its mean if they differed by chance alone."""
+    counts = table.to_numpy()
+    expected = counts.sum(axis=1, keepdims=True) * usual
+    return float(((counts - expected) ** 2 / expected).sum() / freedom)
 
 
-def _bins(weeks: Iterable[Counter[str]], window: Counter[str]) -> list[str]:
-    """Those that are common in the reference, and one for all others, if there are any."""
-    whole: Counter[str] = Counter()
-    for week in weeks:
-        whole.update(week)
-    common = {name for name, count in whole.items() if count >= _RARE * whole.total()}
-    return [*sorted(common), *([_OTHER] if {*whole, *window} - common else [])]
+def _table(check: str, weeks: Sequence[Counts]) -> pd.DataFrame:
+    """The counts of one check: a line a week, a column a bin, in the order of their names."""
+    table = pd.DataFrame([week.get(check, {}) for week in weeks], index=range(len(weeks)))
+    return table.fillna(0).astype(float).sort_index(axis=1)
 
 
-def _row(counts: Counter[str], bins: Sequence[str]) -> NDArray[np.float64]:
-    row = [float(counts[name]) for name in bins]
-    if bins and bins[-1] == _OTHER:
-        row[-1] = counts.total() - sum(row)
-    return np.array(row)
+def _merge_rare(
+    table: pd.DataFrame, counts: pd.Series[float]
+) -> tuple[pd.DataFrame, pd.Series[float]]:
+    """The reference and the window with the same bins, those rare in the reference as one."""
+    total = table.sum()
+    common = total.index[(total > 0) & (total >= _RARE * total.sum())]
+    other, others = table.drop(columns=common), counts.drop(common, errors="ignore")
+    table, counts = table[common], counts.reindex(common, fill_value=0.0)
+    if (other.sum() > 0).any() or (others > 0).any():
+        table = table.assign(**{_OTHER: other.sum(axis=1)})
+        counts[_OTHER] = others.sum()
+    return table, counts
 
 
 def _js(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
