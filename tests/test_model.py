@@ -303,7 +303,7 @@ class TestLearner:
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
         inputs = learner._read(rows, b"key", learner._silent)
         names, ids = learner._numbered(labels)
-        with crew.Crew(learner._silent) as own:
+        with crew.FitPool(learner._silent) as own:
             return learner._held_out(inputs, ids, len(names), own)[0]
 
     def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:

@@ -1,4 +1,4 @@
-"""Two threads that share out the fitting of a model."""
+"""Two threads that share the fitting of a model."""
 
 from __future__ import annotations
 
@@ -16,59 +16,55 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 THREADS = min(2, _CORES)
 
 
-class _Broken(Exception):
-    """Ends work that nobody will use."""
+class _Cancelled(Exception):
+    """Ends a task whose result nobody will use."""
 
 
-class Crew:
-    """A thread for each of two cores, for work that need not wait for other work.
+class FitPool:
+    """A thread for each of two cores; most of the time they run native code.
 
-    All of it is native code, most of the time. None outlives the block: the first error, be it of
-    some work, of the block or of *tell*, ends all else at its next word and leaves the block.
+    The first error, of a task, of the block or of *report*, cancels the other tasks at their next
+    report or check, and is raised again as the block ends. No thread outlives the block.
 
     Attributes:
         size: how many threads there are.
     """
 
-    def __init__(self, tell: Progress) -> None:
+    def __init__(self, report: Progress) -> None:
         self.size = THREADS
-        self._tell, self._one_at_a_time = tell, threading.Lock()
-        self._broken, self._errors = threading.Event(), list[BaseException]()
+        self._report, self._reporting = report, threading.Lock()
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(self.size, "fit")
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error:
-            self._broken.set()
+        self._error = self._error or error
         self._pool.shutdown(cancel_futures=error is not None)
-        if isinstance(error, _Broken):
-            raise self._errors[0] from None
+        if isinstance(error, _Cancelled) and self._error:
+            raise self._error from None
 
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Begin *work* as soon as what was submitted before has begun and a thread is free."""
+    def submit(self, task: Callable[[], T]) -> Future[T]:
+        """Start *task* when those submitted before have started and a thread is free."""
 
-        def done() -> T:
+        def run() -> T:
+            self.check_cancelled()
             try:
-                self.tick()
-                return work()
-            except _Broken:
-                raise
+                return task()
             except BaseException as error:
-                self._errors.append(error)
-                self._broken.set()
+                self._error = self._error or error
                 raise
 
-        return self._pool.submit(done)
+        return self._pool.submit(run)
 
-    def tick(self) -> None:
-        """End the work that calls it, if other work has failed."""
-        if self._broken.is_set():
-            raise _Broken
+    def check_cancelled(self) -> None:
+        """End the task that calls this if another has failed."""
+        if self._error:
+            raise _Cancelled
 
-    def tell(self, phase: str, done: int, total: int) -> None:
-        """Report, and `tick`."""
-        with self._one_at_a_time:
-            self.tick()
-            self._tell(phase, done, total)
+    def report_progress(self, phase: str, done: int, total: int) -> None:
+        """Report, one thread at a time, and `check_cancelled`."""
+        with self._reporting:
+            self.check_cancelled()
+            self._report(phase, done, total)

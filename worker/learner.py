@@ -27,7 +27,7 @@ from shared.model import CHUNK, Calibration, Model
 from worker.bars import Remembered, bars_of, remembered
 from worker.base import LabelArray, fit_base
 from worker.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
-from worker.crew import Crew, Progress
+from worker.crew import FitPool, Progress
 
 ROUNDS = 400
 EVERY = 5  # rounds, a forest tells of itself
@@ -109,21 +109,23 @@ def fit_and_refit(
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
     early = rows[:learned]
-    with threadpool_limits(limits=1), Crew(progress or _silent) as crew:
+    with threadpool_limits(limits=1), FitPool(progress or _silent) as pool:
         hash_key = _hash_key(early, labels[:learned], seed)
-        known = _read(early, hash_key, crew.tell)
+        known = _read(early, hash_key, pool.report_progress)
         names, ids = _numbered(labels[:learned])
-        base = crew.submit(lambda: _tried_base(known, ids, len(names), crew.tick))
-        pairs, truth = _held_out(known, ids, len(names), crew)
-        judge = _learn_to_judge(pairs, truth, seed, crew)
+        base = pool.submit(lambda: _tried_base(known, ids, len(names), pool.check_cancelled))
+        pairs, truth = _held_out(known, ids, len(names), pool)
+        judge = _learn_to_judge(pairs, truth, seed, pool)
         all_names, all_ids = _numbered(labels)
 
         def refit() -> tuple[Base, bool | None]:
-            later = _read(rows[learned:], hash_key, lambda *_: crew.tick())
-            return _tried_base(Inputs.joined([known, later]), all_ids, len(all_names), crew.tick)
+            later = _read(rows[learned:], hash_key, lambda *_: pool.check_cancelled())
+            return _tried_base(
+                Inputs.joined([known, later]), all_ids, len(all_names), pool.check_cancelled
+            )
 
-        refitted = crew.submit(refit) if learned < len(rows) else base
-        memory = crew.submit(lambda: remembered(early, labels[:learned], target_precision))
+        refitted = pool.submit(refit) if learned < len(rows) else base
+        memory = pool.submit(lambda: remembered(early, labels[:learned], target_precision))
         booster, agreement, calibration, judged = judge()
         facts = {
             "rows": learned,
@@ -198,14 +200,14 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
 
 
 def _held_out(
-    inputs: Inputs, ids: LabelArray, label_count: int, crew: Crew
+    inputs: Inputs, ids: LabelArray, label_count: int, pool: FitPool
 ) -> tuple[Proposal, LabelArray]:
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     width = min(label_count, CANDIDATES)
     steps = count(1)
 
     def tick() -> None:
-        crew.tell("base", next(steps), 0)
+        pool.report_progress("base", next(steps), 0)
 
     def propose(cut: int, end: int) -> list[Proposal]:
         # A label that comes only later must not even have a column: it would take a share.
@@ -213,13 +215,13 @@ def _held_out(
         base = fit_base(inputs.part(0, cut), known_ids, known.size, tick)
         proposals = []
         for start in range(cut, end, CHUNK):
-            crew.tell("candidates", start, inputs.size)
+            pool.report_progress("candidates", start, inputs.size)
             proposed = base.propose(inputs.part(start, min(start + CHUNK, end)))
             proposals.append(_widened(proposed._replace(labels=known[proposed.labels]), width))
         return proposals
 
     blocks = [
-        crew.submit(partial(propose, cut, end))
+        pool.submit(partial(propose, cut, end))
         for cut, end in pairwise(_cuts(inputs.rows["day"]))
         if label_count > 1 and 0 < cut < end
     ]
@@ -254,7 +256,7 @@ class Judge(NamedTuple):
 
 
 def _learn_to_judge(
-    pairs: Proposal, truth: LabelArray, seed: int, crew: Crew
+    pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool
 ) -> Callable[[], Judge]:
     """Begin to learn to judge; what is returned waits for the end.
 
@@ -278,7 +280,7 @@ def _learn_to_judge(
     steps = count(1)
 
     def tick() -> None:
-        crew.tell("forest", EVERY * next(steps), 2 * ROUNDS)
+        pool.report_progress("forest", EVERY * next(steps), 2 * ROUNDS)
 
     def calibrated() -> tuple[Calibration, Judged]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
@@ -289,9 +291,9 @@ def _learn_to_judge(
         return calibration, _judged(calibration, late, odds, right[cut:])
 
     # The longest first: all else is done beside it.
-    serving = crew.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
-    calibrating = crew.submit(calibrated)
-    tried = crew.submit(lambda: _tried(pairs.features, seed))
+    serving = pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
+    calibrating = pool.submit(calibrated)
+    tried = pool.submit(lambda: _tried(pairs.features, seed))
 
     def judge() -> Judge:
         calibration, judged = calibrating.result()
@@ -299,8 +301,8 @@ def _learn_to_judge(
             return Judge("", None, calibration, judged)
         text = serving.result()
         # Both ways through all its trees take a third of the time that it took to grow.
-        parts = np.array_split(tried.result(), crew.size)
-        apart = [crew.submit(partial(difference, text, part)) for part in parts]
+        parts = np.array_split(tried.result(), pool.size)
+        apart = [pool.submit(partial(difference, text, part)) for part in parts]
         found = [it for it in (part.result() for part in apart) if it is not None]
         return Judge(text, max(found, default=None), calibration, judged)
 
