@@ -8,6 +8,7 @@ uses the latest of those blocks' rows. For serving, the base is then fitted on e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -47,19 +48,19 @@ _SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
 _GUARDS = {"lambda_l2": 5.0, "min_sum_hessian_in_leaf": 1.0}
 
 
-class Judged(NamedTuple):
-    """Held-out rows as the model would answer them; n of each."""
+class HeldOut(NamedTuple):
+    """The model's predictions of rows it was not trained on, shape (n,) each."""
 
     labels: LabelArray  # -1: none
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
 
 
-class Fitted(NamedTuple):
-    """Two models with one judge."""
+class FitResult(NamedTuple):
+    """Two models with one reranker."""
 
-    judged: Model  # knows only what it learned from; may be asked about any later row
-    stored: Model  # its base knows all rows
+    judged: Model  # trained on the first rows alone: for the evaluation on the later ones
+    stored: Model  # its base is fitted on all rows
 
 
 def fit(
@@ -89,8 +90,8 @@ def fit_and_refit(
     seed: int = 0,
     target_precision: float = 0.9,
     progress: Progress | None = None,
-) -> Fitted:
-    """Learn from the first *learned* of *rows*; then put the same judge over a base of them all.
+) -> FitResult:
+    """Fit on the first *learned* of *rows*; then put the same reranker over a base of them all.
 
     The reranker's features mean the same for every label, so it serves new labels unchanged.
 
@@ -115,7 +116,8 @@ def fit_and_refit(
         names, ids = _numbered(labels[:learned])
         base = pool.submit(lambda: _tried_base(known, ids, len(names), pool.check_cancelled))
         pairs, truth = _held_out(known, ids, len(names), pool)
-        judge = _learn_to_judge(pairs, truth, seed, pool)
+        # The forests take the longest; what is submitted later is done beside them.
+        forests = _grow_forests(pairs, truth, seed, pool) if truth.size >= MIN_RERANKED else None
         all_names, all_ids = _numbered(labels)
 
         def refit() -> tuple[Base, bool | None]:
@@ -126,7 +128,8 @@ def fit_and_refit(
 
         refitted = pool.submit(refit) if learned < len(rows) else base
         memory = pool.submit(lambda: remembered(early, labels[:learned], target_precision))
-        booster, agreement, calibration, judged = judge()
+        reranker = forests.result(pool) if forests else _without_forest(pairs, truth)
+        booster, agreement, calibration, held_out = reranker
         facts = {
             "rows": learned,
             "reranker_rows": int(truth.size) if booster else 0,
@@ -135,13 +138,13 @@ def fit_and_refit(
             "seed": seed,
             "base_rows": learned,
         }
-        bars = _bars(memory.result(), names, judged, target_precision)
+        bars = _bars(memory.result(), names, held_out, target_precision)
         own, alike = base.result()
         model = Model(names, own, booster, calibration, hash_key, facts, bars, agreement, alike)
         own, alike = refitted.result()
     facts = {**facts, "base_rows": len(rows)}
     stored = replace(model, labels=all_names, base=own, facts=facts, proposals_agree=alike)
-    return Fitted(model, stored)
+    return FitResult(model, stored)
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -245,35 +248,60 @@ def _widened(proposed: Proposal, width: int) -> Proposal:
     )
 
 
-class Judge(NamedTuple):
-    """The forest as text, "" where none is worth growing; its `difference`; its calibration, and
-    what that was fitted on as it is then answered."""
+class RerankerFit(NamedTuple):
+    """A fitted reranker.
+
+    Attributes:
+        booster: the model as text; "" where there are too few rows for one.
+        agreement: the largest difference between the native evaluation and LightGBM.
+        held_out: what the calibration was fitted on, as it then predicts; None if on nothing.
+    """
 
     booster: str
     agreement: float | None
     calibration: Calibration
-    judged: Judged | None
+    held_out: HeldOut | None
 
 
-def _learn_to_judge(
-    pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool
-) -> Callable[[], Judge]:
-    """Begin to learn to judge; what is returned waits for the end.
+def _without_forest(pairs: Proposal, truth: LabelArray) -> RerankerFit:
+    """For rows too few to grow a forest: the linear score alone, calibrated if that can be."""
+    if truth.size < MIN_CALIBRATE:
+        return RerankerFit("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
+    right = np.equal(pairs.labels, truth[:, None])
+    calibration = calibrate(pairs, None, right, _balanced(truth))
+    return RerankerFit("", None, calibration, _predict(calibration, pairs, None, right))
 
-    One forest serves. The other, grown without the rows that calibrate, is what is calibrated on
-    them; it needs half the time. Neither waits for the other: that the calibration then has no use
-    for a forest is rare.
+
+class _Forests(NamedTuple):
+    """The forests that are being grown.
+
+    One serves. The other, grown without the rows that calibrate, is what is calibrated on them; it
+    needs half the time. Neither waits for the other: that the calibration then has no use for a
+    forest is rare.
     """
+
+    serving: Future[str]
+    calibrating: Future[tuple[Calibration, HeldOut]]
+    samples: Future[NDArray[np.float32]]  # on which native code is compared with LightGBM
+
+    def result(self, pool: FitPool) -> RerankerFit:
+        """Wait for them, and compare the one that serves."""
+        calibration, held_out = self.calibrating.result()
+        if not calibration.reranker:
+            return RerankerFit("", None, calibration, held_out)
+        text = self.serving.result()
+        # Both ways through all its trees take a third of the time that it took to grow.
+        parts = np.array_split(self.samples.result(), pool.size)
+        apart = [pool.submit(partial(difference, text, part)) for part in parts]
+        found = [it for it in (part.result() for part in apart) if it is not None]
+        return RerankerFit(text, max(found, default=None), calibration, held_out)
+
+
+def _grow_forests(pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool) -> _Forests:
+    """Start to grow the forests; `result` waits for them."""
     n = truth.size
-    if n < MIN_CALIBRATE:
-        none = Judge("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
-        return lambda: none
     right = np.equal(pairs.labels, truth[:, None])
     weight = _balanced(truth)
-    if n < MIN_RERANKED:
-        calibration = calibrate(pairs, None, right, weight)
-        alone = Judge("", None, calibration, _judged(calibration, pairs, None, right))
-        return lambda: alone
     cut = n - _calibrate_rows(n)
     # The same for both forests, or the calibration of the first would not be that of the second.
     trees = _LARGE_TREES if n * 2 >= SMALL else _SMALL_TREES
@@ -282,53 +310,43 @@ def _learn_to_judge(
     def tick() -> None:
         pool.report_progress("forest", EVERY * next(steps), 2 * ROUNDS)
 
-    def calibrated() -> tuple[Calibration, Judged]:
+    def calibrated() -> tuple[Calibration, HeldOut]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
         late = Proposal._make(part[cut:] for part in pairs)
         # It never serves: that the kernel is equal on some rows is enough.
         odds = Forest(text, difference(text, late.features[-CHUNK:])).odds(late.features)
         calibration = calibrate(late, odds, right[cut:], weight[cut:])
-        return calibration, _judged(calibration, late, odds, right[cut:])
+        return calibration, _predict(calibration, late, odds, right[cut:])
 
-    # The longest first: all else is done beside it.
-    serving = pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
-    calibrating = pool.submit(calibrated)
-    tried = pool.submit(lambda: _tried(pairs.features, seed))
-
-    def judge() -> Judge:
-        calibration, judged = calibrating.result()
-        if not calibration.reranker:
-            return Judge("", None, calibration, judged)
-        text = serving.result()
-        # Both ways through all its trees take a third of the time that it took to grow.
-        parts = np.array_split(tried.result(), pool.size)
-        apart = [pool.submit(partial(difference, text, part)) for part in parts]
-        found = [it for it in (part.result() for part in apart) if it is not None]
-        return Judge(text, max(found, default=None), calibration, judged)
-
-    return judge
+    return _Forests(
+        pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick)),
+        pool.submit(calibrated),
+        pool.submit(lambda: _tried(pairs.features, seed)),
+    )
 
 
-def _judged(
+def _predict(
     calibration: Calibration,
     pairs: Proposal,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
-) -> Judged:
+) -> HeldOut:
     shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = np.arange(len(shares)), shares.argmax(axis=1)
     confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
-    return Judged(pairs.labels[best], confidence, right[best])
+    return HeldOut(pairs.labels[best], confidence, right[best])
 
 
-def _bars(memory: Remembered, names: Sequence[str], judged: Judged | None, target: float) -> Bars:
+def _bars(
+    memory: Remembered, names: Sequence[str], held_out: HeldOut | None, target: float
+) -> Bars:
     known = Bars(memory=memory.bar, trust=memory.trust)
-    if judged is None:
+    if held_out is None:
         return known
     # The model is asked where memory is not sure, and those are the harder rows.
-    asked = ~memory.speaks[memory.speaks.size - judged.labels.size :]
-    said = [names[number] for number in judged.labels[asked].tolist()]
-    model, default = bars_of(said, judged.confidence[asked], judged.right[asked], target)
+    asked = ~memory.speaks[memory.speaks.size - held_out.labels.size :]
+    said = [names[number] for number in held_out.labels[asked].tolist()]
+    model, default = bars_of(said, held_out.confidence[asked], held_out.right[asked], target)
     return replace(known, model=model, model_default=default)
 
 
