@@ -22,7 +22,6 @@ from shared.settings import Settings
 from tests import registry_writer as writer
 from tests import skipped
 from tests.api import TOKENS, create_app
-from web.app import create_app
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,7 +18,6 @@ from pydantic_core import PydanticSerializationError, to_json
 from shared import exposition, metrics_ml
 from shared.database_collector import JobFacts
 from shared.errors import InvalidInput, NotFound
-from shared.metrics_ml import JobFacts
 from shared.services import Services
 from web import (
     auth,
