@@ -24,7 +24,7 @@ from shared.tables import Job, JobKind, JobState
 
 MAX_ATTEMPTS = 3
 LEASE_S = 15  # a worker that says nothing for so long has lost its job
-RESEND_AFTER_S = 5  # a message not picked up for so long, with an empty queue, was lost
+RESEND_AFTER_S = 4  # a message not picked up for so long, with an empty queue, was lost
 OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 

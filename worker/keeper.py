@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 from shared.log import get_logger
 from shared.settings import Settings
 
-EVERY_S = 3.0
+EVERY_S = 2.0
 AGAIN_S = 1.0  # after a failed round: each round finds one dead connection
 log = get_logger()
 
