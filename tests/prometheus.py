@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.stack import free_port, until
+from tests.system.stack import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "prometheus" / "rules" / "ml_alerts.yml"
@@ -103,7 +104,7 @@ def prometheus(web_port: int, folder: Path, rules: str) -> Iterator[Prometheus]:
         )
     try:
         server = Prometheus(port)
-        until(server.ready, "Prometheus is ready")
+        wait_until(server.ready, "Prometheus is ready")
         yield server
     finally:
         process.terminate()

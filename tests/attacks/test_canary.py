@@ -24,7 +24,8 @@ from shared.services import Services
 from shared.tables import Base
 from tests.api import deploy_a_model
 from tests.factories import add_transactions
-from tests.system.stack import Stack, free_port, until
+from tests.system.stack import Stack, free_port
+from tests.waiting import wait_until
 
 # In merchant, description, account and user id; digits and signs are not part of it, since
 # features fold them.
@@ -120,7 +121,9 @@ def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     asked = [stack.call("POST", "/ml/v2/features", {})]
     stack.ended(asked[0].body["job_id"])
     trained = stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
-    until(lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "a model is live")
+    wait_until(
+        lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "a model is live"
+    )
     raw = {**PLANTED}
     for path in ("predict", "predict/explain"):
         assert stack.call("POST", f"/ml/v2/{path}", raw).status == 200
@@ -222,7 +225,7 @@ def _flower(stack: Stack, port: int) -> subprocess.Popen[bytes]:
         except OSError:
             return False
 
-    until(answers, "Flower answers")
+    wait_until(answers, "Flower answers")
     return process
 
 

@@ -18,7 +18,8 @@ from shared.model import Model
 from shared.settings import Settings
 from tests.chaos import report
 from tests.chaos.world import World, known_versions, live, registry_of, two_models
-from tests.system.stack import Stack, until
+from tests.system.stack import Stack
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +139,7 @@ def _world(
             known, files = known_versions(template.models, registry)
             registry.deploy(next(iter(files)), by="chaos", why="the first")
             stack.web()
-            until(live(stack), "a model is live")
+            wait_until(live(stack), "a model is live")
             yield World(stack, engine, postgres, redis, registry, known, files)
     finally:
         stack.close()

@@ -24,7 +24,8 @@ from shared import jobs
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import drawn, times
 from tests.chaos.world import BACK_S, Scene, World
-from tests.system.stack import Reply, until
+from tests.system.stack import Reply
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
@@ -242,7 +243,7 @@ def served_anew(world: World, txn_id: int) -> float:
         is_whole = told.suggestion.status == 200 and not told.suggestion.body["degraded"]
         return is_whole and (told.job.status, told.label.status) == (202, 200)
 
-    until(as_ever, "all is served as ever", BACK_S - (time.monotonic() - began))
+    wait_until(as_ever, "all is served as ever", BACK_S - (time.monotonic() - began))
     return time.monotonic() - began
 
 
@@ -294,7 +295,7 @@ def no_connection_left(world: World) -> Iterator[None]:
             return cursor.rowcount == 0
 
     try:
-        until(taken, "no connection is left")
+        wait_until(taken, "no connection is left")
         yield
     finally:
         for connection in held:
@@ -344,7 +345,7 @@ def test_postgres_may_refuse_what_happens_at_once(world: World) -> None:
             numbers = range(first, first + ROUND)
             with overtaken(world, txn_ids):
                 futures = {number: pool.submit(relabel, number) for number in numbers}
-                until(lambda: waiting_for_a_lock(world), "one of them waits")
+                wait_until(lambda: waiting_for_a_lock(world), "one of them waits")
             told = {number: future.result() for number, future in futures.items()}
             refused = [why for why in told.values() if why is not None]
             scene.injected(len(refused))

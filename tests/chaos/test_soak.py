@@ -17,7 +17,7 @@ from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.test_servers import frozen, killed
 from tests.chaos.world import World, web_process
-from tests.system.stack import until
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(4_000)]
 EVERY_S = times(5, 10)
@@ -82,7 +82,7 @@ def test_a_long_run_with_a_fault_every_few_seconds(world: World) -> None:
     fault_of_all = f"a random fault every {EVERY_S} s"
     with world.scene(fault_of_all, attempts=jobs.MAX_ATTEMPTS, part=report.SOAK) as scene:
         began = time.monotonic()
-        until(lambda: time.monotonic() - began > FIRST_S, "caches are full", FIRST_S + 5)
+        wait_until(lambda: time.monotonic() - began > FIRST_S, "caches are full", FIRST_S + 5)
         web, main = web_process(world), psutil.Process(worker.pid)
         before = holds(world, web, main)
         while time.monotonic() - began < report.SOAK_S:

@@ -24,7 +24,7 @@ from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.world import World, closed
 from tests.registry_damage import overwrite
-from tests.system.stack import until
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM_CLIENTS = 8
@@ -42,7 +42,7 @@ def test_a_storm_of_swaps_fails_nobody_and_mixes_nothing(world: World) -> None:
         asked = time.monotonic()
         world.registry.deploy(world.versions[0], by="chaos", why="the last")
         last = world.registry.history()[0].sequence
-        until(
+        wait_until(
             lambda: any(
                 it.status == 200 and it.body["model"]["sequence"] == last
                 for it in scene.load.seen_since(asked)
@@ -67,15 +67,15 @@ def test_a_bad_version_is_rolled_back_under_load(world: World) -> None:
             scene.injected()
             if bad == worse:
                 sequence = deployed.body["sequence"]
-                until(lambda: scene.load.all_at(sequence, began), "the worse one answers", 10)  # noqa: B023
+                wait_until(lambda: scene.load.all_at(sequence, began), "the worse one answers", 10)  # noqa: B023
             else:
-                until(lambda: has_refused(world, bad), "it is refused", 10)  # noqa: B023
+                wait_until(lambda: has_refused(world, bad), "it is refused", 10)  # noqa: B023
 
             asked = time.monotonic()
             back = world.stack.call("POST", "/ml/v2/model/rollback", {})
             assert (back.status, back.body["run_id"]) == (200, good), back.body
             sequence = back.body["sequence"]
-            until(lambda: scene.load.all_at(sequence, asked), "the good one answers", 10)  # noqa: B023
+            wait_until(lambda: scene.load.all_at(sequence, asked), "the good one answers", 10)  # noqa: B023
             scene.recovered(time.monotonic() - asked)
 
 
@@ -95,7 +95,7 @@ def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: Wor
             for number in range(start, start + 500):
                 world.known.says[writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
             process = writer.start(writer.publish_for_ever, root, both, done, start)
-            until(lambda: done.value >= start, "it publishes")  # noqa: B023
+            wait_until(lambda: done.value >= start, "it publishes")  # noqa: B023
             threading.Event().wait(draw.uniform(0.0, 0.12))
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()

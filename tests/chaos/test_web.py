@@ -18,7 +18,8 @@ from shared.settings import Settings
 from tests.chaos.load import Answer
 from tests.chaos.report import times
 from tests.chaos.world import CLIENTS, World, live, web_process
-from tests.system.stack import kill, until
+from tests.system.stack import kill
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM = 64
@@ -38,7 +39,7 @@ def test_a_killed_web_process_loses_no_request_but_those_it_held(world: World) -
             def answered(began: float = began) -> bool:
                 return any(it.status == 200 for it in scene.load.seen_since(began + 0.05))
 
-            scene.recovered(until(answered, "another answers", 10))
+            scene.recovered(wait_until(answered, "another answers", 10))
         # Of each client the request under way, and those that found nobody at the door meanwhile.
         refused = [it for it in scene.load.answers if "refused" in str(it.body)]
         scene.lost = CLIENTS * scene.line.injections + len(refused)
@@ -80,7 +81,7 @@ def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -
                 scene.line.violations.append(f"answers while ending: {cut[:3]}")
         world.stack.processes.insert(0, world.stack.web())
         world.stack.processes.pop()
-        until(live(world.stack), "a model is live")
+        wait_until(live(world.stack), "a model is live")
 
 
 def taken(world: World) -> int:
@@ -101,7 +102,7 @@ def test_a_reload_under_load_answers_every_request(world: World) -> None:
 
 
 def ended(process: psutil.Process) -> float:
-    return until(lambda: not process.is_running(), "the old one has ended", REPLACED_S)
+    return wait_until(lambda: not process.is_running(), "the old one has ended", REPLACED_S)
 
 
 def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
@@ -133,7 +134,7 @@ def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
             scene.load.answers += told
             if any(answer.status != 200 for answer in told):
                 scene.line.violations.append(f"answers: {Counter(it.status for it in told)}")
-            until(lambda: len(loads(world)) >= before + processes, "each holds the model")  # noqa: B023
+            wait_until(lambda: len(loads(world)) >= before + processes, "each holds the model")  # noqa: B023
         if len(loads(world)) != processes * (1 + scene.line.injections // STORM):
             scene.line.violations.append(f"{len(loads(world))} loads by {processes} processes")
         # Of each client one request to each process that died, its parent too, and those that found

@@ -17,8 +17,9 @@ from shared.publisher import Messenger
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
 from tests.factories import add_transactions
-from tests.system.stack import kill, until
+from tests.system.stack import kill
 from tests.system.test_faults import trainer_of, training
+from tests.waiting import wait_until
 from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -56,7 +57,7 @@ def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None
 
 def taken_over(world: World, job_id: str) -> float:
     """Seconds until another worker has begun with the job."""
-    return until(
+    return wait_until(
         lambda: world.stack.job(job_id)["attempt"] == 2, "another takes it over", RESUMED_S
     )
 
@@ -79,7 +80,7 @@ def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> No
             for process in (psutil.Process(first.pid), *frozen):
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
-            until(lambda: not trainer.is_running(), "the first one's training ends", 30)  # noqa: B023
+            wait_until(lambda: not trainer.is_running(), "the first one's training ends", 30)  # noqa: B023
             world.done(job_id)
             for process in (first, second):
                 kill(process, signal.SIGKILL)
@@ -94,8 +95,8 @@ def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: Wo
         job_id = world.ask("train")
         world.meant[job_id] = "failed"
         for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
-            until(lambda: world.stack.job(job_id)["attempt"] == attempt, "it begins")  # noqa: B023
-            until(lambda: trainer_of(worker) is not None, "the process is there")
+            wait_until(lambda: world.stack.job(job_id)["attempt"] == attempt, "it begins")  # noqa: B023
+            wait_until(lambda: trainer_of(worker) is not None, "the process is there")
             found = trainer_of(worker)
             assert found is not None
             found.kill()
@@ -194,5 +195,5 @@ def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
             began = time.monotonic()
             for process in group:
                 process.resume()
-            until(lambda: bool(scene.load.seen_since(began)), "it answers again")  # noqa: B023
+            wait_until(lambda: bool(scene.load.seen_since(began)), "it answers again")  # noqa: B023
             scene.recovered(time.monotonic() - began)

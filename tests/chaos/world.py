@@ -19,7 +19,8 @@ from shared.registry import Registry
 from tests.chaos import history, report
 from tests.chaos.load import Known, Load
 from tests.factories import SHOPS, add_transactions
-from tests.system.stack import Stack, until
+from tests.system.stack import Stack
+from tests.waiting import wait_until
 from worker import dataset, feature_build, learner
 
 CLIENTS = 4
@@ -67,7 +68,7 @@ class World:
                 return bool(job["state"] == "succeeded")
             return False
 
-        return until(succeeded, f"job {job_id} succeeds", within_s)
+        return wait_until(succeeded, f"job {job_id} succeeds", within_s)
 
     def done_anew(self, within_s: float = BACK_S) -> float:
         """Seconds until a job has been asked for, however often it takes, and has succeeded."""
@@ -79,7 +80,7 @@ class World:
                 return True
             return False
 
-        until(accepted, "a job is accepted", within_s)
+        wait_until(accepted, "a job is accepted", within_s)
         self.done(self.accepted[-1], within_s - (time.monotonic() - began))
         return time.monotonic() - began
 
@@ -104,7 +105,7 @@ class World:
         scene = Scene(line, load)
         load.start()
         try:
-            until(lambda: len(load.answers) > clients, "predictions are answered")
+            wait_until(lambda: len(load.answers) > clients, "predictions are answered")
             yield scene
         except BaseException as error:
             line.violations.append(f"broken off: {error!r}")
@@ -134,7 +135,7 @@ class World:
             return all(told.get(it, {}).get("state") in history.TERMINAL for it in self.accepted)
 
         with suppress(AssertionError):
-            until(ended, "all jobs have ended", within_s)
+            wait_until(ended, "all jobs have ended", within_s)
         return told
 
     def ends(self) -> dict[str, list[str]]:

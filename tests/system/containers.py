@@ -24,7 +24,7 @@ import psutil
 
 from tests import compose_file
 from tests.compose_file import seconds
-from tests.system.stack import until
+from tests.waiting import wait_until
 
 BUBBLEWRAP = shutil.which("bwrap") or ""
 NOT_OURS = {"proc", "dev", "tmp", "app"}  # of the machine's folders
@@ -124,7 +124,7 @@ class Containers:
         """Wait until the health check of each passes; AssertionError if one has ended."""
 
         def wait(container: Container) -> None:
-            until(
+            wait_until(
                 lambda: container.process.poll() is not None or self.is_healthy(container, **env),
                 f"{container.host} is healthy",
             )

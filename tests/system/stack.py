@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +40,7 @@ class Stack:
 
     def web(self) -> subprocess.Popen[bytes]:
         process = self.start("web", "-m", "web")
-        until(self.alive, "the web process answers")
+        wait_until(self.alive, "the web process answers")
         return process
 
     def worker(self, queue: str, name: str = "") -> subprocess.Popen[bytes]:
@@ -75,7 +76,7 @@ class Stack:
 
     def ended(self, job_id: str, within_s: float = 60, **headers: str) -> dict[str, Any]:
         """The job once it has ended."""
-        until(
+        wait_until(
             lambda: self.job(job_id, **headers)["state"] in ("succeeded", "failed", "cancelled"),
             f"job {job_id} ends",
             within_s,
@@ -118,21 +119,6 @@ def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
         os.killpg(process.pid, how)
     if how is signal.SIGKILL:
         process.wait()
-
-
-def until(holds: Callable[[], bool], what: str, within_s: float = 60) -> float:
-    """Wait for something to hold; give the seconds that it took.
-
-    Raises:
-        AssertionError: it did not come to hold in time.
-    """
-    started = time.monotonic()
-    pause = threading.Event()
-    while not holds():
-        if time.monotonic() - started > within_s:
-            raise AssertionError(f"not within {within_s} s: {what}")
-        pause.wait(0.05)
-    return time.monotonic() - started
 
 
 def free_port() -> int:

@@ -33,7 +33,8 @@ from tests.compose_file import ROOT, tool
 from tests.factories import add_transactions
 from tests.system.containers import Container, Containers
 from tests.system.name_service import names
-from tests.system.stack import Stack, callers, free_port, until
+from tests.system.stack import Stack, callers, free_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 ONCE = Retry(NoBackoff(), 0)
@@ -70,7 +71,7 @@ def web(containers: Containers, stack: Stack, number: int = 1) -> Container:
     """A web container; containers have addresses of their own, so these have one each too."""
     host = {"WEB_HOST": f"127.0.0.{number}", "WEB_PORT": str(stack.port)}
     started = containers.start("web", f"web-{number}", **host)
-    until(lambda: stack.alive(f"127.0.0.{number}"), f"web-{number} answers")
+    wait_until(lambda: stack.alive(f"127.0.0.{number}"), f"web-{number} answers")
     return started
 
 
@@ -97,7 +98,7 @@ def test_the_services_work_scale_and_stop_within_their_grace(
     running.append(web(containers, stack, 2))
     containers.wait_until_healthy(running[-3:-1])
     for address in ("127.0.0.1", "127.0.0.2"):
-        until(
+        wait_until(
             lambda address=address: (
                 stack.call("POST", "/ml/v2/predict", SHOP, address=address, **admin)
                 .body.get("model", {})
@@ -126,7 +127,7 @@ def test_the_services_work_scale_and_stop_within_their_grace(
     with database.connect() as blocker:  # a job that cannot go on is in a worker's hands
         blocker.execute(text("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE"))
         stuck = stack.call("POST", "/ml/v2/features", {"all": True}, **admin).body["job_id"]
-        until(lambda: stack.job(stuck, **admin)["state"] == "running", "the job is at work")
+        wait_until(lambda: stack.job(stuck, **admin)["state"] == "running", "the job is at work")
         took = stop(running)
     record_testsuite_property("seconds to stop", took)
     busy = [host for host in took if took[host] >= celery.conf.worker_soft_shutdown_timeout]
@@ -134,7 +135,7 @@ def test_the_services_work_scale_and_stop_within_their_grace(
     assert busy[0] in ("worker-1", "worker-2", "worker-3")
 
     containers.start("worker")
-    until(lambda: state(database, stuck) == "succeeded", "the next worker does that job")
+    wait_until(lambda: state(database, stuck) == "succeeded", "the next worker does that job")
 
 
 def state(database: Engine, job_id: str) -> str:
@@ -180,7 +181,7 @@ def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, t
         )
         try:
             client = Redis(port=port, password=password, decode_responses=True, retry=ONCE)
-            until(ping, "the broker answers", within_s=10)
+            wait_until(ping, "the broker answers", within_s=10)
             settings = client.config_get("append*", "maxmemory*", "save")
             assert settings["appendonly"] == "yes"
             assert settings["appendfsync"] == "everysec"
@@ -206,10 +207,10 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
             assert [status(public) for _ in range(20)] == [200] * 20
             assert time.monotonic() - started < 5
         with callers(4, lambda: status(public)) as answers:
-            until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
+            wait_until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
             took = stop(both[1:])
             at_the_stop = len(answers)
-            until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
+            wait_until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
         assert set(answers) == {200}
         assert took["web-2"] < both[1].grace_s
         stop(both[:1])
@@ -275,7 +276,7 @@ def proxy(project, stack, folder: Path, addresses: list[str], **limits: int) -> 
         (folder / "haproxy.cfg").write_text(config)
         process = subprocess.Popen([tool("haproxy"), "-f", folder / "haproxy.cfg"], env=env)
         try:
-            until(lambda: status(public) == 200, "the proxy answers", within_s=20)
+            wait_until(lambda: status(public) == 200, "the proxy answers", within_s=20)
             yield public
         finally:
             process.send_signal(signal.SIGUSR1)

@@ -9,7 +9,8 @@ import pytest
 from shared.features import RawTransaction, features_of
 from shared.registry import Registry
 from tests.factories import add_transactions
-from tests.system.stack import callers, until
+from tests.system.stack import callers
+from tests.waiting import wait_until
 from worker import dataset, feature_build, learner
 
 pytestmark = pytest.mark.system
@@ -40,14 +41,16 @@ def test_deploys_under_load_fail_no_request_and_mix_no_versions(stack, versions)
     first, second = known
     registry.deploy(first, by="test", why="the first")
     stack.web()
-    until(lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "a model is live")
+    wait_until(
+        lambda: stack.call("GET", "/ml/v2/model/status").body["available"], "a model is live"
+    )
 
     with callers(4, lambda: stack.call("POST", "/ml/v2/predict", SHOP)) as replies:
         for run_id in (second, first) * 5:
             deployed = stack.call("POST", f"/ml/v2/models/{run_id}/deploy", {"why": "a drill"})
             assert deployed.status == 200, deployed.body
             seen = len(replies)
-            until(
+            wait_until(
                 lambda: {r.body["model"]["run_id"] for r in replies[seen:]} >= {run_id},  # noqa: B023
                 "the new version answers",
                 within_s=2,
@@ -68,7 +71,7 @@ def test_a_rollback_brings_back_the_version_before_and_is_in_the_history(stack, 
     stack.web()
 
     reply = stack.call("POST", "/ml/v2/model/rollback", {"why": "it went wrong"})
-    until(
+    wait_until(
         lambda: stack.call("POST", "/ml/v2/predict", SHOP).body["model"]["run_id"] == first,
         "the first one answers again",
         within_s=2,

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from shared import broker, jobs
 from tests.factories import add_transactions
-from tests.system.stack import callers, until
+from tests.system.stack import callers
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -30,9 +31,9 @@ def trainer_of(worker):
 
 def training(stack, worker, job_id):
     """The job's training process, once it has told of its progress."""
-    until(lambda: trainer_of(worker) is not None, "training has begun")
+    wait_until(lambda: trainer_of(worker) is not None, "training has begun")
     trainer = trainer_of(worker)
-    until(
+    wait_until(
         lambda: stack.job(job_id)["progress"]["phase"] not in (None, "start"), "it makes progress"
     )
     assert trainer.is_running()
@@ -48,7 +49,7 @@ def test_cancel_ends_a_running_training_within_seconds(stack, database):
     trainer = training(stack, worker, job_id)
 
     asked = stack.call("DELETE", f"/ml/v2/jobs/{job_id}")
-    seconds = until(lambda: stack.job(job_id)["state"] == "cancelled", "it is cancelled", 10)
+    seconds = wait_until(lambda: stack.job(job_id)["state"] == "cancelled", "it is cancelled", 10)
 
     assert asked.status == 202
     assert seconds < 10
@@ -107,12 +108,12 @@ def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, re
     for _ in range(kills):
         known = noticed()
         redis_server.kill()
-        until(lambda known=known: noticed() > known, "the worker has noticed")
+        wait_until(lambda known=known: noticed() > known, "the worker has noticed")
         redis_server.start()
         again = stack.ended(stack.call("POST", "/ml/v2/features").body["job_id"], 10)
         assert again["state"] == "succeeded", again
 
-    until(lambda: main.num_fds() < before + kills, "the sockets are closed", 10)
+    wait_until(lambda: main.num_fds() < before + kills, "the sockets are closed", 10)
 
 
 def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis_server):
@@ -121,7 +122,7 @@ def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
     redis = broker.celery.connection_for_write()
-    until(lambda: redis.default_channel.client.llen("training") == 1, "the message is there")
+    wait_until(lambda: redis.default_channel.client.llen("training") == 1, "the message is there")
     redis.default_channel.client.flushall()
 
     stack.worker("training")
@@ -141,7 +142,7 @@ def test_two_ticks_of_the_night_are_one_run(stack, database):
     def trainings():
         return stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]
 
-    until(lambda: trainings() and trainings()[0]["state"] == "succeeded", "the night is over")
+    wait_until(lambda: trainings() and trainings()[0]["state"] == "succeeded", "the night is over")
 
     assert len(trainings()) == 1
     assert len(stack.call("GET", "/ml/v2/jobs?kind=features").body["jobs"]) == 1
@@ -156,7 +157,9 @@ def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
     stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
 
     broker.celery.send_task(broker.NIGHTLY, queue="features")
-    until(lambda: len(stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]) == 2, "the night")
+    wait_until(
+        lambda: len(stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"]) == 2, "the night"
+    )
     newest = stack.call("GET", "/ml/v2/jobs?kind=train").body["jobs"][0]
     job = stack.ended(newest["job_id"])
 
@@ -196,7 +199,7 @@ def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_se
     frozen = psutil.Process(postgres_server.pid)
     stopped = [frozen, *frozen.children(recursive=True)]
     with callers(6, lambda: stack.call("GET", "/ml/v2/jobs")) as listed:
-        until(lambda: len(listed) > 20, "connections are open")
+        wait_until(lambda: len(listed) > 20, "connections are open")
         for process in stopped:
             process.send_signal(signal.SIGSTOP)
         try:
@@ -240,6 +243,6 @@ def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
     assert max(seconds) < 2
     assert sorted(seconds)[2] < 0.3
     assert stored.status == 503
-    until(
+    wait_until(
         lambda: not stack.call("POST", "/ml/v2/suggest", wanted).body["degraded"], "it is back", 10
     )

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.factories import add_transactions
-from tests.system.stack import ROOT, until
+from tests.system.stack import ROOT
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +31,7 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     again = stack.ended(stack.call("POST", "/ml/v2/features", {"all": True}).body["job_id"])
     training = stack.call("POST", "/ml/v2/train")
     trained = stack.ended(training.body["job_id"])
-    answered_by_all = until(
+    answered_by_all = wait_until(
         lambda: all(
             stack.call("POST", "/ml/v2/predict", shop).body["available"] for _ in range(20)
         ),
@@ -71,7 +72,7 @@ def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, da
     stack.web()
 
     trained = stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
-    until(
+    wait_until(
         lambda: all(stack.call("GET", "/ml/v2/model/status").body["available"] for _ in range(20)),
         "it is live in every web process",
         within_s=2,

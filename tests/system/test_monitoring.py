@@ -16,8 +16,9 @@ from sqlalchemy import text
 from shared.registry import Registry
 from tests.api import deploy_a_model
 from tests.prometheus import RULES, in_a_hurry, prometheus
-from tests.system.stack import kill, until
+from tests.system.stack import kill
 from tests.test_alerts import expressions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
@@ -63,8 +64,8 @@ def test_every_call_is_counted_once_though_processes_are_killed_and_recycled(sta
     half = metrics(stack)[counted]
     victim = web_processes(web)[0]
     victim.kill()
-    until(lambda: not victim.is_running(), "the killed process is gone")
-    until(lambda: len(web_processes(web)) == 2 and stack.alive(), "another takes its place")
+    wait_until(lambda: not victim.is_running(), "the killed process is gone")
+    wait_until(lambda: len(web_processes(web)) == 2 and stack.alive(), "another takes its place")
     job = stack.call("POST", "/ml/v2/features").body["job_id"]
     stack.ended(job)
     for child in psutil.Process(worker.pid).children():
@@ -102,23 +103,23 @@ def test_a_worker_that_takes_nothing_fires_an_alert_that_clears_when_it_does(
     rules = in_a_hurry(RULES.read_text(), SILENCE_S)
     with prometheus(stack.port, tmp_path / "prometheus", rules) as server:
         silent = f"time() - lm_queue_consumed_timestamp_seconds < {SILENCE_S}"
-        until(lambda: len(server.query(silent)) == 2, "both workers take probes")
+        wait_until(lambda: len(server.query(silent)) == 2, "both workers take probes")
         for _ in range(20):
             stack.call("POST", "/ml/v2/predict", SHOP)
             stack.call("POST", "/ml/v2/suggest", {"transactions": [SHOP]})
-        until(lambda: server.query('rate(up{job="web"}[1m])') != [], "some scrapes")
-        until(lambda: server.firing() == set(), "nothing fires")
+        wait_until(lambda: server.query('rate(up{job="web"}[1m])') != [], "some scrapes")
+        wait_until(lambda: server.firing() == set(), "nothing fires")
 
         found = {expression: server.query(expression) for expression in expressions()}
         trainer.send_signal(signal.SIGSTOP)
         for child in psutil.Process(trainer.pid).children():
             child.suspend()
-        fired_s = until(lambda: server.firing() != set(), "an alert fires")
+        fired_s = wait_until(lambda: server.firing() != set(), "an alert fires")
         fired = server.firing()
         for child in psutil.Process(trainer.pid).children():
             child.resume()
         trainer.send_signal(signal.SIGCONT)
-        cleared_s = until(lambda: server.firing() == set(), "the alert clears")
+        cleared_s = wait_until(lambda: server.firing() == set(), "the alert clears")
 
     logging.getLogger(__name__).info(
         "after %.1f s %s, after %.1f s clear", fired_s, fired, cleared_s
@@ -136,7 +137,7 @@ def test_a_scrape_with_dead_dependencies_answers_at_once(
     stack.web()
     before = metrics(stack)
     read_at = before["lm_facts_read_timestamp_seconds"]
-    until(lambda: time.time() - read_at > 5.5, "what is known is too old to be told again")
+    wait_until(lambda: time.time() - read_at > 5.5, "what is known is too old to be told again")
     postgres = psutil.Process(postgres_server.pid)
     frozen = [postgres, *postgres.children(recursive=True), psutil.Process(redis_server.pid)]
 
