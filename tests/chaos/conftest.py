@@ -140,7 +140,9 @@ def _world(
             registry.deploy(next(iter(files)), by="chaos", why="the first")
             stack.web()
             wait_until(live(stack), "a model is live")
-            yield World(stack, engine, postgres, redis, registry, known, files)
+            world = World(stack, engine, postgres, redis, registry, known, files)
+            yield world
+            assert world.unchecked == [], "a scene ends with its check"
     finally:
         stack.close()
         database.dropped()

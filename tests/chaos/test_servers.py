@@ -1,10 +1,9 @@
-"""Redis and PostgreSQL die, freeze, fill up and come back: predictions know nothing of it."""
+"""Redis and PostgreSQL die, freeze, fill up and come back; predictions go on all the while."""
 
 from __future__ import annotations
 
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +24,12 @@ from tests.chaos.half_open import Proxy
 from tests.chaos.report import drawn, times
 from tests.chaos.world import BACK_S, Scene, World
 from tests.system.stack import Reply
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
 ANSWER_S = 2.0  # to a request for work while Redis is away or slow
-TOLD_S = 3.0  # to any request while PostgreSQL is away
+TOLD_S = 3.0  # to any request while PostgreSQL is away; shared.db keeps it
 SLOW_S = 0.2  # a message on its way, one way; a worker waits for a dozen of them a job
 ROUND = 80  # requests that change the same rows at once
 
@@ -71,8 +70,8 @@ def frozen(server: Server) -> Iterator[None]:
         woken(every)
 
 
-def test_redis_may_be_killed_at_any_moment(world: World) -> None:
-    """What is asked for meanwhile is accepted in time, kept, and done."""
+def test_jobs_requested_while_redis_is_killed_are_accepted_and_done(world: World) -> None:
+    """Accepted in time, and done once Redis is back."""
     world.stack.worker("features")
     world.done(world.ask())
     with world.scene("Redis killed and restarted") as scene:
@@ -80,11 +79,13 @@ def test_redis_may_be_killed_at_any_moment(world: World) -> None:
             with killed(world.redis):
                 scene.injected()
                 asked_while_away(world)
-                threading.Event().wait(AWAY_S)
+                let_pass(AWAY_S)
             scene.recovered(world.done_anew())
+    scene.check()
 
 
-def test_redis_may_freeze(world: World) -> None:
+def test_jobs_requested_while_redis_is_frozen_are_accepted_and_done(world: World) -> None:
+    """Frozen: connections stay open, and nothing comes."""
     world.stack.worker("features")
     world.done(world.ask())
     with world.scene("Redis frozen and woken") as scene:
@@ -92,8 +93,9 @@ def test_redis_may_freeze(world: World) -> None:
             with frozen(world.redis):
                 scene.injected()
                 asked_while_away(world)
-                threading.Event().wait(AWAY_S)
+                let_pass(AWAY_S)
             scene.recovered(world.done_anew())
+    scene.check()
 
 
 def asked_while_away(world: World) -> None:
@@ -102,8 +104,8 @@ def asked_while_away(world: World) -> None:
     assert time.monotonic() - began < ANSWER_S
 
 
-def test_redis_may_come_back_empty(world: World) -> None:
-    """The messages are gone; the rows are not."""
+def test_queued_jobs_are_done_after_redis_lost_its_messages(world: World) -> None:
+    """Jobs are rows, so their messages are sent again."""
     client = redis.Redis.from_url(world.redis.url)
     worker = psutil.Process(world.stack.worker("features").pid)
     world.done(world.ask())
@@ -121,10 +123,11 @@ def test_redis_may_come_back_empty(world: World) -> None:
             for job_id in world.accepted[-5:]:
                 world.done(job_id, BACK_S - (time.monotonic() - began))
             scene.recovered(time.monotonic() - began)
+    scene.check()
 
 
-def test_redis_may_be_full(world: World) -> None:
-    """It takes no message; the row waits until it does."""
+def test_jobs_requested_while_redis_is_full_are_accepted_and_done(world: World) -> None:
+    """Redis takes no message; the row waits until it does."""
     client = redis.Redis.from_url(world.redis.url)
     world.stack.worker("features")
     world.done(world.ask())
@@ -135,10 +138,11 @@ def test_redis_may_be_full(world: World) -> None:
             scene.injected()
             try:
                 asked_while_away(world)
-                threading.Event().wait(AWAY_S)
+                let_pass(AWAY_S)
             finally:
                 client.config_set("maxmemory", 0)
             scene.recovered(world.done_anew())
+    scene.check()
 
 
 @pytest.fixture
@@ -159,8 +163,8 @@ def world_behind(
     yield from make_world(urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{way.port}")))
 
 
-def test_the_way_to_redis_may_swallow_everything(way: Proxy, world_behind: World) -> None:
-    """Half-open: connected, and nothing comes or goes; then it is well again."""
+def test_jobs_are_done_after_connections_to_redis_died(way: Proxy, world_behind: World) -> None:
+    """Half open: still connected, but nothing comes or goes. New connections work."""
     world = world_behind
     world.stack.worker("features")
     world.done(world.ask())
@@ -169,13 +173,14 @@ def test_the_way_to_redis_may_swallow_everything(way: Proxy, world_behind: World
             way.swallow.set()
             scene.injected()
             asked_while_away(world)
-            threading.Event().wait(AWAY_S)
+            let_pass(AWAY_S)
             way.swallow.clear()
             scene.recovered(world.done_anew())
+    scene.check()
 
 
-def test_the_way_to_redis_may_be_slow(way: Proxy, world_behind: World) -> None:
-    """Jobs are done later; who asks for one, or for a prediction, waits for none of it."""
+def test_a_slow_connection_to_redis_delays_no_answer(way: Proxy, world_behind: World) -> None:
+    """Jobs are done later; requests for jobs and predictions do not wait for Redis."""
     world = world_behind
     world.stack.worker("features")
     world.done(world.ask())
@@ -189,6 +194,7 @@ def test_the_way_to_redis_may_be_slow(way: Proxy, world_behind: World) -> None:
         took = statistics.median(answer.took_s for answer in scene.load.answers)
         if took > SLOW_S / 2:
             scene.line.violations.append(f"a prediction took {took:.2f} s")
+    scene.check()
 
 
 class Asked(NamedTuple):
@@ -252,7 +258,7 @@ def a_transaction(world: World) -> int:
         return int(connection.scalar(text("SELECT min(id) FROM transactions")) or 0)
 
 
-def test_postgres_may_be_killed_at_any_moment(world: World) -> None:
+def test_requests_are_answered_while_postgres_is_killed_and_served_afterwards(world: World) -> None:
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
@@ -261,11 +267,12 @@ def test_postgres_may_be_killed_at_any_moment(world: World) -> None:
             with killed(world.postgres):
                 scene.injected()
                 asked_without_postgres(world, scene, txn_id)
-                threading.Event().wait(AWAY_S)
+                let_pass(AWAY_S)
             scene.recovered(served_anew(world, txn_id))
+    scene.check()
 
 
-def test_postgres_may_freeze(world: World) -> None:
+def test_requests_are_answered_in_time_while_postgres_is_frozen(world: World) -> None:
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
@@ -275,6 +282,7 @@ def test_postgres_may_freeze(world: World) -> None:
                 scene.injected()
                 asked_without_postgres(world, scene, txn_id)
             scene.recovered(served_anew(world, txn_id))
+    scene.check()
 
 
 @contextmanager
@@ -302,7 +310,7 @@ def no_connection_left(world: World) -> Iterator[None]:
             connection.close()
 
 
-def test_postgres_may_have_no_connection_left(world: World) -> None:
+def test_requests_are_answered_while_postgres_has_no_connection_left(world: World) -> None:
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
@@ -311,12 +319,13 @@ def test_postgres_may_have_no_connection_left(world: World) -> None:
             with no_connection_left(world):
                 scene.injected()
                 asked_without_postgres(world, scene, txn_id)
-                threading.Event().wait(AWAY_S)
+                let_pass(AWAY_S)
             scene.recovered(served_anew(world, txn_id))
+    scene.check()
 
 
-def test_postgres_may_refuse_what_happens_at_once(world: World) -> None:
-    """Serialization failures of its own making: who meets one is told to ask again."""
+def test_concurrent_label_changes_are_stored_whole_or_refused(world: World) -> None:
+    """Serialization failures are provoked: a caller who meets one is told to ask again."""
     draw = drawn("at once")
     with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         name = connection.scalar(text("SELECT current_database()"))
@@ -357,6 +366,7 @@ def test_postgres_may_refuse_what_happens_at_once(world: World) -> None:
             if len(left) != 1 or not left <= kept:
                 scene.line.violations.append(f"{left} is left of {kept}")
             scene.recovered(world.done_anew())
+    scene.check()
 
 
 @contextmanager
@@ -376,8 +386,8 @@ def waiting_for_a_lock(world: World) -> bool:
         return bool(connection.scalar(text(f"{waiting} AND datname = current_database()")))
 
 
-def test_postgres_may_end_any_session_in_the_middle(world: World) -> None:
-    """As a failover would: the statement is gone."""
+def test_jobs_are_done_though_postgres_ends_sessions_at_random(world: World) -> None:
+    """As a failover does: statements are cut off half-way."""
     draw = drawn("sessions")
     world.stack.worker("features")
     world.done(world.ask())
@@ -399,3 +409,4 @@ def test_postgres_may_end_any_session_in_the_middle(world: World) -> None:
                     connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
                     scene.injected()
         scene.recovered(world.done_anew())
+    scene.check()

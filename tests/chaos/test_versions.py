@@ -1,4 +1,4 @@
-"""Versions are swapped, damaged, half published: every answer is of one version, whole."""
+"""Versions are swapped, damaged and half published: every answer is of one whole version."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ from shared.runtime import Runtime
 from tests import registry_writer as writer
 from tests.chaos import report
 from tests.chaos.report import drawn, times
-from tests.chaos.world import World, closed
+from tests.chaos.world import World, check_line
 from tests.registry_damage import overwrite
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM_CLIENTS = 8
 ROLLED_BACK_S = 2.0  # until every process answers with the version before
 
 
-def test_a_storm_of_swaps_fails_nobody_and_mixes_nothing(world: World) -> None:
-    pause = threading.Event()
+def test_rapid_deploys_fail_no_prediction_and_mix_no_versions(world: World) -> None:
     with world.scene("a deploy every 50 ms", STORM_CLIENTS, within_s=ROLLED_BACK_S) as scene:
         for number in range(times(40, 600)):
             run_id = world.versions[number % 2]
             world.registry.deploy(run_id, by="chaos", why="a storm")
             scene.injected()
-            pause.wait(0.05)
+            let_pass(0.05)
         asked = time.monotonic()
         world.registry.deploy(world.versions[0], by="chaos", why="the last")
         last = world.registry.history()[0].sequence
@@ -51,11 +50,11 @@ def test_a_storm_of_swaps_fails_nobody_and_mixes_nothing(world: World) -> None:
             within_s=2,
         )
         scene.recovered(time.monotonic() - asked)
+    scene.check()
 
 
-def test_a_bad_version_is_rolled_back_under_load(world: World) -> None:
-    """One that is worse than the one before, and one that no process can load: whole on the disk,
-    and no model."""
+def test_a_rollback_under_load_brings_back_the_version_before(world: World) -> None:
+    """From a version that predicts otherwise, and from one whose files are no model."""
     good, worse = world.versions
     refused = dict.fromkeys(world.files[worse], b"{}")
     with world.scene("a bad version rolled back", within_s=ROLLED_BACK_S) as scene:
@@ -77,6 +76,7 @@ def test_a_bad_version_is_rolled_back_under_load(world: World) -> None:
             sequence = back.body["sequence"]
             wait_until(lambda: scene.load.all_at(sequence, asked), "the good one answers", 10)  # noqa: B023
             scene.recovered(time.monotonic() - asked)
+    scene.check()
 
 
 def has_refused(world: World, run_id: str) -> bool:
@@ -84,7 +84,7 @@ def has_refused(world: World, run_id: str) -> bool:
     return world.registry.quarantined(run_id) is not None
 
 
-def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: World) -> None:
+def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: World) -> None:
     draw, root = drawn("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
     both = [world.files[run_id] for run_id in world.versions]
     said = [world.known.says[run_id] for run_id in world.versions]
@@ -96,7 +96,7 @@ def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: Wor
                 world.known.says[writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
             process = writer.start(writer.publish_for_ever, root, both, done, start)
             wait_until(lambda: done.value >= start, "it publishes")  # noqa: B023
-            threading.Event().wait(draw.uniform(0.0, 0.12))
+            let_pass(draw.uniform(0.0, 0.12))
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
             scene.injected()
@@ -108,6 +108,7 @@ def test_a_publisher_killed_at_any_moment_leaves_what_it_acknowledged(world: Wor
             if writer.run_id_of(acknowledged) not in numbers:
                 scene.line.violations.append(f"number {acknowledged} was acknowledged and is lost")
             done.value = max(acknowledged, int(pointer.run_id[-8:], 16))
+    scene.check()
 
 
 def damage(draw: random.Random, version: Path) -> None:
@@ -133,10 +134,10 @@ def damage(draw: random.Random, version: Path) -> None:
         path.unlink()
 
 
-def test_no_damaged_version_is_ever_served_and_none_ends_the_process(
+def test_a_damaged_version_is_never_served_and_never_ends_the_process(
     world: World, disk: Path
 ) -> None:
-    """In this process, where a parser that aborts would end the whole run."""
+    """Loaded in this process: a parser that aborts would end the whole test run."""
     draw = drawn("damage")
     registry = Registry(disk / "registry")
     good, other = (world.files[run_id] for run_id in world.versions)
@@ -176,15 +177,15 @@ def test_no_damaged_version_is_ever_served_and_none_ends_the_process(
         asking.join()
         runtime.stop()
     line.violations += wrong
-    closed(line)
+    check_line(line)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=errno.errorcode.get)
-def test_a_disk_that_fails_while_publishing_fails_the_publisher_alone(
+def test_a_disk_error_while_publishing_fails_only_the_publisher(
     world: World, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each system call in turn, or as many as are tried, from the first to the last; predictions
-    go on, and the next publisher succeeds."""
+    """Each system call fails in turn, or a sample of them. Predictions go on, and the next
+    publisher succeeds."""
     files = world.files[world.versions[1]]
     said = world.known.says[world.versions[1]]
 
@@ -207,7 +208,7 @@ def test_a_disk_that_fails_while_publishing_fails_the_publisher_alone(
                     failed.append(name)  # noqa: B023
                     raise OSError(code, "injected")
 
-            with suppress(Unavailable):  # as it should be told; any other error fails the scene
+            with suppress(Unavailable):  # the right error; any other fails the scene
                 publish(step, fault)
             assert len(failed) == 1, f"call {step} was not made"
             scene.injected()
@@ -215,6 +216,7 @@ def test_a_disk_that_fails_while_publishing_fails_the_publisher_alone(
             assert pointer is not None
             world.registry.load(pointer.run_id, pointer.manifest_sha256)
         world.registry.deploy(world.versions[0], by="chaos", why="the disk is well again")
+    scene.check()
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -264,10 +266,10 @@ class Platter:
                 (into / name).write_bytes(self._content.get(child, b""))
 
 
-def test_after_a_power_loss_the_old_version_or_the_new_is_live(
+def test_after_a_power_loss_the_old_or_the_new_version_is_live_and_whole(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At every moment: what was acknowledged is there, whole."""
+    """The power fails after each sync: what was acknowledged is there."""
     root = disk / "registry"
     registry = Registry(root)
     writer.publish(registry, 1)
@@ -294,4 +296,4 @@ def test_after_a_power_loss_the_old_version_or_the_new_is_live(
         acknowledged = number
 
     assert line.injections > 10
-    closed(line)
+    check_line(line)

@@ -1,4 +1,4 @@
-"""The web process is killed, told to end and stormed: what it had accepted is answered."""
+"""The web process is killed, stopped, reloaded and flooded: accepted requests are answered."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ GRACE_S = 15.0
 REPLACED_S = 30.0  # a process that is told to make way, after its last request
 
 
-def test_a_killed_web_process_loses_no_request_but_those_it_held(world: World) -> None:
-    """Another is there within seconds, made by the parent."""
+def test_a_killed_web_process_loses_only_the_requests_it_held(world: World) -> None:
+    """Its parent starts another within seconds."""
     with world.scene("a web process killed") as scene:
         for _ in range(times(2, 20)):
             web_process(world).kill()
@@ -43,10 +43,11 @@ def test_a_killed_web_process_loses_no_request_but_those_it_held(world: World) -
         # Of each client the request under way, and those that found nobody at the door meanwhile.
         refused = [it for it in scene.load.answers if "refused" in str(it.body)]
         scene.lost = CLIENTS * scene.line.injections + len(refused)
+    scene.check()
 
 
-def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -> None:
-    """TERM: nothing more is taken, and what was taken is answered, as the log can tell."""
+def test_requests_under_way_are_answered_before_the_web_process_ends(world: World) -> None:
+    """TERM: it accepts no more requests, and answers those it has accepted, by its own log."""
     rows = json.dumps({"rows": [dict(row) for row in world.known.rows] * 60})
     for _ in range(times(1, 20)):
         before = taken(world)
@@ -57,13 +58,14 @@ def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -
                 def batch(begun: threading.Barrier = begun) -> int:
                     connection = http.client.HTTPConnection("127.0.0.1", world.stack.port)
                     headers = {"Content-Type": "application/json"}
+                    connection.request("GET", "/healthz")  # so the server has accepted it
+                    connection.getresponse().read()
                     connection.request("POST", "/ml/v2/predict/batch", rows, headers)
                     begun.wait()
                     return connection.getresponse().status
 
                 asked = [pool.submit(batch) for _ in range(CLIENTS)]
                 begun.wait()
-                threading.Event().wait(0.05)  # they are with the server, and not done
                 web = world.stack.processes.pop(0)
                 web.send_signal(signal.SIGTERM)
                 scene.injected()
@@ -79,6 +81,7 @@ def test_a_request_under_way_is_answered_before_the_process_ends(world: World) -
                 scene.line.violations.append(f"{answered} of {taken(world) - before} answered")
             if cut := [it for it in scene.load.answers if it.status not in (200, None)]:
                 scene.line.violations.append(f"answers while ending: {cut[:3]}")
+        scene.check()
         world.stack.processes.insert(0, world.stack.web())
         world.stack.processes.pop()
         wait_until(live(world.stack), "a model is live")
@@ -90,7 +93,7 @@ def taken(world: World) -> int:
 
 
 def test_a_reload_under_load_answers_every_request(world: World) -> None:
-    """HUP: another process is there before the old one ends."""
+    """HUP: a new process answers before the old one ends."""
     with world.scene("HUP under load", within_s=REPLACED_S) as scene:
         for _ in range(times(1, 10)):
             old = web_process(world)
@@ -99,14 +102,15 @@ def test_a_reload_under_load_answers_every_request(world: World) -> None:
             scene.recovered(ended(old))
         if cut := [it for it in scene.load.answers if it.status not in (200, None)]:
             scene.line.violations.append(f"answers while reloading: {cut[:3]}")
+    scene.check()
 
 
 def ended(process: psutil.Process) -> float:
     return wait_until(lambda: not process.is_running(), "the old one has ended", REPLACED_S)
 
 
-def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
-    """None of them gets an answer without a model, and each process loads it once."""
+def test_many_clients_at_the_start_of_a_web_process_all_get_the_model(world: World) -> None:
+    """Each web process loads it once."""
     processes = Settings.from_env(world.stack.env).web_processes
     with world.scene(f"{STORM} clients at the start of the process") as scene:
         for number in range(times(1, 10)):
@@ -141,6 +145,7 @@ def test_a_storm_of_clients_on_a_cold_process_is_answered(world: World) -> None:
         # nobody at the door meanwhile.
         refused = [it for it in scene.load.answers if "refused" in str(it.body)]
         scene.lost = CLIENTS * (processes + 1) * times(1, 10) + len(refused)
+    scene.check()
 
 
 def loads(world: World) -> list[str]:

@@ -1,4 +1,4 @@
-"""Workers die, freeze and come twice: each job that was accepted ends once, and is done."""
+"""Workers die, freeze and get messages twice: each accepted job is done, and ends once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.chaos.world import RESUMED_S, World
 from tests.factories import add_transactions
 from tests.system.stack import kill
 from tests.system.test_faults import trainer_of, training
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 from worker import feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -36,8 +36,8 @@ def grown(world: World, count: int = MANY) -> None:
     feature_build.refresh(world.engine, feature_build.Scope())
 
 
-def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None:
-    """And done; the training of the dead one ends with it."""
+def test_a_job_of_a_killed_worker_is_done_by_another(world: World) -> None:
+    """The training process of the dead worker ends with it."""
     grown(world)
     fault = "worker killed in the middle of training"
     with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
@@ -53,6 +53,7 @@ def test_the_work_of_a_killed_worker_is_resumed_by_another(world: World) -> None
                 scene.line.violations.append("the training of the dead worker goes on")
             world.done(job_id)
             kill(second, signal.SIGKILL)
+    scene.check()
 
 
 def taken_over(world: World, job_id: str) -> float:
@@ -62,8 +63,8 @@ def taken_over(world: World, job_id: str) -> float:
     )
 
 
-def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> None:
-    """Frozen, not dead: it cannot know that another has taken its job."""
+def test_a_worker_that_was_frozen_past_its_lease_does_not_end_the_job(world: World) -> None:
+    """Another worker has taken the job over meanwhile."""
     grown(world)
     fault = "worker frozen past its lease, then woken"
     with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
@@ -84,9 +85,10 @@ def test_a_worker_that_wakes_after_its_lease_settles_nothing(world: World) -> No
             world.done(job_id)
             for process in (first, second):
                 kill(process, signal.SIGKILL)
+    scene.check()
 
 
-def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: World) -> None:
+def test_a_training_whose_process_keeps_dying_fails_after_its_last_attempt(world: World) -> None:
     """The worker lives, and takes the next job."""
     grown(world)
     worker = world.stack.worker("training,features")
@@ -105,10 +107,11 @@ def test_a_training_process_that_dies_is_tried_again_and_then_given_up(world: Wo
         if not why or why["code"] != "worker_lost":
             scene.line.violations.append(f"a poisoned job ended for {why}")
         scene.recovered(world.done(world.ask()))
+    scene.check()
 
 
-def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) -> None:
-    """It would end so again, so it is not tried again; the same worker does the next job."""
+def test_a_training_that_runs_out_of_memory_fails_for_that_reason(world: World) -> None:
+    """It is not tried again, as it would end the same; the same worker does the next job."""
     grown(world, TOO_MANY)
     world.stack.env["ML_TRAIN_MEMORY_MB"] = str(LEAST_MB)
     world.stack.worker("training,features")
@@ -121,9 +124,10 @@ def test_a_training_that_runs_out_of_memory_ends_with_that_reason(world: World) 
                 scene.line.violations.append(f"it ended for {why}")
             scene.injected()
             scene.recovered(world.done(world.ask()))
+    scene.check()
 
 
-def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
+def test_a_job_whose_message_comes_many_times_runs_once(world: World) -> None:
     for number in range(2):
         world.stack.worker("features", f"features{number}")
     connection = broker.celery.connection_for_write(world.redis.url)
@@ -138,9 +142,10 @@ def test_a_message_delivered_many_times_is_one_run(world: World) -> None:
             world.done(job_id)
             if world.stack.job(job_id)["attempt"] != 1:
                 scene.line.violations.append(f"job {job_id} ran more than once")
+    scene.check()
 
 
-def test_of_many_who_ask_for_training_at_once_one_is_accepted(world: World) -> None:
+def test_concurrent_requests_for_training_get_the_same_one_job(world: World) -> None:
     world.stack.worker("training")
     with world.scene("ten requests for training at once", FEW) as scene:
         for _ in range(times(1, 20)):
@@ -159,10 +164,12 @@ def test_of_many_who_ask_for_training_at_once_one_is_accepted(world: World) -> N
                 scene.line.violations.append(f"accepted: {accepted}, told: {told}")
             world.accepted += accepted
             world.stack.ended(accepted[0])
+    scene.check()
 
 
-def test_a_year_of_two_beats_is_one_run_a_night(world: World) -> None:
-    """Both days on which clocks change among them; ticks that come twice, late, or out of order."""
+def test_two_beats_start_one_run_a_night(world: World) -> None:
+    """Every night of a year, among them the days on which clocks change; ticks come twice and in
+    any order."""
     nights = [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(times(30, 365))]
     with world.scene("every night's tick twice, from two beats") as scene:
         messenger = Messenger(world.engine)
@@ -180,6 +187,7 @@ def test_a_year_of_two_beats_is_one_run_a_night(world: World) -> None:
             world.accepted.append(run.id)
             world.meant[run.id] = "cancelled"
             world.stack.call("DELETE", f"/ml/v2/jobs/{run.id}")
+    scene.check()
 
 
 def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
@@ -191,9 +199,10 @@ def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
             for process in group:
                 process.suspend()
             scene.injected()
-            threading.Event().wait(1.0)
+            let_pass(1.0)
             began = time.monotonic()
             for process in group:
                 process.resume()
             wait_until(lambda: bool(scene.load.seen_since(began)), "it answers again")  # noqa: B023
             scene.recovered(time.monotonic() - began)
+    scene.check()

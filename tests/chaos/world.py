@@ -41,6 +41,7 @@ class World:
     files: dict[str, dict[str, bytes]]  # of both versions, by run_id
     accepted: list[str] = field(default_factory=list)  # jobs
     meant: dict[str, str] = field(default_factory=dict)  # how those end that must not succeed
+    unchecked: list[Scene] = field(default_factory=list)
 
     @property
     def versions(self) -> list[str]:
@@ -94,32 +95,26 @@ class World:
         attempts: int = 1,
         part: str = report.ALL,
     ) -> Iterator[Scene]:
-        """Predictions go on inside; at the end all of them are checked, and what else happened.
+        """Predictions go on inside. Call `check` of the scene after the block.
 
         Args:
             within_s: each recovery must have taken no longer.
             attempts: how often a job may have been tried.
         """
         load = Load(self.stack.port, self.known, clients)
-        line = report.Line(fault, part)
-        scene = Scene(line, load)
+        scene = Scene(self, report.Line(fault, part), load, within_s, attempts)
         load.start()
         try:
             wait_until(lambda: len(load.answers) > clients, "predictions are answered")
             yield scene
         except BaseException as error:
-            line.violations.append(f"broken off: {error!r}")
-            report.LINES.append(line)
+            scene.line.violations.append(f"broken off: {error!r}")
+            report.LINES.append(scene.line)
             raise
         finally:
             load.stop()
-            line.answers = len(load.answers)
-        pointers = self.registry.history()
-        line.violations += history.of_registry(pointers)
-        line.violations += history.of_answers(load.answers, self.known, pointers, scene.lost)
-        jobs = self.settled()
-        line.violations += history.of_jobs(self.accepted, jobs, self.ends(), self.meant, attempts)
-        closed(line, within_s)
+            scene.line.answers = len(load.answers)
+        self.unchecked.append(scene)
 
     def settled(self, within_s: float = 60) -> dict[str, dict[str, Any]]:
         """The accepted jobs as the service tells of them, once all have ended or time is over."""
@@ -148,8 +143,8 @@ class World:
         return ends
 
 
-def closed(line: report.Line, within_s: float = BACK_S) -> None:
-    """Keep what a scene found.
+def check_line(line: report.Line, within_s: float = BACK_S) -> None:
+    """Put what a scene found into the report, and fail if a promise was broken.
 
     Raises:
         AssertionError: a promise was broken, or nothing was tried.
@@ -159,12 +154,15 @@ def closed(line: report.Line, within_s: float = BACK_S) -> None:
     assert line.violations == [], f"CHAOS_SEED={report.SEED}: {line.violations[:5]}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Scene:
     """What goes on; `lost` requests may get no answer, as their process was killed."""
 
+    world: World
     line: report.Line
     load: Load
+    within_s: float
+    attempts: int
     lost: int = 0
 
     def injected(self, times: int = 1) -> None:
@@ -172,6 +170,21 @@ class Scene:
 
     def recovered(self, seconds: float) -> None:
         self.line.recovered_s.append(seconds)
+
+    def check(self) -> None:
+        """Hold every answer, deploy and job against what is promised.
+
+        Raises:
+            AssertionError: a promise was broken, or nothing was tried.
+        """
+        world, line, answers = self.world, self.line, self.load.answers
+        world.unchecked.remove(self)
+        pointers = world.registry.history()
+        line.violations += history.of_registry(pointers)
+        line.violations += history.of_answers(answers, world.known, pointers, self.lost)
+        jobs, ends = world.settled(), world.ends()
+        line.violations += history.of_jobs(world.accepted, jobs, ends, world.meant, self.attempts)
+        check_line(line, self.within_s)
 
 
 def two_models(engine: Engine) -> tuple[Model, ...]:

@@ -1,0 +1,21 @@
+"""The time-outs add up to less than the times that they keep, with room for a busy machine."""
+
+from __future__ import annotations
+
+from shared import db, jobs
+from tests.chaos.test_servers import TOLD_S
+from tests.chaos.world import BACK_S, RESUMED_S
+from worker import keeper
+
+
+def test_waits_for_postgres_end_before_a_request_must_be_answered() -> None:
+    """A request waits for a free connection, for a sign of life from it, then for a new one."""
+    assert db.FREE_S + db.PING_S + db.CONNECT_S <= TOLD_S - 0.5
+
+
+def test_lost_messages_are_sent_again_before_work_must_go_on() -> None:
+    assert jobs.RESEND_AFTER_S + keeper.EVERY_S <= BACK_S - 3
+
+
+def test_jobs_of_dead_workers_are_freed_before_another_must_have_them() -> None:
+    assert jobs.LEASE_S + keeper.EVERY_S <= RESUMED_S - 10
