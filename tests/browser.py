@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+WAIT_MS = 60_000  # for anything on a page; it only ends a test that would never end
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -48,6 +49,7 @@ def a_browser() -> Iterator[Browser]:
         # Its own sandbox needs rights that containers and root do not have.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:
+            expect.set_options(timeout=WAIT_MS)
             yield browser
         finally:
             browser.close()
@@ -64,7 +66,7 @@ def a_page(browser: Browser, base_url: str, look: Look = LOOKS[0]) -> Iterator[P
         timezone_id="Asia/Kathmandu",
         accept_downloads=True,
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     complaints: list[str] = []
     page.on(

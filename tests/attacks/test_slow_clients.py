@@ -41,16 +41,26 @@ def many(port: int, count: int, data: bytes) -> Iterator[list[socket.socket]]:
         yield connections
 
 
+def slowest_answer(live: Live) -> float:
+    """Ask for health and a prediction many times; the seconds of the slowest answer."""
+    took = []
+    for _ in range(20):
+        for method, path, body in (
+            ("GET", "/healthz", None),
+            ("POST", "/ml/v2/predict", {"merchant": "BEAN HOUSE"}),
+        ):
+            started = time.monotonic()
+            assert live.call(method, path, body, **bearer(PREDICT)).status == 200
+            took.append(time.monotonic() - started)
+    return max(took)
+
+
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
 def test_two_hundred_slow_clients_stop_nobody(live: Live, data: bytes) -> None:
     """Health and predictions are answered meanwhile, within a second each."""
-    with many(live.port, CLIENTS, data):
-        for _ in range(20):
-            started = time.monotonic()
-            health = live.call("GET", "/healthz")
-            predicted = live.call(
-                "POST", "/ml/v2/predict", {"merchant": "BEAN HOUSE"}, **bearer(PREDICT)
-            )
+    usual_s = slowest_answer(live)
 
-            assert (health.status, predicted.status) == (200, 200)
-            assert time.monotonic() - started < 1
+    with many(live.port, CLIENTS, data):
+        slowest_s = slowest_answer(live)
+
+    assert slowest_s < max(1, 3 * usual_s)  # a busy machine is slow without slow clients, too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared.registry import Pointer
+from shared.settings import Settings
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +95,34 @@ class Stack:
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def events(self, name: str, event: str) -> list[dict[str, Any]]:
+        """The lines of one kind in the log of this name."""
+        whole, _, _ = self.log(name).rpartition("\n")
+        return [json.loads(it) for it in whole.splitlines() if f'"event":"{event}"' in it]
+
+    def seconds_of(self, route: str) -> list[float]:
+        """How long the web process worked on each request for *route* so far, by its log.
+
+        That a busy machine lets the caller wait is no part of it.
+        """
+        return [it["ms"] / 1000 for it in self.events("web", "request") if it["route"] == route]
+
+    def wait_until_followed(self, deploy: Pointer) -> float:
+        """Wait until each web process answers with this deploy; the seconds from one to the other.
+
+        Both moments are noted by the service, so a caller that is late does no harm.
+        """
+        deployed_at = dt.datetime.fromisoformat(deploy.at)
+        processes = Settings.from_env(self.env).web_processes
+
+        def followed_at() -> list[dt.datetime]:
+            looks = self.events("web", "runtime.followed")
+            found = [it["at"] for it in looks if it["served"] == deploy.run_id]
+            return [at for at in map(dt.datetime.fromisoformat, found) if at >= deployed_at]
+
+        wait_until(lambda: len(followed_at()) >= processes, f"{deploy.run_id} answers everywhere")
+        return (max(followed_at()) - deployed_at).total_seconds()
 
     def close(self) -> None:
         for process in self.processes:

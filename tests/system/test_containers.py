@@ -181,7 +181,7 @@ def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, t
         )
         try:
             client = Redis(port=port, password=password, decode_responses=True, retry=ONCE)
-            wait_until(ping, "the broker answers", within_s=10)
+            wait_until(ping, "the broker answers")
             settings = client.config_get("append*", "maxmemory*", "save")
             assert settings["appendonly"] == "yes"
             assert settings["appendfsync"] == "everysec"
@@ -193,7 +193,7 @@ def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, t
                 Redis(port=port, retry=ONCE).ping()
         finally:
             server.terminate()
-            assert server.wait(10) == 0
+            assert server.wait(60) == 0
 
 
 def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
@@ -202,10 +202,9 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
     """It learns the containers' addresses from the name service, as an engine has one."""
     both = [web(containers, stack, number) for number in (1, 2)]
     with proxy(project, stack, tmp_path, ["127.0.0.1", "127.0.0.2"], unknown=100_000) as public:
+        usual_s = twenty_answers(public)
         with slow_senders(public, 100):  # many more than the web containers have threads
-            started = time.monotonic()
-            assert [status(public) for _ in range(20)] == [200] * 20
-            assert time.monotonic() - started < 5
+            assert twenty_answers(public) < max(5, 3 * usual_s)
         with callers(4, lambda: status(public)) as answers:
             wait_until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
             took = stop(both[1:])
@@ -276,11 +275,11 @@ def proxy(project, stack, folder: Path, addresses: list[str], **limits: int) -> 
         (folder / "haproxy.cfg").write_text(config)
         process = subprocess.Popen([tool("haproxy"), "-f", folder / "haproxy.cfg"], env=env)
         try:
-            wait_until(lambda: status(public) == 200, "the proxy answers", within_s=20)
+            wait_until(lambda: status(public) == 200, "the proxy answers")
             yield public
         finally:
             process.send_signal(signal.SIGUSR1)
-            assert process.wait(15) == 0
+            assert process.wait(60) == 0
 
 
 @contextlib.contextmanager
@@ -293,6 +292,13 @@ def slow_senders(port: int, count: int) -> Iterator[None]:
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             one.sendall(begun)
         yield
+
+
+def twenty_answers(port: int) -> float:
+    """Seconds until so many requests, one after the other, have been answered well."""
+    started = time.monotonic()
+    assert [status(port) for _ in range(20)] == [200] * 20
+    return time.monotonic() - started
 
 
 def status(port: int, path: str = "/healthz", headers: Mapping[str, str] | None = None) -> int:

@@ -10,12 +10,14 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from shared import broker, jobs
+from shared import broker, db, jobs
 from tests.factories import add_transactions
 from tests.system.stack import callers
+from tests.system.test_monitoring import metrics
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
+LOOKED_UP = 'lm_request_phase_seconds_count{phase="lookup",request="suggest"}'
 
 
 def trainer_of(worker):
@@ -49,10 +51,9 @@ def test_cancel_ends_a_running_training_within_seconds(stack, database):
     trainer = training(stack, worker, job_id)
 
     asked = stack.call("DELETE", f"/ml/v2/jobs/{job_id}")
-    seconds = wait_until(lambda: stack.job(job_id)["state"] == "cancelled", "it is cancelled", 10)
+    wait_until(lambda: stack.job(job_id)["state"] == "cancelled", "it is cancelled", 10)
 
     assert asked.status == 202
-    assert seconds < 10
     assert not trainer.is_running()
 
 
@@ -62,9 +63,7 @@ def test_a_request_while_redis_is_down_is_kept_and_done_later(stack, database, r
     stack.web()
     redis_server.kill()
     try:
-        started = time.monotonic()
         reply = stack.call("POST", "/ml/v2/train")
-        answered_after = time.monotonic() - started
         predict = stack.call("POST", "/ml/v2/predict", {"merchant": "TEST", "abs_amount": 10})
     finally:
         redis_server.start()
@@ -72,7 +71,7 @@ def test_a_request_while_redis_is_down_is_kept_and_done_later(stack, database, r
     job = stack.ended(reply.body["job_id"])
 
     assert reply.status == 202
-    assert answered_after < 1
+    assert stack.seconds_of("/ml/v2/train")[0] < 1
     assert predict.status == 200
     assert job["state"] == "succeeded", job
 
@@ -83,14 +82,12 @@ def test_a_frozen_redis_hangs_nobody(stack, database, redis_server):
     stack.web()
     os.kill(redis_server.pid, signal.SIGSTOP)
     try:
-        started = time.monotonic()
         reply = stack.call("POST", "/ml/v2/train")
-        answered_after = time.monotonic() - started
     finally:
         os.kill(redis_server.pid, signal.SIGCONT)
 
     assert reply.status == 202
-    assert answered_after < 1
+    assert stack.seconds_of("/ml/v2/train")[0] < 1
 
 
 def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, redis_server):
@@ -113,7 +110,7 @@ def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, re
         again = stack.ended(stack.call("POST", "/ml/v2/features").body["job_id"], 10)
         assert again["state"] == "succeeded", again
 
-    wait_until(lambda: main.num_fds() < before + kills, "the sockets are closed", 10)
+    wait_until(lambda: main.num_fds() < before + kills, "the sockets are closed")
 
 
 def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis_server):
@@ -198,12 +195,12 @@ def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_se
     stack.web()
     frozen = psutil.Process(postgres_server.pid)
     stopped = [frozen, *frozen.children(recursive=True)]
+    seconds = []
     with callers(6, lambda: stack.call("GET", "/ml/v2/jobs")) as listed:
         wait_until(lambda: len(listed) > 20, "connections are open")
         for process in stopped:
             process.send_signal(signal.SIGSTOP)
         try:
-            seconds = []
             for _ in range(5):
                 started = time.monotonic()
                 assert stack.call("POST", "/ml/v2/predict", {"merchant": "X"}).status == 200
@@ -212,13 +209,13 @@ def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_se
             for process in reversed(stopped):
                 process.send_signal(signal.SIGCONT)
 
-    assert max(seconds) < 5
+    assert max(seconds) <= 2 * (db.FREE_S + db.PING_S + db.CONNECT_S)
 
 
 def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
     stack, database, postgres_server
 ):
-    """The first is told after half a second, those after it at once, all of them as degraded."""
+    """PostgreSQL is waited for once, then not asked for a while; all answers say `degraded`."""
     stack.env["WEB_PROCESSES"] = "1"
     stack.web()
     wanted = {"transactions": [{"merchant": "SHELL OIL 5744"}]}
@@ -228,11 +225,9 @@ def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
     for process in stopped:
         process.send_signal(signal.SIGSTOP)
     try:
-        answers, seconds = [], []
-        for _ in range(6):
-            started = time.monotonic()
-            answers.append(stack.call("POST", "/ml/v2/suggest", wanted).body)
-            seconds.append(time.monotonic() - started)
+        before = metrics(stack)[LOOKED_UP]
+        answers = [stack.call("POST", "/ml/v2/suggest", wanted).body for _ in range(6)]
+        looked_up = metrics(stack)[LOOKED_UP] - before
         stored = stack.call("POST", "/ml/v2/suggest", {"txn_ids": [1]})
     finally:
         for process in reversed(stopped):
@@ -240,8 +235,8 @@ def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
 
     assert {answer["degraded"] for answer in answers} == {True}
     assert {answer["items"][0]["label"] for answer in answers} == {"Fuel"}
-    assert max(seconds) < 2
-    assert sorted(seconds)[2] < 0.3
+    assert max(stack.seconds_of("/ml/v2/suggest")[1:7]) < 2
+    assert 1 <= looked_up <= 3
     assert stored.status == 503
     wait_until(
         lambda: not stack.call("POST", "/ml/v2/suggest", wanted).body["degraded"], "it is back", 10

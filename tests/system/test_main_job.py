@@ -5,15 +5,21 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from shared.registry import Registry
 from tests.factories import add_transactions
 from tests.system.stack import ROOT
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
+
+
+def live(stack):
+    """The deploy that is live."""
+    return Registry(Path(stack.env["ML_REGISTRY_DIR"])).current()
 
 
 def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
@@ -31,13 +37,8 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     again = stack.ended(stack.call("POST", "/ml/v2/features", {"all": True}).body["job_id"])
     training = stack.call("POST", "/ml/v2/train")
     trained = stack.ended(training.body["job_id"])
-    answered_by_all = wait_until(
-        lambda: all(
-            stack.call("POST", "/ml/v2/predict", shop).body["available"] for _ in range(20)
-        ),
-        "every web process answers",
-        within_s=2,
-    )
+    followed_s = stack.wait_until_followed(live(stack))
+    answers = [stack.call("POST", "/ml/v2/predict", shop).body for _ in range(20)]
     after = stack.call("POST", "/ml/v2/predict", shop)
 
     assert before.body == {"available": False}
@@ -54,7 +55,8 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     assert set(result["baselines"]) >= {"most_frequent", "merchant_lookup"}
     assert after.body["label"] == "Coffee"
     assert after.body["model"]["run_id"] == result["run_id"]
-    assert answered_by_all < 2
+    assert all(answer["available"] for answer in answers)
+    assert followed_s < 2
 
 
 def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, database):
@@ -72,17 +74,14 @@ def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, da
     stack.web()
 
     trained = stack.ended(stack.call("POST", "/ml/v2/train").body["job_id"])
-    wait_until(
-        lambda: all(stack.call("GET", "/ml/v2/model/status").body["available"] for _ in range(20)),
-        "it is live in every web process",
-        within_s=2,
-    )
+    followed_s = stack.wait_until_followed(live(stack))
     answer = stack.call("POST", "/ml/v2/predict", {"merchant": "TEST", "abs_amount": 10}).body
 
     assert trained["state"] == "succeeded", trained
     assert trained["result"]["deployed"]
     assert "one category" in trained["result"]["warnings"][0]
     assert answer["label"] == "Test Category"
+    assert followed_s < 2
 
 
 def test_without_labels_training_is_refused_at_once_and_without_a_job(stack, database):
