@@ -13,7 +13,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -25,6 +24,7 @@ from typing import Any
 from shared.errors import DeployConflict, Unavailable
 from shared.registry import ModelVersion, Registry
 from shared.runtime import Runtime
+from tests.waiting import wait_until
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.registry_writer"])
@@ -132,7 +132,7 @@ class Opened:
 def run(target: Callable[..., None], *args: Any) -> int | None:
     """Run `target` in a process of its own; its exit code, negative for a signal."""
     process = start(target, *args)
-    process.join(30)
+    process.join(60)
     return process.exitcode
 
 
@@ -178,7 +178,7 @@ def die_while_publishing(root: Path, step: int, acked: Event) -> None:
 def deploy_at_once(root: Path, number: int, expected_sequence: int, gate: Barrier) -> None:
     """Deploy when everybody is ready; exit WON or LOST."""
     registry = Registry(root)
-    gate.wait(20)
+    gate.wait(60)
     try:
         registry.deploy(
             run_id_of(number),
@@ -209,12 +209,15 @@ def follow_after_a_fork(root: Path, forked: Event, number: int) -> None:
     if child:
         _, status = os.waitpid(child, 0)
         os._exit(os.waitstatus_to_exitcode(status))
-    answer = runtime.predict(None)  # type: ignore[arg-type]
+    runtime.predict(None)  # type: ignore[arg-type]
     forked.set()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
+
+    def answers_number() -> bool:
         answer = runtime.predict(None)  # type: ignore[arg-type]
-        if answer and list(answer.prediction) == [number, number]:
-            os._exit(WON)
-        threading.Event().wait(0.01)
-    os._exit(FAILED)
+        return answer is not None and list(answer.prediction) == [number, number]
+
+    try:
+        wait_until(answers_number, f"{number} is answered")
+    except AssertionError:
+        os._exit(FAILED)
+    os._exit(WON)

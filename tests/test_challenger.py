@@ -36,7 +36,7 @@ def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
 
     def slowly(files):
         loads.append(1)
-        assert go.wait(10)
+        assert go.wait(60)
         return TwoParts(files)
 
     challengers = Challengers(registry, loader=slowly, on_load=outcomes)
@@ -75,12 +75,12 @@ def test_a_version_no_longer_wanted_when_it_is_loaded_is_not_served(registry, ou
 
     def slowly(files):
         began.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return TwoParts(files)
 
     challengers = Challengers(registry, loader=slowly, on_load=outcomes)
     challengers.model(run_id_of(1))
-    assert began.wait(10)
+    assert began.wait(60)
     challengers.model(run_id_of(2))
     go.set()
     challengers.stop()
@@ -157,12 +157,12 @@ def test_a_forked_process_loads_by_itself(registry, outcomes):
 
     def slowly(files):
         began.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return TwoParts(files)
 
     challengers = Challengers(registry, loader=slowly, on_load=outcomes)
     challengers.model(run_id_of(1))
-    assert began.wait(10)
+    assert began.wait(60)
 
     child = os.fork()
     if child == 0:

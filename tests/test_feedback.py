@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,6 +29,7 @@ from shared.tables import (
     Transaction,
     TransactionLabel,
 )
+from tests.waiting import wait_until
 
 DAY = dt.date(2026, 3, 1)
 
@@ -85,16 +85,14 @@ def undone(client: FlaskClient, suggestion_id: str) -> str | None:
     return label
 
 
-def until_somebody_waits_for_a_lock(engine: Engine) -> None:
-    """Of this database; fails after ten seconds."""
+def wait_until_a_session_waits_for_a_lock(engine: Engine) -> None:
+    """A session of this database."""
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    until = time.monotonic() + 10
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while not connection.scalar(waiting):
-            assert time.monotonic() < until, "nobody waits"
+        wait_until(lambda: bool(connection.scalar(waiting)), "a session waits for a lock")
 
 
 def labels(session: Session) -> list[tuple[object, ...]]:
@@ -276,7 +274,7 @@ def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
         row = {"txn_id": txn_id, "label": "Books", "source": LabelSource.IMPORT}
         other.execute(insert(TransactionLabel).values(row))
         correcting = pool.submit(answered, client, first, "Toys")
-        until_somebody_waits_for_a_lock(held.engine)
+        wait_until_a_session_waits_for_a_lock(held.engine)
         other.commit()
         assert correcting.result() == "Toys"
 
@@ -293,7 +291,7 @@ def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
         undoing = pool.submit(
             client.post, f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"}
         )
-        until_somebody_waits_for_a_lock(held.engine)
+        wait_until_a_session_waits_for_a_lock(held.engine)
         other.commit()
         assert undoing.result().status_code == 409
 

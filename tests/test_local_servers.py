@@ -145,7 +145,7 @@ def removed(folder: Path) -> bool:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if str(folder / "order.json") in process.cmdline():
-                process.wait(15)
+                process.wait(60)
     return not folder.exists()
 
 

@@ -435,14 +435,14 @@ def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
     def failing(inputs: Inputs, *told: Any) -> Base:
         if inputs.size < 900:
             return fit_base(inputs, *told)
-        begun.wait(10)
+        begun.wait(60)
         failed.set()
         raise MemoryError("no room for the base")
 
     def progress(phase: str, done: int, total: int) -> None:
         if phase == "forest":
             begun.set()
-            failed.wait(10)
+            failed.wait(60)
             forests.append(done)
 
     monkeypatch.setattr(learner, "fit_base", failing)

@@ -12,13 +12,15 @@ from werkzeug.serving import make_server
 
 from shared import jobs
 from shared.db import transaction
+from shared.jobs import Claim
 from shared.services import Services
 from tests.browser import Look, a_browser, a_page
 from tests.test_imports import BANK, claimed, count
 from tests.test_review import answered, bought, labels, suggested
 from web.app import create_app
 from worker import import_job
-from worker.run import run
+from worker.lease import Lease
+from worker.run import Outcome, run
 
 FILE: FilePayload = {"name": "BANK.CSV", "mimeType": "text/csv", "buffer": BANK.encode()}
 
@@ -178,9 +180,8 @@ def test_what_was_said_of_one_file_is_not_said_of_the_next(
 
 
 def test_an_import_that_ends_after_its_rows_are_stored_says_so(
-    browser: Browser, url: str, held: Services, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, url: str, held: Services
 ) -> None:
-    suggest = import_job._suggest
     with a_page(browser, url) as page:
         looked_at(page)
         job_id = brought(page)
@@ -190,13 +191,13 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
         page.unroute(f"**/jobs/{job_id}")
         expect(page.locator("#told")).to_be_empty()
 
-        def cancelled(*args: object) -> dict[str, int]:
-            with transaction(held.engine) as session:
+        def cancelled_once_stored(own: Services, claim: Claim, lease: Lease) -> Outcome:
+            outcome = import_job.take_file(own, claim, lease)
+            with transaction(own.engine) as session:
                 jobs.cancel(session, job_id)
-            return suggest(*args)  # type: ignore[arg-type]
+            return outcome
 
-        monkeypatch.setattr(import_job, "_suggest", cancelled)
-        run(held, claimed(held, job_id), import_job.take_file)
+        run(held, claimed(held, job_id), cancelled_once_stored)
         expect(page.locator("#result")).to_contain_text("its rows are stored")
         expect(page.get_by_role("link", name="The file with its categories")).to_be_visible()
         with page.expect_download() as loaded:

@@ -190,7 +190,7 @@ def test_of_many_threads_with_one_expectation_exactly_one_deploys(registry: Regi
     gate = threading.Barrier(len(numbers))
 
     def attempt(number: int) -> bool:
-        gate.wait(20)
+        gate.wait(60)
         try:
             registry.deploy(run_id_of(number), by="race", why="", expected_sequence=1)
         except DeployConflict:
@@ -215,7 +215,7 @@ def test_of_many_processes_with_one_expectation_exactly_one_deploys(
 
     racers = [writer.start(writer.deploy_at_once, root, number, 1, gate) for number in numbers]
     for racer in racers:
-        racer.join(30)
+        racer.join(60)
 
     won = [
         number
@@ -249,16 +249,16 @@ def test_a_version_being_read_is_not_pruned(
 
     def slow_read(*args: Any) -> bytes:
         reading.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return read(*args)
 
     monkeypatch.setattr(durable, "read", slow_read)
     with ThreadPoolExecutor(1) as pool:
         loaded = pool.submit(registry.load, run_id_of(1))
-        assert reading.wait(20)
+        assert reading.wait(60)
         assert registry.prune(keep=0) == []
         go_on.set()
-        assert loaded.result(20).files == files_of(1)
+        assert loaded.result(60).files == files_of(1)
 
     assert registry.prune(keep=0) == [run_id_of(1)]
     assert registry.versions() == []
@@ -306,7 +306,7 @@ def test_readers_never_take_a_removal_for_damage(root: Path, registry: Registry)
                 registry.prune(keep=2)
         finally:
             done.set()
-        assert all(reader.result(20) for reader in readers)
+        assert all(reader.result(60) for reader in readers)
     registry.prune(keep=2)
     assert len(list((root / "versions").iterdir())) == 2
 

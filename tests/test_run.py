@@ -108,7 +108,7 @@ def test_cancelled_work_ends_cancelled_at_its_next_step(own):
     def goes_on_until_told(own: Holdings, claim: Claim, lease: Lease) -> Outcome:
         with transaction(own.engine) as session:
             jobs.cancel(session, claim.job_id)
-        lease.wait(10)
+        lease.wait(60)
         lease.report("build", 1, 2)
         return Outcome({"cancel": "not heard"})
 

@@ -20,6 +20,7 @@ from shared.runtime import Runtime
 from tests import registry_writer as writer
 from tests.registry_damage import DAMAGE, overwrite
 from tests.registry_writer import TwoParts, publish, run_id_of, save
+from tests.waiting import wait_until
 
 ROW = features_of(RawTransaction(description="COFFEE", abs_amount=3.5))
 NEVER = 3600.0  # seconds between two looks, where the test looks by itself
@@ -133,18 +134,19 @@ def test_a_storm_of_first_requests_loads_the_model_once(
 ) -> None:
     """Sixty-four clients at a cold process all get the model's answer."""
     publish(registry, 1)
-    loads = []
+    loads, asking = [], []
 
     def loader(files: Mapping[str, bytes]) -> TwoParts:
         loads.append(threading.get_ident())
-        threading.Event().wait(0.05)  # time for the others to come in the middle of it
+        wait_until(lambda: len(asking) == 64, "all clients have come while the first one loads")
         return TwoParts(files)
 
     runtime = a_runtime(loader)
     gate = threading.Barrier(64)
 
     def first_request(_: int) -> Any:
-        gate.wait(20)
+        gate.wait(60)
+        asking.append(threading.get_ident())
         return answer(runtime)
 
     with ThreadPoolExecutor(64) as pool:
@@ -370,11 +372,11 @@ def test_a_process_forked_from_one_that_serves_follows_deploys_by_itself(
     publish(registry, 1)
     forked = writer.PROCESSES.Event()
     process = writer.start(writer.follow_after_a_fork, root, forked, 2)
-    assert forked.wait(20)
+    assert forked.wait(60)
 
     publish(registry, 2)
 
-    process.join(30)
+    process.join(60)
     assert process.exitcode == writer.WON
 
 
