@@ -50,8 +50,8 @@ TASKS = (
     "/tasks/datatable?draw=1&start=0&length=500&search%5Bvalue%5D=&order%5B0%5D%5Bcolumn%5D=0"
     "&order%5B0%5D%5Bdir%5D=asc&columns%5B0%5D%5Bdata%5D=name"
 )
-# What is his alone may have it: this is what deleting him takes away.
-HIS = {
+# Tables of the user's own rows may have the word: deleting the user empties them.
+OF_THE_USER = {
     "transactions",
     "ml_features",
     "rule_sets",
@@ -100,7 +100,7 @@ def bad_requests() -> Iterator[tuple[str, str, object]]:
 
 
 @pytest.mark.system
-def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
+def test_texts_of_transactions_appear_in_no_log_metric_message_model_or_title(
     stack: Stack, database: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """After the whole flow in real processes: stored, brought in a file, built, trained, predicted,
@@ -167,7 +167,7 @@ def test_a_planted_word_is_in_no_log_metric_message_model_page_or_title(
     assert [file for file in files if holds(file.read_bytes()) or holds(str(file).encode())] == []
     counters = [file for file in (tmp_path / "metrics").rglob("*") if file.is_file()]
     assert [file for file in counters if holds(file.read_bytes())] == []
-    assert tables_with(database, WORD) - {"jobs", "imports"} <= HIS
+    assert tables_with(database, WORD) - {"jobs", "imports"} <= OF_THE_USER
     assert flower.poll() is None
 
 
@@ -199,7 +199,7 @@ def test_a_deleted_user_leaves_nothing_in_any_table(
         client.put(f"/ml/v2/rules?user_id={USER}", json={"rules": rules})
     for path in ("rules/apply", "suggest/history"):
         assert client.post(f"/ml/v2/{path}", json={"user_id": USER}).status_code == 202
-    assert tables_with(engine, WORD) == {*HIS, "transaction_labels", "jobs"}
+    assert tables_with(engine, WORD) == {*OF_THE_USER, "transaction_labels", "jobs"}
     before = client.post("/ml/v2/suggest", json={"transactions": [PLANTED]}).json["items"][0]
     assert WORD in before["label"]
 

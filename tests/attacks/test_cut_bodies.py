@@ -63,8 +63,8 @@ def test_a_body_that_is_cut_short_is_refused(
     assert jobs(live) == before
 
 
-def test_a_body_of_which_a_part_means_something_says_how_long_it_is(live: Live) -> None:
-    """Chunks of which the last one never came look like chunks that are all there."""
+def test_a_body_whose_beginning_alone_is_valid_must_state_its_length(live: Live) -> None:
+    """Chunks without the last one look like a whole body."""
     chunk = b"%x\r\n%s\r\n" % (len(ONE_RULE), ONE_RULE)
     for end in (b"", b"0\r\n\r\n"):
         put = request("PUT", "/ml/v2/rules?user_id=cut", TOKEN, YAML, CHUNKED, body=chunk + end)
@@ -75,7 +75,7 @@ def test_a_body_of_which_a_part_means_something_says_how_long_it_is(live: Live) 
     assert live.call("GET", "/ml/v2/rules?user_id=cut", **bearer(ADMIN)).body["rules"] == []
 
 
-def test_a_prediction_may_come_in_chunks(live: Live) -> None:
+def test_a_request_for_a_prediction_may_be_sent_in_chunks(live: Live) -> None:
     body = b'{"merchant": "BEAN HOUSE"}'
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     token = f"Authorization: Bearer {PREDICT}"

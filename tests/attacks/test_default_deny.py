@@ -38,14 +38,16 @@ NOBODY = {
 }  # fmt: skip
 
 
-def test_each_route_has_a_scope_that_somebody_decided(guarded: FlaskClient) -> None:
-    """A new route fails here until `doors.py` says who may use it."""
+def test_each_route_has_a_scope(guarded: FlaskClient) -> None:
+    """A new route fails here until `doors.py` names the scope that may use it."""
     assert routed(guarded.application) == set(DECLARED)
 
 
 @pytest.mark.parametrize("headers", NOBODY.values(), ids=NOBODY)
-def test_nobody_opens_what_is_not_open(guarded: FlaskClient, headers: dict[str, str]) -> None:
-    """401 for all that is guarded, known method or not, or the way to the form for a page."""
+def test_without_a_token_guarded_routes_are_closed(
+    guarded: FlaskClient, headers: dict[str, str]
+) -> None:
+    """401 for every method, or for a page a redirect to the form."""
     tried = 0
     for door in doors(guarded.application):
         answer = guarded.open(door.path, method=door.method, headers=headers)
@@ -61,10 +63,8 @@ def test_nobody_opens_what_is_not_open(guarded: FlaskClient, headers: dict[str, 
 
 
 @pytest.mark.parametrize("secret", [PREDICT, ADMIN], ids=["predict", "admin"])
-def test_a_token_opens_what_its_scope_includes_and_nothing_else(
-    guarded: FlaskClient, secret: str
-) -> None:
-    """403 for the rest; a method that a route does not know is 405, and never done."""
+def test_a_token_opens_only_the_routes_of_its_scope(guarded: FlaskClient, secret: str) -> None:
+    """403 for the rest. A method that a route does not have gets 405 and does nothing."""
     for door in doors(guarded.application):
         answer = guarded.open(door.path, method=door.method, headers=bearer(secret))
         if door.scope is None:
@@ -78,8 +78,8 @@ def test_a_token_opens_what_its_scope_includes_and_nothing_else(
         assert answer.status_code < 500, door
 
 
-def test_what_a_wrong_token_sends_is_not_even_read(guarded: FlaskClient) -> None:
-    """A body that cannot be read does no harm to who is not let in."""
+def test_the_body_of_a_request_with_a_wrong_token_is_not_read(guarded: FlaskClient) -> None:
+    """A body that would be refused gets the same 401."""
 
     class Unreadable(io.BytesIO):
         def read(self, *_: int | None) -> bytes:
@@ -99,8 +99,8 @@ def test_what_a_wrong_token_sends_is_not_even_read(guarded: FlaskClient) -> None
             assert answer.status_code == 401, door
 
 
-def test_unknown_paths_tell_a_stranger_nothing(guarded: FlaskClient) -> None:
-    """What there is and what there is not answer alike."""
+def test_without_a_token_unknown_paths_answer_like_known_ones(guarded: FlaskClient) -> None:
+    """Nobody learns from the answer which paths there are."""
     there = guarded.get("/ml/v2/jobs")
     for path in ("/ml/v2/nothing", "/admin", "/ml/v1/predict", "/.env", "/ml/v2/jobs/x/y"):
         answer = guarded.get(path)

@@ -37,14 +37,14 @@ WEAK = {
 
 
 @pytest.mark.parametrize("tokens", WEAK.values(), ids=WEAK)
-def test_weak_tokens_start_nothing(tokens: str) -> None:
-    """Missing, short, the example's, or easily guessed."""
+def test_the_service_does_not_start_with_weak_tokens(tokens: str) -> None:
+    """Missing, short, taken from the example, or easily guessed."""
     with pytest.raises(SettingsError, match="API_TOKENS"):
         Settings.from_env({**ADDRESSES, "API_TOKENS": tokens}).require_auth()
 
 
-def test_the_server_itself_refuses_to_start_and_does_not_repeat_the_secret() -> None:
-    """One line on standard error, which may be kept somewhere."""
+def test_the_server_refuses_a_weak_token_without_printing_it() -> None:
+    """One line on standard error, which may be stored."""
     done = subprocess.run(
         [sys.executable, "-m", "web"],
         env={**ADDRESSES, "API_TOKENS": "admin:hunter2", "PATH": ""},
@@ -59,8 +59,8 @@ def test_the_server_itself_refuses_to_start_and_does_not_repeat_the_secret() -> 
     assert "hunter2" not in done.stderr + done.stdout
 
 
-def test_the_example_has_no_secret_and_drawn_ones_cannot_be_guessed() -> None:
-    """At 10,000 guesses a second, 2**128 of them take longer than the sun will shine."""
+def test_the_example_has_no_secret_and_generated_ones_cannot_be_guessed() -> None:
+    """Each is new, and has 43 characters of 6 bits."""
     names = re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE)
     drawn = [filled(EXAMPLE) for _ in range(50)]
     secrets = [value for text in drawn for value in re.findall(r"[A-Za-z0-9_-]{43}", text)]
@@ -74,7 +74,7 @@ def test_the_example_has_no_secret_and_drawn_ones_cannot_be_guessed() -> None:
 
 
 def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
-    """Of all routes and methods, let in or not; nothing in a frame, and no script but our own."""
+    """On all routes and methods, with and without a token: no frames, and no foreign scripts."""
     for door in doors(guarded.application):
         for headers in ({}, bearer(ADMIN)):
             answer = guarded.open(door.path, method=door.method, headers=headers)
@@ -91,8 +91,8 @@ def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
             assert answer.headers["X-Frame-Options"] == "DENY", door
 
 
-def test_a_guess_at_the_form_tells_nothing_and_sets_nothing(guarded: FlaskClient) -> None:
-    """Whatever is wrong with it, the answer is the same."""
+def test_a_wrong_token_at_sign_in_gets_always_the_same_answer(guarded: FlaskClient) -> None:
+    """Whatever is wrong with it; no cookie is set."""
     guesses = ["", "x", ADMIN[:-1], ADMIN + " ", ADMIN.upper(), "a" * 4_000, "\ud800", "ä"]
     answers = [
         guarded.post("/sign-in", data=f"token={guess}".encode("utf-8", "surrogatepass"),
@@ -105,8 +105,8 @@ def test_a_guess_at_the_form_tells_nothing_and_sets_nothing(guarded: FlaskClient
     assert not [answer for answer in answers if "Set-Cookie" in answer.headers]
 
 
-def test_no_stored_model_is_read_by_what_runs_code() -> None:
-    """Neither pickle nor one of its kin is imported anywhere in the service."""
+def test_stored_models_cannot_run_code() -> None:
+    """Neither pickle nor anything like it is imported anywhere in the service."""
     names = "pickle|joblib|dill|cloudpickle|skops|marshal|shelve"
     kin = re.compile(rf"^\s*(?:from|import)\s+({names})\b", re.MULTILINE)
     sources = [

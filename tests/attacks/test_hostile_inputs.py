@@ -70,8 +70,8 @@ def check(answer: TestResponse, what: object) -> None:
             assert answer.json["errors"], what
 
 
-def test_every_route_that_takes_something_is_attacked() -> None:
-    """A new one is not forgotten."""
+def test_every_route_with_input_is_attacked() -> None:
+    """A new route fails here until it is attacked."""
     reads = {door.replace("<run_id>", "x").replace("<suggestion_id>", "x") for door in DECLARED}
     takes = {door for door in reads if door.split()[0] in ("POST", "PUT")}
 
@@ -80,7 +80,7 @@ def test_every_route_that_takes_something_is_attacked() -> None:
 
 
 def test_hostile_requests_break_nothing(attacked: FlaskClient) -> None:
-    """The seed is printed; with it the same requests are made again."""
+    """The printed seed repeats the same requests."""
     print(f"ATTACK_SEED={SEED} ATTACKS={COUNT}")  # noqa: T201
     seen: Counter[str] = Counter()
     for shot in itertools.islice(shots(SEED), COUNT):
@@ -107,7 +107,7 @@ ANY_JSON = st.recursive(
 
 @pytest.mark.parametrize("route", [route for route in GOOD if route != "POST /sign-in"])
 def test_any_json_in_place_of_any_field_breaks_nothing(attacked: FlaskClient, route: str) -> None:
-    """Hypothesis looks for it, and makes what it finds small."""
+    """Hypothesis draws the JSON, and reduces what fails."""
     method, path = route.split(" ", 1)
     names = st.sampled_from([*GOOD[route]])
 
@@ -146,8 +146,8 @@ HUGE = {
 }
 
 
-def test_huge_bodies_take_a_bounded_memory_of_the_real_server(live: Live) -> None:
-    """Eight at a time, at every route that takes a body; the container they run in has 1.5 GiB."""
+def test_huge_bodies_use_bounded_memory_of_the_real_server(live: Live) -> None:
+    """Eight at a time, at every route with a body; the container has 1.5 GiB."""
     places = [(route, name) for route in GOOD for name in HUGE]
     if COUNT < 10_000:
         places = places[SEED % 5 :: 5]  # a share of them; `make attack` sends all

@@ -50,10 +50,10 @@ def with_ids() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("method", "route"), with_ids(), ids=lambda value: value)
-def test_no_spelling_of_an_id_leads_out_or_breaks_anything(
+def test_no_spelling_of_an_id_leads_out_of_the_registry_or_fails(
     client: FlaskClient, held: Services, stored: str, method: str, route: str
 ) -> None:
-    """Not found or not valid, always; and the live version is what it was."""
+    """It is not found or not valid, always, and the live version stays the same."""
     before, after = route.split("<")[0], route.split(">")[1]
     assert len(SPELLINGS) >= 350
     for spelling in SPELLINGS:
@@ -69,14 +69,14 @@ def test_no_spelling_of_an_id_leads_out_or_breaks_anything(
     assert live.run_id == stored
 
 
-def test_an_id_in_other_letters_is_another_id(client: FlaskClient, stored: str) -> None:
-    """As file systems go, some of them would think otherwise."""
+def test_ids_of_different_case_are_different_ids(client: FlaskClient, stored: str) -> None:
+    """Also where the file system ignores case."""
     for other in {stored.lower(), stored.upper(), stored.swapcase(), stored.title()} - {stored}:
         assert client.get(f"/ml/v2/models/{other}").status_code == 404
     assert client.get(f"/ml/v2/models/{stored}").status_code == 200
 
 
-def test_an_id_with_an_ending_is_another_id(client: FlaskClient, stored: str) -> None:
+def test_an_id_with_a_suffix_is_another_id(client: FlaskClient, stored: str) -> None:
     """A question mark begins the parameters, so only that one finds it."""
     for ending in ("/", "//", "/.", "/..", ";", ";x", "%20", "%00", ".", "%2f"):
         assert client.get(f"/ml/v2/models/{stored}{ending}").status_code == 404
@@ -85,7 +85,7 @@ def test_an_id_with_an_ending_is_another_id(client: FlaskClient, stored: str) ->
 
 
 def test_the_real_server_reads_paths_as_the_application_does(live: Live) -> None:
-    """Sent as bytes: nothing on the way makes another path of it, with a token or without."""
+    """Sent as bytes, so no client changes the path; with a token and without."""
     token = f"Authorization: Bearer {ADMIN}"
     close = "Connection: close"
     for spelling in SPELLINGS:

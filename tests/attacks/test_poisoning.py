@@ -49,7 +49,7 @@ def flip(engine: Engine, ids: list[int], share: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
-def test_many_flipped_labels_of_the_newest_do_not_go_live(
+def test_a_model_trained_on_many_flipped_new_labels_does_not_go_live(
     held: Services, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """The run is refused with its reason, and the version before stays live."""

@@ -148,24 +148,26 @@ def heard(live: Live) -> dict[str, Heard]:
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
-def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_closed(
+def test_an_ambiguous_request_is_refused_and_its_connection_closed(
     heard: dict[str, Heard], name: str
 ) -> None:
-    """One refusal at most, and nothing that stood behind it is ever answered."""
+    """One refusal at most; what follows it on the connection is never answered."""
     assert heard[name].statuses in ([400], [431], [])
     assert heard[name].closed
 
 
 @pytest.mark.parametrize("name", ONCE)
 def test_each_request_has_one_answer(heard: dict[str, Heard], name: str) -> None:
-    """And a body is never taken for a request."""
+    """A body is never taken for a request."""
     expected, _ = ONCE[name]
 
     assert heard[name].statuses == expected
 
 
-def test_none_of_it_broke_anything(live: Live, heard: dict[str, Heard]) -> None:
-    """The same processes serve on, and no fault is in the log."""
+def test_raw_requests_leave_the_server_running_without_faults(
+    live: Live, heard: dict[str, Heard]
+) -> None:
+    """The same processes serve on, and the log has no fault."""
     assert len(heard) >= 60
     assert not [name for name, said in heard.items() if any(s >= 500 for s in said.statuses)]
     assert live.process.poll() is None

@@ -1,4 +1,4 @@
-"""Many who send a request without an end: the others are served as if nobody were there."""
+"""Many clients that never finish their request: others are served as without them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOW = {
 
 @contextlib.contextmanager
 def many(port: int, count: int, data: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections on which so much was sent, and nothing more."""
+    """*count* connections on which *data* was sent, and nothing more."""
     with contextlib.ExitStack() as stack:
         connections = []
         for _ in range(count):
@@ -56,7 +56,7 @@ def slowest_answer(live: Live) -> float:
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
-def test_two_hundred_slow_clients_stop_nobody(live: Live, data: bytes) -> None:
+def test_two_hundred_slow_clients_do_not_delay_others(live: Live, data: bytes) -> None:
     """Health and predictions are answered meanwhile, within a second each."""
     usual_s = slowest_answer(live)
 

@@ -26,8 +26,8 @@ def command(service: str, beginning: str) -> str:
     return re.findall(rf"docker compose .* -T {service} ({beginning} .*)", page)[0]
 
 
-def test_what_is_backed_up_comes_back_with_the_live_version(stack, database, tmp_path):
-    """Rows and labels, models, and which of them is live."""
+def test_a_backup_restores_rows_models_and_the_live_version(stack, database, tmp_path):
+    """By the commands of the documentation."""
     add_transactions(database, 30, labelled=20)
     before, after = tmp_path / "before", tmp_path / "after"
     after.mkdir()

@@ -78,7 +78,7 @@ def web(containers: Containers, stack: Stack, number: int = 1) -> Container:
 def test_the_services_work_scale_and_stop_within_their_grace(
     containers, stack, database, admin, record_testsuite_property
 ):
-    """A request goes all the way through; three workers and two web containers share the work."""
+    """Jobs are done end to end; three workers and two web containers share the work."""
     add_transactions(database, 300, labelled=250)
     assert containers.run("migrate") == 0
     running = [containers.start(name) for name in ("worker", "worker-training", "beat", "flower")]
@@ -154,8 +154,8 @@ def stop(running: list[Container]) -> dict[str, float]:
         return dict(zip([container.host for container in running], took, strict=True))
 
 
-def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, tmp_path):
-    """A password, an append-only file that is read again, and nothing is ever evicted."""
+def test_the_redis_command_of_compose_gives_a_durable_broker_with_a_password(project, tmp_path):
+    """Its append-only file is read again, and nothing is evicted."""
     port = free_port()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/valkey-server").symlink_to(binaries.valkey_server())
@@ -199,7 +199,7 @@ def test_the_command_of_redis_makes_the_broker_that_the_file_promises(project, t
 def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
     project, containers, stack, database, admin, tmp_path
 ):
-    """It learns the containers' addresses from the name service, as an engine has one."""
+    """It learns the containers' addresses from a name service, as in an engine."""
     both = [web(containers, stack, number) for number in (1, 2)]
     with proxy(project, stack, tmp_path, ["127.0.0.1", "127.0.0.2"], unknown=100_000) as public:
         usual_s = twenty_answers(public)
@@ -220,10 +220,10 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
         assert none_left.value.headers["Content-Type"] == "application/problem+json"
 
 
-def test_the_proxy_limits_each_token_and_whoever_has_none(
+def test_the_proxy_limits_each_token_and_all_requests_without_one(
     project, containers, stack, database, admin, tmp_path
 ):
-    """Who asks too much, or guesses, is told so; another with a good token hears nothing of it."""
+    """Too many requests or guesses get 429; another valid token is not affected."""
     web(containers, stack)
     tokens = project["services"]["web"]["environment"]["API_TOKENS"]
     other = {"Authorization": f"Bearer {re.search('predict:([^,]*)', tokens)[1]}"}
@@ -284,7 +284,7 @@ def proxy(project, stack, folder: Path, addresses: list[str], **limits: int) -> 
 
 @contextlib.contextmanager
 def slow_senders(port: int, count: int) -> Iterator[None]:
-    """So many who have sent one byte of a body, and send no more."""
+    """*count* connections that have sent one byte of a body, and send no more."""
     form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000"
     begun = b"POST /sign-in HTTP/1.1\r\nHost: x\r\n" + form + b"\r\n\r\nt"
     with contextlib.ExitStack() as stack:

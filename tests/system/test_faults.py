@@ -1,4 +1,4 @@
-"""What stops in the middle of work costs time, never a job."""
+"""A process that stops in the middle of work costs time, never a job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trainer_of(worker):
 
 
 def training(stack, worker, job_id):
-    """The job's training process, once it has told of its progress."""
+    """The job's training process, once it has reported progress."""
     wait_until(lambda: trainer_of(worker) is not None, "training has begun")
     trainer = trainer_of(worker)
     wait_until(
@@ -43,7 +43,7 @@ def training(stack, worker, job_id):
 
 
 def test_cancel_ends_a_running_training_within_seconds(stack, database):
-    """And its process with it."""
+    """Its process ends with it."""
     add_transactions(database, 12_000, labelled=12_000)
     worker = stack.worker("training")
     stack.web()
@@ -57,7 +57,7 @@ def test_cancel_ends_a_running_training_within_seconds(stack, database):
     assert not trainer.is_running()
 
 
-def test_a_request_while_redis_is_down_is_kept_and_done_later(stack, database, redis_server):
+def test_a_job_requested_while_redis_is_down_is_done_later(stack, database, redis_server):
     """202 within a second, predictions undisturbed, and the job runs once Redis is back."""
     add_transactions(database, 60, labelled=60)
     stack.web()
@@ -76,8 +76,8 @@ def test_a_request_while_redis_is_down_is_kept_and_done_later(stack, database, r
     assert job["state"] == "succeeded", job
 
 
-def test_a_frozen_redis_hangs_nobody(stack, database, redis_server):
-    """Frozen is worse than refused: the connection opens and nothing ever comes."""
+def test_a_request_for_a_job_does_not_wait_for_a_frozen_redis(stack, database, redis_server):
+    """Frozen is worse than refused: the connection opens, and nothing comes."""
     add_transactions(database, 60, labelled=60)
     stack.web()
     os.kill(redis_server.pid, signal.SIGSTOP)
@@ -90,8 +90,8 @@ def test_a_frozen_redis_hangs_nobody(stack, database, redis_server):
     assert stack.seconds_of("/ml/v2/train")[0] < 1
 
 
-def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, redis_server):
-    """And takes work again within seconds, each time."""
+def test_a_worker_closes_its_sockets_to_a_killed_redis(stack, database, redis_server):
+    """And it works again within seconds, each time."""
     kills = 4
     worker = stack.worker("features")
     stack.web()
@@ -113,8 +113,8 @@ def test_a_worker_keeps_no_socket_of_a_redis_that_was_killed(stack, database, re
     wait_until(lambda: main.num_fds() < before + kills, "the sockets are closed")
 
 
-def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis_server):
-    """Redis comes back empty; the row is the truth."""
+def test_a_message_lost_with_redis_is_sent_again(stack, database, redis_server):
+    """Redis comes back empty; the job is a row of PostgreSQL."""
     add_transactions(database, 60, labelled=60)
     stack.web()
     job_id = stack.call("POST", "/ml/v2/train").body["job_id"]
@@ -127,7 +127,7 @@ def test_a_message_that_vanished_with_redis_is_sent_again(stack, database, redis
     assert stack.ended(job_id)["state"] == "succeeded"
 
 
-def test_two_ticks_of_the_night_are_one_run(stack, database):
+def test_two_nightly_messages_start_one_run(stack, database):
     """Two beats send two messages; one night is one features job and one training."""
     add_transactions(database, 60, labelled=60)
     stack.web()
@@ -145,7 +145,7 @@ def test_two_ticks_of_the_night_are_one_run(stack, database):
     assert len(stack.call("GET", "/ml/v2/jobs?kind=features").body["jobs"]) == 1
 
 
-def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
+def test_a_nightly_training_without_new_labels_is_recorded_as_skipped(stack, database):
     """No model is trained from the same rows twice; the record says why."""
     add_transactions(database, 60, labelled=60)
     stack.web()
@@ -166,7 +166,7 @@ def test_a_night_with_nothing_new_is_recorded_as_skipped(stack, database):
 
 
 def test_the_schedule_is_every_night_at_0323_utc():
-    """As the contract has it."""
+    """And a lease is shorter than the time within which work must go on."""
     entry = broker.celery.conf.beat_schedule["nightly"]
 
     assert broker.celery.conf.timezone == "UTC"
@@ -174,8 +174,8 @@ def test_the_schedule_is_every_night_at_0323_utc():
     assert jobs.LEASE_S < 30
 
 
-def test_training_runs_in_a_process_that_is_no_fork_of_the_worker(stack, database):
-    """LightGBM hangs in a fork; the trainer is a fresh program with a memory limit of its own."""
+def test_training_runs_in_a_new_process_with_a_memory_limit(stack, database):
+    """LightGBM hangs in a fork of the worker, so the trainer is a program of its own."""
     add_transactions(database, 12_000, labelled=12_000)
     worker = stack.worker("training")
     stack.web()
@@ -189,8 +189,8 @@ def test_training_runs_in_a_process_that_is_no_fork_of_the_worker(stack, databas
         assert connection.scalar(text("SELECT state FROM jobs")) == "running"
 
 
-def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_server):
-    """However many requests wait for it: half of the threads at most can be held up by them."""
+def test_predictions_go_on_while_postgres_is_frozen(stack, database, postgres_server):
+    """However many requests wait for it: they hold half of the threads at most."""
     stack.env["WEB_PROCESSES"] = "1"
     stack.web()
     frozen = psutil.Process(postgres_server.pid)
@@ -212,7 +212,7 @@ def test_a_frozen_postgres_leaves_predictions_alone(stack, database, postgres_se
     assert max(seconds) <= 2 * (db.FREE_S + db.PING_S + db.CONNECT_S)
 
 
-def test_a_frozen_postgres_leaves_suggestions_for_raw_transactions(
+def test_suggestions_for_raw_transactions_go_on_while_postgres_is_frozen(
     stack, database, postgres_server
 ):
     """PostgreSQL is waited for once, then not asked for a while; all answers say `degraded`."""

@@ -101,7 +101,7 @@ def test_everything_comes_up_on_free_ports_and_down_leaves_nothing(stack, var):
     assert not Path(str(running["socket"])).parent.exists()
 
 
-def test_down_ends_what_a_killed_supervisor_has_left(stack, var):
+def test_down_ends_the_processes_of_a_killed_supervisor(stack, var):
     assert stack("up").returncode == 0
     socket_of_it = Path(str(state(var)["socket"]))
     os.kill(int((var / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
@@ -113,7 +113,7 @@ def test_down_ends_what_a_killed_supervisor_has_left(stack, var):
     assert not socket_of_it.parent.exists()
 
 
-def test_a_service_that_cannot_start_is_named_with_its_last_words(stack, var):
+def test_up_shows_the_error_of_a_service_that_cannot_start(stack, var):
     up = stack("up", ML_DEPLOY_THRESHOLD_F1="much")
 
     assert up.returncode == 1
@@ -121,7 +121,7 @@ def test_a_service_that_cannot_start_is_named_with_its_last_words(stack, var):
     assert members(var) == []
 
 
-def test_servers_that_the_environment_names_are_used_and_not_started(
+def test_up_uses_the_servers_named_in_the_environment_and_starts_none(
     stack, var, postgres_url, redis_url
 ):
     given = {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}

@@ -23,7 +23,7 @@ def live(stack):
 
 
 def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
-    """Before the first model the answer is `available: false`; it changes without a restart."""
+    """Before the first model the answer is `available: false`; no restart is needed."""
     add_transactions(database, 600, labelled=500)
     stack.worker("features")
     stack.worker("training")
@@ -59,7 +59,7 @@ def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
     assert followed_s < 2
 
 
-def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, database):
+def test_fifty_rows_of_one_label_train_a_model_that_predicts_it(stack, database):
     """One category only trains, deploys and predicts, with a warning in the result."""
     add_transactions(database, 60)
     with database.begin() as connection:
@@ -84,8 +84,8 @@ def test_the_quick_test_labels_fifty_rows_alike_and_gets_that_category(stack, da
     assert followed_s < 2
 
 
-def test_without_labels_training_is_refused_at_once_and_without_a_job(stack, database):
-    """400, with what was found and what is needed."""
+def test_training_without_enough_labels_is_refused_without_a_job(stack, database):
+    """400, with the number found and the number needed."""
     add_transactions(database, 30, labelled=3)
     stack.web()
 
@@ -98,7 +98,7 @@ def test_without_labels_training_is_refused_at_once_and_without_a_job(stack, dat
 
 
 def test_a_large_backlog_is_built_by_several_workers(stack, database):
-    """Ranges go to whoever is free, and the job ends when the last of them has."""
+    """Ranges go to any free worker, and the job ends with the last of them."""
     add_transactions(database, 60_000)
     stack.worker("features", "features-a")
     stack.worker("features", "features-b")

@@ -84,9 +84,7 @@ def test_every_call_is_counted_once_though_processes_are_killed_and_recycled(sta
     assert len(alive) == 3  # those two, and their parent
 
 
-def test_a_worker_that_takes_nothing_fires_an_alert_that_clears_when_it_does(
-    stack, database, tmp_path
-):
+def test_the_alert_for_a_stuck_worker_fires_and_clears(stack, database, tmp_path):
     """A Prometheus server scrapes the stack; each query of the dashboards gives what it should."""
     deploy_a_model(database, Registry(Path(stack.env["ML_REGISTRY_DIR"])))
     with database.begin() as connection:
@@ -137,9 +135,7 @@ def timed(call, *arguments):
     return time.monotonic() - started
 
 
-def test_a_scrape_with_dead_dependencies_answers_at_once(
-    stack, database, postgres_server, redis_server
-):
+def test_a_scrape_does_not_wait_for_frozen_servers(stack, database, postgres_server, redis_server):
     """A frozen Redis is not asked at all; a frozen PostgreSQL is not waited for."""
     stack.env["WEB_PROCESSES"] = "1"
     stack.web()

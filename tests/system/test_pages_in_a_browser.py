@@ -59,7 +59,7 @@ def has_learned(stack: Stack, database: Engine, folder: Path) -> None:
     stack.ended(asked.body["job_id"])
 
 
-def test_every_page_can_be_read_by_everyone_on_every_screen(
+def test_every_page_is_accessible_and_fits_every_screen(
     stack: Stack, database: Engine, browser: Browser, base_url: str, tmp_path: Path
 ) -> None:
     """axe finds nothing serious, nothing is wider than a phone, HTML of a bank stays text."""
@@ -99,7 +99,7 @@ BANK = """Date;Payee;Value (EUR);Note
 """
 
 
-def test_a_file_is_seen_before_it_is_stored_and_comes_back_with_categories(
+def test_a_file_is_previewed_then_imported_and_downloaded_with_categories(
     stack: Stack, database: Engine, browser: Browser, base_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "bank.csv").write_text(BANK)
@@ -197,7 +197,7 @@ def trained(page: Page) -> str:
 TOKEN = {"Authorization": f"Bearer {SECRET}"}
 
 
-def test_from_an_empty_database_to_a_better_second_model(
+def test_corrections_on_the_page_make_the_second_model_better(
     stack: Stack, database: Engine, browser: Browser, base_url: str
 ) -> None:
     """Signed in, a file dropped, trained, ten merchants corrected by keyboard alone, trained."""
