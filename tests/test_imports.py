@@ -19,7 +19,7 @@ from shared.jobs import Claim
 from shared.services import Services
 from shared.tables import Job, JobState
 from tests.api import PREDICT, bearer
-from tests.test_feedback import until_somebody_waits_for_a_lock
+from tests.test_feedback import wait_until_a_session_waits_for_a_lock
 from worker import import_job
 from worker.run import run
 
@@ -259,7 +259,7 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
 
         def and_deleted_meanwhile(*given: Any, **named: Any) -> Any:
             deleting.append(pool.submit(client.delete, "/ml/v2/users?user_id=ada"))
-            until_somebody_waits_for_a_lock(held.engine)
+            wait_until_a_session_waits_for_a_lock(held.engine)
             return stored(*given, **named)
 
         deleting: list[Any] = []
