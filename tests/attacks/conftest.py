@@ -15,7 +15,7 @@ from shared.db import make_engine, migrate
 from shared.registry import Registry
 from shared.settings import Settings
 from tests.api import TOKENS, deploy_a_model
-from tests.system.conftest import database, stack  # noqa: F401
+from tests.system.conftest import database, migrated, stack  # noqa: F401
 from tests.system.stack import Stack
 
 
