@@ -1,7 +1,8 @@
-"""What the documents promise is there."""
+"""Links, commands, modules and examples in the documentation exist."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ PAGES = sorted(
     [
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
         ROOT / "SECURITY.md",
         *(ROOT / "docs").rglob("*.md"),
     ]
@@ -21,7 +23,6 @@ PAGES = sorted(
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_that_exist(page):
-    """No page sends its reader into the void."""
     links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text())
 
     missing = [link for link in links if not (page.parent / link).exists()]
@@ -29,8 +30,7 @@ def test_links_lead_to_files_that_exist(page):
     assert missing == []
 
 
-def test_every_command_of_the_readme_is_a_target_that_help_lists():
-    """`make help` and the README tell the same."""
+def test_every_command_of_the_readme_is_listed_by_make_help():
     listed = subprocess.run(
         ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -41,9 +41,27 @@ def test_every_command_of_the_readme_is_a_target_that_help_lists():
     assert named - {"help"} <= set(re.findall(r"make ([a-z-]+)", listed))
 
 
-def test_the_walk_names_modules_that_exist():
-    """Whoever follows it finds each step."""
-    modules = re.findall(r"`((?:shared|web|worker)/\w+\.py)", (ROOT / "docs/walk.md").read_text())
+@pytest.mark.parametrize("page", ["walk.md", "glossary.md"])
+def test_modules_that_a_page_names_exist(page):
+    modules = re.findall(
+        r"`((?:shared|web|worker)/[\w/]+\.py)`", (ROOT / "docs" / page).read_text()
+    )
 
     assert len(modules) > 10
     assert [name for name in modules if not (ROOT / name).exists()] == []
+
+
+def test_each_json_example_of_the_readme_is_complete():
+    """A reader can copy it: nothing is left out by dots."""
+    examples = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+    assert examples
+    for example in examples:
+        json.loads(example)
+
+
+def test_images_of_the_pages_are_small():
+    images = [*(ROOT / "docs/images").iterdir()]
+
+    assert images
+    assert [image.name for image in images if image.stat().st_size > 200_000] == []
