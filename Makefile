@@ -75,7 +75,7 @@ bench: venv-dev ## The benchmarks; BENCH=name picks one
 bench-quality: venv-dev ## Suggestions beside baselines: make bench-quality CSV=labelled.csv [ARGS="--few 100,300"]
 	@$(COMPUTE) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)
 
-docs-quality: venv-dev ## Measure anew and write docs/quality.md: make docs-quality DATA=folder [ARGS=--keep-cost]
+docs-quality: venv-dev ## Measure quality again and write its pages: make docs-quality DATA=folder [ARGS=--keep-cost]
 	@test -d "$(DATA)" || { echo "Which folder of CSVs? make docs-quality DATA=path/to/folder" >&2; exit 2; }
 	@$(COMPUTE) -m benchmarks.quality.everything "$(DATA)" --results var/quality $(ARGS)
 	@$(VENV_PYTHON) -m benchmarks.quality.page var/quality/*.jsonl

@@ -1,4 +1,4 @@
-"""The page on quality: what is measured gets in, what is written by hand stays."""
+"""The pages on quality: measured sections are replaced, prose stays."""
 
 from __future__ import annotations
 
@@ -95,46 +95,53 @@ def test_learning_curves_of_different_sizes_are_refused(ours: Record) -> None:
 # The page
 
 
-def test_only_what_is_between_the_marks_is_replaced(ours: Record, tmp_path: Path) -> None:
-    """Of the page as it is; and the same results write the same page once more."""
-    copy = tmp_path / "quality.md"
-    copy.write_text(page.PAGE.read_text("utf-8"), "utf-8")
-
-    page.write([measured("lookup"), ours], copy)
-    once = copy.read_text("utf-8")
-    page.write([measured("lookup"), ours], copy)
-
-    assert by_hand(once) == by_hand(page.PAGE.read_text("utf-8"))
-    assert without_costs(copy.read_text("utf-8")) == without_costs(once)
-    assert all(f"<!-- measured: {name} -->" in once for name in page.SECTIONS)
-    assert "### bank" in once
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """The real pages, in a folder of the test's own."""
+    folder = tmp_path / "docs"
+    (folder / "research").mkdir(parents=True)
+    for name in page.PAGES:
+        (folder / name).write_text((page.DOCS / name).read_text("utf-8"), "utf-8")
+    return folder
 
 
-def test_every_picture_of_the_page_is_there_small_and_on_white(
-    ours: Record, tmp_path: Path
+def test_writing_the_pages_replaces_measured_sections_only(ours: Record, docs: Path) -> None:
+    """And the same results write the same pages again."""
+    page.write([measured("lookup"), ours], docs)
+    once = texts(docs)
+    page.write([measured("lookup"), ours], docs)
+
+    assert [by_hand(text) for text in once] == [by_hand(text) for text in texts(page.DOCS)]
+    assert [*map(without_costs, texts(docs))] == [*map(without_costs, once)]
+    assert all(f"<!-- measured: {name} -->" in "".join(once) for name in page.SECTIONS)
+    assert "### bank" in "".join(once)
+
+
+def test_measured_pictures_exist_are_small_and_have_a_white_background(
+    ours: Record, docs: Path
 ) -> None:
-    copy = tmp_path / "quality.md"
-    copy.write_text(page.PAGE.read_text("utf-8"), "utf-8")
+    page.write([ours, measured("lookup")], docs)
 
-    page.write([ours, measured("lookup")], copy)
-
-    pictures = [tmp_path / name for name in re.findall(r"\]\((\S+\.svg)\)", copy.read_text())]
+    research = docs / "research/quality.md"
+    links = re.findall(r"\]\((\S+\.svg)\)", research.read_text("utf-8"))
+    pictures = [research.parent / link for link in links]
     assert len(pictures) == 3
     assert all(picture.stat().st_size < 100_000 for picture in pictures)
     assert all("fill: #ffffff" in picture.read_text("utf-8") for picture in pictures)
 
 
-def test_a_page_that_wants_what_there_is_not_is_left_alone(
-    ours: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_page_with_an_unknown_section_is_left_alone(
+    ours: Record, docs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copy, results = tmp_path / "quality.md", tmp_path / "results.jsonl"
-    copy.write_text("<!-- measured: sumary -->\nold\n<!-- /measured -->\n", "utf-8")
+    wrong, results = docs / page.PAGES[-1], tmp_path / "results.jsonl"
+    wrong.write_text("<!-- measured: sumary -->\nold\n<!-- /measured -->\n", "utf-8")
     results.write_text(json.dumps(ours) + "\n", "utf-8")
+    before = texts(docs)
 
-    assert page.main([str(results), "--page", str(copy)]) == 2
+    assert page.main([str(results), "--docs", str(docs)]) == 2
 
     assert "'sumary'" in capsys.readouterr().err
-    assert "old" in copy.read_text("utf-8")
+    assert texts(docs) == before
 
 
 def test_where_a_baseline_is_ahead_is_told() -> None:
@@ -194,6 +201,10 @@ def answer(argv: list[str]) -> Record:
     if "--methods" in argv:
         return {**record, "quality": {"methods": {argv[argv.index("--methods") + 1]: {}}}}
     return {**record, "scale": {"points": []}}
+
+
+def texts(docs: Path) -> list[str]:
+    return [(docs / name).read_text("utf-8") for name in page.PAGES]
 
 
 def by_hand(text: str) -> list[str]:

@@ -40,9 +40,9 @@ def losses(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield from _listed(
         unsure,
-        "Chance may explain these differences to the best baseline (merchants drawn):",
+        "These differences to the best baseline are not significant (resampling merchants):",
         ["data", "learned", "figure", "against", "difference", "95%"],
-        none="Chance explains none of the differences to the best baseline.",
+        none="All differences to the best baseline are significant.",
     )
 
 

@@ -1,14 +1,15 @@
-"""Writes measured results into docs/quality.md, and their pictures beside it.
+"""Write measured results into docs/quality.md and docs/research/quality.md, with their pictures.
 
     python -m benchmarks.quality.page var/quality/*.jsonl
 
-The page is written by hand but for what stands between `<!-- measured: NAME -->` and
-`<!-- /measured -->`: only that is replaced, so no prose is lost. The names are those of SECTIONS.
+The pages are written by hand, except between `<!-- measured: NAME -->` and `<!-- /measured -->`:
+only that is replaced, so no prose is lost. The names are those of SECTIONS.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,12 +33,13 @@ from benchmarks.quality.tables import (
     table,
 )
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
-PICTURES = "quality"  # the folder beside the page
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = ("quality.md", "research/quality.md")  # results, and all of it
+PICTURES = "research/quality"
 CAPTIONS = {
     "learning-curve": "Accuracy and macro-F1 by the number of labels learned",
-    "reliability": "What is right of what is stated, and how often it is stated",
-    "precision": "How much is right of the surest rows",
+    "reliability": "Accuracy by stated confidence, and how often each confidence is stated",
+    "precision": "Precision by coverage, the most confident rows first",
 }
 Records = Sequence[Mapping[str, Any]]
 _BLOCK = re.compile(
@@ -48,13 +50,13 @@ _BLOCK = re.compile(
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality.page",
-        description="Write measured results into the page on quality.",
+        description="Write measured results into the pages on quality.",
     )
     parser.add_argument("results", type=Path, nargs="+", help="what --json wrote")
-    parser.add_argument("--page", type=Path, default=PAGE, help="[docs/quality.md]")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages [docs]")
     options = parser.parse_args(argv)
     try:
-        for path in write(stored(options.results), options.page):
+        for path in write(stored(options.results), options.docs):
             print(path)
     except (Unusable, OSError) as problem:
         print(f"benchmarks.quality.page: {problem}", file=sys.stderr)
@@ -62,31 +64,38 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def write(records: Sequence[dict[str, Any]], page: Path) -> list[Path]:
-    """Write what *records* have into *page*, and the pictures; of each method the latest counts.
+def write(records: Sequence[dict[str, Any]], docs: Path) -> list[Path]:
+    """Write *records* into the pages of *docs* and draw the pictures; later records win.
 
     Returns:
         The files written.
 
     Raises:
-        Unusable: the records do not belong together, or the page wants what there is not.
+        Unusable: the records do not belong together, or a page names an unknown section.
     """
     joined = merged(records)
+    texts = {docs / name: _filled(docs / name, joined, docs / PICTURES) for name in PAGES}
+    pictures = draw(joined, docs / PICTURES)
+    for page, text in texts.items():
+        page.write_text(text, "utf-8")
+    return [*texts, *pictures]
+
+
+def _filled(page: Path, records: Records, pictures: Path) -> str:
+    """The text of *page* with its measured sections replaced."""
     prose = page.read_text("utf-8")
     if unknown := {found["name"] for found in _BLOCK.finditer(prose)} - set(SECTIONS):
         raise Unusable(f"{page.name} has a measured part {unknown.pop()!r}: {', '.join(SECTIONS)}")
-    text = _BLOCK.sub(
+    link = os.path.relpath(pictures, page.parent)
+    return _BLOCK.sub(
         lambda found: "\n".join(
-            [found["name"] + found["open"], *SECTIONS[found["name"]](joined), "", ""]
+            [found["name"] + found["open"], *SECTIONS[found["name"]](records, link), "", ""]
         ),
         prose,
     )
-    pictures = draw(joined, page.parent / PICTURES)
-    page.write_text(text, "utf-8")
-    return [page, *pictures]
 
 
-def _summary(records: Records) -> Iterator[str]:
+def _summary(records: Records, _pictures: str) -> Iterator[str]:
     """Ours and the best baseline of each file and number of rows learned, a line each."""
     rows = []
     for record in records:
@@ -107,7 +116,7 @@ def _summary(records: Records) -> Iterator[str]:
     yield from table(["data", "learned", *head, "macro-F1", *head[1:]], rows)
 
 
-def _files(records: Records) -> Iterator[str]:
+def _files(records: Records, pictures: str) -> Iterator[str]:
     """All tables and pictures of each file."""
     for note in NOTES:
         yield f"- {note}"
@@ -131,27 +140,32 @@ def _files(records: Records) -> Iterator[str]:
         if any(record.get("few", {}).get("methods") for record in some):
             has.insert(0, "learning-curve")
         for kind in has:
-            yield from ["", f"![{name}: {CAPTIONS[kind]}]({PICTURES}/{name}-{kind}.svg)"]
+            yield from ["", f"![{name}: {CAPTIONS[kind]}]({pictures}/{name}-{kind}.svg)"]
 
 
 def _learned(record: Mapping[str, Any]) -> str:
     return f"the latest {record['latest']:,} rows" if record["latest"] else "all rows"
 
 
-def _cost(records: Records) -> Iterator[str]:
+def _cost(records: Records, pictures: str) -> Iterator[str]:
     if not any("scale" in record for record in records):
         yield "Not measured."
         return
     yield from scale(records)
     yield ""
-    yield f"![Time and peak memory by the number of rows learned]({PICTURES}/training-cost.svg)"
+    yield f"![Time and peak memory by the number of rows learned]({pictures}/training-cost.svg)"
 
 
-SECTIONS: dict[str, Callable[[Records], Iterator[str]]] = {
+def _losses(records: Records, _pictures: str) -> Iterator[str]:
+    return losses(records)
+
+
+# Each takes the records, and where the pictures are as seen from the page.
+SECTIONS: dict[str, Callable[[Records, str], Iterator[str]]] = {
     "summary": _summary,
     "files": _files,
     "cost": _cost,
-    "losses": losses,
+    "losses": _losses,
 }
 
 if __name__ == "__main__":

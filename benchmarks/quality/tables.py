@@ -110,12 +110,14 @@ def differences(found: Mapping[str, Any]) -> Iterator[str]:
                     interval(one["merchants"][metric]),
                 ]
             )
-    yield from table(["against", "figure", "difference", "rows drawn", "merchants drawn"], rows)
+    yield from table(
+        ["against", "figure", "difference", "resampling rows", "resampling merchants"], rows
+    )
     yield ""
     yield (
-        f"{found['differences'][0]['resamples']:,} resamples. Chance does not explain a "
-        "difference whose interval is without 0. Rows of one merchant stand and fall together, so "
-        "drawing merchants is the stricter test."
+        f"{found['differences'][0]['resamples']:,} resamples. A difference is significant if its "
+        "interval excludes 0. Rows of one merchant are not independent, so resampling merchants "
+        "is the stricter test."
     )
 
 
@@ -154,8 +156,8 @@ def scale(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     measured = [record for record in records if "scale" in record]
     features = max(record["scale"]["features_us_a_row"] for record in measured)
     yield (
-        "Cost of learning, ours, from stored features, one thread. Making the features took at "
-        f"most {features:.0f} µs a row before."
+        "Cost of training, ours, from stored features, on one thread. Building the features took "
+        f"at most {features:.0f} µs a row before that."
     )
     yield ""
     yield from table(
