@@ -84,6 +84,14 @@ def test_each_alert_leads_to_its_section_of_the_runbook():
         assert len(re.findall(r"^\$ ", sections[name], re.MULTILINE)) == 3
 
 
+def test_each_route_of_the_runbook_exists(client):
+    routes = client.application.url_map.bind("localhost")
+    paths = set(re.findall(r'"\$URL(/[^"?]*)', RUNBOOK.read_text()))
+
+    assert paths
+    assert [path for path in paths if not routes.allowed_methods(path)] == []
+
+
 def test_every_metric_of_rules_and_dashboards_is_told_by_the_service(body):
     """A name that nothing writes would make an alert that never fires."""
     named = {name for expr in expressions() for name in re.findall(r"\blm_\w+", expr)}
