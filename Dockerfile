@@ -17,9 +17,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-COPY local/kernel.py local/
-COPY shared/kernel.c shared/
-RUN python local/kernel.py && test -e shared/libkernel.so
+COPY shared/native/build.py shared/native/kernel.c shared/native/
+RUN python shared/native/build.py && test -e shared/native/libkernel.so
 
 FROM python:3.11.15-slim-bookworm
 LABEL org.opencontainers.image.title="Ledger Suggestions" \
@@ -44,7 +43,7 @@ WORKDIR /app
 COPY celeryconfig.py LICENSE ./
 COPY deploy/healthcheck.py deploy/
 COPY shared shared
-COPY --from=kernel /build/shared/libkernel.so shared/
+COPY --from=kernel /build/shared/native/libkernel.so shared/native/
 COPY web web
 COPY worker worker
 

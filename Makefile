@@ -20,7 +20,7 @@ CSV_PATH = $$(case "$$CSV" in "~/"*) printf '%s' "$$HOME/$${CSV\#*/}";; *) print
 OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) printf '%s' "$$OUT";; esac)
 
 # Python where native libraries are found, and each process computes on one core.
-COMPUTE = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.native)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV_PYTHON)
+COMPUTE = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.stack.openmp)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV_PYTHON)
 TESTS = $(COMPUTE) -m pytest
 
 .PHONY: help demo up down logs status test test-programs attack chaos check bench bench-quality docs-quality import categorize dbt
@@ -50,14 +50,14 @@ test: venv-dev ## All tests, on PostgreSQL and Redis of their own; ARGS="-k word
 	@export SKIPPED_FILE=var/skipped.txt; rm -f "$$SKIPPED_FILE"; status=0; \
 	{ $(if $(ARGS),$(TESTS) $(ARGS),$(TESTS) -m "not system" -n logical --maxprocesses 4 --dist loadfile && \
 		$(TESTS) -m system); } || status=$$?; \
-	$(VENV_PYTHON) -m tests.skipped; exit $$status # `system`: whole services, one test at a time
+	$(VENV_PYTHON) -m tests.support.skipped; exit $$status # `system`: whole services, one test at a time
 
 test-programs: venv-dev .venv-dbt/made ## Install what some tests need and no wheel has: Chromium, Prometheus, HAProxy, dbt
 	@.ci/packages
 
 attack: venv-dev ## The attacks with more hostile requests: make attack [ATTACKS=12000 SEED=7]
 	@ATTACKS="$(or $(ATTACKS),12000)" ATTACK_SEED="$(or $(SEED),0)" \
-		$(TESTS) -s --timeout 1800 tests/attacks tests/test_openapi.py $(ARGS)
+		$(TESTS) -s --timeout 1800 tests/attacks tests/web/http/test_openapi.py $(ARGS)
 
 chaos: venv-dev ## Faults under load, half an hour: make chaos [QUICK=1 SEED=7 SOAK=300]; writes docs/reliability.md
 	@CHAOS="$(if $(QUICK),quick,full)" CHAOS_SEED="$(SEED)" CHAOS_SOAK="$(SOAK)" \
@@ -82,7 +82,7 @@ docs-quality: venv-dev ## Measure quality again and write its pages: make docs-q
 
 sample: venv ## Write made-up statements to try things with: make sample CSV=path
 	@test -n "$$CSV" || { echo "Where to? make sample CSV=path/to/new.csv" >&2; exit 2; }
-	@$(VENV_PYTHON) -m local.sample "$(CSV_PATH)"
+	@$(VENV_PYTHON) -m local.demo.sample "$(CSV_PATH)"
 
 import: csv venv ## Load a bank's CSV: make import CSV=path [ARGS="--map field=column"]
 	@$(VENV_PYTHON) -m local.stack run -- $(VENV_PYTHON) -m worker.ingest "$(CSV_PATH)" $(ARGS)
@@ -136,7 +136,7 @@ licences: venv-dev ## Write docs/licences.md: the licence of each package in the
 		--packages $$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/runtime.lock) >> docs/licences.md
 
 env: ## Write .env for docker compose, with new random secrets; one that is there stays
-	@$(PYTHON) local/env_file.py
+	@$(PYTHON) local/setup/env_file.py
 
 lock: ## Resolve pyproject.toml anew into requirements/*.lock (needs uv; ARGS=--upgrade for newer versions)
 	$(call resolve,runtime,)
@@ -154,4 +154,4 @@ venv venv-dev:
 	test -n "$$python" || { echo "Python 3.11 or newer is needed; python3 here is: $$(python3 --version 2>&1)." \
 		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$$python" $(NEW_ENOUGH) 2>/dev/null || { echo "PYTHON=$$python is not Python 3.11 or newer." >&2; exit 1; }; \
-	"$$python" local/venv.py $(if $(filter venv-dev,$@),dev,local) && "$$python" local/kernel.py
+	"$$python" local/setup/venv.py $(if $(filter venv-dev,$@),dev,local) && "$$python" shared/native/build.py

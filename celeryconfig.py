@@ -10,7 +10,7 @@ from __future__ import annotations
 from celery.schedules import crontab
 from kombu.entity import Queue
 
-from shared.queues import QUEUES
+from shared.jobs.routing import QUEUES
 from shared.settings import process_settings
 
 broker_url = process_settings().redis_url
@@ -48,7 +48,7 @@ worker_soft_shutdown_timeout = 10.0
 
 timezone = "UTC"
 enable_utc = True
-beat_scheduler = "worker.beat:Scheduler"
+beat_scheduler = "worker.execution.beat_scheduler:Scheduler"
 beat_schedule = {
     "nightly": {
         "task": "ledger.nightly",

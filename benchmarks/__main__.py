@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks import report
-from local import sample
-from local.servers import postgres
+from local.demo import sample
+from local.servers.temporary import postgres
 
 # Each writes its part of docs/performance.md.
 WRITTEN = {

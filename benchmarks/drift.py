@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.quality.data import read
-from shared.features import FeatureRow, RawTransaction, features_of
-from shared.model import Prediction
-from worker.drift import Check, compare
-from worker.traffic import WEEKS, Counts, Reference, Seen, answers_of, inputs_of
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from shared.model.classifier import Prediction
+from worker.drift.comparison import Check, compare
+from worker.drift.profile import WEEKS, Counts, Reference, Seen, answers_of, inputs_of
 
 WINDOWS = 100
 Row = tuple[FeatureRow, bool, Prediction]  # with whether the merchant is new to the user
@@ -32,7 +32,7 @@ _CHANNELS = ("pos", "online", "atm", "transfer")
 
 
 def counted(rows: Sequence[Row]) -> tuple[Counts, Counts]:
-    """The counts of a week, as worker.traffic makes them."""
+    """The counts of a week, as worker.drift.profile makes them."""
     found = []
     for bins in (
         (it for row, new, _ in rows for it in inputs_of(row, is_new=new)),

@@ -24,13 +24,13 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks import report
-from shared.csv_formats import ImportOptions
-from shared.db import make_engine, migrate
-from shared.features import FEATURE_VERSION, FeatureRow
+from shared.db.engine import make_engine, migrate
+from shared.features.extract import FEATURE_VERSION, FeatureRow
 from shared.settings import Settings
-from worker import feature_build
-from worker.feature_build import Scope
-from worker.importer import import_csv
+from shared.statements.schema import ImportOptions
+from worker.features import build as feature_build
+from worker.features.build import Scope
+from worker.statements.importer import import_csv
 
 ROUNDS = 3
 SERVER_ALONE = f"""

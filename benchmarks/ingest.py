@@ -24,12 +24,12 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from shared.csv_formats import ImportOptions
-from shared.csv_reading import understand
-from shared.csv_values import BadCell
-from shared.db import make_engine, migrate
+from shared.db.engine import make_engine, migrate
 from shared.settings import Settings
-from worker.importer import import_csv
+from shared.statements.cell_parsers import BadCell
+from shared.statements.reader import understand
+from shared.statements.schema import ImportOptions
+from worker.statements.importer import import_csv
 
 ROUNDS = 3
 

@@ -29,8 +29,8 @@ from benchmarks import report
 from benchmarks.serving.__main__ import ASKED, prepared
 from benchmarks.serving.running import Server, asked, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
-from local.servers import postgres, valkey
-from shared.db import make_engine, migrate
+from local.servers.temporary import postgres, valkey
+from shared.db.engine import make_engine, migrate
 from shared.settings import Settings
 
 IDLE = 30

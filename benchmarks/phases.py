@@ -22,14 +22,18 @@ import numpy as np
 from pydantic_core import to_json
 
 from benchmarks import report
-from local import sample
-from shared import clean, encode, features, history, kinds
-from shared.candidates import inputs_of
-from shared.features import RawTransaction, features_of
-from shared.model import THREADS, Model
-from shared.trees import Trees
-from web.ml_v2 import PREDICT
-from worker import learner
+from local.demo import sample
+from shared.features import encoder as encode
+from shared.features import extract as features
+from shared.features import taxonomy as kinds
+from shared.features.extract import RawTransaction, features_of
+from shared.model import label_history as history
+from shared.model.candidates import inputs_of
+from shared.model.classifier import THREADS, Model
+from shared.native.quickscorer import Trees
+from shared.text import normalize as clean
+from web.predictions.views import PREDICT
+from worker.training import fit as learner
 
 TRAIN_SHARE = 0.8
 BULK_ROWS = 10_000

@@ -30,10 +30,10 @@ from benchmarks.jobs import drained, worker
 from benchmarks.serving.running import running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from benchmarks.suggest.calls import request_for
-from local.servers import postgres, valkey
+from local.servers.temporary import postgres, valkey
 from shared import services as composition
-from shared.db import make_engine, migrate
-from shared.queue import request_features, request_training
+from shared.db.engine import make_engine, migrate
+from shared.jobs.requests import request_features, request_training
 from shared.settings import Settings
 
 ROWS = (100_000, 1_000_000, 10_000_000)

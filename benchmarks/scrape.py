@@ -19,16 +19,16 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from local.servers import postgres
-from shared.db import make_engine, migrate
-from shared.registry import Registry
+from local.servers.temporary import postgres
+from shared.db.engine import make_engine, migrate
+from shared.registry.store import Registry
 from shared.settings import Settings
 
 SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
 COUNTS = (
     "import sys\n"
     "from shared import metrics_ml\n"
-    "from shared.metrics_ml import PHASES\n"
+    "from shared.monitoring.metrics import PHASES\n"
     "for route in range(40):\n"
     "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '2xx').inc()\n"
     "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '5xx').inc()\n"
@@ -77,11 +77,11 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
-    from shared import (  # not above: the folder is read at the import
+    from shared.monitoring import (  # not above: the folder is read at the import
         database_collector,
         exposition,
-        metrics_ml,
     )
+    from shared.monitoring import metrics as metrics_ml
 
     facts = database_collector.JobFacts(engine, registry)
     scrape = exposition.exposition(facts)

@@ -3,12 +3,12 @@
     make bench BENCH=training [ARGS="--rows 20000 --rounds 1"]
 
 Made-up labelled rows with many categories, imported into a PostgreSQL of the benchmark's own, their
-features built. The whole run is `worker.train.run`, as a training job does it: read the rows, fit
-the bases that propose, propose for the held-out blocks, grow two forests (one to calibrate, one to
-serve) and beside them refit the base on all rows, judge the model and its baselines, count the
-reference for drift, pack and store the version. Alone is LightGBM's own fit of those two forests on
-the very matrices, one after the other, once more. A second core shortens the wall; CPU seconds tell
-what is done.
+features built. The whole run is `worker.training.pipeline.run`, as a training job does it: read the
+rows, fit the bases that propose, propose for the held-out blocks, grow two forests (one to
+calibrate, one to serve) and beside them refit the base on all rows, judge the model and its
+baselines, count the reference for drift, pack and store the version. Alone is LightGBM's own fit of
+those two forests on the very matrices, one after the other, once more. A second core shortens the
+wall; CPU seconds tell what is done.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from sqlalchemy import Engine
 
 from benchmarks import report
 from benchmarks.quality import synthetic
-from local.servers import postgres
-from shared.csv_formats import ImportOptions
-from shared.db import make_engine, migrate
-from shared.registry import Registry
+from local.servers.temporary import postgres
+from shared.db.engine import make_engine, migrate
+from shared.registry.store import Registry
 from shared.settings import Settings
-from worker import feature_build, learner, train
-from worker.importer import import_csv
+from shared.statements.schema import ImportOptions
+from worker.features import build as feature_build
+from worker.statements.importer import import_csv
+from worker.training import fit as learner
+from worker.training import pipeline as train
 
 SIZES = (20_000, 100_000)
 CATEGORIES = 100

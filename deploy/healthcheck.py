@@ -31,7 +31,7 @@ def consumes(queue: str) -> bool:
     """Whether this host's worker for *queue* answers a ping that goes through the broker."""
     from celery.utils.nodenames import gethostname  # slow, and only workers need it
 
-    from shared.broker import BROKER_ERRORS, celery
+    from shared.jobs.broker import BROKER_ERRORS, celery
 
     name = f"{queue}@{gethostname()}"
     try:

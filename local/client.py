@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from local.plan import State
+from local.stack.configuration import State
 
 TIMEOUT_S = 30
 LOOK_EVERY_S = 0.5

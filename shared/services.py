@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from shared import metrics_ml
-from shared.challenger import Challengers
-from shared.db import make_engine
-from shared.publisher import Messenger
-from shared.registry import Registry
-from shared.runtime import Runtime
+from shared.db.engine import make_engine
+from shared.jobs.publisher import Messenger
+from shared.monitoring import metrics as metrics_ml
+from shared.registry.challenger import Challengers
+from shared.registry.live_model import Runtime
+from shared.registry.store import Registry
 from shared.settings import Settings
 
 WEB = "ledger web"  # what a web process calls itself to PostgreSQL

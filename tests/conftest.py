@@ -11,17 +11,17 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
-from local import servers
-from local.servers import Server
+from local.servers import temporary as servers
+from local.servers.temporary import Server
 from shared import services as composition
-from shared.database_collector import JobFacts
-from shared.db import make_engine, migrate
-from shared.registry import Registry
+from shared.db.engine import make_engine, migrate
+from shared.monitoring.database_collector import JobFacts
+from shared.registry.store import Registry
 from shared.services import Services
 from shared.settings import Settings
-from tests import registry_writer as writer
-from tests import skipped
-from tests.api import TOKENS, create_app
+from tests.support import registry_writer as writer
+from tests.support import skipped
+from tests.support.api import TOKENS, create_app
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

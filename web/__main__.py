@@ -10,7 +10,7 @@ import sys
 from shared import log
 from shared.errors import SettingsError
 from shared.settings import process_settings
-from web.server import server
+from web.http.server import server
 
 
 def main() -> int:

@@ -15,33 +15,27 @@ from flask.json.provider import JSONProvider
 from jinja2 import ChainableUndefined
 from pydantic_core import PydanticSerializationError, to_json
 
-from shared import exposition, metrics_ml
-from shared.database_collector import JobFacts
 from shared.errors import InvalidInput, NotFound
+from shared.monitoring import exposition
+from shared.monitoring import metrics as metrics_ml
+from shared.monitoring.database_collector import JobFacts
 from shared.services import Services
-from web import (
-    auth,
-    drift,
-    imports,
-    job_views,
-    lane,
-    leaving,
-    ml_v2,
-    model_views,
-    openapi,
-    ops,
-    pages,
-    problems,
-    reading,
-    request_log,
-    review,
-    rollout,
-    rules,
-    sign_in,
-    suggest,
-    transaction_views,
-    users,
-)
+from web.http import auth, openapi, problems, request_log
+from web.http import graceful_shutdown as leaving
+from web.http import health as ops
+from web.http import parsing as reading
+from web.models import canary as rollout
+from web.models import drift
+from web.models import jobs as job_views
+from web.models import views as model_views
+from web.pages import sign_in
+from web.pages import views as pages
+from web.predictions import fast_path as lane
+from web.predictions import views as ml_v2
+from web.suggestions import review, rules
+from web.suggestions import views as suggest
+from web.transactions import imports, users
+from web.transactions import views as transaction_views
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

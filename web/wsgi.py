@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 
-from shared import db, log, services
+from shared import log, services
+from shared.db import engine as db
 from shared.settings import process_settings
-from web import leaving
 from web.app import create_app
+from web.http import graceful_shutdown as leaving
 
 settings = process_settings()
 log.configure(settings.log_level)

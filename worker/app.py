@@ -14,11 +14,11 @@ from typing import Any
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
 from shared import log as logs
-from shared.broker import celery
+from shared.jobs.broker import celery
 from shared.settings import process_settings
 from worker import tasks
-from worker.keeper import Keeper
-from worker.redis_reconnect import LostConnection
+from worker.execution.recovery import Keeper
+from worker.execution.redis_reconnect import LostConnection
 
 __all__ = ["app", "tasks"]
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import command_line
-from shared.db import make_engine
+from shared.db.engine import make_engine
 from shared.settings import command_settings
-from worker import cli_options
-from worker.importer import ImportReport, import_csv
+from worker import command_line
+from worker.statements import cli_options
+from worker.statements.importer import ImportReport, import_csv
 
 
 def main(argv: Sequence[str]) -> int:

@@ -7,23 +7,25 @@ from typing import Any
 
 import structlog
 
-from shared import broker, heartbeats, imports, jobs, queue, retirement
-from shared.db import transaction
+from shared import model_retention as retirement
+from shared.db.engine import transaction
+from shared.db.tables import JobKind
 from shared.errors import DamagedVersion, Unavailable
+from shared.jobs import broker, heartbeats
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
 from shared.log import get_logger
-from shared.tables import JobKind
-from worker import (
-    drift_job,
-    feature_jobs,
-    guard,
-    import_job,
-    pulse,
-    rules_job,
-    suggest_job,
-    train_job,
-)
-from worker.process import services
-from worker.run import Work, run
+from shared.statements import uploads as imports
+from worker.drift import job as drift_job
+from worker.execution import beat_heartbeat as pulse
+from worker.execution.process_services import services
+from worker.execution.runner import Work, run
+from worker.features import job as feature_jobs
+from worker.statements import import_job
+from worker.suggestions import backfill_job as suggest_job
+from worker.suggestions import guardrail as guard
+from worker.suggestions import rules_job
+from worker.training import job as train_job
 
 log = get_logger()
 WORK: dict[JobKind, Work] = {

@@ -15,7 +15,7 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features import RawTransaction
+from shared.features.extract import RawTransaction
 
 COLUMNS = ("txn_id", "date", "amount", "currency", "merchant", "description", "label")
 TRAIN_SHARE = 0.8

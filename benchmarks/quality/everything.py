@@ -5,8 +5,8 @@
 
 A method that the results have already is measured again only if --again names it, which is ours
 unless told otherwise: the baselines take an hour, and stay as they are. (The hashed ones change
-with `shared/encode.py`.) Each result is kept as soon as it is there, so a run that was broken off
-is continued by starting it once more.
+with `shared/features/encoder.py`.) Each result is kept as soon as it is there, so a run that was
+broken off is continued by starting it once more.
 """
 
 from __future__ import annotations

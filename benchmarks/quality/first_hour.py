@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.brands import guess
-from shared.features import FeatureRow, RawTransaction, features_of
-from shared.kinds import kind_named, wider_kind
+from shared.features.brands import guess
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from shared.features.taxonomy import kind_named, wider_kind
 
 # The beginning of a code's text, and the kinds it can stand for, the likeliest first.
 MCC_TEXTS = """

@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from benchmarks.quality.simple import TOP, Answers, FloatArray, Labels, Txns
-from shared.encode import Encoder, grams_of
-from shared.features import RawTransaction, features_of
+from shared.features.encoder import Encoder, grams_of
+from shared.features.extract import RawTransaction, features_of
 
 CHUNK = 4096  # rows answered at once
 FOREST_ROWS = 20_000  # multiclass boosting grows labels x rounds trees, so its rows are bounded
@@ -71,7 +71,7 @@ class Text:
 
 
 class Hashed:
-    """The hashed words and characters of `shared.encode`, with amount and channel."""
+    """The hashed words and characters of `shared.features.encoder`, with amount and channel."""
 
     _encoder: Encoder
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.data import BoolArray
 from benchmarks.quality.simple import Answers
-from worker.confidence import calibration_error, coverage, precision_curve, reliability
-from worker.scores import macro_f1
+from worker.evaluation.calibration import calibration_error, coverage, precision_curve, reliability
+from worker.evaluation.scores import macro_f1
 
 RESAMPLES = 1000
 CURVE_POINTS = 100

@@ -21,9 +21,9 @@ from benchmarks.quality.simple import (
     MostFrequent,
     Txns,
 )
-from shared.features import features_of
-from shared.model import Model
-from worker import learner
+from shared.features.extract import features_of
+from shared.model.classifier import Model
+from worker.training import fit as learner
 
 
 class Ours:

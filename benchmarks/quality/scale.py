@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.quality.compare import Tell
 from benchmarks.quality.cost import Runner, apart, measured
 from benchmarks.quality.data import TRAIN_SHARE, Cases
-from shared.features import FeatureRow, features_of
-from shared.model import Model
-from worker import learner
+from shared.features.extract import FeatureRow, features_of
+from shared.model.classifier import Model
+from worker.training import fit as learner
 
 LOADS = 5  # of which the median counts
 

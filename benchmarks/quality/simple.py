@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features import RawTransaction
+from shared.features.extract import RawTransaction
 
 TOP = 3
 

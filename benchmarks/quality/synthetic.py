@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.data import Cases
-from shared.features import RawTransaction
+from shared.features.extract import RawTransaction
 
 START = dt.date(2022, 1, 1)
 DAYS = 3 * 365

@@ -26,10 +26,10 @@ from benchmarks.serving import deploys, plain
 from benchmarks.serving.environments import NotInstalled, versions_of
 from benchmarks.serving.running import Seen, Server, busy_neighbours, running
 from benchmarks.serving.targets import BARE, EMPTY, OURS, PIPELINE, TARGETS, Row
-from local import sample
-from shared.features import RawTransaction, features_of
-from shared.registry import Registry
-from worker import learner
+from local.demo import sample
+from shared.features.extract import RawTransaction, features_of
+from shared.registry.store import Registry
+from worker.training import fit as learner
 
 ASKED = 300
 BATCH = 1_000

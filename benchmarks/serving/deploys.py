@@ -23,7 +23,7 @@ import psutil
 from benchmarks import report
 from benchmarks.serving.running import PROBE, THREADS, Server, asked, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN, Row
-from shared.registry import Registry
+from shared.registry.store import Registry
 
 RATE = 500.0  # requests a second, about an eighth of what the process can do
 CLIENTS = 16

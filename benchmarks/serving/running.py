@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.serving import plain
 from benchmarks.serving.targets import PIPELINE, TOKEN, Row, Target
-from local.commands import free_port
+from local.servers.commands import free_port
 
 THREADS = 4
 SERVER_CORE, CLIENT_CORE = 0, 1

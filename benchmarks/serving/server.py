@@ -11,7 +11,7 @@ import os
 import sys
 
 from shared.settings import Settings
-from web.server import server
+from web.http.server import server
 
 if __name__ == "__main__":
     server(sys.argv[1], Settings.from_env(os.environ)).serve()

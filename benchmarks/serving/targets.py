@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.environments import PEERS, python_of
-from local.commands import free_port
+from local.servers.commands import free_port
 
 TOKEN = "benchmark-token-0123456789"
 PIPELINE = "pipeline.joblib"

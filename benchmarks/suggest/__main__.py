@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.quality.data import Unusable, read
-from shared.bars import RECENT, Bars
-from shared.features import FeatureRow, features_of
-from shared.memory import Memory, Told
-from shared.model import Model, Prediction
-from shared.starter import Habits
-from shared.suggest import Evidence, Suggested, decide
-from worker import learner
+from shared.features.extract import FeatureRow, features_of
+from shared.model.classifier import Model, Prediction
+from shared.model.thresholds import RECENT, Bars
+from shared.suggestions.cold_start import Habits
+from shared.suggestions.decision import Evidence, Suggested, decide
+from shared.suggestions.merchant_history import Memory, Told
+from worker.training import fit as learner
 
 START = 0.8  # share of the rows before the replay; the labels are the latest before that
 LABELS = (0, 30, 300, 3_000)

@@ -20,15 +20,15 @@ from sqlalchemy import event, text
 from benchmarks import report
 from benchmarks.serving.running import Seen, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
-from local.servers import postgres
+from local.servers.temporary import postgres
 from shared import services as composition
-from shared.db import migrate
+from shared.db.engine import migrate
 from shared.services import Services
 from shared.settings import Settings
-from tests.api import deploy_a_model
-from tests.factories import add_transactions
+from tests.support.api import deploy_a_model
+from tests.support.factories import add_transactions
 from web.app import create_app
-from worker import feature_build
+from worker.features import build as feature_build
 
 STORED = 60_000
 USERS = 50

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from shared.db import make_engine, migrate
-from shared.registry import Registry
+from shared.db.engine import make_engine, migrate
+from shared.registry.store import Registry
 from shared.settings import Settings
-from tests.api import TOKENS, deploy_a_model
+from tests.support.api import TOKENS, deploy_a_model
 from tests.system.conftest import database, migrated, stack  # noqa: F401
 from tests.system.stack import Stack
 

@@ -20,12 +20,12 @@ from sqlalchemy import Engine, text
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import stream_encode_multipart
 
+from shared.db.tables import Base
 from shared.services import Services
-from shared.tables import Base
-from tests.api import deploy_a_model
-from tests.factories import add_transactions
+from tests.support.api import deploy_a_model
+from tests.support.factories import add_transactions
+from tests.support.waiting import wait_until
 from tests.system.stack import Stack, free_port
-from tests.waiting import wait_until
 
 # In merchant, description, account and user id; digits and signs are not part of it, since
 # features fold them.

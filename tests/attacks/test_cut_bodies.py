@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api import ADMIN, PREDICT, bearer
 from tests.attacks.conftest import Live
 from tests.attacks.wire import request, send
+from tests.support.api import ADMIN, PREDICT, bearer
 
 TOKEN = f"Authorization: Bearer {ADMIN}"
 JSON = "Content-Type: application/json"

@@ -8,9 +8,9 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
-from tests.api import ADMIN, PREDICT, bearer
 from tests.attacks.doors import DECLARED, doors, routed
-from web import sessions
+from tests.support.api import ADMIN, PREDICT, bearer
+from web.http import sessions
 
 READS = ("GET", "HEAD", "OPTIONS")
 NOBODY = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from local.env_file import filled
+from local.setup.env_file import filled
 from shared.errors import SettingsError
 from shared.settings import Settings
-from tests.api import ADMIN, bearer
 from tests.attacks.doors import doors
-from tests.compose_file import ROOT
+from tests.support.api import ADMIN, bearer
+from tests.support.compose_file import ROOT
 
 ADDRESSES = {"DATABASE_URL": "postgresql://u:p@h/d", "REDIS_URL": "redis://h"}
 EXAMPLE = (ROOT / ".env.example").read_text()

@@ -23,12 +23,12 @@ from werkzeug.test import TestResponse
 
 from shared import services as composition
 from shared.settings import Settings
-from tests.api import ADMIN, TOKENS, bearer, create_app, deploy_a_model
 from tests.attacks.conftest import Live
 from tests.attacks.doors import DECLARED
 from tests.attacks.hostile import GOOD, JSON, QUERIES, shots
 from tests.attacks.wire import request, send
-from tests.factories import add_transactions
+from tests.support.api import ADMIN, TOKENS, bearer, create_app, deploy_a_model
+from tests.support.factories import add_transactions
 from web.app import BODY_MAX_BYTES
 
 COUNT = int(os.environ.get("ATTACKS", "1500"))

@@ -8,10 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from shared.services import Services
-from tests.api import ADMIN, bearer, deploy_a_model
 from tests.attacks.conftest import Live
 from tests.attacks.doors import DECLARED
 from tests.attacks.wire import request, send
+from tests.support.api import ADMIN, bearer, deploy_a_model
 
 SECRET = "the-secret-beside-the-registry"
 UP = (

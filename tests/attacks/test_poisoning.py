@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from shared import jobs, queue
-from shared.db import transaction
+from shared.db.engine import transaction
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
 from shared.services import Services
-from tests.factories import SHOPS, add_transactions
-from worker import train_job
-from worker.run import run
+from tests.support.factories import SHOPS, add_transactions
+from worker.execution.runner import run
+from worker.training import job as train_job
 
 ROWS = 1_000
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.api import PREDICT
 from tests.attacks.conftest import Live
 from tests.attacks.wire import Heard, request, send
+from tests.support.api import PREDICT
 
 TOKEN = f"Authorization: Bearer {PREDICT}"
 JSON = "Content-Type: application/json"

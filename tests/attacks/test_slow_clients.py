@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api import PREDICT, bearer
 from tests.attacks.conftest import Live
 from tests.attacks.wire import request
+from tests.support.api import PREDICT, bearer
 
 CLIENTS = 200
 TOKEN = f"Authorization: Bearer {PREDICT}"

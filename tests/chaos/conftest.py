@@ -11,15 +11,15 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import URL, Connection, Engine, make_url, text
 
-from local import servers
-from local.servers import Server
-from shared.db import make_engine, migrate
-from shared.model import Model
+from local.servers import temporary as servers
+from local.servers.temporary import Server
+from shared.db.engine import make_engine, migrate
+from shared.model.classifier import Model
 from shared.settings import Settings
 from tests.chaos import report
 from tests.chaos.world import World, known_versions, live, registry_of, two_models
+from tests.support.waiting import wait_until
 from tests.system.stack import Stack
-from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

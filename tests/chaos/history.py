@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.registry import Pointer
+from shared.registry.store import Pointer
 from tests.chaos.load import Answer, Known
 
 TERMINAL = ("succeeded", "failed", "cancelled")

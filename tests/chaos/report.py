@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+from tests import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
 IS_FULL = os.environ.get("CHAOS") == "full"
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
 SOAK_S = float(os.environ.get("CHAOS_SOAK") or (300 if IS_FULL else 20))

@@ -18,18 +18,18 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from local.servers import Server
-from shared import jobs
+from local.servers.temporary import Server
+from shared.jobs import store as jobs
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import drawn, times
 from tests.chaos.world import BACK_S, Scene, World
+from tests.support.waiting import let_pass, wait_until
 from tests.system.stack import Reply
-from tests.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
 ANSWER_S = 2.0  # to a request for work while Redis is away or slow
-TOLD_S = 3.0  # to any request while PostgreSQL is away; shared.db keeps it
+TOLD_S = 3.0  # to any request while PostgreSQL is away; shared.db.engine keeps it
 SLOW_S = 0.2  # a message on its way, one way; a worker waits for a dozen of them a job
 ROUND = 80  # requests that change the same rows at once
 

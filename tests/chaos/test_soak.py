@@ -11,12 +11,12 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from shared import jobs
+from shared.jobs import store as jobs
 from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.test_servers import frozen, killed
 from tests.chaos.world import World, web_process
-from tests.waiting import let_pass
+from tests.support.waiting import let_pass
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(4_000)]
 EVERY_S = times(5, 10)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from shared import db, jobs
+from shared.db import engine as db
+from shared.jobs import store as jobs
 from tests.chaos.test_servers import TOLD_S
 from tests.chaos.world import BACK_S, RESUMED_S
-from worker import keeper
+from worker.execution import recovery as keeper
 
 
 def test_waits_for_postgres_end_before_a_request_must_be_answered() -> None:

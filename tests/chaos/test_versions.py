@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 from shared.errors import LedgerError, Unavailable
-from shared.features import RawTransaction, features_of
-from shared.registry import Registry
-from shared.runtime import Runtime
-from tests import registry_writer as writer
+from shared.features.extract import RawTransaction, features_of
+from shared.registry.live_model import Runtime
+from shared.registry.store import Registry
 from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.world import World, check_line
-from tests.registry_damage import overwrite
-from tests.waiting import let_pass, wait_until
+from tests.support import registry_writer as writer
+from tests.support.registry_damage import overwrite
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM_CLIENTS = 8

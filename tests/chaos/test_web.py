@@ -18,8 +18,8 @@ from shared.settings import Settings
 from tests.chaos.load import Answer
 from tests.chaos.report import times
 from tests.chaos.world import CLIENTS, World, live, web_process
+from tests.support.waiting import wait_until
 from tests.system.stack import kill
-from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM = 64

@@ -12,15 +12,17 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from shared import broker, jobs, queue
-from shared.publisher import Messenger
+from shared.jobs import broker
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
+from shared.jobs.publisher import Messenger
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
-from tests.factories import add_transactions
+from tests.support.factories import add_transactions
+from tests.support.waiting import let_pass, wait_until
 from tests.system.stack import kill
 from tests.system.test_faults import trainer_of, training
-from tests.waiting import let_pass, wait_until
-from worker import feature_build
+from worker.features import build as feature_build
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 MANY = 2_000  # labels, so that training takes some seconds

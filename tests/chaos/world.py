@@ -12,16 +12,18 @@ from typing import Any
 import psutil
 from sqlalchemy import Engine, text
 
-from local.servers import Server
-from shared.features import RawTransaction, features_of
-from shared.model import Model
-from shared.registry import Registry
+from local.servers.temporary import Server
+from shared.features.extract import RawTransaction, features_of
+from shared.model.classifier import Model
+from shared.registry.store import Registry
 from tests.chaos import history, report
 from tests.chaos.load import Known, Load
-from tests.factories import SHOPS, add_transactions
+from tests.support.factories import SHOPS, add_transactions
+from tests.support.waiting import wait_until
 from tests.system.stack import Stack
-from tests.waiting import wait_until
-from worker import dataset, feature_build, learner
+from worker.features import build as feature_build
+from worker.training import dataset
+from worker.training import fit as learner
 
 CLIENTS = 4
 BACK_S = 10.0  # Redis and PostgreSQL back to normal service

@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-from tests import compose_file
-from tests.compose_file import seconds
-from tests.waiting import wait_until
+from tests.support import compose_file
+from tests.support.compose_file import seconds
+from tests.support.waiting import wait_until
 
 BUBBLEWRAP = shutil.which("bwrap") or ""
 NOT_OURS = {"proc", "dev", "tmp", "app"}  # of the machine's folders

@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.registry import Pointer
+from shared.registry.store import Pointer
 from shared.settings import Settings
-from tests.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+from tests.support.waiting import wait_until
 
 
 class Reply(NamedTuple):

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from local import binaries
-from shared.registry import Registry
+from local.servers import binaries
+from shared.registry.store import Registry
 from shared.settings import Settings
-from tests.compose_file import ROOT
-from tests.factories import add_transactions
+from tests.support.compose_file import ROOT
+from tests.support.factories import add_transactions
 
 pytestmark = pytest.mark.system
 

@@ -26,15 +26,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine, text
 
-from local import binaries
-from shared.broker import celery
-from tests import compose_file
-from tests.compose_file import ROOT, tool
-from tests.factories import add_transactions
+from local.servers import binaries
+from shared.jobs.broker import celery
+from tests.support import compose_file
+from tests.support.compose_file import ROOT, tool
+from tests.support.factories import add_transactions
+from tests.support.waiting import wait_until
 from tests.system.containers import Container, Containers
 from tests.system.name_service import names
 from tests.system.stack import Stack, callers, free_port
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 ONCE = Retry(NoBackoff(), 0)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.features import RawTransaction, features_of
-from shared.registry import Registry
-from tests.factories import add_transactions
+from shared.features.extract import RawTransaction, features_of
+from shared.registry.store import Registry
+from tests.support.factories import add_transactions
+from tests.support.waiting import wait_until
 from tests.system.stack import callers
-from tests.waiting import wait_until
-from worker import dataset, feature_build, learner
+from worker.features import build as feature_build
+from worker.training import dataset
+from worker.training import fit as learner
 
 pytestmark = pytest.mark.system
 

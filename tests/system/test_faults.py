@@ -10,11 +10,13 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from shared import broker, db, jobs
-from tests.factories import add_transactions
+from shared.db import engine as db
+from shared.jobs import broker
+from shared.jobs import store as jobs
+from tests.support.factories import add_transactions
+from tests.support.waiting import wait_until
 from tests.system.stack import callers
 from tests.system.test_monitoring import metrics
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 LOOKED_UP = 'lm_request_phase_seconds_count{phase="lookup",request="suggest"}'
@@ -24,7 +26,7 @@ def trainer_of(worker):
     """The training process that runs under this worker, if there is one."""
     for child in psutil.Process(worker.pid).children(recursive=True):
         try:
-            if "worker.trainer" in child.cmdline():
+            if "worker.training.trainer" in child.cmdline():
                 return child
         except psutil.NoSuchProcess:
             continue
@@ -183,7 +185,7 @@ def test_training_runs_in_a_new_process_with_a_memory_limit(stack, database):
 
     trainer = training(stack, worker, job_id)
 
-    assert trainer.cmdline()[1:] == ["-m", "worker.trainer"]
+    assert trainer.cmdline()[1:] == ["-m", "worker.training.trainer"]
     assert trainer.rlimit(psutil.RLIMIT_AS)[0] == 8192 * 1024 * 1024
     with database.connect() as connection:
         assert connection.scalar(text("SELECT state FROM jobs")) == "running"

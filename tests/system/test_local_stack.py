@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local import binaries
-from local.layout import ROOT
-from local.plan import MARK
+from local.servers import binaries
+from local.stack.configuration import MARK
+from local.stack.layout import ROOT
 
 pytestmark = pytest.mark.system
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from shared.registry import Registry
-from tests.factories import add_transactions
+from shared.registry.store import Registry
+from tests.support.factories import add_transactions
 from tests.system.stack import ROOT
 
 pytestmark = pytest.mark.system

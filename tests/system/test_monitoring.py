@@ -14,12 +14,12 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from shared.registry import Registry
-from tests.api import deploy_a_model
-from tests.prometheus import RULES, in_a_hurry, prometheus
+from shared.registry.store import Registry
+from tests.project.test_alerts import expressions
+from tests.support.api import deploy_a_model
+from tests.support.prometheus import RULES, in_a_hurry, prometheus
+from tests.support.waiting import wait_until
 from tests.system.stack import kill
-from tests.test_alerts import expressions
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.system
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}

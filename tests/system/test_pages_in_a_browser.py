@@ -13,12 +13,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine, insert
 
-from local import sample
-from shared.features import RawTransaction, features_of
-from shared.tables import Transaction
-from tests.browser import LOOKS, a_browser, a_page, offences, photograph
+from local.demo import sample
+from shared.db.tables import Transaction
+from shared.features.extract import RawTransaction, features_of
+from tests.support.browser import LOOKS, a_browser, a_page, offences, photograph
 from tests.system.stack import Stack
-from worker import importer
+from worker.statements import importer
 
 pytestmark = pytest.mark.system
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(2)</script>"

@@ -1,0 +1,1 @@
+"""Set-up scripts that need the standard library only."""

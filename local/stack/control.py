@@ -1,0 +1,371 @@
+"""The whole service on one machine: `python -m local.stack up|down|status|logs|env|run`.
+
+PostgreSQL, Redis, web, workers, beat and Flower run in the background under supervisord, on
+loopback, with everything they keep under `var/`. DATABASE_URL and REDIS_URL, when set, name
+servers to use instead of starting some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shlex
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from local.servers import commands
+from local.servers.binaries import ServersMissing
+from local.stack import configuration as plan
+from local.stack import supervisor as supervise
+from local.stack.configuration import State
+from local.stack.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR, StackError, make_folders
+from local.stack.supervisor import Process
+
+SERVERS_TIMEOUT_S = 60  # a large database that crashed needs a while to recover
+MIGRATE_TIMEOUT_S = 300
+APP_TIMEOUT_S = 90
+DOWN_TIMEOUT_S = 60
+SAY_EVERY_S = 5
+
+
+def up() -> State:
+    """Bring the stack up, or leave it alone if it is up as it should be.
+
+    Raises:
+        StackError: something did not come up; the message says what, and what it logged last.
+    """
+    make_folders()
+    with _one_at_a_time():
+        state = State.load()
+        if state and (wrong := _what_is_wrong(state)) is None:
+            say(f"The stack is up: {state.web_url}")
+            return state
+        if state and supervise.processes(state) is not None:
+            say(f"Restarting the stack: {wrong}.")
+        _end_everything(state)
+        return _start_anew()
+
+
+def down() -> None:
+    """End every process of the stack; the data stay."""
+    make_folders()
+    with _one_at_a_time():
+        state = State.load()
+        ended = _end_everything(state)
+        say("The stack is down; its data are kept." if ended else "The stack was not running.")
+
+
+def is_up() -> State | None:
+    """The running stack, or None."""
+    state = State.load()
+    return state if state and supervise.processes(state) is not None else None
+
+
+def status() -> bool:
+    """Print a line for each process; True if all is well."""
+    state = State.load()
+    found = supervise.processes(state) if state else None
+    if state is None or found is None:
+        say("The stack is not running: make up")
+        return False
+    where = {
+        "postgres": (state.postgres_port, ""),
+        "redis": (state.redis_port, ""),
+        "web": (state.web_port, f"{state.web_url}/docs"),
+        "flower": (state.flower_port, state.flower_url),
+    }
+    print(f"{'process':<16}{'state':<10}{'pid':>8}{'port':>7}{'up for':>11}  address")
+    for process in sorted(found, key=lambda process: process.name not in ("postgres", "redis")):
+        port, url = where.get(process.name, (None, ""))
+        print(
+            f"{process.name:<16}{process.state.lower():<10}{process.pid or '-':>8}"
+            f"{port or '-':>7}{_duration(process.since_s):>11}  {url}".rstrip()
+        )
+    for name, theirs in (("postgres", "DATABASE_URL"), ("redis", "REDIS_URL")):
+        if where[name][0] is None:
+            print(f"{name:<16}{'yours':<10}{'-':>8}{'-':>7}{'-':>11}  {theirs}")
+    return _running(state) and _answers(f"{state.web_url}/healthz")
+
+
+def logs(names: list[str], lines: int, *, follow: bool) -> None:
+    """Print the end of each process's log, and go on as it grows if *follow*."""
+    files = sorted(LOG.glob("*.log"))
+    if names:
+        files = [LOG / f"{name}.log" for name in names]
+    if missing := [path.stem for path in files if not path.exists()]:
+        raise StackError(f"no log of {', '.join(missing)} in {LOG}")
+    if follow:
+        command = ["tail", "-n", str(lines), "-F", *map(str, files)]
+        os.execvp("tail", command)
+    for path in files:
+        print(f"==> {path.stem}\n{commands.last_lines(path, lines)}\n")
+
+
+def environment(state: State) -> dict[str, str]:
+    """What a command of this stack runs with, BASE_URL included."""
+    return plan.environment(state) | {"BASE_URL": state.web_url}
+
+
+def say(text: str) -> None:
+    """Print a line at once; whoever has stopped reading (`| head`) does not stop the work."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _start_anew() -> State:
+    began = time.monotonic()
+    say("Starting PostgreSQL and Redis.")
+    state = plan.new_state(supervise.new_socket())
+    for line in plan.moved_ports(state):
+        say(f"  {line}")
+    state.save()
+    plan.fresh_run_folder()
+    try:
+        supervise.start(state)
+        _wait("PostgreSQL and Redis", SERVERS_TIMEOUT_S, lambda: _servers_ready(state), state)
+        _migrate(state)
+        say("Starting web, workers, beat and Flower.")
+        supervise.start_app(state)
+        _wait("the service", APP_TIMEOUT_S, lambda: _app_ready(state), state)
+    except BaseException:
+        say("Starting failed; ending what was started.")
+        _end_everything(state)
+        raise
+    for name, place in plan.data_elsewhere().items():
+        say(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
+    say(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
+    return state
+
+
+def _servers_ready(state: State) -> bool:
+    env = plan.environment(state)
+    return (state.postgres_port is None or commands.postgres_ready(env["DATABASE_URL"])) and (
+        state.redis_port is None or commands.valkey_ready(env["REDIS_URL"])
+    )
+
+
+def _app_ready(state: State) -> bool:
+    """Whether all of it really works: a process that has only just begun may yet fail."""
+    return (
+        _running(state)
+        and _answers(f"{state.web_url}/healthz")
+        and _answers(f"{state.flower_url}/healthcheck")
+        and _workers_answer(state)
+        and _running(state)
+    )
+
+
+def _what_is_wrong(state: State) -> str | None:
+    """Why the last run's stack cannot be left as it is; None if it can."""
+    found = supervise.processes(state)
+    if found is None:
+        return "it is not running"
+    if ill := [process.name for process in found if process.state not in ("RUNNING", "STARTING")]:
+        return f"{', '.join(ill)} not running"
+    if state.fingerprint != plan.fingerprint():
+        return "the settings or the code have changed"
+    try:
+        _wait("the service", 20, lambda: _app_ready(state), state)
+    except StackError:
+        return "it does not answer"
+    return None
+
+
+def _wait(what: str, timeout_s: float, ready: Callable[[], bool], state: State) -> None:
+    """Wait until *ready*, saying so now and then.
+
+    Raises:
+        StackError: a process has given up, or the time is over.
+    """
+    began = said = time.monotonic()
+    while not ready():
+        now = time.monotonic()
+        found = supervise.processes(state)
+        if found is None:
+            tail = commands.last_lines(LOG / "supervisord.log")
+            raise StackError(f"supervisord has ended:\n{tail}")
+        ill = [process for process in found if process.state in ("FATAL", "BACKOFF", "EXITED")]
+        if dead := [process for process in ill if process.state == "FATAL"]:
+            raise StackError(_report(dead))
+        if now - began > timeout_s:
+            raise StackError(f"{what} did not answer within {timeout_s:.0f} s.\n{_report(ill)}")
+        if now - said > SAY_EVERY_S:
+            said = now
+            names = f" ({', '.join(process.name for process in ill)} restarting)" if ill else ""
+            say(f"  waiting for {what}, {now - began:.0f} s{names}")
+        time.sleep(0.1)
+
+
+def _report(ill: list[Process]) -> str:
+    return "\n".join(
+        f"{process.name} does not run; the end of {LOG / process.name}.log:\n"
+        f"{commands.last_lines(LOG / f'{process.name}.log')}"
+        for process in ill
+    )
+
+
+def _migrate(state: State) -> None:
+    say("Bringing the schema up to date.")
+    log = LOG / "migrate.log"
+    with log.open("wb") as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "shared.db", "migrate"],
+            cwd=ROOT,
+            env=plan.environment(state),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+        began = time.monotonic()
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(SAY_EVERY_S)
+                break
+            if time.monotonic() - began > MIGRATE_TIMEOUT_S:
+                running.kill()
+            say(f"  migrating, {time.monotonic() - began:.0f} s")
+    if running.returncode:
+        raise StackError(f"the migration failed:\n{commands.last_lines(log)}")
+
+
+def _end_everything(state: State | None) -> bool:
+    """End supervisord and its processes, then whatever else of this stack is left."""
+    ended = False
+    if state and supervise.shut_down(state):
+        ended = True
+        say("Ending the processes; what is at work has 10 s to finish.")
+        began = said = time.monotonic()
+        # supervisord answers nothing any more, but it ends as the last.
+        while left := supervise.leftovers():
+            now = time.monotonic()
+            if now - began > DOWN_TIMEOUT_S:
+                break
+            if now - said > SAY_EVERY_S:
+                said = now
+                say(f"  waiting for {supervise.names(left)}, {now - began:.0f} s")
+            time.sleep(0.2)
+    # What supervisord lost, and what outlived it after a crash.
+    for _ in range(3):
+        if left := supervise.leftovers():
+            ended = True
+            say(f"Ending what is left: {supervise.names(left)}.")
+            supervise.end(left)
+    if state:
+        supervise.remove_socket(state)
+        STATE.unlink(missing_ok=True)
+    return ended
+
+
+def _running(state: State) -> bool:
+    found = supervise.processes(state)
+    return bool(found) and all(process.state == "RUNNING" for process in found or ())
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _workers_answer(state: State) -> bool:
+    """Whether a worker of each queue answers a ping through the broker."""
+    ping = [sys.executable, "-m", "celery", "-A", "shared.jobs.broker:celery", "inspect", "ping"]
+    try:
+        done = subprocess.run(
+            [*ping, "--timeout", "1", "--json"],
+            cwd=ROOT,
+            env=plan.environment(state),
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return all(f'"{worker}@' in done.stdout for worker in ("features", "training"))
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    with (RUN / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another 'up' or 'down' is at work; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.stack")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("up", help="start everything, or leave it as it is")
+    verbs.add_parser("down", help="end everything; the data are kept")
+    verbs.add_parser("status", help="a line for each process")
+    shown = verbs.add_parser("logs", help="the end of the logs, of all processes or of some")
+    shown.add_argument("names", nargs="*")
+    shown.add_argument("-n", "--lines", type=int, default=30)
+    shown.add_argument("-f", "--follow", action="store_true")
+    verbs.add_parser("env", help="the environment, passwords included, as lines for a shell")
+    ran = verbs.add_parser("run", help="run a command in that environment; starts the stack")
+    ran.add_argument("command", nargs=argparse.REMAINDER)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    wanted = _arguments(argv)
+    try:
+        match wanted.verb:
+            case "up":
+                urls(up())
+            case "down":
+                down()
+            case "status":
+                return 0 if status() else 1
+            case "logs":
+                logs(wanted.names, wanted.lines, follow=wanted.follow)
+            case "env":
+                state = is_up()
+                if state is None:
+                    raise StackError("the stack is not running: make up")
+                for name, value in environment(state).items():
+                    if os.environ.get(name) != value:
+                        print(f"export {name}={shlex.quote(value)}")
+            case "run":
+                state = is_up() or up()
+                command = wanted.command[wanted.command[:1] == ["--"] :]
+                os.execvpe(command[0], command, environment(state))
+    except (StackError, ServersMissing, RuntimeError) as error:
+        print(f"local.stack.control: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def urls(state: State) -> None:
+    """Print where to look."""
+    secret = SECRETS / "flower"
+    with contextlib.suppress(ValueError):
+        secret = Path(os.path.relpath(secret))
+    print(f"  dashboard  {state.web_url}/")
+    print(f"  API        {state.web_url}/docs")
+    print(f"  metrics    {state.web_url}/metrics")
+    print(f"  Flower     {state.flower_url}  user {plan.FLOWER_USER}, password in {secret}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

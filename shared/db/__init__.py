@@ -1,0 +1,1 @@
+"""PostgreSQL: engine, tables, migrations, and the rules on transactions, labels and features."""

@@ -1,0 +1,1 @@
+"""Canary and challenger: traffic split, statistics by arm, verdicts, confidence intervals."""

@@ -1,0 +1,198 @@
+"""Who gets which arm: rules alone, the model beside them, or a version on trial.
+
+A user's arm follows from his name by hashes, so it is the same in every process, and a larger share
+keeps whoever was in the smaller one. How large the shares are stands in PostgreSQL, a row for each
+change; until the first change the environment says it. docs/canary.md tells how it is used.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from shared.db import locks
+from shared.db.tables import Arm, RolloutChange
+from shared.errors import Conflict
+from shared.settings import Settings
+
+Kind = Literal["canary", "trial", "promote", "drop", "guardrail"]
+_STEPS = 1 << 53  # as finely as a float from 0 to 1 can tell users apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """What holds now.
+
+    Attributes:
+        change: id of the newest change; 0 while the environment's value counts.
+        canary: share of the users without a trial who are in the model arm, 0..1.
+        challenger: run_id of the version on trial.
+        trial: share of all users who are in its arm, 0..1.
+        since: when this began; None while the environment's value counts.
+        action, by, why: of the newest change; empty without one.
+    """
+
+    canary: float
+    challenger: str | None = None
+    trial: float = 0.0
+    change: int = 0
+    since: dt.datetime | None = None
+    action: str = ""
+    by: str = ""
+    why: str = ""
+
+    def without_trial(self) -> Rollout:
+        """The same with nobody in the challenger arm; for while its version is not loaded."""
+        return replace(self, challenger=None, trial=0.0)
+
+
+def arm_of(user_id: str, rollout: Rollout, salt: str) -> Arm:
+    """The arm of a user; '' (none is known) is one user like any other.
+
+    The trial draws from all users, anew for each version, and the canary from the rest, so each
+    arm is a fair sample of the users.
+    """
+    if rollout.challenger and _draw(user_id, f"trial {rollout.challenger}", salt) < rollout.trial:
+        return Arm.CHALLENGER
+    return Arm.MODEL if _draw(user_id, "canary", salt) < rollout.canary else Arm.RULES
+
+
+_NEWEST = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1)
+
+
+def current(session: Session, settings: Settings) -> Rollout:
+    """What holds now: the newest change, or what the environment says."""
+    found = session.scalars(_NEWEST).one_or_none()
+    return _of(found) if found else Rollout(canary=settings.suggest_canary)
+
+
+def history(session: Session, limit: int = 50) -> list[Rollout]:
+    """The newest changes, newest first."""
+    rows = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(limit)
+    return [_of(row) for row in session.scalars(rows)]
+
+
+def lock(session: Session) -> None:
+    """Keep other changes out until this transaction ends; within one transaction, repeatable."""
+    session.execute(text(f"SELECT pg_advisory_xact_lock({locks.TRAFFIC_SPLIT})"))
+
+
+def set_canary(
+    session: Session,
+    settings: Settings,
+    share: float,
+    *,
+    by: str,
+    why: str,
+    expected: int | None = None,
+) -> Rollout:
+    """Put this share of users, 0..1, into the model arm; the trial stays as it is.
+
+    Args:
+        expected: id of the change that the caller has seen as the newest.
+
+    Raises:
+        Conflict: somebody else changed it since *expected*.
+    """
+    now = _locked(session, settings, expected)
+    return _append(session, now, replace(now, canary=share), "canary", by, why)
+
+
+def start_trial(
+    session: Session, settings: Settings, run_id: str, share: float, *, by: str, why: str
+) -> Rollout:
+    """Answer this share of users, 0..1, from a version that is not live; or change the share.
+
+    Raises:
+        Conflict: another version is on trial.
+    """
+    now = _locked(session, settings, None)
+    if now.challenger not in (None, run_id):
+        raise Conflict(
+            f"version {now.challenger} is on trial; promote or drop it first",
+            challenger=now.challenger,
+        )
+    return _append(session, now, replace(now, challenger=run_id, trial=share), "trial", by, why)
+
+
+def end_trial(
+    session: Session,
+    settings: Settings,
+    action: Literal["promote", "drop"],
+    *,
+    by: str,
+    why: str,
+) -> Rollout:
+    """End the trial; whoever asks again, not having heard the answer, changes nothing.
+
+    Raises:
+        Conflict: no version is on trial.
+    """
+    now = _locked(session, settings, None)
+    if now.challenger is None and now.action != action:
+        raise Conflict("no version is on trial")
+    return _append(session, now, now.without_trial(), action, by, why)
+
+
+def trip(session: Session, settings: Settings, seen: Rollout, arm: Arm, *, why: str) -> Rollout:
+    """End what harms, judged by the evidence since *seen*: the canary, or the trial.
+
+    Raises:
+        Conflict: there was another change since, and the evidence is of what was before it.
+    """
+    now = _locked(session, settings, seen.change)
+    after = now.without_trial() if arm is Arm.CHALLENGER else replace(now, canary=0.0)
+    return _append(session, now, after, "guardrail", "guardrail", why)
+
+
+def _locked(session: Session, settings: Settings, expected: int | None) -> Rollout:
+    lock(session)
+    now = current(session, settings)
+    if expected not in (None, now.change):
+        raise Conflict(f"change {now.change} is the newest, {expected} was expected")
+    return now
+
+
+def _append(
+    session: Session, now: Rollout, after: Rollout, action: Kind, by: str, why: str
+) -> Rollout:
+    """With the lock held: a new row, unless it would say what the newest one says."""
+    if after == now and now.change:
+        return now
+    row = RolloutChange(
+        canary=after.canary,
+        challenger=after.challenger,
+        trial=after.trial,
+        action=action,
+        by=by,
+        why=why,
+        at=func.clock_timestamp(),  # not when the wait for the lock began
+    )
+    session.add(row)
+    session.flush()
+    return _of(row)
+
+
+def _of(row: RolloutChange) -> Rollout:
+    return Rollout(
+        canary=row.canary,
+        challenger=row.challenger,
+        trial=row.trial,
+        change=row.id,
+        since=row.at,
+        action=row.action,
+        by=row.by,
+        why=row.why,
+    )
+
+
+def _draw(user_id: str, purpose: str, salt: str) -> float:
+    """A number from 0 up to, and without, 1: the same for a user, a purpose and a salt."""
+    key = blake2b(salt.encode(), digest_size=32).digest()
+    drawn = blake2b(f"{purpose}\0{user_id}".encode("utf-8", "surrogatepass"), key=key)
+    return (int.from_bytes(drawn.digest()[:8], "big") % _STEPS) / _STEPS

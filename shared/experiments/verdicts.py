@@ -1,0 +1,81 @@
+"""Comparison of two arms: which is better, as far as people's answers show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.db.tables import Arm
+from shared.experiments.arm_statistics import Figures
+from shared.experiments.ratio_intervals import Difference, difference
+from shared.experiments.traffic_split import Rollout
+
+Word = Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How one arm compares with another.
+
+    Attributes:
+        acceptance, gain: None without enough data. The gain is in halves: `Figures.gain`.
+        why: the figures, for people.
+    """
+
+    arm: Arm
+    against: Arm
+    word: Word
+    why: str
+    acceptance: Difference | None = None
+    gain: Difference | None = None
+
+
+def verdicts(rollout: Rollout, arms: Mapping[Arm, Figures]) -> list[Verdict]:
+    """The model against the rules, and the version on trial against what it might replace."""
+    found = []
+    if rollout.canary > 0:
+        found.append(judge(Arm.MODEL, Arm.RULES, arms))
+    if rollout.challenger:
+        against = Arm.MODEL if rollout.canary > 0 else Arm.RULES
+        found.append(judge(Arm.CHALLENGER, against, arms))
+    return found
+
+
+def judge(arm: Arm, against: Arm, arms: Mapping[Arm, Figures]) -> Verdict:
+    """Compare two arms by acceptance and gain, and say in words what the figures show.
+
+    "Worse" needs a lower acceptance and no higher gain. An arm that suggests more often suggests
+    for harder cases too, and may help more at a lower acceptance: that is "mixed".
+    """
+    one, other = arms[arm], arms[against]
+    missing = [f"{name}: {it.missing}" for name, it in ((arm, one), (against, other)) if it.missing]
+    if missing:
+        return Verdict(arm=arm, against=against, word="not enough data", why="; ".join(missing))
+    acceptance = difference(one.acceptance, other.acceptance)
+    gain = difference(one.gain, other.gain)
+    word: Word = "no difference seen"
+    if acceptance.sign * gain.sign < 0:
+        word = "mixed"
+    elif acceptance.sign > 0 or (acceptance.sign == 0 and gain.sign > 0):
+        word = "better"
+    elif acceptance.sign < 0:
+        word = "worse"
+    why = (
+        f"accepted {_share_of_answers(one)} ({arm}) and {_share_of_answers(other)} ({against}): "
+        f"{_points(acceptance, 100)} points; "
+        f"right less wrong in 100 suggestions: {_points(gain, 200)}"
+    )
+    return Verdict(arm=arm, against=against, word=word, why=why, acceptance=acceptance, gain=gain)
+
+
+def _share_of_answers(arm: Figures) -> str:
+    return (
+        f"{arm.acceptance.value or 0.0:.1%} of {arm.answered} answers "
+        f"by {arm.acceptance.users} users"
+    )
+
+
+def _points(found: Difference, scale: float) -> str:
+    low, high = found.always
+    return f"{scale * found.value:+.1f}, surely {scale * low:+.1f} to {scale * high:+.1f}"

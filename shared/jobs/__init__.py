@@ -1,0 +1,1 @@
+"""Jobs: rows and states, routing, the Celery app, publishing, typed requests."""

@@ -1,0 +1,1 @@
+"""Inference: candidate generation, reranking, calibration, thresholds, explanation."""

@@ -1,0 +1,145 @@
+"""Explains a prediction: what moved the scores of each candidate of one row.
+
+Exact, not estimated: the reranker's part by TreeSHAP, the linear part by its own weights. Texts are
+those of the row; the model holds none.
+
+Source: Lundberg, Erion, Lee, "Consistent Individualized Feature Attribution for Tree Ensembles",
+2018; in LightGBM it is `pred_contrib`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from shared.features.brands import Guess, guess
+from shared.features.encoder import Grams, word_columns
+from shared.features.extract import FeatureRow
+from shared.model.candidates import PAIR_FEATURES, Proposal, inputs_of
+from shared.model.classifier import Model, Prediction
+
+TOP = 8  # features, and words, of each candidate
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMove:
+    """What one pair feature added to the log-odds; `value` is null where it is unknown."""
+
+    name: str  # one of PAIR_FEATURES
+    value: float | None
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class WordMove:
+    """A word, or two that follow each other, and what it added to the linear score."""
+
+    text: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A label that was considered, and what moved its two scores, the strongest first.
+
+    `log_odds` is `bias` + the contributions of `features` + `rest`; `linear` is those of `words`
+    + `other`. Without a forest (tiny training sets), `log_odds` is null, and `bias` 0.
+    """
+
+    label: str
+    share: Annotated[float, Field(ge=0, le=1)]  # before the calibration that gives the confidence
+    log_odds: float | None
+    linear: float
+    bias: float  # the log-odds of a pair of which nothing is known
+    features: tuple[FeatureMove, ...]
+    rest: float  # what all other pair features added
+    words: tuple[WordMove, ...]
+    other: float  # what the row has beside `words`: runs of characters, amount, channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A prediction with all its candidates, the best first, and what was read from the row."""
+
+    prediction: Prediction
+    merchant: str  # cleaned
+    guess: Guess | None  # the kind of shop, without anybody's labels
+    candidates: tuple[Candidate, ...]
+
+
+def explain(model: Model, row: FeatureRow) -> Explanation:
+    """Say what moved each candidate of *row*; the prediction is that of `model.predict`."""
+    inputs = inputs_of([row], model.hash_key)
+    proposal, odds, shares = model.rank(inputs)
+    labels = proposal.labels[0]
+    best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
+    by_feature = _by_feature(model, proposal)
+    entries = model.base.encoder.values(inputs.grams)
+    by_column = model.linear_contributions(inputs.grams.columns, entries, labels)
+    texts = word_columns(row)
+    candidates = []
+    for place in best_first:
+        features, rest, bias = _features(proposal.features[0, place], by_feature[place])
+        words, other = _words(texts, inputs.grams, by_column[:, place])
+        candidates.append(
+            Candidate(
+                label=model.labels[labels[place]],
+                share=shares[0][place],
+                log_odds=None if odds is None else float(odds[0, place]),
+                linear=float(proposal.linear[0, place]),
+                bias=bias,
+                features=features,
+                rest=rest,
+                words=words,
+                other=other,
+            )
+        )
+    return Explanation(
+        prediction=model.answers(proposal, shares)[0],
+        merchant=row.merchant,
+        guess=guess(row),
+        candidates=tuple(candidates),
+    )
+
+
+def _by_feature(model: Model, proposal: Proposal) -> NDArray[np.float64]:
+    """What each feature added to each candidate's log-odds, the bias last: (M, features + 1)."""
+    lines = proposal.features[0]
+    if model.forest is None:
+        return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
+    return model.forest.contributions(lines)
+
+
+def _features(
+    values: NDArray[np.float32], contributions: NDArray[np.float64]
+) -> tuple[tuple[FeatureMove, ...], float, float]:
+    """The TOP features that moved a candidate, what all others added, and the bias."""
+    *added, bias = contributions.tolist()
+    moves = [
+        FeatureMove(name, value if math.isfinite(value) else None, contribution)
+        for name, value, contribution in zip(PAIR_FEATURES, values.tolist(), added, strict=True)
+        if contribution
+    ]
+    moves.sort(key=lambda move: -abs(move.contribution))
+    return tuple(moves[:TOP]), math.fsum(move.contribution for move in moves[TOP:]), bias
+
+
+def _words(
+    texts: list[tuple[str, int]], grams: Grams, contributions: NDArray[np.float64]
+) -> tuple[tuple[WordMove, ...], float]:
+    """The TOP words that moved a candidate, and what all else that the row has added."""
+    added = dict(zip(grams.columns.tolist(), contributions.tolist(), strict=True))
+    total = math.fsum(added.values())
+    found: defaultdict[str, float] = defaultdict(float)
+    for text, column in texts:  # a word of the merchant may stand in the description, too
+        found[text] += added[column]
+    moves = [WordMove(text, contribution) for text, contribution in found.items() if contribution]
+    moves.sort(key=lambda move: -abs(move.contribution))
+    words = tuple(moves[:TOP])
+    return words, total - math.fsum(word.contribution for word in words)

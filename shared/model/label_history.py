@@ -1,0 +1,200 @@
+"""What was decided before about the same merchant, description or word: counts by label, decayed.
+
+The tables hold 64-bit keyed hashes, never a text, and are sorted, so that a look-up is a binary
+search for any number of rows at once. Each model has a key of its own: hashes of one model, or a
+list of them made once, say nothing about another. Who has the whole model can still test a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.features.brands import guess
+from shared.features.extract import FeatureRow
+from shared.text.cache import kept
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+KeyArray = NDArray[np.uint64]
+
+MEMORIES = (
+    "merchant",
+    "canonical",
+    "first word",
+    "merchant + amount",
+    "description",
+    "mcc",
+    "kind",  # of shop, as brand names, merchant category codes and words tell it
+)
+WORDS = 12  # of the merchant and of the description, the first six each
+SLOTS = len(MEMORIES) + WORDS
+
+NO_KEY = 0
+LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every key that is not there
+PROPOSED = 6  # labels that one memory proposes at most
+
+_EACH = WORDS // 2
+
+
+def keys_of(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
+    """The hashes under which *row* is remembered, SLOTS of them; NO_KEY where it has none.
+
+    *hash_key* is the key of the hashes, up to 64 bytes.
+    """
+    exact = _word_key(hash_key, "merchant", row.line) if row.line else NO_KEY
+    canonical, first, *words = _merchant_keys(hash_key, row.merchant)
+    amount = (
+        NO_KEY
+        if row.amount is None or not row.line
+        else _key(hash_key, "amount", f"{row.line}\x1f{row.amount:.2f}")
+    )
+    description, *memo = _description_keys(hash_key, row.norm_desc)
+    mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
+    told = guess(row)
+    kind = _word_key(hash_key, "kind", told.kind) if told else NO_KEY
+    return (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Label counts by key. Entries are sorted by key, then label; parallel arrays, e of them.
+
+    Attributes:
+        label_count: K, how many labels there are.
+        keys: shape (m,), ascending, ending with LAST_KEY, which has no entries.
+        starts: shape (m + 1,); entries starts[i]:starts[i + 1] belong to keys[i].
+        labels: which label, shape (e,).
+        count: how often, shape (e,).
+        recent: the same, each occurrence weighted by its age, shape (e,).
+        latest: whether the key's newest occurrence had this label, shape (e,).
+        last_day: ordinal of the newest date with it, shape (e,).
+        amount: mean signed log amount, shape (e,); NaN when none was known.
+    """
+
+    label_count: int
+    keys: KeyArray
+    starts: IntArray
+    labels: IntArray
+    count: FloatArray
+    recent: FloatArray
+    latest: NDArray[np.bool_]
+    last_day: FloatArray
+    amount: FloatArray
+
+    # Made from the above. One entry more at the end stands for every pair that is not there.
+    codes: NDArray[np.int64] = field(init=False, repr=False)
+    pair_stats: FloatArray = field(init=False, repr=False)  # (e + 1, 4)
+    pair_last: FloatArray = field(init=False, repr=False)  # (e + 1, 2): day, amount
+    key_stats: FloatArray = field(init=False, repr=False)  # (m, 2): log total, entropy
+    proposed: IntArray = field(init=False, repr=False)  # (m, PROPOSED), K where there is none
+    proposed_share: FloatArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        k, m, e = self.label_count, self.keys.size, self.labels.size
+        sizes = np.diff(self.starts)
+        key = np.repeat(np.arange(m), sizes)
+        total = np.bincount(key, self.count, minlength=m)
+        recent_total = np.bincount(key, self.recent, minlength=m)
+        share = self.recent / recent_total[key]
+        entropy = np.bincount(key, -share * np.log(np.maximum(share, 1e-30)), minlength=m)
+
+        codes = np.append(key * k + self.labels, np.iinfo(np.int64).max)
+        stats = np.zeros((e + 1, 4), dtype=np.float32)
+        stats[:e] = np.column_stack(
+            (self.count / total[key], share, np.log1p(self.count), self.latest)
+        )
+        last = np.full((e + 1, 2), np.nan, dtype=np.float32)
+        last[:e] = np.column_stack((self.last_day, self.amount))
+        key_stats = np.column_stack((np.log1p(recent_total), entropy)).astype(np.float32)
+        key_stats[-1] = np.nan
+
+        order = np.lexsort((-share, key))
+        rank = np.arange(e) - np.repeat(self.starts[:-1], sizes)
+        best = order[rank < PROPOSED]
+        place = (key[best], rank[rank < PROPOSED])
+        proposed = np.full((m, PROPOSED), k, dtype=np.int32)
+        proposed[place] = self.labels[best]
+        proposed_share = np.zeros((m, PROPOSED), dtype=np.float32)
+        proposed_share[place] = share[best]
+        for name, value in (
+            ("codes", codes),
+            ("pair_stats", stats),
+            ("pair_last", last),
+            ("key_stats", key_stats),
+            ("proposed", proposed),
+            ("proposed_share", proposed_share),
+        ):
+            object.__setattr__(self, name, value)
+
+    def find(self, keys: KeyArray) -> NDArray[np.int64]:
+        """The position of each key, shape as *keys*; that of LAST_KEY for one never seen."""
+        at = self.keys.searchsorted(keys)
+        return np.where(self.keys[at] == keys, at, self.keys.size - 1)
+
+    def find_pairs(self, found: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The entry of each (key, label); that behind the last where there is none.
+
+        Args:
+            found: key positions, shape (n, s).
+            labels: the labels asked about, shape (n, c).
+
+        Returns:
+            Indices into pair_stats and pair_last, shape (n, c, s).
+        """
+        codes = found[:, None, :] * self.label_count + labels[:, :, None]
+        at = self.codes.searchsorted(codes)
+        return np.where(self.codes[at] == codes, at, self.labels.size)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """What must be kept of it."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    @classmethod
+    def from_arrays(cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]]) -> History:
+        return cls(label_count, **{name: arrays[name] for name in _KEPT})  # type: ignore[arg-type]
+
+
+_KEPT = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", "amount")
+
+
+def _key(hash_key: bytes, kind: str, text: str) -> int:
+    """64 bits of BLAKE2b over *text*; never NO_KEY or LAST_KEY."""
+    digest = blake2b(text.encode(), digest_size=8, key=hash_key, person=kind.encode()).digest()
+    return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
+
+
+@kept(8_192)
+def _word_key(hash_key: bytes, kind: str, text: str) -> int:
+    return _key(hash_key, kind, text)
+
+
+@kept(4_096)
+def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
+    """Of the merchant's first three words without digits, its first word, and each word."""
+    if not merchant:
+        return (NO_KEY,) * (2 + _EACH)
+    words = merchant.split()
+    names = [word for word in words if not any(map(str.isdigit, word))] or words
+    return (
+        _key(hash_key, "canonical", " ".join(names[:3])),
+        _word_key(hash_key, "first", names[0]),
+        *_word_keys(hash_key, words),
+    )
+
+
+def _description_keys(hash_key: bytes, description: str) -> tuple[int, ...]:
+    """Of its first six words together, then of each."""
+    if not description:
+        return (NO_KEY,) * (1 + _EACH)
+    words = description.split(maxsplit=_EACH)[:_EACH]
+    return _key(hash_key, "description", " ".join(words)), *_word_keys(hash_key, words)
+
+
+def _word_keys(hash_key: bytes, words: Sequence[str]) -> tuple[int, ...]:
+    first = [_word_key(hash_key, "word", word) for word in words[:_EACH]]
+    return (*first, *[NO_KEY] * (_EACH - len(first)))

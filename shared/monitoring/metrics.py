@@ -1,0 +1,176 @@
+"""The lm_* metrics that processes count themselves: requests, predictions, suggestions, loads.
+
+They are summed over all processes, see `shared.monitoring.multiprocess`. What the tables know is
+read at the scrape instead, so that it survives every restart:
+`shared.monitoring.database_collector`. Label values come from closed sets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter as Tally
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Literal
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.db.tables import Arm
+from shared.monitoring import multiprocess as process_counters
+from shared.registry.live_model import Outcome, Served
+
+process_counters.install()
+PREDICT_REQUESTS = Counter(
+    "lm_ml_predict_requests_total",
+    "Predictions asked for, by whether a model was there to answer",
+    ["available"],
+)
+PREDICT_LATENCY = Histogram(
+    "lm_ml_predict_latency_seconds",
+    "Time from a parsed request to its prediction; a batch is one observation",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+)
+MODEL_RELOADS = Counter(
+    "lm_ml_model_reloads_total", "Attempts of a process to follow a deploy", ["outcome"]
+)
+CHALLENGER_LOADS = Counter(
+    "lm_suggest_challenger_loads_total",
+    "Attempts of a process to load the version on trial",
+    ["outcome"],
+)
+PHASES = Histogram(
+    "lm_request_phase_seconds",
+    "Time of the phases of a request: looking up what is stored, features, model, storing",
+    ["request", "phase"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0),
+)
+MODEL_PROCESSES = Gauge(
+    "lm_model_processes",
+    "Processes by what they answer with: the live version; another, or nothing, because the live "
+    "one is refused; nothing, because none is there",
+    ["process", "state"],
+    multiprocess_mode="livesum",
+)
+MODEL_SEQUENCE = Gauge(
+    "lm_model_sequence",
+    "Sequence number of the deploy that a process answers with; the lowest of all",
+    ["process"],
+    multiprocess_mode="livemin",
+)
+MODEL_TIMES = Gauge(
+    "lm_model_timestamp_seconds",
+    "When the model that a process answers with was made and deployed; the earliest of all",
+    ["process", "event"],
+    multiprocess_mode="livemin",
+)
+HTTP_REQUESTS = Counter(
+    "lm_http_requests_total", "Answers by route and class of status", ["route", "status"]
+)
+SUGGEST_COMPARE = Counter(
+    "lm_suggest_compare_total",
+    "Suggestions by whether rules and model agree; none: one of them had nothing to say",
+    ["agree"],
+)
+SUGGEST_SOURCE = Counter("lm_suggest_source_total", "Suggestions by what gave them", ["source"])
+SHADOW_ERRORS = Counter(
+    "lm_suggest_shadow_errors_total", "Calls in which the model that is only compared failed"
+)
+MODEL_ERRORS = Counter(
+    "lm_suggest_model_errors_total",
+    "Calls in which the model of an arm failed, and rules and memory answered",
+    ["arm"],
+)
+for _arm in (Arm.MODEL, Arm.CHALLENGER):
+    MODEL_ERRORS.labels(_arm.value)
+for _agree in ("true", "false", "none"):
+    SUGGEST_COMPARE.labels(_agree)
+for _source in ("rule", "memory", "model", "none"):
+    SUGGEST_SOURCE.labels(_source)
+_PREDICTIONS = {it: PREDICT_REQUESTS.labels(str(it).lower()) for it in (True, False)}
+_PHASES = {
+    (_request, _phase): PHASES.labels(_request, _phase)
+    for _request, _names in (
+        ("predict", ("lookup", "features", "model")),
+        ("suggest", ("lookup", "features", "model", "store")),
+    )
+    for _phase in _names
+}
+for _outcome in ("loaded", "refused", "missing"):
+    MODEL_RELOADS.labels(_outcome)
+    CHALLENGER_LOADS.labels(_outcome)
+
+
+@lru_cache(maxsize=1_024)
+def _answers_of(route: str, status: str) -> Counter:
+    return HTTP_REQUESTS.labels(route, status)
+
+
+def answered(route: str, status: int) -> None:
+    """Count one answer of the web process."""
+    _answers_of(route, f"{status // 100}xx").inc()
+
+
+def predicted(*, available: bool, seconds: float) -> None:
+    """Count one call for predictions."""
+    _PREDICTIONS[available].inc()
+    PREDICT_LATENCY.observe(seconds)
+
+
+def model_failed(arm: Arm) -> None:
+    """Count a call in which the model of *arm* failed; in the arm of the rules it is the shadow."""
+    if arm is Arm.RULES:
+        SHADOW_ERRORS.inc()
+    else:
+        MODEL_ERRORS.labels(arm.value).inc()
+
+
+def suggested(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
+    """Count suggestions: the source of each, and whether rules and model would have said the same.
+
+    Args:
+        answers: of each its source, the label of the rules and that of the model.
+    """
+    sources: Tally[str] = Tally()
+    agreed: Tally[str] = Tally()
+    for source, rules_label, model_label in answers:
+        sources[source] += 1
+        known = rules_label is not None and model_label is not None
+        agreed["none" if not known else "true" if rules_label == model_label else "false"] += 1
+    for source, times in sources.items():
+        SUGGEST_SOURCE.labels(source).inc(times)
+    for agree, times in agreed.items():
+        SUGGEST_COMPARE.labels(agree).inc(times)
+
+
+def phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
+    """Time one phase of a request; one that breaks off is timed, too."""
+    timer: AbstractContextManager[object] = _PHASES[request, name].time()
+    return timer
+
+
+def model_followed(process: str, outcome: Outcome, served: Served | None) -> None:
+    """Count one attempt to follow the registry's pointer, and say what is answered with now.
+
+    Args:
+        process: `web` or `worker`.
+        outcome: how the attempt ended.
+        served: what this process answers with after it.
+    """
+    MODEL_RELOADS.labels(outcome).inc()
+    gone = outcome == "missing" and served is None
+    now = "live" if outcome == "loaded" else "none" if gone else "refused"
+    for state in ("live", "refused", "none"):
+        MODEL_PROCESSES.labels(process, state).set(state == now)
+    if served:
+        MODEL_SEQUENCE.labels(process).set(served.pointer.sequence)
+        for event, at in (
+            ("made", served.manifest.created_at),
+            ("deployed", served.pointer.at),
+        ):
+            MODEL_TIMES.labels(process, event).set(dt.datetime.fromisoformat(at).timestamp())
+
+
+def challenger_loaded(outcome: str) -> None:
+    """Count one attempt to load the version on trial."""
+    CHALLENGER_LOADS.labels(outcome).inc()

@@ -1,0 +1,211 @@
+"""Which version is live, since when, by whom: one pointer and its history.
+
+    <root>/deploy/{CURRENT, history.jsonl, lock, quarantine/<run_id>.json}
+
+CURRENT is replaced by rename and is the only commit point: the history follows it, and a line that
+a crash has kept from it is added by the next deploy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal, Self
+
+from shared.errors import DamagedVersion, FieldError, InvalidInput, Unavailable
+from shared.log import get_logger
+from shared.registry import durable_files as durable
+
+MAX_TEXT = 2000  # characters of `by` and of `why`
+MAX_HISTORY = 256 << 20  # bytes; a deploy takes about 400
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """One deploy. The text of CURRENT is the live one; the history has all of them."""
+
+    sequence: int  # 1 for the first deploy, then one more each time, a rollback too
+    run_id: str
+    manifest_sha256: str
+    previous: str | None  # run_id that a rollback from here returns to
+    by: str
+    why: str
+    at: str  # ISO 8601, UTC
+    action: Literal["deploy", "rollback"]
+
+    @classmethod
+    def parse(cls, sealed: bytes) -> Self:
+        """Read back a sealed pointer; ValueError if it is none."""
+        body = durable.unseal(sealed)
+        try:
+            return cls(**{field.name: body[field.name] for field in fields(cls)})
+        except KeyError as missing:
+            raise ValueError(f"has no {missing}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployState:
+    """What is live, and all that led to it."""
+
+    live: Pointer | None  # None also if CURRENT is damaged
+    records: list[Pointer]  # oldest first; the live one among them
+
+    @property
+    def sequence(self) -> int:
+        """Of the live deploy, as far as it is known; 0 before the first."""
+        return (self.live or self.records[-1]).sequence if self.records else 0
+
+    @property
+    def next_sequence(self) -> int:
+        """Greater than any before, also than one that a damaged CURRENT has left behind."""
+        return self.records[-1].sequence + 1 if self.records else 1
+
+    @property
+    def lineage(self) -> list[Pointer]:
+        """The live deploy, then what one rollback returns to, then two, and so on.
+
+        A stack: a deploy puts a version on, a rollback takes one off.
+        """
+        stack: list[Pointer] = []
+        for record in self.records:
+            if record.sequence > self.sequence:  # an older CURRENT was put back by hand
+                break
+            if record.action == "rollback":
+                del stack[-2:]
+            elif (
+                stack and stack[-1].run_id == record.run_id
+            ):  # deployed anew over a damaged CURRENT
+                del stack[-1]
+            stack.append(record)
+        return stack[::-1]
+
+    def deployed_hash(self, run_id: str) -> str | None:
+        """The manifest's hash under which a version was deployed before."""
+        seen = [item.manifest_sha256 for item in self.records if item.run_id == run_id]
+        return seen[-1] if seen else None
+
+
+class DeployLog:
+    """The files of `<root>/deploy`; reading needs no lock, since each is replaced or only grows."""
+
+    def __init__(self, folder: Path, lock_wait_s: float) -> None:
+        self._folder = folder
+        self._current = folder / "CURRENT"
+        self._history = folder / "history.jsonl"
+        self._lock_wait_s = lock_wait_s
+
+    def current(self) -> Pointer | None:
+        """The live deploy, or None before the first one; DamagedVersion if it is not readable."""
+        pointer = self._pointer()
+        if pointer is None and self._logged():
+            pointer = self._pointer()  # the first deploy may have come between the two looks
+            if pointer is None:
+                raise DamagedVersion("CURRENT: missing, though versions were deployed")
+        return pointer
+
+    def state(self) -> DeployState:
+        """All that is known; a damaged pointer or line is left out."""
+        records = {record.sequence: record for record in self._logged()}
+        try:
+            live = self._pointer()
+        except DamagedVersion:
+            live = None
+        if live:
+            records[live.sequence] = live
+        return DeployState(live, [records[sequence] for sequence in sorted(records)])
+
+    def settle(self) -> DeployState:
+        """With the lock held: the state, after doing what a dead or failed writer left undone."""
+        state = self.state()
+        if state.live and state.live not in self._logged():
+            # This syncs the folder too, which that writer may not have come to.
+            durable.append(self._history, durable.seal(asdict(state.live)))
+        return state
+
+    def commit(
+        self,
+        action: Literal["deploy", "rollback"],
+        run_id: str,
+        manifest_sha256: str,
+        state: DeployState,
+        *,
+        by: str,
+        why: str,
+    ) -> Pointer:
+        """With the lock held: make a checked version the live one."""
+        for field, text in (("by", by), ("why", why)):
+            if len(text) > MAX_TEXT:
+                message = f"must have at most {MAX_TEXT} characters"
+                raise InvalidInput(f"{field} {message}", [FieldError(field, message)])
+        before = state.lineage if action == "deploy" else state.lineage[2:]
+        pointer = Pointer(
+            sequence=state.next_sequence,
+            run_id=run_id,
+            manifest_sha256=manifest_sha256,
+            previous=next((item.run_id for item in before if item.run_id != run_id), None),
+            by=by,
+            why=why,
+            at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
+            action=action,
+        )
+        sealed = durable.seal(asdict(pointer))
+        durable.replace(self._current, sealed)
+        try:
+            durable.append(self._history, sealed)
+        except OSError as error:  # it is live all the same, and the next deploy adds the line
+            _log.warning("registry.history_not_written", run_id=run_id, reason=error.strerror)
+        return pointer
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the deploy lock; Unavailable if another holds it for too long."""
+        durable.make_directory(self._folder)
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW
+        with durable.closing(os.open(self._folder / "lock", flags, 0o644)) as lock:
+            deadline = time.monotonic() + self._lock_wait_s
+            while not durable.try_lock(lock):
+                if time.monotonic() >= deadline:
+                    raise Unavailable("another process holds the registry", dependency="registry")
+                time.sleep(0.01)
+            yield
+
+    def quarantined(self, run_id: str) -> str | None:
+        """Why a version must not be deployed, or None. `run_id` is taken as checked."""
+        try:
+            sealed = durable.read_if_there(self._marker(run_id))
+            return None if sealed is None else str(durable.unseal(sealed)["reason"])
+        except (ValueError, KeyError):
+            return "the reason is not readable"
+
+    def quarantine(self, run_id: str, reason: str) -> None:
+        """With the lock held: mark a version; the first reason stays."""
+        if self.quarantined(run_id) is None:
+            durable.make_directory(self._marker(run_id).parent)
+            durable.replace(self._marker(run_id), durable.seal({"reason": reason[:2000]}))
+
+    def _marker(self, run_id: str) -> Path:
+        return self._folder / "quarantine" / f"{run_id}.json"
+
+    def _pointer(self) -> Pointer | None:
+        try:
+            sealed = durable.read_if_there(self._current)
+            return None if sealed is None else Pointer.parse(sealed)
+        except ValueError as error:
+            raise DamagedVersion(f"CURRENT: {error}") from error
+
+    def _logged(self) -> list[Pointer]:
+        """What the history holds, as far as it is readable."""
+        text = durable.read_if_there(self._history, MAX_HISTORY) or b""
+        found = []
+        for line in text.splitlines(keepends=True):
+            try:
+                found.append(Pointer.parse(line))
+            except ValueError:  # torn: its writer died, or the disk was full
+                continue
+        return found

@@ -1,0 +1,372 @@
+"""Model versions on disk: saved once, never changed, deployed by moving one pointer.
+
+    <root>/versions/<run_id>/{manifest.json, files…}
+    <root>/deploy/…                                     see shared/registry/deployments.py
+
+A version is written aside, synced and renamed, so it is there whole or not at all. No byte of it
+is parsed before its hash matches: a damaged model ends the process that parses it (LightGBM
+aborts), so `try` would come too late. The web processes write to deploy/ only; versions/ may be
+mounted read-only for them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import (
+    Conflict,
+    DamagedVersion,
+    DeployConflict,
+    NotFound,
+    NothingToRollBack,
+)
+from shared.registry import durable_files as durable
+from shared.registry.deployments import DeployLog, DeployState, Pointer
+from shared.registry.manifest import Manifest, StoredFile
+
+__all__ = ["LoadedVersion", "Manifest", "ModelVersion", "Pointer", "Registry", "new_run_id"]
+
+MANIFEST = "manifest.json"
+MAX_FILE = 512 << 20  # bytes; more is refused before it is read
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_UNFIT = (ValueError, KeyError, TypeError, AttributeError)  # what reading a foreign file raises
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """What the registry knows of a stored version without reading its files.
+
+    Attributes:
+        manifest: of a damaged one only the run_id is there, and `created_at` is "".
+        problem: why it is quarantined, or what is wrong with its manifest.
+    """
+
+    manifest: Manifest
+    problem: str | None
+
+    @property
+    def run_id(self) -> str:
+        """The id of the version."""
+        return self.manifest.run_id
+
+    @property
+    def created_at(self) -> str:
+        """ISO 8601, UTC; "" when the manifest is damaged."""
+        return self.manifest.created_at
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the manifest says of the training run."""
+        return self.manifest.meta
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A whole version: the very bytes that were hashed."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    files: Mapping[str, bytes]
+
+
+def new_run_id() -> str:
+    """An id that sorts by time, such as 20250131T032300Z-1f2e3d4c."""
+    return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+class Registry:
+    """Safe for any number of threads and processes; opens nothing until it is asked.
+
+    Every method raises Unavailable when the disk does not do its part: full, read-only, broken,
+    or another process has held the deploy lock for longer than `lock_wait_s` seconds.
+    """
+
+    def __init__(self, root: Path, *, lock_wait_s: float = 10.0) -> None:
+        self._versions = root / "versions"
+        self._log = DeployLog(root / "deploy", lock_wait_s)
+
+    def save(
+        self, files: Mapping[str, bytes], meta: Mapping[str, Any], *, run_id: str | None = None
+    ) -> ModelVersion:
+        """Store a new version, durably. Saving the same files under the same id is harmless.
+
+        Raises:
+            ValueError: a name, a size or the meta is not storable.
+            Conflict: `run_id` is taken by other files.
+        """
+        run_id = run_id or new_run_id()
+        names = [name for name in files if name != MANIFEST and _FILE_NAME.fullmatch(name)]
+        if len(names) < len(files) or not _RUN_ID.fullmatch(run_id):
+            raise ValueError(f"not storable under these names: {run_id!r}, {sorted(files)!r}")
+        manifest = Manifest(
+            run_id,
+            dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+            {name: StoredFile(len(data), durable.digest(data)) for name, data in files.items()},
+            dict(meta),
+        )
+        sealed = durable.seal(manifest.to_json())
+        if len(sealed) > durable.MAX_SEALED or any(len(d) > MAX_FILE for d in files.values()):
+            raise ValueError(f"version {run_id} has a file too large to be loaded again")
+        with durable.storage(), self._draft() as draft:
+            for name, data in files.items():
+                durable.write_new(draft / name, data)
+            durable.write_new(draft / MANIFEST, sealed)
+            durable.sync_directory(draft)
+            try:
+                draft.rename(self._versions / run_id)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                if self.load(run_id).manifest.files != manifest.files:
+                    raise Conflict(f"version {run_id} exists with other files") from error
+            durable.sync_directory(self._versions)
+        return ModelVersion(manifest, problem=None)
+
+    def versions(self) -> list[ModelVersion]:
+        """Every stored version, newest first; a damaged or quarantined one says so."""
+        found = []
+        for run_id in self._listing():
+            with suppress(NotFound):  # pruned since the listing
+                found.append(self.version(run_id))
+        # A run_id tells the second, the manifest the rest; a damaged one tells no more.
+        return sorted(found, key=lambda it: (it.run_id[:16], it.created_at), reverse=True)
+
+    def version(self, run_id: str) -> ModelVersion:
+        """One version, by its manifest alone. Raises NotFound."""
+        problem = self.quarantined(run_id)
+        try:
+            with durable.storage(), self._reading(run_id) as folder:
+                return ModelVersion(_read_manifest(folder, run_id, None)[1], problem)
+        except (DamagedVersion, *_UNFIT) as error:
+            return ModelVersion(Manifest(run_id, "", {}, {}), problem or str(error))
+
+    def load(self, run_id: str, manifest_sha256: str | None = None) -> LoadedVersion:
+        """Read a version; nothing is handed over, or parsed, before its hash matched.
+
+        Raises:
+            NotFound: there is no such version, or it is being removed.
+            DamagedVersion: a file is not what was saved; the message names it.
+        """
+        with durable.storage(), self._reading(run_id) as folder:
+            try:
+                found, manifest = _read_manifest(folder, run_id, manifest_sha256)
+                listed = manifest.files
+                # Names come from the folder's own listing, so none of them can lead out of it.
+                for name in sorted({*listed, MANIFEST} ^ set(os.listdir(folder))):
+                    raise ValueError(f"{name}: {'missing' if name in listed else 'not listed'}")
+                files = {name: _read_hashed(folder, name, file) for name, file in listed.items()}
+            except _UNFIT as error:
+                raise DamagedVersion(f"version {run_id}: {error}", run_id=run_id) from error
+        return LoadedVersion(manifest, found, files)
+
+    def current(self) -> Pointer | None:
+        """The live deploy, or None before the first one.
+
+        Raises:
+            DamagedVersion: CURRENT is damaged, or gone though versions were deployed. The next
+                deploy or rollback puts that right.
+        """
+        with durable.storage():
+            return self._log.current()
+
+    def history(self) -> list[Pointer]:
+        """Every deploy and rollback, newest first."""
+        with durable.storage():
+            return self._log.state().records[::-1]
+
+    def lineage(self) -> list[Pointer]:
+        """The live deploy, then what one rollback would return to, then two, and so on."""
+        with durable.storage():
+            return self._log.state().lineage
+
+    def deploy(
+        self, run_id: str, *, by: str, why: str, expected_sequence: int | None = None
+    ) -> Pointer:
+        """Make a version the one that readers see next, in one step.
+
+        Deploying what is already live changes nothing and returns the live pointer, so a caller
+        who died before he heard the answer may ask again.
+
+        Args:
+            expected_sequence: deploy only if this is still the live sequence; 0 is "none yet".
+
+        Raises:
+            NotFound: there is no such version.
+            DamagedVersion: it does not match its hashes, or is quarantined.
+            DeployConflict: somebody else deployed since `expected_sequence`.
+            InvalidInput: `by` or `why` is too long.
+        """
+        with durable.storage(), self._log.locked():
+            state = self._log.settle()
+            manifest_sha256 = self._deployable(run_id, state)
+            if state.live and state.live.run_id == run_id:
+                return state.live
+            if expected_sequence not in (None, state.sequence):
+                message = f"deploy {state.sequence} is live, {expected_sequence} was expected"
+                raise DeployConflict(message, sequence=state.sequence)
+            return self._log.commit("deploy", run_id, manifest_sha256, state, by=by, why=why)
+
+    def rollback(self, *, by: str, why: str) -> Pointer:
+        """Return to the version that was live before this one; twice goes back two versions.
+
+        Raises:
+            NothingToRollBack: no version was live before this one.
+            DamagedVersion: the version before is damaged, quarantined or no longer stored; it is
+                named, and an older one can be deployed by its id.
+        """
+        with durable.storage(), self._log.locked():
+            state = self._log.settle()
+            if len(state.lineage) < 2:
+                raise NothingToRollBack("no version was live before this one")
+            run_id = state.lineage[1].run_id
+            try:
+                manifest_sha256 = self._deployable(run_id, state)
+            except NotFound as error:
+                raise DamagedVersion(f"version {run_id}: no longer stored") from error
+            return self._log.commit("rollback", run_id, manifest_sha256, state, by=by, why=why)
+
+    def quarantine(self, run_id: str, reason: str) -> None:
+        """Mark a version as not to be deployed; a person lifts it by deleting the marker file."""
+        if run_id not in self._listing():
+            raise _no_such(run_id)
+        with durable.storage(), self._log.locked():
+            self._log.quarantine(run_id, reason)
+
+    def quarantined(self, run_id: str) -> str | None:
+        """Why this version must not be deployed, or None. Raises NotFound."""
+        if not _RUN_ID.fullmatch(run_id):
+            raise _no_such(run_id)
+        with durable.storage():
+            return self._log.quarantined(run_id)
+
+    def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
+        """Remove the oldest versions; return their ids.
+
+        Kept are the live version, the one before it, those being read, those to *spare*, and
+        `keep` others.
+
+        Raises:
+            DamagedVersion: CURRENT is damaged. Nothing is removed while it is unsure what is live.
+        """
+        with durable.storage(), self._log.locked():
+            live = self._log.current()
+            held = {*spare, *((live.run_id, live.previous) if live else ())}
+            others = [run_id for run_id in self._listing() if run_id not in held]
+            return [run_id for run_id in others[max(keep, 0) :] if self._remove(run_id)]
+
+    def remove(self, run_ids: Collection[str]) -> list[str]:
+        """Remove these versions, but for the live one and those being read; return their ids.
+
+        Raises:
+            DamagedVersion: as `prune` does.
+        """
+        with durable.storage(), self._log.locked():
+            live = self._log.current()
+            gone = {*run_ids} - ({live.run_id} if live else set())
+            return [it for it in self._listing() if it in gone and self._remove(it)]
+
+    def _listing(self) -> list[str]:
+        """Ids of the stored versions, newest first. The only source of names that are opened."""
+        with durable.storage(), suppress(FileNotFoundError):
+            names = (path.name for path in self._versions.iterdir())
+            return sorted(filter(_RUN_ID.fullmatch, names), reverse=True)
+        return []
+
+    def _deployable(self, run_id: str, state: DeployState) -> str:
+        """The hash of the manifest, after checking every file; DamagedVersion or NotFound."""
+        loaded = self.load(run_id, state.deployed_hash(run_id))
+        reason = self._log.quarantined(run_id)
+        if reason is not None:
+            raise DamagedVersion(f"version {run_id}: quarantined: {reason}", run_id=run_id)
+        return loaded.manifest_sha256
+
+    @contextmanager
+    def _reading(self, run_id: str) -> Iterator[int]:
+        """The version's folder as a descriptor, locked so that `prune` leaves it alone."""
+        if run_id not in self._listing():
+            raise _no_such(run_id)
+        path = self._versions / run_id
+        try:
+            folder = durable.open_directory(path)
+        except FileNotFoundError:
+            raise _no_such(run_id) from None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise DamagedVersion(f"version {run_id}: not a folder", run_id=run_id) from error
+        with durable.closing(folder):
+            # Only a removal is ever in the way, and one may have ended between open and lock.
+            if not durable.try_lock(folder, shared=True) or not durable.is_at(folder, path):
+                raise _no_such(run_id)
+            yield folder
+
+    @contextmanager
+    def _draft(self) -> Iterator[Path]:
+        """A folder to write in, gone afterwards; if its owner dies, the next `save` sweeps it."""
+        durable.make_directory(self._versions)
+        with self._log.locked():
+            for left in self._versions.glob(".tmp-*"):  # of processes that died
+                self._remove(left.name)
+            draft = self._versions / f".tmp-{secrets.token_hex(8)}"
+            draft.mkdir()
+            folder = durable.open_directory(draft)
+            durable.try_lock(folder, shared=True)  # says "in use" to the sweep
+        with durable.closing(folder):
+            try:
+                yield draft
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def _remove(self, name: str) -> bool:
+        """Remove a folder of our own listing, unless it is in use or not really a folder."""
+        try:
+            folder = durable.open_directory(self._versions / name)
+        except OSError:
+            return False
+        with durable.closing(folder):
+            if not durable.try_lock(folder):
+                return False
+            trash = self._versions / f".tmp-{secrets.token_hex(8)}"
+            (self._versions / name).rename(trash)
+            durable.sync_directory(self._versions)
+            shutil.rmtree(trash, ignore_errors=True)
+        return True
+
+
+def _no_such(run_id: str) -> NotFound:
+    return NotFound(f"there is no version {run_id!r}")
+
+
+def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, Manifest]:
+    """The manifest and its hash; ValueError if it is not the one expected."""
+    sealed = durable.read(MANIFEST, durable.MAX_SEALED, folder)
+    found = durable.digest(sealed)
+    if expected not in (None, found):
+        raise ValueError(f"{MANIFEST}: is not the one that was deployed")
+    try:
+        manifest = Manifest.from_json(durable.unseal(sealed))
+    except ValueError as error:
+        raise ValueError(f"{MANIFEST}: {error}") from error
+    if manifest.run_id != run_id:
+        raise ValueError(f"{MANIFEST}: belongs to version {manifest.run_id}")
+    return found, manifest
+
+
+def _read_hashed(folder: int, name: str, file: StoredFile) -> bytes:
+    data = durable.read(name, MAX_FILE, folder)
+    if len(data) != file.size:
+        raise ValueError(f"{name}: {len(data)} bytes, {file.size} were saved")
+    if durable.digest(data) != file.sha256:
+        raise ValueError(f"{name}: does not match its hash")
+    return data

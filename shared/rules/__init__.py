@@ -1,0 +1,1 @@
+"""Rules as data: schema, matcher, versioned store, YAML."""

@@ -1,0 +1,139 @@
+"""Rules as data: a person writes a category down once, so that it need not be learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from shared.db.tables import LABEL_MAX
+from shared.errors import FieldError, InvalidInput
+from shared.features.extract import CHANNELS
+from shared.rules.patterns import compile_pattern
+
+RULES_MAX = 1_000  # of one set
+PATTERN_MAX = 400  # characters
+
+_PRINTED = r"^[^\x00-\x1f\x7f]+$"
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=PATTERN_MAX, pattern=_PRINTED)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_PRINTED)]
+_LABEL = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+
+
+class AmountRange(BaseModel):
+    """Of the amount without its sign; both ends belong to it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("min or max is needed")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max")
+        return self
+
+
+class Rule(BaseModel):
+    """A category, and what a transaction must have for it: all of the conditions, at least one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    label: Annotated[str, StringConstraints(min_length=1, max_length=LABEL_MAX, pattern=_LABEL)]
+    enabled: bool = True
+    merchant: Pattern | None = None
+    description: Pattern | None = None
+    amount: AmountRange | None = None
+    direction: Literal["in", "out"] | None = None
+    account: (
+        Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_PRINTED)] | None
+    ) = None
+    channel: str | None = None
+
+    @field_validator("merchant", "description")
+    @classmethod
+    def _readable(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            compile_pattern(pattern)
+        return pattern
+
+    @field_validator("channel")
+    @classmethod
+    def _known(cls, channel: str | None) -> str | None:
+        if channel is not None and channel not in CHANNELS:
+            raise ValueError(f"must be one of {', '.join(CHANNELS)}")
+        return channel
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if not self.conditions:
+            raise ValueError(
+                "at least one of merchant, description, amount, direction, account and channel"
+            )
+        return self
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Those that it has, as they are written."""
+        return self.model_dump(exclude={"name", "label", "enabled"}, exclude_none=True)
+
+    @property
+    def title(self) -> str:
+        """Its name, else what it asks for."""
+        return self.name or ", ".join(
+            f"{key} {_told(value)}" for key, value in self.conditions.items()
+        )
+
+
+def parse(plain: Sequence[Any]) -> list[Rule]:
+    """Rules from plain values, as JSON or YAML gives them.
+
+    Raises:
+        InvalidInput: names the place, such as `rules[3].amount.min`, and what was expected.
+    """
+    if len(plain) > RULES_MAX:
+        raise _invalid([FieldError("rules", f"at most {RULES_MAX:,} in one set")])
+    rules, errors = [], []
+    for index, item in enumerate(plain):
+        try:
+            rules.append(Rule.model_validate(item))
+        except ValidationError as error:
+            for found in error.errors(
+                include_url=False, include_input=False, include_context=False
+            ):
+                place = "".join(f".{step}" for step in found["loc"])
+                message = found["msg"].removeprefix("Value error, ")
+                errors.append(FieldError(f"rules[{index}]{place}", message))
+    if errors:
+        raise _invalid(errors)
+    return rules
+
+
+def as_plain(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """What `parse` reads."""
+    return [rule.model_dump(exclude_none=True, exclude_defaults=True) for rule in rules]
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(
+        f"{word} {value[end]:g}" for end, word in (("min", "from"), ("max", "to")) if end in value
+    )
+
+
+def _invalid(errors: list[FieldError]) -> InvalidInput:
+    return InvalidInput("The rules are not as expected; see errors", errors)

@@ -1,0 +1,1 @@
+"""Bank statements: reading, parsing, preview, rejects, annotated copies, uploads."""

@@ -1,0 +1,1 @@
+"""What a person sees and answers: evidence, decision, suggestions, feedback, review queue."""

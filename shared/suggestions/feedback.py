@@ -1,0 +1,202 @@
+"""What a person says to a suggestion: it becomes a label at once, and can be taken back exactly.
+
+Answers to one suggestion form a stack: each notes the label that was there before, and undo takes
+the newest away. The label that an answer wrote bears the answer's own time, so it is known from one
+that was given since, even of the same category. Only a person's word makes a label here; a
+suggestion never does.
+
+Locks are taken in one order: transaction, suggestion, label.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from shared.db import feature_store as stored
+from shared.db import labels
+from shared.db.tables import (
+    Action,
+    LabelSource,
+    Suggestion,
+    SuggestionAnswer,
+    Transaction,
+    TransactionLabel,
+)
+from shared.errors import Conflict, FieldError, InvalidInput, NotFound
+
+
+class State(NamedTuple):
+    """Where a suggestion stands: the newest answer that was not undone, and the label there now."""
+
+    suggestion_id: str
+    answer: Action | None
+    answer_label: str | None
+    label: str | None
+
+
+def give(
+    session: Session,
+    suggestion_id: str,
+    action: Action,
+    label: str | None,
+    *,
+    only_waiting: bool = False,
+) -> State:
+    """Take an answer; the same one again changes nothing.
+
+    Args:
+        label: what it is instead, for CORRECT only.
+        only_waiting: leave what somebody answered or labelled meanwhile as it is.
+
+    Raises:
+        NotFound: there is no such suggestion.
+        InvalidInput: *label* is missing, or is not for this action; or nothing was suggested that
+            could be accepted or rejected.
+        Conflict: a correction of a transaction that is not stored; or it waits no more.
+    """
+    suggestion = _locked(session, suggestion_id)
+    label = _meant(suggestion, action, label)
+    if label == suggestion.label and action is Action.CORRECT:
+        action = Action.ACCEPT
+    newest = _newest(session, suggestion_id)
+    before = _label(session, suggestion)
+    is_said = newest is not None and (newest.action, newest.label) == (action, label)
+    if is_said and (suggestion.txn_id is None or _holds(action, label, before)):
+        return _state(session, suggestion)
+    is_labelled = before is not None and before.source is not LabelSource.RULE
+    if only_waiting and (newest is not None or is_labelled):
+        raise Conflict("It was answered meanwhile; nothing was changed")
+    if suggestion.txn_id is not None:
+        if action is not Action.REJECT:
+            before = labels.put_by_person(session, suggestion.txn_id, label)
+            # With its features, the merchant's next suggestion finds this label.
+            stored.build_one(session, suggestion.txn_id)
+        elif before is not None and before.label == label:
+            labels.remove(session, suggestion.txn_id)
+    session.add(
+        SuggestionAnswer(
+            suggestion_id=suggestion_id,
+            user_id=suggestion.user_id,
+            merchant=suggestion.merchant,
+            action=action,
+            label=label,
+            before=_as_json(before),
+        )
+    )
+    _note(suggestion, action, label)
+    return _state(session, suggestion)
+
+
+def undo(session: Session, suggestion_id: str) -> State:
+    """Take the newest answer back: the label is again the very one that was there before it.
+
+    Without an answer nothing changes.
+
+    Raises:
+        NotFound: there is no such suggestion.
+        Conflict: the transaction was labelled anew since; that label stays.
+    """
+    suggestion = _locked(session, suggestion_id)
+    newest = _newest(session, suggestion_id)
+    if newest is None:
+        return _state(session, suggestion)
+    if suggestion.txn_id is not None and _changed_the_label(newest):
+        if not _is_of(newest, _label(session, suggestion)):
+            raise Conflict("The transaction was labelled anew since; nothing was undone")
+        labels.restore(session, suggestion.txn_id, newest.before)
+    newest.undone_at = dt.datetime.now(dt.UTC)
+    session.flush()
+    earlier = _newest(session, suggestion_id)
+    _note(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
+    return _state(session, suggestion)
+
+
+def _locked(session: Session, suggestion_id: str) -> Suggestion:
+    """The suggestion; nobody else answers one of the same transaction meanwhile."""
+    txn_id = session.scalar(select(Suggestion.txn_id).where(Suggestion.id == suggestion_id))
+    if txn_id is not None:
+        # Not FOR UPDATE: others may insert its label, which locks the transaction as well.
+        own = select(Transaction.id).where(Transaction.id == txn_id)
+        session.execute(own.with_for_update(key_share=True))
+    found = session.get(Suggestion, suggestion_id, with_for_update=True, populate_existing=True)
+    if found is None:
+        raise NotFound("There is no such suggestion")
+    return found
+
+
+def _meant(suggestion: Suggestion, action: Action, label: str | None) -> str:
+    if action is Action.CORRECT:
+        if label is None:
+            raise _wrong("label", "is needed: what it is instead")
+        if suggestion.txn_id is None:
+            raise Conflict("Only a stored transaction can be corrected: store it, then suggest")
+        return label
+    if label is not None:
+        raise _wrong("label", f"is for the action correct, not for {action.value}")
+    if suggestion.label is None:
+        raise _wrong("action", f"nothing was suggested that one could {action.value}")
+    return suggestion.label
+
+
+def _wrong(field: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{field} {message}", [FieldError(field, message)])
+
+
+def _newest(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
+    answers = select(SuggestionAnswer).where(
+        SuggestionAnswer.suggestion_id == suggestion_id, SuggestionAnswer.undone_at.is_(None)
+    )
+    return session.scalars(answers.order_by(SuggestionAnswer.id.desc()).limit(1)).one_or_none()
+
+
+def _holds(action: Action, label: str, now: TransactionLabel | None) -> bool:
+    """Whether the label there is as this answer would leave it."""
+    if action is Action.REJECT:
+        return now is None or now.label != label
+    return now is not None and (now.label, now.source) == (label, LabelSource.HUMAN)
+
+
+def _changed_the_label(answer: SuggestionAnswer) -> bool:
+    if answer.action is not Action.REJECT:
+        return True
+    return answer.before is not None and answer.before["label"] == answer.label
+
+
+def _is_of(answer: SuggestionAnswer, label: TransactionLabel | None) -> bool:
+    """Whether the label there is what the answer left, and nobody's word since."""
+    if answer.action is Action.REJECT or label is None:
+        return answer.action is Action.REJECT and label is None
+    left = (answer.label, LabelSource.HUMAN, answer.created_at)
+    return (label.label, label.source, label.updated_at) == left
+
+
+def _label(session: Session, suggestion: Suggestion) -> TransactionLabel | None:
+    return None if suggestion.txn_id is None else labels.lock(session, suggestion.txn_id)
+
+
+def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
+    if label is None:
+        return None
+    return {
+        "label": label.label,
+        "source": label.source.value,
+        "created_at": label.created_at.isoformat(),
+        "updated_at": label.updated_at.isoformat(),
+    }
+
+
+def _note(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
+    suggestion.answer, suggestion.answer_label = action, label
+    suggestion.answered_at = dt.datetime.now(dt.UTC) if action else None
+
+
+def _state(session: Session, suggestion: Suggestion) -> State:
+    session.flush()
+    now = _label(session, suggestion)
+    return State(
+        suggestion.id, suggestion.answer, suggestion.answer_label, now.label if now else None
+    )

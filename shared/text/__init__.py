@@ -1,0 +1,1 @@
+"""Text normalisation: merchant names, payment-channel hints, vocabularies, one bounded cache."""

@@ -1,0 +1,1 @@
+"""Tests of the repository itself: image, compose file, workflows, alerts, docs, warehouse."""

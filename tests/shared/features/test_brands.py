@@ -1,0 +1,341 @@
+"""What is known before anybody has labelled anything: brands, words, codes, names of categories."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from local.demo.sample_merchants import CATEGORIES, REGULARS
+from local.setup import make_brands
+from shared.features.brands import MARKS, Guess, brand_of, guess
+from shared.features.extract import RawTransaction, features_of
+from shared.features.taxonomy import bank_names, kind_named, kind_of_mcc, kinds, wider_kind, word_in
+from shared.text.normalize import spaced
+
+DATA = Path(make_brands.DATA)
+INDEX = "NAME_SUGGESTION_INDEX"  # names the unpacked package, where it is at hand
+
+
+def guess_of(merchant: str, **known: object) -> Guess | None:
+    return guess(features_of(RawTransaction(merchant=merchant, **{"amount": -9.5, **known})))
+
+
+def kind_of(merchant: str, **known: object) -> str | None:
+    found = guess_of(merchant, **known)
+    return found.kind if found else None
+
+
+BANK_LINES = {
+    "TIM HORTONS #2392": "Coffee",
+    "STARBUCKS STORE 00324": "Coffee",
+    "MCDONALD'S F32156": "Fast Food",
+    "mcdonalds 1234 birmingham": "Fast Food",
+    "7-ELEVEN 34211": "Groceries",
+    "7 eleven": "Groceries",
+    "7ELEVEN STORE": "Groceries",
+    "WAL-MART #3159": "Groceries",
+    "WHOLEFDS MKT 10234 AUSTIN TX": "Groceries",
+    "REWE SAGT DANKE 43211": "Groceries",
+    "CARTE 12/03 CARREFOUR MARKET PARIS": "Groceries",
+    "ALBERT HEIJN 1234 AMSTERDAM": "Groceries",
+    "Пятёрочка 1234": "Groceries",
+    "全家便利商店": "Groceries",
+    "スターバックス 渋谷": "Coffee",
+    "LCBO/RAO #0004": "Alcohol & Bars",
+    "SHOPPERSDRUGMART0901": "Pharmacy",
+    "STADTAPOTHEKE AM MARKT": "Pharmacy",
+    "SHELL OIL 57442113": "Fuel",
+    "BP 442 HWY 7": "Fuel",
+    "TESCO PFS 4203": "Fuel",
+    "TESCO STORES 5504": "Groceries",
+    "COSTCO GAS #0532": "Fuel",
+    "SQ *BLUE BOTTLE": "Coffee",
+    "TST* CORNER PIZZERIA": "Restaurants",
+    "PAYPAL *STEAMGAMES": "Entertainment",
+    "UBER *TRIP HELP.UBER.COM": "Taxi",
+    "UBER *EATS": "Restaurants",
+    "TFL TRAVEL CH": "Public Transport",
+    "SBB CFF FFS MOBILE": "Public Transport",
+    "GREEN P PARKING 4411": "Parking",
+    "DELTA AIR 0061159818840": "Flights",
+    "AIRBNB * HMX3K9": "Hotels",
+    "HOTEL AM RATHAUS": "Hotels",
+    "AMZN MKTP US*2K3AB9": "Shopping",
+    "H&M 0123": "Clothing",
+    "H & M ONLINE": "Clothing",
+    "GAP CANADA 123": "Clothing",
+    "CDN TIRE STORE #00321": "Home",
+    "IKEA TORONTO": "Home",
+    "NETFLIX.COM": "Streaming",
+    "APPLE.COM/BILL": "Streaming",
+    "VODAFONE LTD": "Phone & Internet",
+    "THAMES WATER": "Utilities",
+    "GEICO AUTO": "Insurance",
+    "ZAHNARZTPRAXIS DR MEIER": "Health",
+    "KINGSWAY ANIMAL HOSPITAL": "Pets",
+    "THE QUIET BOOKSHOP": "Books & Education",
+    "HARBOUR PROPERTY MGMT": "Rent",
+    "CASH WITHDRAWAL LLOYDS": "Cash",
+    "ATM WITHDRAWAL SHELL 4411": "Cash",
+    "FOREIGN TRANSACTION FEE": "Fees",
+    "E-TRANSFER J OKAFOR": "Transfers",
+    "E-TRANSFER J OKAFOR RENT": "Rent",
+    "CURRY HOUSE RESTAURA": "Restaurants",
+}
+
+
+@pytest.mark.parametrize(("line", "kind"), BANK_LINES.items())
+def test_a_bank_line_tells_its_kind(line, kind):
+    """As banks of several countries print them."""
+    assert kind_of(line) == kind
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("BEST", "NEXT SUPPLY LTD", "ACTION REELS LTD", "IDEAL 1234", "VESPER", "KINDRED"),
+        *("MARLOWE & FINCH", "TARGETED OUTREACH", "THE COMMON", "SHELLEY J", "", "1234 5678"),
+        *("SMITH & SONS", "GAPLESS", "ST MARYS", "BPL 12"),
+    ],
+)
+def test_a_name_that_says_nothing_tells_nothing(line):
+    """A common word is no brand, and half a word is none."""
+    assert guess_of(line) is None
+
+
+def test_one_brand_has_one_name_however_it_is_printed():
+    """A person sees the name, not the line."""
+    printed = {
+        "McDonald's": ["mcdonald s f12", "mcdonalds", "mc donalds 3", "sq mcdonalds"],
+        "7-Eleven": ["7 eleven 12", "7eleven", "seven eleven"],
+        "Starbucks": ["starbucks", "starbucks store 00324", "paypal starbucks"],
+        "Amazon": ["amazon ca", "amazon uk marketplace"],
+        "H&M": ["h m 0123", "h&m", "h & m online"],
+    }
+
+    names = {line: brand_of(line).name for lines in printed.values() for line in lines}
+
+    assert names == {line: name for name, lines in printed.items() for line in lines}
+
+
+def test_where_the_account_is_decides_between_brands_of_one_name():
+    """And a name that is common in words counts only where there is such a shop."""
+    assert kind_of("METRO 0421", currency="CAD") == "Groceries"
+    assert kind_of("BEST 1234", currency="TRY") == "Fuel"
+    assert kind_of("BEST 1234", currency="CAD") is None
+    assert brand_of("lidl 12", "DE") == brand_of("lidl 12", "GB") == brand_of("lidl 12")
+    assert brand_of("turkey hill sugarbush", "CA") is None
+
+
+def test_what_a_shop_also_sells_goes_before_its_name():
+    """`costco gas` is fuel, and a brand that is a family name leaves `paint` to the words."""
+    assert kind_of("SAFEWAY PHARMACY 12") == "Pharmacy"
+    assert kind_of("MARRIOTT PARKING") == "Parking"
+    assert guess_of("HARVEY'S PAINT") == Guess("Home", "word", "paint")
+
+
+def test_the_code_goes_first_then_brand_then_word_then_channel():
+    """And each guess says what told it."""
+    assert guess_of("STARBUCKS", mcc="5411") == Guess("Groceries", "mcc", "5411")
+    assert guess_of("STARBUCKS HOTEL") == Guess("Coffee", "brand", "Starbucks")
+    assert guess_of("MOUNTAIN VIEW HOTEL") == Guess("Hotels", "word", "hotel")
+    assert guess_of("J OKAFOR", channel="transfer") == Guess("Transfers", "channel", "transfer")
+    assert guess_of("STARBUCKS", mcc="9950").source == "brand"
+
+
+def test_money_that_comes_in_is_no_purchase():
+    """Who pays a salary sells nothing."""
+    assert kind_of("STARBUCKS PAYROLL", amount=2100.0) == "Salary"
+    assert kind_of("ACME LLC", amount=2100.0, channel="deposit") == "Income"
+    assert kind_of("INTEREST PAID", amount=1.2) == "Income"
+    assert kind_of("INTEREST CHARGED", amount=-1.2) == "Fees"
+
+
+def test_a_memo_about_transfers_does_not_make_a_purchase_one():
+    """People write what they bought: a transfer switch."""
+    assert kind_of("POWERLINE 1234", description="transfer switch") is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=200)
+    | st.lists(st.sampled_from(sorted(bank_names())), max_size=5).map(" ".join),
+    st.sampled_from(["", "CA", "DE FR", "??"]),
+)
+@example("\x85 \u2028\n", "")
+@example("&", "")
+@example("and and and", "CA")
+@example("7" * 400, "")
+@example("\ud800", "")
+def test_no_text_is_too_odd(text, country):
+    """Whatever is printed, an answer of a known kind or none, the same each time."""
+    known = {*kinds(), None}
+
+    brand, word = brand_of(text, country), word_in(text)
+
+    assert brand is None or brand.kind in known
+    assert brand_of.__wrapped__(text, country) == brand
+    assert word is None or word.kind in known
+    assert kind_named(text) in known
+    assert kind_of_mcc(text) in known
+    assert kind_of(text) in known
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        *(("5411", "Groceries"), ("5812", "Restaurants"), ("5814", "Fast Food"), ("5541", "Fuel")),
+        *(("3000", "Flights"), ("3058", "Flights"), ("3350", "Flights"), ("4511", "Flights")),
+        *(("3351", "Travel"), ("3441", "Travel"), ("7512", "Travel"), ("3501", "Hotels")),
+        *(("3999", "Hotels"), ("7011", "Hotels"), ("4121", "Taxi"), ("4111", "Public Transport")),
+        *(("5912", "Pharmacy"), ("8021", "Health"), ("6011", "Cash"), ("4900", "Utilities")),
+        *(("6300", "Insurance"), ("8398", "Donations"), ("0742", "Pets"), ("7995", "Gambling")),
+        *(("9950", None), ("0000", None), ("12", None), ("", None), ("abcd", None)),
+    ],
+)
+def test_a_merchant_category_code_tells_its_kind(code, kind):
+    """By the ranges of ISO 18245."""
+    assert kind_of_mcc(code) == kind
+
+
+def test_no_code_and_no_word_belongs_to_two_kinds():
+    """What is written twice in kinds.toml would be decided by its order."""
+    entries = tomllib.loads((DATA / "kinds.toml").read_text(encoding="utf-8")).values()
+    for field in ("words", "ends", "brands"):
+        told = [one for entry in entries for one in entry[field].split(",") if one.strip()]
+        phrases = [" ".join(one.split()).lstrip(MARKS) for one in told]
+        assert sorted(phrases) == sorted(set(phrases)), field
+    spans = [span.partition("-") for entry in entries for span in entry["mcc"].split(",") if span]
+    codes = [code for low, _, high in spans for code in range(int(low), int(high or low) + 1)]
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_what_stands_in_the_vocabulary_is_written_as_lines_are_folded():
+    """An accent or a capital there would never be found."""
+    phrases = [name.lstrip(MARKS) for name in bank_names()]
+
+    assert [name for name in phrases if " ".join(spaced(name).split()) != name] == []
+
+
+LABELS = {
+    "Groceries": "Groceries",
+    "🛒 Groceries": "Groceries",
+    "Groceries (weekly)": "Groceries",
+    "food shopping": "Groceries",
+    "Groceries:Supermarket": "Groceries",
+    "Lebensmittel": "Groceries",
+    "Restaurants/Dining": "Restaurants",
+    "Coffee Shops": "Coffee",
+    "Alcohol & Bars": "Alcohol & Bars",
+    "Gas & Fuel": "Fuel",
+    "Auto & Transport: Gas": "Fuel",
+    "Utilities:Gas": "Utilities",
+    "Public transit": "Public Transport",
+    "Travel - Hotels": "Hotels",
+    "Mortgage & Rent": "Rent",
+    "Loyer": "Rent",
+    "Phone bill": "Phone & Internet",
+    "Bills & Utilities": "Utilities",
+    "Car expenses": "Car",
+    "Haircut": "Hair & Beauty",
+    "Paycheck": "Salary",
+    "Income: Salary": "Salary",
+    "Credit Card Payment": "Transfers",
+    "Pet Care": "Pets",
+    "Stuff": None,
+    "Other": None,
+    "Fun money": None,
+    "Grocer1es": None,
+    "Travel & Pets": None,
+    "": None,
+    "&": None,
+}
+
+
+@pytest.mark.parametrize(("label", "kind"), LABELS.items())
+def test_a_persons_own_category_is_recognized_or_left_alone(label, kind):
+    """By exact names and aliases; what is not clear is nobody's."""
+    assert kind_named(label) == kind
+
+
+def test_every_kind_is_recognized_by_its_own_name_and_nothing_is_wider_than_itself():
+    """The list of kinds is sound."""
+    assert [kind for kind in kinds() if kind_named(kind.upper()) != kind] == []
+    assert {wider_kind(kind) for kind in kinds()} <= {*kinds(), None}
+    assert all(wider_kind(wider_kind(kind) or "") is None for kind in kinds() if kind != "Software")
+    assert 35 <= len(kinds()) <= 48
+
+
+def test_the_sample_statements_use_the_same_names():
+    """What the demo calls a category, the default list knows."""
+    labels = {*CATEGORIES, *(regular.label for regular in REGULARS)}
+
+    assert [label for label in sorted(labels) if kind_named(label) is None] == []
+
+
+def test_the_chains_of_the_sample_statements_are_recognized():
+    """Or are given the part of their category that they belong to."""
+    lines = [(line, label) for label, one in CATEGORIES.items() for line in one.chains]
+
+    wrong = [
+        (line, label, kind_of(line))
+        for line, label in lines
+        if label not in (kind_of(line), wider_kind(kind_of(line) or ""))
+    ]
+
+    assert wrong == []
+
+
+def test_every_brand_of_the_data_file_is_of_a_kind_in_the_list():
+    """And its rows are whole, each once."""
+    head, *rows = gzip.decompress((DATA / "brands.tsv.gz").read_bytes()).decode().split("\n")[:-1]
+
+    cells = [row.split("\t") for row in rows]
+
+    assert head.startswith("# name-suggestion-index ")
+    assert {len(row) for row in cells} == {5}
+    assert {row[3] for row in cells} <= set(kinds())
+    assert len({(row[2], row[3]) for row in cells}) == len(rows) > 10_000
+    assert not [row for row in cells if re.search("[A-Z]", row[0])]
+
+
+def test_the_licence_travels_with_the_data():
+    """BSD-3-Clause asks for it; version and origin stand there too."""
+    notice = (DATA / "NOTICE").read_text(encoding="utf-8")
+    head = gzip.decompress((DATA / "brands.tsv.gz").read_bytes()).decode().split("\n", 1)[0]
+
+    assert "BSD 3-Clause" in notice
+    assert "Redistributions of source code must retain" in notice
+    assert head.removeprefix("# ") in notice
+
+
+def test_the_data_file_is_small_and_says_nothing_of_when_it_was_made():
+    """The same bytes each time: no time in the gzip header."""
+    packed = (DATA / "brands.tsv.gz").read_bytes()
+
+    assert len(packed) < 600_000
+    assert packed[4:8] == bytes(4)
+    assert make_brands.packed("a\tb\n") == make_brands.packed("a\tb\n")
+
+
+def test_the_data_file_made_again_is_the_same_file():
+    """Whoever has the package can check where each byte comes from."""
+    source = Path(os.environ.get(INDEX, ""))
+    if not os.environ.get(INDEX) or not (source / "package.json").exists():
+        warnings.warn(f"{INDEX} names no unpacked package: data not checked", stacklevel=1)
+        pytest.skip(f"set {INDEX} to the unpacked package name-suggestion-index")
+
+    version, table = make_brands.table_of(source)
+
+    kept = (DATA / "brands.tsv.gz").read_bytes()
+    assert table == gzip.decompress(kept).decode()
+    assert make_brands.packed(table) == kept
+    assert make_brands.notice_of(source, version) == (DATA / "NOTICE").read_text(encoding="utf-8")

@@ -1,0 +1,178 @@
+"""What the tables say of queues, jobs and signs of life, whoever asks and whoever has died."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from shared.db.engine import make_engine, transaction
+from shared.db.tables import JobKind
+from shared.jobs import heartbeats
+from shared.jobs import store as jobs
+from shared.monitoring import job_metrics as queue_facts
+from shared.monitoring.database_collector import JobFacts
+from tests.support.api import deploy_a_model
+from worker.execution import beat_heartbeat as pulse
+
+
+@pytest.fixture
+def session(engine, clean):
+    """Empty tables."""
+    with transaction(engine) as session:
+        yield session
+
+
+def told(families):
+    """Every sample by name and the values of its labels."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def a_job(session, kind, *, ago, waited, worked, state="succeeded"):
+    """One that was asked for *ago* seconds before now."""
+    session.execute(
+        text(
+            "INSERT INTO jobs (id, kind, state, requested_by, created_at, started_at, finished_at) "
+            "VALUES (md5(random()::text), :kind, :state, 'test', now() - :ago * interval '1 s', "
+            "now() - (:ago - :waited) * interval '1 s', "
+            "now() - (:ago - :waited - :worked) * interval '1 s')"
+        ),
+        {"kind": kind, "state": state, "ago": ago, "waited": waited, "worked": worked},
+    )
+
+
+def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
+    """Each job once, in its bucket and all above; every kind and outcome is there at 0."""
+    a_job(session, "train", ago=1000, waited=3, worked=40)
+    a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
+
+    found = told(queue_facts.history(session))
+
+    assert found["lm_jobs_ended_total", "train", "succeeded"] == 1
+    assert found["lm_jobs_ended_total", "train", "failed"] == 1
+    assert found["lm_jobs_ended_total", "rules", "cancelled"] == 0
+    waits = [found["lm_jobs_queue_seconds_bucket", "train", le] for le in ("2.0", "5.0", "+Inf")]
+    assert waits == [0, 1, 2]
+    assert found["lm_jobs_queue_seconds_sum", "train"] == pytest.approx(93)
+    assert found["lm_jobs_run_seconds_bucket", "train", "60.0"] == 2
+    assert found["lm_jobs_run_seconds_count", "features"] == 0
+
+
+def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
+    """The ranges of a long job wait their turn: that is no fault."""
+    parent, _ = jobs.create(session, JobKind.FEATURES, requested_by="test")
+    session.flush()
+    claim = jobs.claim(session, parent.id)
+    jobs.add_ranges(session, claim, [{"first": 1}])
+    session.execute(text("UPDATE jobs SET created_at = now() - interval '1 h'"))
+    only_ranges = told(queue_facts.current(session))
+    jobs.create(session, JobKind.TRAIN, requested_by="test")
+    session.execute(
+        text("UPDATE jobs SET created_at = now() - interval '100 s' WHERE kind = 'train'")
+    )
+
+    found = told(queue_facts.current(session))
+
+    assert only_ranges["lm_queue_oldest_job_seconds", "features"] == 0
+    assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
+
+
+def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
+    """Its lease says so, until it runs out."""
+    job, _ = jobs.create(session, JobKind.TRAIN, requested_by="test")
+    session.flush()
+    idle = told(queue_facts.current(session))
+    jobs.claim(session, job.id)
+    working = told(queue_facts.current(session))
+    session.execute(text("UPDATE jobs SET lease_until = now() - interval '500 s'"))
+    dead = told(queue_facts.current(session))
+
+    name = "lm_queue_consumed_timestamp_seconds", "training"
+    assert idle[name] == 0
+    now = float(session.scalar(text("SELECT extract(epoch FROM now())")))
+    assert working[name] == pytest.approx(now, abs=0.001)
+    assert dead[name] == pytest.approx(now - 500, abs=0.001)
+
+
+def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, clean):
+    """Of two signs of life the one sent last counts."""
+    with transaction(engine) as session:
+        now = session.scalar(text("SELECT now()"))
+        for seconds in (10, 2, 30):
+            heartbeats.note(session, "training", now - dt.timedelta(seconds=seconds))
+
+        found = told(queue_facts.current(session))
+
+    assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2)
+    assert ("lm_queue_round_trip_seconds", "features") not in found
+
+
+def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, clean):
+    """It waits neither for a table that is locked nor for a PostgreSQL that is away."""
+    away = pulse.Pulse(replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d"))
+    there = pulse.Pulse(settings)
+    started = time.time()
+    with engine.begin() as connection:
+        connection.execute(text("LOCK TABLE heartbeats"))
+        for _ in range(100):
+            away.tick(sender="ledger.probe", headers={}, body=())
+            there.tick(sender="ledger.probe", headers={}, body=())
+        still_writing = not there._idle.acquire(blocking=False)
+    there.close()
+    away.close()
+
+    with transaction(engine) as session:
+        found = told(queue_facts.current(session))
+    assert still_writing
+    assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
+
+
+def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
+    engine, clean, tmp_path, monkeypatch, registry
+):
+    """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(JobFacts, "PATIENCE_S", 60.0)  # however slow this machine is
+    gone = make_engine("postgresql+psycopg2://u:p@127.0.0.1:9/d")
+    hours = itertools.count(1.0, 3600.0)
+    cut_off, other = (JobFacts(engine, registry, clock=lambda: next(hours)) for _ in range(2))
+    before = told(cut_off.collect())
+    with transaction(engine) as session:
+        a_job(session, "train", ago=10, waited=1, worked=1, state="failed")
+    cut_off._engine = gone
+
+    newest = told(other.collect())
+    after = told(cut_off.collect())
+
+    name = "lm_ml_train_runs_total", "failed"
+    assert (before[name], newest[name], after[name]) == (0, 1, 1)
+    assert len(list(tmp_path.glob("facts-*"))) == 1
+
+
+def test_a_process_says_which_deploy_it_answers_with(client, held, engine):
+    """None, then the first, then the second."""
+    started = time.time()
+    held.runtime.start()
+    states = []
+    for name in ("", "A ", "B "):
+        if name:
+            deploy_a_model(engine, held.registry, rename=name)
+            held.runtime.check()
+        body = client.get("/metrics").text
+        lines = [line for line in body.splitlines() if line.startswith("lm_model_")]
+        states.append(dict(line.rsplit(" ", 1) for line in lines))
+
+    live = 'lm_model_processes{process="worker",state="live"}'
+    assert [state[live] for state in states] == ["0.0", "1.0", "1.0"]
+    assert states[0]['lm_model_processes{process="worker",state="none"}'] == "1.0"
+    assert states[2]['lm_model_sequence{process="worker"}'] == "2.0"
+    made = float(states[2]['lm_model_timestamp_seconds{event="made",process="worker"}'])
+    assert int(started) <= made <= time.time()

@@ -1,0 +1,381 @@
+"""What the registry promises: whole versions, one pointer, a history, and careful retention."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import (
+    Conflict,
+    DamagedVersion,
+    DeployConflict,
+    InvalidInput,
+    NotFound,
+    NothingToRollBack,
+)
+from shared.registry import durable_files as durable
+from shared.registry.store import Registry, new_run_id
+from tests.support import registry_writer as writer
+from tests.support.registry_damage import overwrite
+from tests.support.registry_writer import files_of, number_live, publish, run_id_of, save
+
+
+def test_a_registry_that_is_not_there_is_empty_and_reading_does_not_make_it(
+    root: Path, registry: Registry
+) -> None:
+    """A web process may start before the first training run."""
+    assert registry.current() is None
+    assert registry.versions() == []
+    assert registry.history() == []
+    assert not root.exists()
+
+
+def test_a_saved_version_comes_back_byte_for_byte(registry: Registry) -> None:
+    """What was trained is what is served."""
+    files = {"model.txt": bytes(range(256)), "empty.json": b""}
+
+    version = registry.save(files, {"f1_macro": 0.8, "note": "café \ud800"})
+
+    loaded = registry.load(version.run_id)
+    assert loaded.files == files
+    assert loaded.manifest.meta == {"f1_macro": 0.8, "note": "café \ud800"}
+    assert registry.versions() == [version]
+    assert version.manifest.size == 256
+
+
+def test_saving_the_same_again_is_harmless_and_other_files_are_refused(registry: Registry) -> None:
+    """A job that runs twice may save twice; a version that exists never changes."""
+    save(registry, 1)
+
+    save(registry, 1)
+    with pytest.raises(Conflict, match="exists with other files"):
+        registry.save(files_of(2), {}, run_id=run_id_of(1))
+
+    assert registry.load(run_id_of(1)).files == files_of(1)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "manifest.json", ".hidden", "a\n", "x" * 101])
+def test_a_file_name_that_could_mean_another_place_is_not_saved(
+    registry: Registry, name: str
+) -> None:
+    with pytest.raises(ValueError, match="not storable"):
+        registry.save({name: b""}, {})
+
+
+def test_the_history_says_who_deployed_what_when_and_why(registry: Registry) -> None:
+    """Newest first, rollbacks among them."""
+    save(registry, 1)
+    save(registry, 2)
+    registry.deploy(run_id_of(1), by="ann", why="first")
+    registry.deploy(run_id_of(2), by="nightly", why="F1 0.81 ≥ 0.72")
+    registry.rollback(by="bob", why="complaints")
+
+    rows = [(p.sequence, p.action, p.run_id, p.by, p.why) for p in registry.history()]
+
+    assert rows == [
+        (3, "rollback", run_id_of(1), "bob", "complaints"),
+        (2, "deploy", run_id_of(2), "nightly", "F1 0.81 ≥ 0.72"),
+        (1, "deploy", run_id_of(1), "ann", "first"),
+    ]
+    assert registry.history()[0] == registry.current()
+    assert [p.at for p in registry.history()] == sorted(p.at for p in registry.history())[::-1]
+
+
+def test_rolling_back_twice_goes_back_two_versions(registry: Registry) -> None:
+    """At night one expects to get further back, not to flip between two bad versions."""
+    for number in (1, 2, 3):
+        publish(registry, number)
+
+    registry.rollback(by="ann", why="bad")
+    assert number_live(registry) == 2
+    registry.rollback(by="ann", why="also bad")
+    assert number_live(registry) == 1
+    with pytest.raises(NothingToRollBack):
+        registry.rollback(by="ann", why="still bad")
+
+
+def test_a_rollback_passes_over_what_was_rolled_back_before(registry: Registry) -> None:
+    """1, 2, back to 1, then 3: from 3 the way back is 1, since 2 was rejected."""
+    publish(registry, 1)
+    publish(registry, 2)
+    registry.rollback(by="ann", why="bad")
+    publish(registry, 3)
+    current = registry.current()
+    assert current is not None
+    assert current.previous == run_id_of(1)
+
+    registry.rollback(by="ann", why="bad too")
+
+    assert number_live(registry) == 1
+
+
+def test_any_version_can_be_deployed_again_and_rolled_back_from(registry: Registry) -> None:
+    """1, 2, then 1 by its id: a rollback returns to 2, and another one to 1."""
+    publish(registry, 1)
+    publish(registry, 2)
+    registry.deploy(run_id_of(1), by="ann", why="by hand")
+
+    numbers = []
+    for _ in range(2):
+        registry.rollback(by="ann", why="back")
+        numbers.append(number_live(registry))
+
+    assert numbers == [2, 1]
+
+
+def test_deploying_what_is_live_changes_nothing(registry: Registry) -> None:
+    """Who did not hear the answer may ask again, also with the sequence of his first try."""
+    save(registry, 1)
+    first = registry.deploy(run_id_of(1), by="ann", why="go", expected_sequence=0)
+
+    again = registry.deploy(run_id_of(1), by="ann", why="go", expected_sequence=0)
+
+    assert again == first
+    assert len(registry.history()) == 1
+
+
+@pytest.mark.parametrize("spoil", ["damage", "prune", "quarantine"])
+def test_a_rollback_to_a_version_that_is_no_longer_good_names_it(
+    root: Path, registry: Registry, spoil: str
+) -> None:
+    """The live version stays, and the operator knows which one is lost."""
+    publish(registry, 1)
+    publish(registry, 2)
+    if spoil == "damage":
+        overwrite(root / "versions" / run_id_of(1) / "model.json", b"{}")
+    elif spoil == "prune":
+        shutil.rmtree(root / "versions" / run_id_of(1))
+    else:
+        registry.quarantine(run_id_of(1), "does not parse")
+
+    with pytest.raises(DamagedVersion, match=run_id_of(1)):
+        registry.rollback(by="ann", why="bad")
+
+    assert number_live(registry) == 2
+
+
+def test_a_text_too_long_for_the_history_is_refused(registry: Registry) -> None:
+    """Else a pointer could grow past what is read."""
+    save(registry, 1)
+
+    with pytest.raises(InvalidInput, match="why must have at most"):
+        registry.deploy(run_id_of(1), by="ann", why="x" * 2001)
+
+    assert registry.current() is None
+
+
+def test_of_two_trainers_who_saw_the_same_live_version_one_wins(registry: Registry) -> None:
+    """A trainer that was frozen and wakes up must not undo a newer deploy."""
+    publish(registry, 1)
+    save(registry, 2)
+    save(registry, 3)
+    registry.deploy(run_id_of(3), by="fast", why="", expected_sequence=1)
+
+    with pytest.raises(DeployConflict, match="deploy 2 is live, 1 was expected"):
+        registry.deploy(run_id_of(2), by="slow", why="", expected_sequence=1)
+
+    assert number_live(registry) == 3
+
+
+def test_of_many_threads_with_one_expectation_exactly_one_deploys(registry: Registry) -> None:
+    publish(registry, 1)
+    numbers = range(2, 10)
+    for number in numbers:
+        save(registry, number)
+    gate = threading.Barrier(len(numbers))
+
+    def attempt(number: int) -> bool:
+        gate.wait(60)
+        try:
+            registry.deploy(run_id_of(number), by="race", why="", expected_sequence=1)
+        except DeployConflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        won = [number for number, ok in zip(numbers, pool.map(attempt, numbers), strict=True) if ok]
+
+    assert won == [number_live(registry)]
+    assert [p.sequence for p in registry.history()] == [2, 1]
+
+
+def test_of_many_processes_with_one_expectation_exactly_one_deploys(
+    root: Path, registry: Registry
+) -> None:
+    publish(registry, 1)
+    numbers = range(2, 8)
+    for number in numbers:
+        save(registry, number)
+    gate = writer.PROCESSES.Barrier(len(numbers))
+
+    racers = [writer.start(writer.deploy_at_once, root, number, 1, gate) for number in numbers]
+    for racer in racers:
+        racer.join(60)
+
+    won = [
+        number
+        for number, racer in zip(numbers, racers, strict=True)
+        if racer.exitcode == writer.WON
+    ]
+    assert won == [number_live(registry)]
+    assert [racer.exitcode for racer in racers].count(writer.LOST) == len(numbers) - 1
+
+
+def test_pruning_keeps_the_live_version_the_one_before_and_the_newest(registry: Registry) -> None:
+    """However old the live one is."""
+    for number in range(1, 8):
+        save(registry, number)
+    registry.deploy(run_id_of(2), by="ann", why="")
+    registry.deploy(run_id_of(1), by="ann", why="")
+
+    removed = registry.prune(keep=2)
+
+    assert removed == [run_id_of(number) for number in (5, 4, 3)]
+    assert [version.meta["number"] for version in registry.versions()] == [7, 6, 2, 1]
+
+
+def test_a_version_being_read_is_not_pruned(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader gets all of it; the next pruning takes it."""
+    save(registry, 1)
+    reading, go_on = threading.Event(), threading.Event()
+    read = durable.read
+
+    def slow_read(*args: Any) -> bytes:
+        reading.set()
+        assert go_on.wait(60)
+        return read(*args)
+
+    monkeypatch.setattr(durable, "read", slow_read)
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(registry.load, run_id_of(1))
+        assert reading.wait(60)
+        assert registry.prune(keep=0) == []
+        go_on.set()
+        assert loaded.result(60).files == files_of(1)
+
+    assert registry.prune(keep=0) == [run_id_of(1)]
+    assert registry.versions() == []
+
+
+def test_a_version_removed_while_it_is_opened_is_not_found_rather_than_damaged(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening the folder and locking it there is room for a whole pruning."""
+    save(registry, 1)
+    try_lock = durable.try_lock
+
+    def lock_late(descriptor: int, *, shared: bool = False) -> bool:
+        if shared:
+            assert registry.prune(keep=0) == [run_id_of(1)]
+        return try_lock(descriptor, shared=shared)
+
+    monkeypatch.setattr(durable, "try_lock", lock_late)
+    with pytest.raises(NotFound):
+        registry.load(run_id_of(1))
+
+
+def test_readers_never_take_a_removal_for_damage(root: Path, registry: Registry) -> None:
+    """While versions come and go, a load gives a whole one or says that there is none."""
+    numbers = range(1, 60)
+    done = threading.Event()
+
+    def read_on() -> int:
+        whole = 0
+        while not done.is_set():
+            for version in registry.versions():
+                try:
+                    loaded = registry.load(version.run_id)
+                except NotFound:
+                    continue
+                assert loaded.files == files_of(loaded.manifest.meta["number"])
+                whole += 1
+        return whole
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read_on) for _ in range(3)]
+        try:
+            for number in numbers:
+                save(registry, number)
+                registry.prune(keep=2)
+        finally:
+            done.set()
+        assert all(reader.result(60) for reader in readers)
+    registry.prune(keep=2)
+    assert len(list((root / "versions").iterdir())) == 2
+
+
+def test_pruning_does_not_follow_a_link(root: Path, registry: Registry, disk: Path) -> None:
+    save(registry, 2)
+    outside = disk / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    (root / "versions" / run_id_of(1)).symlink_to(outside)
+    (root / "versions" / ".tmp-0").symlink_to(outside)
+
+    registry.prune(keep=0)
+    save(registry, 3)
+
+    assert (outside / "precious").exists()
+
+
+def test_a_folder_of_another_name_is_no_version(root: Path, registry: Registry) -> None:
+    """Such as a copy that somebody made by hand: not listed, not deployed, not removed."""
+    save(registry, 1)
+    copy = root / "versions" / f"{run_id_of(1)}.bak"
+    shutil.copytree(root / "versions" / run_id_of(1), copy)
+
+    assert [version.run_id for version in registry.versions()] == [run_id_of(1)]
+    assert registry.prune(keep=0) == [run_id_of(1)]
+    assert copy.exists()
+
+
+SPELLINGS = [
+    *("", ".", "..", "/", "~", "*", "CURRENT", "deploy", "lock", "manifest.json"),
+    *("../secret", "..\\secret", "/etc/passwd", "//etc/passwd", "./../secret", "versions/../.."),
+    *("%2e%2e%2fsecret", "%252e%252e%252fsecret", "..%2fsecret", "..%c0%afsecret", "%00"),
+    *("..;/secret", "secret#", "secret?x", "secret;p=1", "file:///etc/passwd", "file:secret"),
+    *("\0", "a\0b", "a\nb", "\ud800", "．．／secret", "..∕secret", "null", "None", "0"),
+    *("20250101T000001Z-00000001/", "20250101T000001Z-00000001/.", "20250101T000001Z-00000001\n"),
+    *("20250101T000001Z-00000001/../../secret", " 20250101T000001Z-00000001"),
+    *("20250101T000001Z-0000000A", "20250101t000001z-00000001", "20250101T000001Z-00000001.json"),
+    *("２0250101T000001Z-00000001", "٢0250101T000001Z-00000001", "20250101T000001Z-00000001\0"),
+    *("20250101T000001Z-00000001%00", "20250101T000001Z-00000001#", ".tmp-0", "x" * 5000),
+    "20250101T000001Z-99999999",  # well formed, but nobody saved it
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=[ascii(s)[:40] for s in SPELLINGS])
+def test_an_id_of_any_other_spelling_is_not_found_and_opens_nothing_outside(
+    root: Path, registry: Registry, disk: Path, spelling: str
+) -> None:
+    """Ids are looked up in the listing, never joined to a path unchecked."""
+    publish(registry, 1)
+    (disk / "secret").mkdir()
+
+    with writer.Opened() as opened:
+        for act in (
+            lambda: registry.load(spelling),
+            lambda: registry.version(spelling),
+            lambda: registry.deploy(spelling, by="eve", why=""),
+            lambda: registry.quarantine(spelling, "x"),
+        ):
+            with pytest.raises(NotFound):
+                act()
+
+    assert opened.paths
+    assert all(Path(path).is_relative_to(root) for path in opened.paths)
+    assert number_live(registry) == 1
+
+
+def test_new_ids_are_of_the_form_that_is_looked_up(registry: Registry) -> None:
+    run_id = new_run_id()
+
+    assert registry.save({}, {}, run_id=run_id).run_id == run_id
+    assert registry.load(run_id).files == {}

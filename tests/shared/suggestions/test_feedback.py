@@ -1,0 +1,350 @@
+"""A person's answer to a suggestion counts at once, and can be taken back exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from shared.db.engine import transaction
+from shared.db.tables import (
+    Action,
+    Arm,
+    LabelSource,
+    Suggestion,
+    SuggestionAnswer,
+    Transaction,
+    TransactionLabel,
+)
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.features.extract import RawTransaction, features_of
+from shared.model.thresholds import Bars
+from shared.services import Services
+from shared.suggestions import feedback
+from shared.suggestions.context import known
+from shared.suggestions.service import Answer, Asked, answer
+from shared.suggestions.suggestion_store import keep
+from tests.support.waiting import wait_until
+
+DAY = dt.date(2026, 3, 1)
+
+
+@pytest.fixture
+def session(engine: Engine, clean: None) -> Iterator[Session]:
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def stored(session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada") -> Asked:
+    """A stored transaction of a shop that no list of brands knows."""
+    raw = RawTransaction(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
+    txn_id = session.scalar(
+        insert(Transaction)
+        .values(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
+        .returning(Transaction.id)
+    )
+    return Asked(features_of(raw), txn_id)
+
+
+def suggested(session: Session, asked: Asked) -> tuple[str, Answer]:
+    """What rules and memory say of it, kept; no model."""
+    said = known(session, [(asked.row.user_id, asked.row.merchant)])
+    found = answer([asked], said, Arm.RULES, None, Bars())
+    (made,) = keep(session, found, forced=False)
+    assert made
+    return made, found[0]
+
+
+def two_suggestions(client: FlaskClient, held: Services) -> list[str]:
+    """Two for the same transaction."""
+    bought = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [{**bought, "merchant": "ZORBLAX"}]})
+    with held.engine.connect() as connection:
+        txn_id = connection.scalar(select(Transaction.id))
+    asked = [client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}) for _ in range(2)]
+    return [it.json["items"][0]["suggestion_id"] for it in asked]
+
+
+def answered(client: FlaskClient, suggestion_id: str, label: str) -> str:
+    """Correct it; the transaction's label then."""
+    answer = {"action": "correct", "label": label}
+    state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json=answer)
+    assert state.status_code == 200, state.json
+    return str(state.json["label"])
+
+
+def undone(client: FlaskClient, suggestion_id: str) -> str | None:
+    state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json={"action": "undo"})
+    assert state.status_code == 200, state.json
+    label: str | None = state.json["label"]
+    return label
+
+
+def wait_until_a_session_waits_for_a_lock(engine: Engine) -> None:
+    """A session of this database."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        wait_until(lambda: bool(connection.scalar(waiting)), "a session waits for a lock")
+
+
+def labels(session: Session) -> list[tuple[object, ...]]:
+    """Every label, with who gave it and when."""
+    statement = text("SELECT txn_id, label, source, created_at, updated_at FROM transaction_labels")
+    return [tuple(row) for row in session.execute(statement)]
+
+
+def test_a_correction_is_a_label_and_the_very_next_suggestion(session: Session) -> None:
+    first, second = stored(session), stored(session)
+    suggestion, before = suggested(session, first)
+    assert before.suggested.label is None
+
+    state = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+
+    assert (state.answer, state.label) == (Action.CORRECT, "Toys")
+    assert session.get(TransactionLabel, first.txn_id).source is LabelSource.HUMAN
+    shown = suggested(session, second)[1].suggested
+    assert (shown.label, shown.layer) == ("Toys", "own memory")
+    assert shown.reasons == ("you chose Toys for this merchant the one time, last for 2026-03-01",)
+
+
+def test_nobody_else_learns_from_it(session: Session) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+
+    others = [stored(session, user="bob"), stored(session, user=None), stored(session, "OTHER ONE")]
+
+    assert [suggested(session, asked)[1].suggested.label for asked in others] == [None] * 3
+
+
+def test_a_correction_outweighs_all_that_was_said_before(session: Session) -> None:
+    for label in ("Toys", "Toys", "Toys"):
+        feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, label)
+
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Gifts")
+
+    assert suggested(session, stored(session))[1].suggested.label == "Gifts"
+
+
+def test_an_accepted_suggestion_becomes_a_label_and_one_that_is_not_answered_never_does(
+    session: Session,
+) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    accepted, silent = stored(session), stored(session)
+    suggested(session, silent)
+
+    feedback.give(session, suggested(session, accepted)[0], Action.ACCEPT, None)
+
+    assert session.get(TransactionLabel, accepted.txn_id).label == "Toys"
+    assert session.get(TransactionLabel, silent.txn_id) is None
+
+
+def test_a_rejected_category_is_not_offered_again_for_that_merchant(session: Session) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+
+    feedback.give(session, suggested(session, stored(session))[0], Action.REJECT, None)
+
+    shown = suggested(session, stored(session))[1].suggested
+    assert shown.label is None
+    assert "Toys" not in [other.label for other in shown.alternatives]
+
+
+@pytest.mark.parametrize("action", [Action.ACCEPT, Action.CORRECT, Action.REJECT])
+@pytest.mark.parametrize("source", [None, LabelSource.IMPORT, LabelSource.HUMAN])
+def test_undo_restores_the_very_label_that_was_there(
+    session: Session, action: Action, source: LabelSource | None
+) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    asked = stored(session)
+    if source:
+        at = dt.datetime(2025, 5, 5, tzinfo=dt.UTC)
+        values = {"txn_id": asked.txn_id, "label": "Toys", "source": source}
+        session.execute(insert(TransactionLabel).values(**values, created_at=at, updated_at=at))
+    before = labels(session)
+    suggestion = suggested(session, asked)[0]
+
+    feedback.give(session, suggestion, action, "Gifts" if action is Action.CORRECT else None)
+    state = feedback.undo(session, suggestion)
+
+    assert labels(session) == before
+    assert (state.answer, state.answer_label) == (None, None)
+
+
+def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    suggestion, _ = suggested(session, stored(session))
+    feedback.give(session, suggestion, Action.ACCEPT, None)
+    feedback.give(session, suggestion, Action.CORRECT, "Gifts")
+    feedback.give(session, suggestion, Action.CORRECT, "Books")
+
+    states = [feedback.undo(session, suggestion) for _ in range(4)]
+
+    assert [(state.answer, state.label) for state in states] == [
+        (Action.CORRECT, "Gifts"),
+        (Action.ACCEPT, "Toys"),
+        (None, None),
+        (None, None),
+    ]
+
+
+def test_what_was_rejected_may_be_offered_again_after_undo(session: Session) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    rejected = suggested(session, stored(session))[0]
+    feedback.give(session, rejected, Action.REJECT, None)
+
+    feedback.undo(session, rejected)
+
+    assert suggested(session, stored(session))[1].suggested.label == "Toys"
+
+
+def test_the_same_answer_twice_is_one(session: Session) -> None:
+    suggestion, _ = suggested(session, stored(session))
+
+    first = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    told = labels(session)
+    again = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+
+    assert again == first
+    assert labels(session) == told
+    assert len(session.scalars(select(SuggestionAnswer)).all()) == 1
+
+
+def test_a_label_given_since_is_not_undone(session: Session) -> None:
+    asked = stored(session)
+    suggestion, _ = suggested(session, asked)
+    feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    session.execute(text("UPDATE transaction_labels SET label = 'Elsewhere'"))
+
+    with pytest.raises(Conflict, match="labelled anew"):
+        feedback.undo(session, suggestion)
+
+    assert [row[1] for row in labels(session)] == ["Elsewhere"]
+
+
+def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    answered(client, second, "Toys")
+
+    early = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
+
+    assert early.status_code == 409
+    assert undone(client, second) == "Toys"
+    assert undone(client, first) is None
+
+
+def test_what_was_said_before_can_be_said_again_after_another_answer(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    answered(client, second, "Gifts")
+
+    assert answered(client, first, "Toys") == "Toys"
+    assert undone(client, first) == "Gifts"
+
+
+def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, held: Services) -> None:
+    first, _ = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    for label in ("Books", "Toys"):
+        client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": label}]})
+
+    undo = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
+
+    assert (undo.status_code, undo.json["code"]) == (409, "conflict")
+    with transaction(held.engine) as session:
+        assert [row[1] for row in labels(session)] == ["Toys"]
+
+
+def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
+    client: FlaskClient, held: Services
+) -> None:
+    first, _ = two_suggestions(client, held)
+    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+        txn_id = other.scalar(select(Transaction.id))
+        row = {"txn_id": txn_id, "label": "Books", "source": LabelSource.IMPORT}
+        other.execute(insert(TransactionLabel).values(row))
+        correcting = pool.submit(answered, client, first, "Toys")
+        wait_until_a_session_waits_for_a_lock(held.engine)
+        other.commit()
+        assert correcting.result() == "Toys"
+
+    assert undone(client, first) == "Books"
+
+
+def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
+    client: FlaskClient, held: Services
+) -> None:
+    first, _ = two_suggestions(client, held)
+    answered(client, first, "Toys")
+    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+        other.execute(update(TransactionLabel).values(label="Books"))
+        undoing = pool.submit(
+            client.post, f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"}
+        )
+        wait_until_a_session_waits_for_a_lock(held.engine)
+        other.commit()
+        assert undoing.result().status_code == 409
+
+    with transaction(held.engine) as session:
+        assert [row[1] for row in labels(session)] == ["Books"]
+
+
+def test_a_later_word_lifts_a_rejection(session: Session) -> None:
+    first, second, third = stored(session), stored(session), stored(session)
+    feedback.give(session, suggested(session, first)[0], Action.CORRECT, "Toys")
+    rejected, _ = suggested(session, second)
+    feedback.give(session, rejected, Action.REJECT, None)
+    assert suggested(session, third)[1].suggested.label is None
+
+    feedback.give(session, rejected, Action.ACCEPT, None)
+
+    assert suggested(session, third)[1].suggested.label == "Toys"
+
+
+def test_to_correct_to_what_was_suggested_is_to_accept(session: Session) -> None:
+    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    suggestion, _ = suggested(session, stored(session))
+
+    assert feedback.give(session, suggestion, Action.CORRECT, "Toys").answer is Action.ACCEPT
+
+
+def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> None:
+    asking, _ = suggested(session, stored(session))
+    raw, _ = suggested(session, Asked(stored(session).row))
+
+    refusals = []
+    for wanted in (
+        (asking, Action.CORRECT, None),
+        (asking, Action.ACCEPT, None),
+        (asking, Action.REJECT, None),
+        (asking, Action.ACCEPT, "Toys"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            feedback.give(session, *wanted)
+        refusals.append(refused.value.errors[0].field)
+    assert refusals == ["label", "action", "action", "label"]
+    with pytest.raises(Conflict, match="store it"):
+        feedback.give(session, raw, Action.CORRECT, "Toys")
+    with pytest.raises(NotFound):
+        feedback.undo(session, "nosuch")
+    assert labels(session) == []
+
+
+def test_what_was_suggested_goes_with_its_transaction(session: Session) -> None:
+    asked = stored(session)
+    feedback.give(session, suggested(session, asked)[0], Action.CORRECT, "Toys")
+
+    session.execute(text("DELETE FROM transactions"))
+
+    assert session.scalars(select(Suggestion.id)).all() == []
+    assert session.scalars(select(SuggestionAnswer.id)).all() == []

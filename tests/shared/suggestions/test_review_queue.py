@@ -1,0 +1,371 @@
+"""The review queue: what waits, in which order, and one answer to many suggestions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import insert, text
+
+from shared.db.tables import LabelSource, Transaction, TransactionLabel
+from shared.services import Services
+from shared.suggestions import review_queue as review
+from tests.support.api import PREDICT, bearer
+from tests.support.suggestions import add
+
+
+def bought(held: Services, *merchants: str, user: str | None = "ada", **more: Any) -> list[int]:
+    """Stored transactions of a user that nobody has labelled; their ids."""
+    usual = {"user_id": user, "date": "2026-05-01", "amount": -9, "currency": "EUR", **more}
+    with held.engine.begin() as connection:
+        rows = [{**usual, "merchant": merchant} for merchant in merchants]
+        return sorted(connection.scalars(insert(Transaction).returning(Transaction.id), rows))
+
+
+def suggested(held: Services, txn_id: int, confidence: float, ago: str = "1 h", **more: Any) -> str:
+    """A made-up suggestion for a transaction; its id."""
+    whole = {"user_id": "ada", "txn_id": txn_id, "confidence": confidence, **more}
+    add(held.engine, whole, ago=ago)
+    with held.engine.connect() as connection:
+        newest = "SELECT id FROM suggestions WHERE txn_id = :txn ORDER BY created_at DESC LIMIT 1"
+        return str(connection.scalar(text(newest), {"txn": txn_id}))
+
+
+def asked(client: FlaskClient, **query: Any) -> dict[str, Any]:
+    answer = client.get("/ml/v2/review", query_string=query)
+    assert answer.status_code == 200, answer.json
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def waiting(client: FlaskClient, **query: Any) -> list[int]:
+    return [item["txn_id"] for item in asked(client, **query)["items"]]
+
+
+def answered(client: FlaskClient, ids: list[str], action: str, **more: Any) -> list[dict[str, Any]]:
+    answer = client.post("/ml/v2/review", json={"suggestion_ids": ids, "action": action, **more})
+    assert answer.status_code == 200, answer.json
+    items: list[dict[str, Any]] = answer.json["items"]
+    return items
+
+
+def labels(held: Services) -> dict[int, tuple[str, str]]:
+    with held.engine.connect() as connection:
+        rows = connection.execute(text("SELECT txn_id, label, source FROM transaction_labels"))
+        return {txn_id: (label, source) for txn_id, label, source in rows}
+
+
+def suggest(client: FlaskClient, *txn_ids: int) -> list[dict[str, Any]]:
+    """What the service itself suggests."""
+    answer = client.post("/ml/v2/suggest", json={"txn_ids": [*txn_ids]})
+    items: list[dict[str, Any]] = answer.json["items"]
+    return items
+
+
+def test_the_least_sure_come_first(client: FlaskClient, held: Services) -> None:
+    ids = bought(held, "A", "B", "C")
+    for txn_id, confidence in zip(ids, (0.9, 0.1, 0.5), strict=True):
+        suggested(held, txn_id, confidence, reasons=["why"], alternatives=[])
+
+    found = asked(client)
+
+    assert [item["txn_id"] for item in found["items"]] == [ids[1], ids[2], ids[0]]
+    assert (found["left"], found["next"]) == (3, None)
+    first = found["items"][0]
+    assert (first["raw_merchant"], first["label"], first["reasons"]) == ("B", "Coffee", ["why"])
+    assert (first["amount"], first["currency"], first["date"]) == (-9.0, "EUR", "2026-05-01")
+
+
+def test_only_the_newest_suggestion_of_what_nobody_labelled_waits(
+    client: FlaskClient, held: Services
+) -> None:
+    again, answer, human, imported, rule, deleted, _never = bought(held, *"ABCDEFG")
+    suggested(held, again, 0.1, ago="2 h", label="Old")
+    for txn_id in (again, answer, human, imported, rule, deleted):
+        suggestion = suggested(held, txn_id, 0.5)
+        if txn_id == answer:
+            answered(client, [suggestion], "reject")
+    with held.engine.begin() as connection:
+        for txn_id, source in zip((human, imported, rule), LabelSource, strict=True):
+            connection.execute(
+                insert(TransactionLabel).values(txn_id=txn_id, label="Said", source=source)
+            )
+        connection.execute(
+            text("UPDATE transactions SET deleted_at = now() WHERE id = :id"), {"id": deleted}
+        )
+
+    found = asked(client)
+
+    assert {item["txn_id"] for item in found["items"]} == {again, rule}
+    assert {item["label"] for item in found["items"]} == {"Coffee"}
+    assert found["left"] == 2
+
+
+def test_what_was_rejected_waits_again_when_it_is_suggested_anew(
+    client: FlaskClient, held: Services
+) -> None:
+    (txn_id,) = bought(held, "A")
+    answered(client, [suggested(held, txn_id, 0.5)], "reject")
+    assert waiting(client) == []
+
+    suggested(held, txn_id, 0.2, ago="0 s", label="Toys")
+
+    assert waiting(client) == [txn_id]
+
+
+def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
+    client: FlaskClient, held: Services
+) -> None:
+    """Nor when what was on an earlier page is suggested anew with more, or less, certainty."""
+    ids = bought(held, *(f"SHOP {number}" for number in range(23)))
+    for place, txn_id in enumerate(ids):
+        suggested(held, txn_id, place // 2 / 20)  # pairs are equally sure
+
+    seen: list[int] = []
+    sure: list[float] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = asked(client, limit=5, **after)
+        seen += [item["txn_id"] for item in page["items"]]
+        sure += [item["confidence"] for item in page["items"]]
+        answered(client, [page["items"][0]["suggestion_id"]], "accept")
+        suggested(held, page["items"][1]["txn_id"], 0.99, ago="0 s")
+        suggested(held, page["items"][2]["txn_id"], 0.0, ago="0 s")
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+
+    assert sorted(seen) == ids
+    assert sure == sorted(sure)
+    assert asked(client)["left"] == 23 - 5
+
+
+def test_a_later_page_shows_what_is_suggested_by_then(client: FlaskClient, held: Services) -> None:
+    first, second = bought(held, "A", "B")
+    suggested(held, first, 0.1)
+    suggested(held, second, 0.2)
+    following = asked(client, limit=1)["next"]
+
+    suggested(held, second, 0.9, ago="0 s", label="Toys")
+
+    (item,) = asked(client, limit=1, after=following)["items"]
+    assert (item["txn_id"], item["label"], item["confidence"]) == (second, "Toys", 0.9)
+
+
+def test_others_are_not_shown_where_a_user_is_named(client: FlaskClient, held: Services) -> None:
+    (ada,) = bought(held, "A")
+    (bob,) = bought(held, "A", user="bob")
+    suggested(held, ada, 0.5)
+    suggested(held, bob, 0.4, user_id="bob")
+
+    assert waiting(client) == [bob, ada]
+    for query in ({"order": "unsure"}, {"order": "merchant"}):
+        found = asked(client, user_id="ada", **query)
+        shown = found["items"] + [it for group in found["groups"] for it in group["samples"]]
+        assert [item["txn_id"] for item in shown] == [ada]
+        assert found["left"] == 1
+
+
+def test_groups_are_of_a_user_a_merchant_and_what_is_suggested_the_largest_first(
+    client: FlaskClient, held: Services
+) -> None:
+    for txn_id in bought(held, *["SHOP"] * 7):
+        suggested(held, txn_id, 0.5, merchant="shop")
+    for txn_id in bought(held, *["SHOP"] * 3):
+        suggested(held, txn_id, 0.5, merchant="shop", label=None)
+    for txn_id in bought(held, "SHOP", "SHOP", user="bob"):
+        suggested(held, txn_id, 0.5, merchant="shop", user_id="bob")
+    (abroad,) = bought(held, "SHOP", user="bob", currency="USD")
+    suggested(held, abroad, 0.5, merchant="shop", user_id="bob")
+
+    groups = asked(client, order="merchant")["groups"]
+
+    found = [(it["user_id"], it["label"], it["rows"], it["amount"]) for it in groups]
+    assert found[0] == ("ada", "Coffee", 7, -63.0)
+    assert {*found[1:]} == {("ada", None, 3, -27.0), ("bob", "Coffee", 3, None)}
+    assert {it["merchant"] for it in groups} == {"shop"}
+    assert [len(it["samples"]) for it in groups] == [5, 3, 3]
+
+
+def test_pages_of_groups_go_on_where_the_last_one_ended(
+    client: FlaskClient, held: Services
+) -> None:
+    for number in range(9):
+        for txn_id in bought(held, *["SHOP"] * (1 + number // 3)):
+            suggested(held, txn_id, 0.5, merchant=f"shop {number}")
+
+    seen = []
+    page = asked(client, order="merchant", limit=2)
+    while True:
+        seen += [(group["rows"], group["merchant"]) for group in page["groups"]]
+        group = page["groups"][0]
+        whose = {name: group[name] for name in ("user_id", "merchant")}
+        said = {"action": "accept", "suggested": group["label"]}
+        client.post("/ml/v2/review/merchant", json={**whose, **said})
+        if page["next"] is None:
+            break
+        page = asked(client, order="merchant", limit=2, after=page["next"])
+
+    assert [rows for rows, _ in seen] == [3] * 3 + [2] * 3 + [1] * 3
+    assert len(set(seen)) == 9
+
+
+def test_one_decision_is_for_all_rows_of_a_group_and_is_undone_as_one(
+    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = bought(held, *["ZORBLAX 12"] * 30)
+    (other,) = bought(held, "ZORBLAX 12", user="bob")
+    suggest(client, *ids, other)
+    (mine,) = (it for it in asked(client, order="merchant")["groups"] if it["user_id"] == "ada")
+    whose = {"user_id": "ada", "merchant": mine["merchant"], "suggested": mine["label"]}
+    monkeypatch.setattr("web.suggestions.review.GROUP_MAX", 20)
+
+    said = [
+        client.post(
+            "/ml/v2/review/merchant", json={**whose, "action": "correct", "label": "Toys"}
+        ).json
+        for _ in range(3)
+    ]
+
+    assert [(len(it["items"]), it["more"]) for it in said] == [
+        (20, True),
+        (10, False),
+        (0, False),
+    ]
+    assert labels(held) == dict.fromkeys(ids, ("Toys", "human"))
+    assert waiting(client) == [other]
+    done = [item["suggestion_id"] for it in said for item in it["items"]]
+    assert {item["label"] for item in answered(client, done, "undo")} == {None}
+    assert labels(held) == {}
+    assert asked(client)["left"] == 31
+
+
+def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
+    client: FlaskClient, held: Services
+) -> None:
+    first, *rest = bought(held, *["ZORBLAX 12"] * 4)
+    stranger = bought(held, "KRONTAL")[0]
+    made = suggest(client, first, *rest, stranger)
+    assert {item["label"] for item in made} == {None}
+
+    answered(client, [made[0]["suggestion_id"]], "correct", label="Toys")
+    suggest(client, *rest)
+
+    found = {item["txn_id"]: item for item in asked(client)["items"]}
+    assert {txn_id: item["label"] for txn_id, item in found.items()} == {
+        **dict.fromkeys(rest, "Toys"),
+        stranger: None,
+    }
+    assert found[rest[0]]["reasons"][0].startswith("you chose Toys")
+
+
+def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second = bought(held, "A", "B")
+    good, asks = suggested(held, first, 0.5), suggested(held, second, 0.5, label=None)
+
+    items = answered(client, [asks, good, "0" * 32, good], "accept")
+
+    assert [item.get("error", {}).get("code") for item in items] == [
+        "invalid_input",
+        None,
+        "not_found",
+        None,
+    ]
+    assert items[0]["error"]["errors"][0]["field"] == "action"
+    assert items[1] == items[3]
+    assert labels(held) == {first: ("Coffee", "human")}
+
+
+def test_only_what_still_waits_is_answered_where_that_is_asked_for(
+    client: FlaskClient, held: Services
+) -> None:
+    first, second, third = bought(held, "A", "B", "C")
+    ids = [suggested(held, it, 0.5, label="Food") for it in (first, second, third)]
+    answered(client, ids[:1], "correct", label="Toys")
+    client.post("/ml/v2/labels", json={"labels": [{"txn_id": second, "label": "Rent"}]})
+
+    items = answered(client, ids, "accept", only_waiting=True)
+
+    assert [it.get("error", {}).get("code") for it in items] == ["conflict", "conflict", None]
+    assert answered(client, ids[2:], "accept", only_waiting=True) == items[2:]
+    said = {first: ("Toys", "human"), second: ("Rent", "human"), third: ("Food", "human")}
+    assert labels(held) == said
+
+
+def test_undo_of_one_that_is_named_twice_goes_back_one_step(
+    client: FlaskClient, held: Services
+) -> None:
+    (txn_id,) = bought(held, "A")
+    suggestion = suggested(held, txn_id, 0.5)
+    answered(client, [suggestion], "accept")
+    answered(client, [suggestion], "correct", label="Toys")
+
+    answered(client, [suggestion, suggestion], "undo")
+
+    assert labels(held) == {txn_id: ("Coffee", "human")}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"order": "newest"}, "order"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "1001"}, "limit"),
+        ({"after": "x"}, "after"),
+        ({"user_id": ""}, "user_id"),
+        ({"merchant": "\0"}, "merchant"),
+        ({"what": "1"}, "what"),
+    ],
+)
+def test_a_bad_query_names_its_field(
+    client: FlaskClient, query: dict[str, str], field: str
+) -> None:
+    answer = client.get("/ml/v2/review", query_string=query)
+
+    assert answer.status_code == 400
+    assert [it["field"] for it in answer.json["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"action": "correct"}, "label"),
+        ({"action": "accept", "label": "Toys"}, "label"),
+        ({"action": "undo", "label": "Toys"}, "label"),
+        ({"action": "praise"}, "action"),
+        ({"action": "accept", "suggestion_ids": []}, "suggestion_ids"),
+        ({"action": "accept", "suggestion_ids": ["x"]}, "suggestion_ids[0]"),
+    ],
+)
+def test_a_bad_answer_names_its_field(
+    client: FlaskClient, body: dict[str, Any], field: str
+) -> None:
+    answer = client.post("/ml/v2/review", json={"suggestion_ids": ["0" * 32], **body})
+
+    assert answer.status_code == 400
+    assert [it["field"] for it in answer.json["errors"]] == [field]
+
+
+def test_answers_need_the_scope_that_feedback_has(guarded: FlaskClient, held: Services) -> None:
+    (txn_id,) = bought(held, "A")
+    body = {"action": "accept", "suggestion_ids": [suggested(held, txn_id, 0.5)]}
+
+    assert guarded.get("/ml/v2/review").status_code == 401
+    assert guarded.post("/ml/v2/review", json=body).status_code == 401
+    assert guarded.post("/ml/v2/review", json=body, headers=bearer(PREDICT)).status_code == 200
+    assert guarded.get("/review").headers["Location"] == "/sign-in"
+
+
+def test_what_is_left_is_counted_up_to_a_limit(
+    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for txn_id in bought(held, *"ABC"):
+        suggested(held, txn_id, 0.5)
+    assert asked(client, merchant="elsewhere")["left"] == 0
+
+    monkeypatch.setattr(review, "LEFT_MAX", 2)
+
+    assert asked(client)["left"] == 2

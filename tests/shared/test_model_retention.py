@@ -1,0 +1,178 @@
+"""A version that may have learned from a deleted user goes in time, and says when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from shared import model_retention as retirement
+from shared.db.engine import transaction
+from shared.experiments import traffic_split as rollout
+from shared.services import Services
+from shared.settings import Settings
+from tests.support.api import deploy_a_model
+from tests.support.factories import add_transactions
+from tests.support.registry_damage import overwrite
+from worker import tasks
+from worker.training import pipeline as train
+
+NOW = dt.datetime.now(dt.UTC)
+DAYS = 30
+
+
+@pytest.fixture(autouse=True)
+def _others(held: Services) -> None:
+    add_transactions(held.engine, 300, labelled=300)
+
+
+@pytest.fixture
+def stored(client: FlaskClient) -> None:
+    """A transaction of ada's."""
+    one = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [{**one, "merchant": "BEAN HOUSE"}]})
+
+
+@pytest.fixture
+def ada(client: FlaskClient, stored: None) -> None:
+    """A user with one label."""
+    client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": "Coffee"}]})
+
+
+def deleted(client: FlaskClient) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = client.delete("/ml/v2/users?user_id=ada").json["models"]
+    return models
+
+
+def a_day_left(held: Services) -> Settings:
+    return replace(held.settings, retire_days=1)
+
+
+def trained(held: Services, **wishes: Any) -> dict[str, Any]:
+    usual = {"only_if_new": True, "min_labels": 20, "threshold_f1": 0.1, "limit": None}
+    request = train.TrainRequest(job_id="t", **{**usual, **wishes})
+    return train.run(held.engine, held.registry, request, lambda *_: None).to_json()
+
+
+def test_the_answer_says_by_when_each_version_goes(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    before = deploy_a_model(held.engine, held.registry)
+    live = deploy_a_model(held.engine, held.registry)
+
+    models = deleted(client)
+
+    assert [(it["run_id"], it["live"]) for it in models] == [(live, True), (before, False)]
+    for model in models:
+        by = dt.datetime.fromisoformat(model["retire_by"])
+        assert dt.timedelta(0) <= by - NOW - dt.timedelta(days=DAYS) < dt.timedelta(hours=1)
+    assert deleted(client) == []
+
+
+def test_a_version_made_before_he_came_stays(client: FlaskClient, held: Services) -> None:
+    deploy_a_model(held.engine, held.registry)
+    one = {"external_id": "y", "user_id": "ada", "date": "2026-05-01", "amount": -5}
+    client.post("/ml/v2/transactions", json={"transactions": [one]})
+
+    assert deleted(client) == []
+
+
+def test_a_label_that_was_learned_and_is_gone_counts(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    """Rules take their labels back, and people theirs, and nothing tells of it."""
+    learned = deploy_a_model(held.engine, held.registry)
+    with held.engine.begin() as connection:
+        connection.execute(text("DELETE FROM transaction_labels WHERE label = 'Coffee'"))
+
+    assert [it["run_id"] for it in deleted(client)] == [learned]
+
+
+def test_a_version_in_the_making_while_he_is_deleted_goes_too(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    """It had read his label, and is stored afterwards."""
+    version = held.registry.load(deploy_a_model(held.engine, held.registry))
+    deleted(client)
+    read_at = version.manifest.created_at
+
+    late = held.registry.save(version.files, {**version.manifest.meta, "read_at": read_at})
+    tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
+    new = held.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
+
+    with transaction(held.engine) as session:
+        due = retirement.due(session, held.registry.versions(), DAYS)
+    assert late.run_id in due
+    assert new.run_id not in due
+
+
+def test_in_the_last_night_what_is_not_live_is_removed(
+    client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "services", lambda: held)
+    before = deploy_a_model(held.engine, held.registry)
+    live = deploy_a_model(held.engine, held.registry)
+    deleted(client)
+    tasks.nightly()
+    assert {it.run_id for it in held.registry.versions()} == {before, live}
+
+    monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
+    tasks.nightly()
+
+    assert {it.run_id for it in held.registry.versions()} == {live}
+    current = held.registry.current()
+    assert current is not None
+    assert current.run_id == live
+
+
+def test_a_trial_of_a_version_that_retires_ends(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    tried = deploy_a_model(held.engine, held.registry)
+    deploy_a_model(held.engine, held.registry)
+    with transaction(held.engine) as session:
+        rollout.start_trial(session, held.settings, tried, 0.1, by="test", why="a test")
+    deleted(client)
+
+    with transaction(held.engine) as session:
+        gone = retirement.retire(session, held.registry, a_day_left(held))
+
+    assert gone == [tried]
+    with transaction(held.engine) as session:
+        assert rollout.current(session, held.settings).challenger is None
+
+
+def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
+    client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training puts it right; nothing is removed until then."""
+    monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
+    deploy_a_model(held.engine, held.registry)
+    deleted(client)
+    overwrite(held.settings.registry_dir / "deploy" / "CURRENT", b"damaged")
+
+    tasks.nightly()
+
+    jobs = client.get("/ml/v2/jobs").json["jobs"]
+    assert [job["kind"] for job in jobs] == ["features"]
+    assert len(held.registry.versions()) == 1
+
+
+def test_in_the_last_night_the_live_version_need_not_be_beaten(
+    client: FlaskClient, held: Services, ada: None
+) -> None:
+    """Else one that is hard to beat would stay for ever; the threshold still counts."""
+    deploy_a_model(held.engine, held.registry)
+    deleted(client)
+    first = trained(held)
+    assert trained(held)["skipped"], "nothing is new, and nothing retires"
+    assert "live model" in first["gate"]["reason"]
+
+    again = trained(held, retire_days=1)
+
+    assert again["gate"]["passed"]
+    assert "live model" not in again["gate"]["reason"]

@@ -1,0 +1,96 @@
+"""A user who is deleted leaves nothing behind."""
+
+from __future__ import annotations
+
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from shared.db.engine import transaction
+from shared.db.tables import Arm, Base
+from shared.model.thresholds import Bars
+from shared.services import Services
+from shared.suggestions import service as suggester
+from shared.suggestions import suggestion_store
+from shared.suggestions.context import known
+from tests.web.suggestions.test_rules import bought, labels
+from worker.features import build as feature_build
+from worker.suggestions import backfill_job as suggest_job
+from worker.suggestions import rules_job
+
+
+def everything(held: Services) -> str:
+    """Every row of every table, as text."""
+    with held.engine.connect() as connection:
+        return "\n".join(
+            str(tuple(row))
+            for table in Base.metadata.sorted_tables
+            for row in connection.execute(text(f"SELECT * FROM {table.name}"))
+        )
+
+
+def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
+    client: FlaskClient, held: Services
+) -> None:
+    for user in ("ada-7", "bob-7"):
+        stored = {"external_id": f"x-{user}", "user_id": user, "date": "2026-05-01", "amount": -5}
+        client.post(
+            "/ml/v2/transactions", json={"transactions": [{**stored, "merchant": f"Shop {user}"}]}
+        )
+        client.post(
+            "/ml/v2/labels", json={"labels": [{"external_id": f"x-{user}", "label": "Toys"}]}
+        )
+        client.put(
+            f"/ml/v2/rules?user_id={user}", json={"rules": [{"label": "A", "merchant": user}]}
+        )
+        raw = {"merchant": f"Kiosk {user}", "user_id": user}
+        item = client.post("/ml/v2/suggest", json={"transactions": [raw]}).json["items"][0]
+        client.post(
+            f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", json={"action": "reject"}
+        )
+        client.post(
+            "/ml/v2/suggest/history",
+            json={"user_id": user},
+            headers={"Idempotency-Key": f"history of {user}"},
+        )
+    feature_build.refresh(held.engine, feature_build.Scope())
+    bobs = everything(held).count("bob")
+
+    gone = client.delete("/ml/v2/users?user_id=ada-7").json
+
+    assert (gone["transactions"], gone["labels"], gone["suggestions"]) == (1, 1, 1)
+    assert "ada" not in everything(held).lower()
+    assert everything(held).count("bob") == bobs > 0
+    assert client.delete("/ml/v2/users?user_id=ada-7").json["transactions"] == 0
+
+
+def test_jobs_that_are_open_for_him_end(client: FlaskClient, held: Services) -> None:
+    asked = client.post("/ml/v2/suggest/history", json={"user_id": "ada"}).json["job_id"]
+    others = client.post("/ml/v2/suggest/history", json={"user_id": "bob"}).json["job_id"]
+
+    client.delete("/ml/v2/users?user_id=ada")
+
+    assert client.get(f"/ml/v2/jobs/{asked}").json["state"] == "cancelled"
+    assert client.get(f"/ml/v2/jobs/{others}").json["state"] == "queued"
+
+
+def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
+    client: FlaskClient, held: Services
+) -> None:
+    """He is deleted between the reading of a page and its writing."""
+    mine, others = bought(held, "KRONTAL")[0], bought(held, "KRONTAL", user="bob")[0]
+    client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
+    (page,) = suggest_job.pages(held, None)
+    with transaction(held.engine) as session:
+        said = known(session, [(it.row.user_id, it.row.merchant) for it in page])
+    answers = suggester.answer(page, said, Arm.RULES, None, Bars())
+
+    client.delete("/ml/v2/users?user_id=ada")
+    with transaction(held.engine) as session:
+        kept = suggestion_store.keep(session, answers, forced=False)
+        labelled = rules_job.write(session, answers)
+
+    assert [it.asked.txn_id for it in answers] == [mine, others]
+    assert kept[0] is None
+    assert kept[1] is not None
+    assert labelled["labelled"] == 1
+    assert labels(held) == {others: ("Sports", "rule")}

@@ -1,0 +1,64 @@
+"""Made-up suggestions with their answers, for whatever reads the evidence."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Engine, insert, text
+
+from shared.db.tables import Action, Arm, Suggestion
+
+
+def add(engine: Engine, *rows: dict[str, Any], ago: str = "0 s") -> None:
+    """Insert suggestions, each made *ago*; what a row does not say is of no matter."""
+    usual = {
+        "user_id": "u",
+        "txn_id": None,
+        "merchant": "m",
+        "label": "Coffee",
+        "confidence": 0.9,
+        "source": "model",
+        "layer": "model",
+        "alternatives": [],
+        "reasons": [],
+        "arm": Arm.RULES,
+        "forced": False,
+        "rules_label": None,
+        "model_label": None,
+        "answer": None,
+        "answer_label": None,
+    }
+    made = [{**usual, "id": secrets.token_hex(16), **row} for row in rows]
+    with engine.begin() as connection:
+        when = connection.scalar(text("SELECT now() - cast(:ago AS interval)"), {"ago": ago})
+        connection.execute(insert(Suggestion), [{"created_at": when, **row} for row in made])
+
+
+def an_arm(
+    engine: Engine,
+    arm: Arm,
+    *,
+    users: int = 60,
+    accepted: int = 8,
+    corrected: int = 2,
+    rejected: int = 0,
+    unanswered: int = 0,
+    asked: int = 0,
+    ago: str = "0 s",
+    forced: bool = False,
+) -> None:
+    """Users of an arm, with so many suggestions of each kind on average; a third more or less."""
+    rows = []
+    for number in range(users):
+        whole = {"user_id": f"{arm}-{number}", "arm": arm, "forced": forced}
+        for answer, count in (
+            (Action.ACCEPT, accepted),
+            (Action.CORRECT, corrected),
+            (Action.REJECT, rejected),
+            (None, unanswered),
+        ):
+            varied = count + (number % 3 - 1) * (count // 3)
+            rows += [{**whole, "answer": answer, "answer_label": answer and "Fuel"}] * varied
+        rows += [{**whole, "label": None}] * asked
+    add(engine, *rows, ago=ago)

@@ -1,0 +1,348 @@
+"""Canary and trial over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.db.engine import transaction
+from shared.db.tables import Action, Arm
+from shared.errors import InvalidInput
+from shared.experiments import traffic_split as rollout
+from shared.experiments.traffic_split import Rollout
+from shared.monitoring.database_collector import JobFacts
+from shared.registry.train_report import (
+    Baselines,
+    Ceiling,
+    Figures,
+    NamedFigures,
+    TrainReport,
+    Verdict,
+)
+from tests.support.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
+from tests.support.registry_writer import save
+from tests.support.suggestions import add, an_arm
+from web.models.canary import forced_arm
+from worker import tasks
+from worker.training import job as train_job
+
+NO_SUCH = "20200101T000000Z-00000000"
+
+
+@pytest.fixture
+def live(held):
+    """A version that is live; it need not be one that predicts."""
+    return held.registry.deploy(save(held.registry, 1).run_id, by="test", why="").run_id
+
+
+@pytest.fixture
+def other(held, live):
+    """A version beside the live one."""
+    return save(held.registry, 2).run_id
+
+
+def try_out(client, run_id, share=0.2):
+    return client.post("/ml/v2/trial", json={"run_id": run_id, "share": share})
+
+
+def test_before_any_change_the_environment_says_who_is_in(client):
+    found = client.get("/ml/v2/canary").json
+
+    assert (found["canary"], found["challenger"], found["change"], found["at"]) == (
+        0,
+        None,
+        0,
+        None,
+    )
+    assert found["history"] == []
+    assert found["verdicts"] == []
+    assert set(found["arms"]) == {"rules", "model", "challenger"}
+    assert found["arms"]["model"]["acceptance"] is None
+
+
+@pytest.mark.parametrize(
+    ("share", "canary"),
+    [(0, 0), (1, 1), ("1", 1), ("0", 0), ("10%", 0.1), (0.25, 0.25), ("1%", 0.01), ("0.5%", 0.005)],
+)
+def test_the_canary_is_changed_without_a_restart_and_recorded(client, share, canary):
+    answer = client.put("/ml/v2/canary", json={"share": share, "why": "try it"})
+
+    assert answer.status_code == 200
+    found = client.get("/ml/v2/canary").json
+    assert found["canary"] == pytest.approx(canary)
+    assert (found["by"], found["why"], found["action"]) == ("api (no auth)", "try it", "canary")
+    assert [it["canary"] for it in found["history"]] == [found["canary"]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"share": 10},
+        {"share": "0.1"},
+        {"share": "101%"},
+        {"share": -0.1},
+        {"share": True},
+        {"share": None},
+        {},
+        {"share": 0, "reason": "x"},
+    ],
+)
+def test_a_share_that_could_mean_two_things_is_refused(client, body):
+    answer = client.put("/ml/v2/canary", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json["errors"]
+
+
+def test_only_an_admin_changes_who_gets_what(guarded):
+    """A predict token reads."""
+    reader = bearer(PREDICT)
+    assert guarded.get("/ml/v2/canary", headers=reader).status_code == 200
+    assert guarded.get("/ml/v2/suggestions/disagreements", headers=reader).status_code == 200
+    for method, path in (
+        ("PUT", "canary"),
+        ("POST", "trial"),
+        ("POST", "trial/promote"),
+        ("POST", "trial/drop"),
+    ):
+        answer = guarded.open(f"/ml/v2/{path}", method=method, headers=reader, json={"share": 0})
+        assert answer.status_code == 403
+
+    answer = guarded.put("/ml/v2/canary", headers=bearer(ADMIN), json={"share": 1})
+    assert answer.json["by"] == "api (admin)"
+
+
+def test_whoever_did_not_see_the_newest_change_is_told(client):
+    seen = client.put("/ml/v2/canary", json={"share": 0.1}).json["change"]
+    client.put("/ml/v2/canary", json={"share": 0.2})
+
+    answer = client.put("/ml/v2/canary", json={"share": 0.3, "expected_change": seen})
+
+    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
+
+def test_the_evidence_is_shown_with_its_verdict(client, engine):
+    client.put("/ml/v2/canary", json={"share": 0.5})
+    an_arm(engine, Arm.MODEL, accepted=9, corrected=1, asked=10)
+    an_arm(engine, Arm.RULES, accepted=5, corrected=3, rejected=2)
+
+    found = client.get("/ml/v2/canary").json
+
+    model = found["arms"]["model"]
+    assert model["coverage"] == pytest.approx(0.5, abs=0.01)
+    assert model["acceptance"]["low"] < model["acceptance"]["value"] < model["acceptance"]["high"]
+    assert model["acceptance"]["value"] == pytest.approx(0.9, abs=0.01)
+    rules = found["arms"]["rules"]
+    assert rules["correction_rate"] == pytest.approx(0.3, abs=0.02)
+    assert rules["rejection_rate"] == pytest.approx(0.2, abs=0.02)
+    assert rules["gain"]["value"] == pytest.approx(0.0, abs=0.02)
+    (verdict,) = found["verdicts"]
+    assert (verdict["arm"], verdict["against"], verdict["verdict"]) == ("model", "rules", "better")
+    apart = verdict["acceptance"]
+    assert 0 < apart["sure_low"] < apart["low"] < apart["value"] < apart["high"] < 1
+
+
+def test_a_trial_begins_grows_and_is_dropped(client, other):
+    first = try_out(client, other, "10%")
+    grown = try_out(client, other, 0.3)
+    dropped = client.post("/ml/v2/trial/drop", json={"why": "no"})
+    again = client.post("/ml/v2/trial/drop")
+
+    assert (first.status_code, first.json["challenger"], first.json["trial"]) == (200, other, 0.1)
+    assert grown.json["trial"] == 0.3
+    assert (dropped.json["challenger"], dropped.json["trial"]) == (None, 0)
+    assert dropped.json["why"].startswith(f"no ({other}: not enough data")
+    assert again.json == dropped.json
+
+
+def test_a_promoted_version_is_live_and_no_longer_on_trial(client, held, other):
+    """With the evidence in the record of the deploy; asking again changes nothing."""
+    try_out(client, other)
+
+    first = client.post("/ml/v2/trial/promote", json={"why": "it is better"})
+    again = client.post("/ml/v2/trial/promote")
+
+    live = held.registry.current()
+    assert live.run_id == other
+    assert live.why.startswith("it is better (")
+    assert first.json["challenger"] is None
+    assert again.json == first.json
+    assert len(held.registry.history()) == 2
+
+
+def test_a_promotion_that_died_before_its_end_is_finished_by_the_next(client, held, other):
+    """The version was live already, and the trial still on."""
+    try_out(client, other)
+    held.registry.deploy(other, by="api", why="")
+
+    answer = client.post("/ml/v2/trial/promote")
+
+    assert (answer.status_code, answer.json["challenger"]) == (200, None)
+    assert len(held.registry.history()) == 2
+
+
+def test_what_cannot_be_tried_is_refused_and_says_why(client, held, live, other):
+    damaged, locked, third = (save(held.registry, number).run_id for number in (3, 4, 5))
+    file = held.settings.registry_dir / "versions" / damaged / "model.json"
+    file.chmod(0o644)
+    file.write_bytes(b"nothing")
+    held.registry.quarantine(locked, "a person said so")
+    told = {
+        run_id: try_out(client, run_id) for run_id in (NO_SUCH, "nonsense", live, damaged, locked)
+    }
+    try_out(client, other)
+    told[third] = try_out(client, third)
+
+    codes = {run_id: (it.status_code, it.json["code"]) for run_id, it in told.items()}
+    assert codes == {
+        NO_SUCH: (404, "not_found"),
+        "nonsense": (404, "not_found"),
+        live: (409, "conflict"),
+        damaged: (409, "damaged_version"),
+        locked: (409, "damaged_version"),
+        third: (409, "conflict"),
+    }
+    assert "a person said so" in told[locked].json["detail"]
+    assert told[third].json["challenger"] == other
+
+
+@pytest.mark.parametrize("action", ["promote", "drop"])
+def test_without_a_trial_there_is_nothing_to_end(client, action):
+    answer = client.post(f"/ml/v2/trial/{action}")
+
+    assert (answer.status_code, answer.json["code"]) == (409, "conflict")
+
+
+def test_a_version_that_went_bad_during_its_trial_is_told(client, held, other):
+    try_out(client, other)
+    held.registry.quarantine(other, "cannot be read")
+
+    assert client.get("/ml/v2/canary").json["trial_problem"] == "cannot be read"
+    assert client.post("/ml/v2/trial/promote").json["code"] == "damaged_version"
+    assert client.get("/ml/v2/canary").json["challenger"] == other
+
+
+def test_disagreements_are_a_table(client, engine):
+    add(
+        engine,
+        {
+            "rules_label": "Fuel",
+            "model_label": "Coffee",
+            "answer": Action.ACCEPT,
+            "answer_label": "Coffee",
+        },
+        {"rules_label": "Fuel", "model_label": "Coffee"},
+    )
+
+    found = client.get("/ml/v2/suggestions/disagreements?days=3").json
+
+    assert found == {
+        "days": 3,
+        "count": 2,
+        "pairs": [
+            {
+                "rules_label": "Fuel",
+                "model_label": "Coffee",
+                "count": 2,
+                "answered": 1,
+                "rules_right": 0,
+                "model_right": 1,
+                "neither": 0,
+            }
+        ],
+    }
+    assert client.get("/ml/v2/suggestions/disagreements?days=0").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "arm"),
+    [({}, None), ({"X-Suggest-Arm": "model"}, Arm.MODEL), ({"X-Suggest-Arm": " Rules"}, Arm.RULES)],
+)
+def test_a_header_forces_an_arm(held, headers, arm):
+    with create_app(held).test_request_context(headers=headers):
+        assert forced_arm() is arm
+
+
+def test_a_header_that_names_no_arm_is_an_error(held):
+    with (
+        create_app(held).test_request_context(headers={"X-Suggest-Arm": "canary"}),
+        pytest.raises(InvalidInput, match="X-Suggest-Arm") as raised,
+    ):
+        forced_arm()
+
+    assert "rules, model, challenger" in raised.value.errors[0].message
+
+
+def test_pruning_after_a_training_spares_the_version_on_trial(client, held, other, monkeypatch):
+    """However many newer ones there are."""
+    try_out(client, other)
+    for number in range(3, 16):
+        newest = save(held.registry, number).run_id
+    claim = type("Claim", (), {"params": {}, "requested_by": "test"})()
+    figures = Figures(accuracy=0.9, f1_macro=0.9)
+    report = TrainReport(
+        run_id=newest,
+        val_f1_macro=0.9,
+        val_accuracy=0.9,
+        class_count=1,
+        train_size=80,
+        calibrate_size=40,
+        val_size=20,
+        baselines=Baselines(
+            most_frequent=figures,
+            merchant_lookup=figures,
+            linear_text_model=figures,
+            best=NamedFigures(name="most_frequent", **figures),
+        ),
+        ceiling=Ceiling(rows=20, low=figures, high=figures, **figures),
+        coverage_at_95=None,
+        gate=Verdict(True, "made up"),
+        warnings=[],
+        live_sequence=held.registry.current().sequence,
+    )
+
+    train_job._publish(held, claim, report)
+
+    left = [version.run_id for version in held.registry.versions()]
+    assert other in left
+    assert len(left) == held.settings.registry_keep + 3  # live, the one before, on trial
+
+
+def test_the_guard_runs_as_a_task(client, held, engine, monkeypatch):
+    """Once a minute, and a tick that comes late is let go."""
+    monkeypatch.setattr(tasks, "services", lambda: held)
+    client.put("/ml/v2/canary", json={"share": 0.5})
+    an_arm(engine, Arm.MODEL, accepted=2, corrected=8)
+    an_arm(engine, Arm.RULES, accepted=9, corrected=1)
+
+    tasks.guard_rollout()
+    tasks.guard_rollout()
+
+    found = client.get("/ml/v2/canary").json
+    assert (found["canary"], found["action"], found["by"]) == (0, "guardrail", "guardrail")
+    assert len(found["history"]) == 2
+    schedule = tasks.broker.celery.conf.beat_schedule["guard"]
+    assert (schedule["task"], schedule["schedule"]) == (tasks.guard_rollout.name, 60.0)
+    assert schedule["options"]["expires"] < 60
+
+
+def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client):
+    """A real model, as the suggestions will ask for it."""
+    first = deploy_a_model(engine, held.registry)
+    second = deploy_a_model(engine, held.registry, rename="My ")
+    held.registry.deploy(first, by="test", why="")
+    assert try_out(client, second).status_code == 200
+    with transaction(engine) as session:
+        state: Rollout = rollout.current(session, held.settings)
+
+    assert held.challengers.model(state.challenger) is None
+    held.challengers.stop()
+
+    served = held.challengers.model(state.challenger)
+    assert served.pointer.run_id == second
+    assert all(label.startswith("My ") for label in served.model.labels)
+
+
+def test_the_first_share_of_monitoring_is_the_environments(engine, held):
+    families = {it.name: it for it in JobFacts(engine, held.registry, canary=0.3).collect()}
+
+    assert [it.value for it in families["lm_suggest_canary_share"].samples] == [0.3]

@@ -1,0 +1,221 @@
+"""What a person does on the pages that nobody planned for, in a real browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from flask.testing import FlaskClient
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
+from werkzeug.serving import make_server
+
+from shared.db.engine import transaction
+from shared.jobs import store as jobs
+from shared.jobs.store import Claim
+from shared.services import Services
+from tests.shared.suggestions.test_review_queue import answered, bought, labels, suggested
+from tests.support.browser import Look, a_browser, a_page
+from tests.web.transactions.test_imports import BANK, claimed, count
+from web.app import create_app
+from worker.execution.lease import Lease
+from worker.execution.runner import Outcome, run
+from worker.statements import import_job
+
+FILE: FilePayload = {"name": "BANK.CSV", "mimeType": "text/csv", "buffer": BANK.encode()}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def url(held: Services) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, create_app(held), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+def queued(held: Services, rows: int) -> list[str]:
+    found = []
+    for at in range(rows):
+        (txn_id,) = bought(held, f"SHOP {at}")
+        found.append(suggested(held, txn_id, at / 100, label="Food", merchant=f"shop {at}"))
+    return found
+
+
+def opened(page: Page) -> None:
+    page.goto("/review")
+    page.locator("#waiting article[aria-current]").focus()
+
+
+def looked_at(page: Page) -> None:
+    page.goto("/csv")
+    page.set_input_files("input[type=file]", FILE)
+    expect(page.get_by_role("button", name="Import it")).to_be_enabled()
+    page.get_by_text("Change how it is read").click()
+
+
+def brought(page: Page) -> str:
+    """The id of the job that the button asks for."""
+    # The page lists the imports, too, by a GET of the same address.
+    with page.expect_response(
+        lambda it: it.url.endswith("/ml/v2/imports") and it.request.method == "POST"
+    ) as asked:
+        page.get_by_role("button", name="Import it").click()
+    job_id: str = asked.value.json()["job_id"]
+    return job_id
+
+
+def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, held: Services) -> None:
+    queued(held, 4)
+    with a_page(browser, url) as page:
+        opened(page)
+        for _ in range(4):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        expect(page.locator("#count")).to_have_text("3 left · 1 decision made")
+
+    assert list(labels(held).values()) == [("Food", "human")]
+
+
+def test_what_somebody_answered_elsewhere_keeps_his_word(
+    browser: Browser, url: str, client: FlaskClient, held: Services
+) -> None:
+    first, _ = queued(held, 2)
+    with a_page(browser, url) as page:
+        opened(page)
+        answered(client, [first], "correct", label="Toys")
+        page.keyboard.press("a")
+        expect(page.locator("#told")).to_contain_text("answered meanwhile")
+        expect(page.locator("#waiting article")).to_have_count(1)
+        expect(page.locator("#count")).to_have_text("1 left · 0 decisions made")
+
+    assert list(labels(held).values()) == [("Toys", "human")]
+
+
+def test_an_undo_that_failed_can_be_tried_again(browser: Browser, url: str, held: Services) -> None:
+    queued(held, 2)
+    body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
+    answers = ["it does", body, "it does"]
+
+    def answer(route: Route) -> None:
+        told = answers.pop(0)
+        route.fulfill(body=told) if told == body else route.continue_()
+
+    with a_page(browser, url) as page:
+        page.route(
+            "**/ml/v2/review", answer
+        )  # from the start: the browser takes a while to heed it
+        opened(page)
+        page.keyboard.press("a")
+        expect(page.locator("#told")).to_contain_text("accepted")
+        page.keyboard.press("u")
+        expect(page.locator("#told")).to_have_text("PostgreSQL does not answer")
+        page.keyboard.press("u")
+        expect(page.locator("#count")).to_have_text("2 left · 0 decisions made")
+
+    assert labels(held) == {}
+
+
+def test_a_queue_that_cannot_be_read_is_not_called_empty(
+    browser: Browser, url: str, held: Services
+) -> None:
+    queued(held, 1)
+    with a_page(browser, url) as page:
+        body = '{"items": [], "groups": [], "next": null, "left": "?'
+        page.route("**/ml/v2/review?*", lambda route: route.fulfill(body=body))
+        page.goto("/review")
+        expect(page.locator("#told")).not_to_be_empty()
+        expect(page.locator("#nothing")).to_be_hidden()
+
+
+def test_a_person_for_whom_nothing_waits_sees_nothing_of_others(
+    browser: Browser, url: str, held: Services
+) -> None:
+    queued(held, 1)  # ada's
+    with a_page(browser, url) as page:
+        page.goto("/review?user_id=bob")
+        expect(page.locator("#nothing")).to_be_visible()
+        expect(page.locator("#waiting article")).to_have_count(0)
+
+
+def test_long_categories_fit_a_phone(browser: Browser, url: str, held: Services) -> None:
+    (txn_id,) = bought(held, "SHOP")
+    suggested(held, txn_id, 0.1, label="Hairdressers and " * 4 + "W" * 12)
+    with a_page(browser, url, Look("phone", 360, 640, "light")) as page:
+        opened(page)
+        page.keyboard.press("c")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_enter_in_a_field_of_the_file_stores_nothing(
+    browser: Browser, url: str, held: Services
+) -> None:
+    with a_page(browser, url) as page:
+        looked_at(page)
+        page.get_by_label("Currency, if no column tells").fill("CHF")
+        with page.expect_response("**/ml/v2/imports/look"):
+            page.keyboard.press("Enter")
+        expect(page.locator("#rows")).to_contain_text("CHF")
+        expect(page.get_by_role("button", name="Import it")).to_be_enabled()
+
+    assert (count(held, "imports"), count(held, "jobs")) == (0, 0)
+
+
+def test_what_was_said_of_one_file_is_not_said_of_the_next(
+    browser: Browser, url: str, held: Services
+) -> None:
+    with a_page(browser, url) as page:
+        looked_at(page)
+        page.get_by_label("Sign").select_option("spend-positive")
+        with page.expect_response("**/ml/v2/imports/look"):
+            page.set_input_files("input[type=file]", {**FILE, "name": "next.csv"})
+        assert page.get_by_label("Sign").input_value() == ""
+
+
+def test_an_import_that_ends_after_its_rows_are_stored_says_so(
+    browser: Browser, url: str, held: Services
+) -> None:
+    with a_page(browser, url) as page:
+        looked_at(page)
+        job_id = brought(page)
+        expect(page.locator("#phase")).to_have_text("waits for a worker")
+        page.route(f"**/jobs/{job_id}", lambda route: route.fulfill(body="{"))
+        expect(page.locator("#told")).to_contain_text("asking again")
+        page.unroute(f"**/jobs/{job_id}")
+        expect(page.locator("#told")).to_be_empty()
+
+        def cancelled_once_stored(own: Services, claim: Claim, lease: Lease) -> Outcome:
+            outcome = import_job.take_file(own, claim, lease)
+            with transaction(own.engine) as session:
+                jobs.cancel(session, job_id)
+            return outcome
+
+        run(held, claimed(held, job_id), cancelled_once_stored)
+        expect(page.locator("#result")).to_contain_text("its rows are stored")
+        expect(page.get_by_role("link", name="The file with its categories")).to_be_visible()
+        with page.expect_download() as loaded:
+            page.get_by_role("link", name="The file with its categories").click()
+        assert loaded.value.suggested_filename == "BANK.categorized.csv"
+
+    assert count(held, "transactions") == 5
+
+
+def test_an_import_is_ended_on_the_page_and_nothing_is_stored(
+    browser: Browser, url: str, held: Services
+) -> None:
+    with a_page(browser, url) as page:
+        looked_at(page)
+        brought(page)
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Yes").click()
+        expect(page.locator("#result")).to_have_text("It was cancelled: nothing was stored.")
+        expect(page.locator("#kept-files")).to_contain_text("not imported")
+
+    assert count(held, "transactions") == 0

@@ -1,0 +1,215 @@
+"""The pages: who may see them, what they show, and that they let nothing in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from shared.db.engine import make_engine
+from shared.db.tables import Arm
+from shared.services import Services
+from tests.shared.suggestions.test_review_queue import asked, bought, suggested
+from tests.support.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
+from tests.support.suggestions import an_arm
+from web.http import sessions
+
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
+
+
+def signed_in(client: FlaskClient, secret: str) -> str:
+    """The word that this browser's pages send with what they change."""
+    answer = client.post("/sign-in", data={"token": secret})
+    assert answer.status_code == 303, answer.text
+    found = re.search(r'name="csrf" content="([^"]+)"', client.get("/").text)
+    assert found
+    return found[1]
+
+
+def test_without_a_session_a_page_asks_for_a_token(guarded: FlaskClient) -> None:
+    answer = guarded.get("/")
+
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/sign-in")
+    assert 'type="password"' in guarded.get("/sign-in").text
+    assert guarded.get("/charts/history.svg").status_code == 401
+
+
+def test_a_token_opens_a_session_in_a_cookie_that_scripts_cannot_read(guarded: FlaskClient) -> None:
+    answer = guarded.post("/sign-in", data={"token": ADMIN})
+
+    cookie = answer.headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+    assert ADMIN not in cookie
+    assert guarded.get("/").status_code == 200
+    assert guarded.get("/ml/v2/jobs").status_code == 200
+
+
+@pytest.mark.parametrize("secret", ["", "wrong", ADMIN[:-1], ADMIN + "x", "\x00"])
+def test_a_wrong_token_opens_none(guarded: FlaskClient, secret: str) -> None:
+    answer = guarded.post("/sign-in", data={"token": secret})
+
+    assert answer.status_code == 401
+    assert "Set-Cookie" not in answer.headers
+    assert guarded.post(f"/sign-in?token={ADMIN}").status_code == 401
+
+
+def test_what_a_page_changes_needs_its_own_word(guarded: FlaskClient) -> None:
+    csrf = signed_in(guarded, ADMIN)
+
+    assert guarded.post("/ml/v2/features", json={}).status_code == 403
+    assert (
+        guarded.post("/ml/v2/features", json={}, headers={sessions.HEADER: "x"}).status_code == 403
+    )
+    own = guarded.post("/ml/v2/features", json={}, headers={sessions.HEADER: csrf})
+    assert own.status_code == 202
+    elsewhere = {sessions.HEADER: csrf, "Sec-Fetch-Site": "cross-site"}
+    assert guarded.post("/ml/v2/features", json={}, headers=elsewhere).status_code == 403
+
+
+def test_a_session_may_do_no_more_than_its_token(guarded: FlaskClient) -> None:
+    csrf = signed_in(guarded, PREDICT)
+
+    assert guarded.post("/ml/v2/train", headers={sessions.HEADER: csrf}).status_code == 403
+    assert "data-post" not in guarded.get("/").text
+    assert guarded.post("/ml/v2/train", headers=bearer(PREDICT)).status_code == 403
+
+
+def test_a_session_ends_when_it_is_closed_or_its_cookie_is_another_one(
+    guarded: FlaskClient,
+) -> None:
+    csrf = signed_in(guarded, ADMIN)
+    guarded.post("/sign-out", headers={sessions.HEADER: csrf})
+    assert guarded.get("/").status_code == 302
+
+    guarded.set_cookie(sessions.COOKIE, "made.up")
+    assert guarded.get("/").status_code == 302
+    assert guarded.get("/ml/v2/jobs").status_code == 401
+
+
+def test_an_empty_service_says_what_to_do_next(client: FlaskClient) -> None:
+    page = client.get("/").text
+
+    assert "No version is live yet" in page
+    assert "make import" in page
+    assert "Nothing was asked for yet" in page
+
+
+def test_the_dashboard_shows_what_is_live_and_what_people_say(
+    client: FlaskClient, held: Services
+) -> None:
+    run_id = deploy_a_model(held.engine, held.registry)
+    an_arm(held.engine, Arm.MODEL, users=6)
+
+    page = client.get("/")
+
+    assert run_id in page.text
+    assert 'data-url="/figures"' in page.text
+    assert "0.900" in page.text
+    assert "300" in client.get("/figures").text
+    assert page.headers["Cache-Control"] == "no-store"
+    policy = page.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert len(page.data) < 500_000
+
+
+def test_the_table_of_categories_begins_with_the_most_frequent(
+    client: FlaskClient, held: Services
+) -> None:
+    """As the chart beside it; a rare category is left out before a frequent one."""
+    figures = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "learned": True}
+    classes = [{"label": f"Category {n:02}", "support": n, **figures} for n in range(1, 23)]
+    deploy_a_model(held.engine, held.registry, classes=classes)
+
+    page = client.get("/").text
+
+    shown = re.findall(r'<th scope="row">(Category \d+)</th>', page)
+    assert shown == [f"Category {n:02}" for n in range(22, 2, -1)]
+
+
+def test_the_dashboard_leads_to_what_else_runs(held: Services) -> None:
+    settings = replace(held.settings, links={"Grafana": "https://grafana.example"})
+
+    page = create_app(replace(held, settings=settings)).test_client().get("/").text
+
+    assert '<a href="https://grafana.example">Grafana</a>' in page
+    assert "Flower" not in page
+
+
+def test_nothing_is_loaded_from_elsewhere(client: FlaskClient) -> None:
+    for path in ("/", "/try", "/sign-in"):
+        page = client.get(path).text
+        assert not re.search(r'(src|href)="(https?:)?//', page)
+        for found in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+            assert client.get(found).status_code == 200
+        assert not re.search(r"<script>|<style|style=| on\w+=", page)
+
+
+def test_text_that_is_html_stays_text(client: FlaskClient, held: Services) -> None:
+    deploy_a_model(held.engine, held.registry, rename=HOSTILE)
+
+    page = client.get("/").text
+
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+@pytest.mark.parametrize("name", ["history", "reliability", "precision", "classes"])
+def test_charts_are_drawn_without_a_script(client: FlaskClient, held: Services, name: str) -> None:
+    deploy_a_model(held.engine, held.registry)
+
+    chart = client.get(f"/charts/{name}.svg")
+
+    assert chart.mimetype == "image/svg+xml"
+    assert "<script" not in chart.text
+    assert client.get("/charts/other.svg").status_code == 404
+
+
+def test_with_postgres_away_the_page_says_so_and_shows_the_model(held: Services) -> None:
+    run_id = deploy_a_model(held.engine, held.registry)
+    away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
+    client = create_app(replace(held, engine=away)).test_client()
+
+    page = client.get("/")
+
+    assert page.status_code == 200
+    assert "PostgreSQL does not answer" in page.text
+    assert run_id in page.text
+
+
+def test_the_review_page_offers_every_category_and_user_as_text(
+    client: FlaskClient, held: Services
+) -> None:
+    deploy_a_model(held.engine, held.registry, rename=HOSTILE)
+    for user in ("ada", HOSTILE):
+        (txn_id,) = bought(held, HOSTILE, user=user)
+        suggested(held, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
+
+    page = client.get("/review")
+
+    assert page.text.count(f'<option value="{"&lt;script&gt;"}') >= 4
+    assert "<option>ada</option>" in page.text
+    assert "<script>" not in page.text
+    assert "<img src=x" not in page.text
+    assert not re.search(r"<style|style=", page.text)
+    for found in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
+        assert client.get(found).status_code == 200
+    assert asked(client)["items"][0]["merchant"] == HOSTILE
+
+
+def test_the_review_s_script_never_reads_text_as_html(client: FlaskClient) -> None:
+    for name in ("review.js", "review_api.js", "review_entry.js"):
+        script = client.get(f"/static/{name}").text
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
+
+
+def test_with_postgres_away_the_review_page_says_so(held: Services) -> None:
+    away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
+    client = create_app(replace(held, engine=away)).test_client()
+
+    page = client.get("/review")
+
+    assert page.status_code == 200
+    assert "PostgreSQL does not answer" in page.text

@@ -1,0 +1,246 @@
+"""Why a prediction is as it is: what moved each candidate, in the model and over HTTP."""
+
+from __future__ import annotations
+
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from local.client import explanation_lines
+from shared.features.encoder import WIDTH, columns_of, word_columns
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from shared.model.candidates import PAIR_FEATURES, inputs_of
+from shared.model.classifier import Model
+from shared.model.explain import TOP, explain
+from tests.support.api import deploy_a_model
+from tests.support.factories import add_transactions
+from tests.worker.evaluation.test_feature_importance import rows_and_labels
+from worker.training import fit as learner
+
+SHOP = {"merchant": "BEAN HOUSE #7", "description": "TIM AT THE BEAN HOUSE", "amount": -4.5}
+ROWS = [
+    features_of(RawTransaction(**SHOP)),
+    features_of(RawTransaction(merchant="CITY PETROL " * 9, amount=-50)),
+    features_of(RawTransaction(merchant="Nobody Knows", mcc="5812")),
+    features_of(RawTransaction()),
+]
+NAMES = ["known", "long", "unknown", "empty"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return learner.fit(*rows_and_labels(600))
+
+
+@pytest.fixture(params=ROWS, ids=NAMES)
+def row(request) -> FeatureRow:
+    return request.param
+
+
+def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(model, row):
+    explanation = explain(model, row)
+
+    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    shares = [candidate.share for candidate in explanation.candidates]
+    assert explanation.prediction == model.predict(row)
+    assert explanation.candidates[0].label == explanation.prediction.label
+    assert {one.label for one in explanation.candidates} == {
+        model.labels[label] for label in proposal.labels[0]
+    }
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
+    """Bias and all contributions, of which the strongest are named."""
+    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    odds = dict(zip(proposal.labels[0].tolist(), model.odds(proposal)[0].tolist(), strict=True))
+
+    for candidate in explain(model, row).candidates:
+        moves = [move.contribution for move in candidate.features]
+        assert candidate.log_odds == odds[model.labels.index(candidate.label)]
+        assert math.fsum([candidate.bias, *moves, candidate.rest]) == pytest.approx(
+            candidate.log_odds, abs=1e-6
+        )
+        assert 0 < len(moves) <= TOP
+        assert moves == sorted(moves, key=abs, reverse=True)
+
+
+def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
+    """Unknown ones have none."""
+    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    place = {model.labels[label]: at for at, label in enumerate(proposal.labels[0])}
+
+    for candidate in explain(model, row).candidates:
+        seen = proposal.features[0, place[candidate.label]]
+        for move in candidate.features:
+            value = seen[PAIR_FEATURES.index(move.name)]
+            assert move.value == (None if np.isnan(value) else value)
+
+
+def test_what_moved_the_linear_score_sums_to_it(model, row):
+    """The words, and all else as one figure; the score itself is summed in single precision."""
+    for candidate in explain(model, row).candidates:
+        words = math.fsum(move.contribution for move in candidate.words)
+        assert words + candidate.other == pytest.approx(candidate.linear, abs=1e-4)
+
+
+def test_a_word_carries_its_entry_times_the_weight_of_its_column(model):
+    row = features_of(RawTransaction(merchant="BEAN HOUSE", amount=-9))
+    entries = model.base.encoder.encode([row]).toarray()[0]
+    weights = model.base.weights
+
+    for candidate in explain(model, row).candidates:
+        label = model.labels.index(candidate.label)
+        expected = {
+            text: entries[column] * weights.values[column, 0, label] * weights.scale[column, 0, 0]
+            for text, column in word_columns(row)
+        }
+        assert {move.text for move in candidate.words} == {"bean", "house", "bean house"}
+        assert {word.text: word.contribution for word in candidate.words} == pytest.approx(expected)
+
+
+def test_words_name_columns_that_the_row_sets_each_once(row):
+    """What is cut off a long line has no column."""
+    columns = [column for _, column in word_columns(row)]
+
+    assert set(columns) <= set(np.concatenate(columns_of(row)).tolist())
+    assert len(set(columns)) == len(columns)
+    assert all(0 <= column < WIDTH for column in columns)
+
+
+def test_words_and_pairs_of_merchant_and_description_are_named():
+    row = features_of(RawTransaction(merchant="TIM HORTONS #2392", description="coffee"))
+
+    words = [text for text, _ in word_columns(row)]
+
+    line = row.line.split()
+    pairs = [f"{first} {second}" for first, second in pairwise(line)]
+    assert words == [*line, *pairs, *row.norm_desc.split()]
+    assert "tim hortons" in words
+
+
+def test_a_model_without_a_forest_has_no_log_odds(model, row):
+    """As one that was trained on very little: only the linear score speaks."""
+    bare = replace(
+        model, booster_text="", calibration=replace(model.calibration, reranker=0.0, linear=1.0)
+    )
+
+    for candidate in explain(bare, row).candidates:
+        assert candidate.log_odds is None
+        assert candidate.features == ()
+        assert candidate.bias == candidate.rest == 0
+
+
+def test_merchant_and_kind_are_told(model):
+    explanation = explain(model, features_of(RawTransaction(merchant="TIM HORTONS #2392")))
+
+    assert explanation.merchant == "tim hortons"
+    assert explanation.guess == ("Coffee", "brand", "Tim Hortons")
+
+
+def test_many_threads_get_what_one_gets(model):
+    expected = [explain(model, row) for row in ROWS]
+    fresh = Model.from_files(model.to_files())
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(lambda row: explain(fresh, row), ROWS * 25))
+
+    assert told == expected * 25
+
+
+def test_a_model_that_has_explained_holds_no_text_of_a_merchant(model):
+    """The words of an explanation come from the row alone."""
+    for row in ROWS:
+        explain(model, row)
+    files = model.to_files()
+    with np.load(io.BytesIO(files["arrays.npz"])) as archive:
+        held = [*files.values(), *(archive[name].tobytes() for name in archive)]
+
+    for word in (b"bean", b"house", b"petrol", b"fresh", b"nobody"):
+        assert not any(word in content.lower() for content in held)
+
+
+@pytest.fixture
+def live(held, model):
+    """The run_id of the model, which is live and has a forest."""
+    version = held.registry.save(model.to_files(), {})
+    held.registry.deploy(version.run_id, by="test", why="a test")
+    return version.run_id
+
+
+def test_without_a_model_there_is_nothing_to_explain(client):
+    body = client.post("/ml/v2/predict/explain", json=SHOP).json
+
+    assert body == {"available": False}
+    assert "make ml-train" in explanation_lines(body)[0]
+
+
+def test_the_answer_agrees_with_predict_and_its_sums_hold(client, live):
+    predicted = client.post("/ml/v2/predict", json=SHOP).json
+
+    body = client.post("/ml/v2/predict/explain", json=SHOP).json
+
+    for name in ("available", "label", "confidence", "model"):
+        assert body[name] == predicted[name]
+    assert body["model"]["run_id"] == live
+    assert body["merchant"] == "bean house"
+    assert body["candidates"][0]["label"] == body["label"]
+    for candidate in body["candidates"]:
+        features = math.fsum(move["contribution"] for move in candidate["features"])
+        words = math.fsum(move["contribution"] for move in candidate["words"])
+        assert features + candidate["rest"] + candidate["bias"] == pytest.approx(
+            candidate["log_odds"], abs=1e-6
+        )
+        assert words + candidate["other"] == pytest.approx(candidate["linear"], abs=1e-4)
+        assert {move["name"] for move in candidate["features"]} <= set(PAIR_FEATURES)
+
+
+def test_a_stored_transaction_is_explained_by_its_id(client, live, engine):
+    add_transactions(engine, 1)
+    with engine.connect() as connection:
+        txn_id = connection.execute(text("SELECT min(id) FROM transactions")).scalar_one()
+
+    body = client.post("/ml/v2/predict/explain", json={"txn_id": txn_id}).json
+
+    assert body["label"] == client.post("/ml/v2/predict", json={"txn_id": txn_id}).json["label"]
+    assert client.post("/ml/v2/predict/explain", json={"txn_id": 10**9}).status_code == 404
+
+
+def test_without_a_forest_log_odds_are_null_and_the_rest_is_told(client, held, engine):
+    deploy_a_model(engine, held.registry)
+
+    body = client.post("/ml/v2/predict/explain", json=SHOP).json
+
+    assert body["label"] == "Coffee"
+    assert all(candidate["log_odds"] is None for candidate in body["candidates"])
+    assert body["candidates"][0]["words"]
+    assert "log-odds -" in "\n".join(explanation_lines(body))
+
+
+def test_an_unknown_field_is_400_and_named(client):
+    response = client.post("/ml/v2/predict/explain", json={"merchan": "X"})
+
+    assert response.status_code == 400
+    assert response.json["code"] == "invalid_input"
+    assert [error["field"] for error in response.json["errors"]] == ["merchan"]
+
+
+def test_the_terminal_shows_each_candidate_and_what_moved_it(client, live):
+    body = client.post("/ml/v2/predict/explain", json=SHOP).json
+
+    lines = explanation_lines(body)
+
+    shown = "\n".join(lines)
+    assert lines[0].startswith("Coffee  confidence 0.")
+    for rank, candidate in enumerate(body["candidates"], start=1):
+        assert f"\n{rank}  {candidate['label']} " in shown
+        assert all(move["name"] in shown for move in candidate["features"])
+        assert all(f'"{move["text"]}"' in shown for move in candidate["words"])
+    assert max(map(len, lines)) <= 100

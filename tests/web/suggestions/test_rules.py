@@ -1,0 +1,338 @@
+"""Rules over HTTP: kept in versions, tried before they are saved, heard at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import insert, text
+
+from shared.db.engine import transaction
+from shared.db.tables import LabelSource, Transaction, TransactionLabel
+from shared.features.taxonomy import kinds
+from shared.jobs import store as jobs
+from shared.rules.yaml_format import load, starter
+from shared.services import Services
+from tests.support.api import deploy_a_model
+from worker.execution.runner import run
+from worker.features import build as feature_build
+from worker.suggestions import rules_job
+
+GYM = {"label": "Sports", "merchant": "krontal"}
+
+
+def put(client: FlaskClient, *rules: dict[str, Any], user: str | None = None, **more: Any) -> Any:
+    query = {"user_id": user} if user else {}
+    return client.put("/ml/v2/rules", query_string=query, json={"rules": [*rules]}, **more)
+
+
+def shown(client: FlaskClient, merchant: str, user: str = "ada") -> dict[str, Any]:
+    wanted = {"transactions": [{"merchant": merchant, "amount": -5.0, "user_id": user}]}
+    item: dict[str, Any] = client.post("/ml/v2/suggest", json=wanted).json["items"][0]
+    return item
+
+
+def bought(held: Services, *merchants: str, user: str = "ada", label: str = "") -> list[int]:
+    """Stored transactions of a user, all labelled by him or none; their ids."""
+    rows = [
+        {
+            "external_id": f"{user}-{merchant}-{place}-{label}",
+            "user_id": user,
+            "date": f"2026-05-{place + 1:02}",
+            "amount": -9,
+            "currency": "EUR",
+            "merchant": merchant,
+        }
+        for place, merchant in enumerate(merchants)
+    ]
+    with held.engine.begin() as connection:
+        ids = sorted(connection.scalars(insert(Transaction).returning(Transaction.id), rows))
+        if label:
+            connection.execute(
+                insert(TransactionLabel),
+                [{"txn_id": it, "label": label, "source": LabelSource.HUMAN} for it in ids],
+            )
+    return ids
+
+
+def labels(held: Services) -> dict[int, tuple[str, str]]:
+    with held.engine.connect() as connection:
+        rows = connection.execute(text("SELECT txn_id, label, source FROM transaction_labels"))
+        return {txn_id: (label, source) for txn_id, label, source in rows}
+
+
+def apply(client: FlaskClient, held: Services, user: str | None = None) -> dict[str, Any]:
+    """What the job that a caller asks for reports when it is done."""
+    asked = client.post("/ml/v2/rules/apply", json={"user_id": user} if user else {})
+    assert asked.status_code == 202, asked.json
+    with transaction(held.engine) as session:
+        claim = jobs.claim(session, asked.json["job_id"])
+    assert claim is not None
+    run(held, claim, rules_job.apply_rules)
+    with transaction(held.engine) as session:
+        job = jobs.get(session, claim.job_id)
+    assert job.result is not None, job.error
+    return job.result
+
+
+def test_a_rule_is_heard_in_the_very_next_suggestion(client: FlaskClient) -> None:
+    assert shown(client, "KRONTAL 44")["source"] == "none"
+
+    put(client, GYM, user="ada")
+
+    item = shown(client, "KRONTAL 44")
+    assert (item["label"], item["source"], item["layer"]) == ("Sports", "rule", "own rule")
+    assert item["reasons"] == ['your rule "merchant krontal"']
+    assert shown(client, "KRONTAL 44", user="bob")["source"] == "none"
+
+
+def test_everyones_rules_come_after_ones_own(client: FlaskClient) -> None:
+    put(client, {**GYM, "label": "Health"})
+    assert shown(client, "KRONTAL")["layer"] == "shared rule"
+
+    put(client, GYM, user="ada")
+
+    assert shown(client, "KRONTAL")["label"] == "Sports"
+    assert shown(client, "KRONTAL", user="bob")["label"] == "Health"
+
+
+def test_each_change_makes_a_version_and_none_is_lost(client: FlaskClient) -> None:
+    put(client, GYM)
+    put(client)
+    put(client)  # the same again
+
+    newest = client.get("/ml/v2/rules").json
+    first = client.get("/ml/v2/rules?version=1").json
+
+    assert (newest["version"], newest["rules"]) == (2, [])
+    assert first["rules"] == [GYM]
+    assert client.get("/ml/v2/rules?version=7").status_code == 404
+    assert client.get("/ml/v2/rules?user_id=nobody").json["version"] == 0
+
+
+def test_a_change_made_from_older_rules_is_refused(client: FlaskClient) -> None:
+    tag = client.get("/ml/v2/rules").headers["ETag"]
+    assert put(client, GYM, headers={"If-Match": tag}).status_code == 200
+
+    late = put(client, headers={"If-Match": tag})
+
+    assert late.status_code == 409
+    assert client.get("/ml/v2/rules").json["rules"] == [GYM]
+    for tag in ("x", '""', '"' + "9" * 5_000 + '"'):
+        assert put(client, headers={"If-Match": tag}).json["errors"][0]["field"] == "If-Match"
+
+
+def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
+    put(client, GYM, {"label": "Été & Fun", "amount": {"min": 3}, "direction": "in"})
+
+    file = client.get("/ml/v2/rules", headers={"Accept": "application/yaml"})
+    back = client.put("/ml/v2/rules?user_id=ada", data=file.data, content_type="application/yaml")
+
+    assert file.mimetype == "application/yaml"
+    assert "Été & Fun" in file.text
+    assert back.json["rules"] == client.get("/ml/v2/rules").json["rules"]
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "message"),
+    [
+        ("rules: [", "(body)", "is no YAML"),
+        ("- a", "(body)", "one key, rules"),
+        ("rules: 3", "rules", "a list"),
+        ("rules: [{label: A, merchant: x, label: B}]", "(body)", "'label' is there twice"),
+        ("rules: [&a {label: A, merchant: x}, *a]", "(body)", "alias"),
+        ("rules: [{label: no, merchant: x}]", "rules[0].label", "valid string"),
+        ("rules: [{label: A}]", "rules[0]", "at least one of merchant"),
+        ("rules: [{label: A, merchant: '/(a/'}]", "rules[0].merchant", "regular expression"),
+        ("rules: [{label: A, merchant: '/(a)\\1/'}]", "rules[0].merchant", "regular expression"),
+        ("rules: [{label: A, amount: {min: 5, max: 1}}]", "rules[0].amount", "min is above max"),
+        ("rules: [{label: A, mechant: x}]", "rules[0].mechant", "not permitted"),
+        ('rules: [{label: !!int "", merchant: x}]', "(body)", "is no YAML"),
+        ("rules: [{label: !!bool foo, merchant: x}]", "(body)", "is no YAML"),
+        ('rules: [{label: !!float "", merchant: x}]', "(body)", "is no YAML"),
+        ("rules: [{label: !!timestamp foo, merchant: x}]", "(body)", "is no YAML"),
+        ("rules: [{label: " + "1:" * 40_000 + "1, merchant: x}]", "(body)", "longer than"),
+        ('rules: [{label: A, account: "a\\0"}]', "rules[0].account", "pattern"),
+        ('rules: [{label: A, merchant: "/a\\0/"}]', "rules[0].merchant", "pattern"),
+        ("rules: " + "[" * 3000, "(body)", "nested too deeply"),
+        ("rules:\n" + "- {label: A, merchant: b}\n" * 9_000, "(body)", "more than 1,000 rules"),
+    ],
+)
+def test_a_bad_file_is_refused_with_the_place_and_what_was_expected(
+    client: FlaskClient, file: str, field: str, message: str
+) -> None:
+    answer = client.put("/ml/v2/rules", data=file, content_type="application/yaml")
+
+    assert answer.status_code == 400
+    assert field in [error["field"] for error in answer.json["errors"]]
+    assert message in str(answer.json["errors"])
+    assert client.get("/ml/v2/rules").json["version"] == 0
+
+
+def test_a_preview_tells_what_would_change_and_saves_nothing(
+    client: FlaskClient, held: Services
+) -> None:
+    bought(held, *["KRONTAL"] * 7, "ZORBLAX")
+    bought(held, "KRONTAL", label="Health")
+
+    seen = client.post("/ml/v2/rules/preview?user_id=ada", json={"rules": [GYM]}).json
+
+    assert (seen["looked_at"], seen["of"], seen["changed"]) == (9, 9, 8)
+    assert seen["changes"] == [{"before": None, "after": "Sports", "transactions": 8}]
+    effect = seen["rules"][0]
+    assert (effect["matches"], effect["against_labels"], len(effect["samples"])) == (8, 1, 5)
+    assert effect["samples"][0]["merchant"] == "KRONTAL"
+    assert client.get("/ml/v2/rules?user_id=ada").json["version"] == 0
+
+
+def test_a_preview_is_of_that_users_newest_transactions_only(
+    client: FlaskClient, held: Services
+) -> None:
+    bought(held, "KRONTAL", user="bob")
+    bought(held, "KRONTAL", "KRONTAL")
+
+    seen = client.post("/ml/v2/rules/preview?user_id=ada&limit=1", json={"rules": [GYM]}).json
+
+    assert (seen["looked_at"], seen["of"], seen["rules"][0]["matches"]) == (1, 2, 1)
+
+
+def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
+    client: FlaskClient, held: Services
+) -> None:
+    bought(held, *["KRONTAL"] * 8, label="Health")
+    feature_build.refresh(held.engine, feature_build.Scope())
+    bought(held, *["KRONTAL"] * 3, user="bob")
+
+    seen = client.post("/ml/v2/rules/preview", json={"rules": [GYM]}).json
+
+    assert (seen["changed"], seen["rules"][0]["matches"]) == (3, 3)
+
+
+def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
+    client: FlaskClient, held: Services
+) -> None:
+    deploy_a_model(held.engine, held.registry)
+    client.put("/ml/v2/canary", json={"share": 1})
+    with held.engine.connect() as connection:
+        known = [*connection.scalars(text("SELECT DISTINCT merchant FROM transactions"))]
+    asked = {"transactions": [{"merchant": name, "user_id": "zed"} for name in known]}
+    items = client.post("/ml/v2/suggest", json=asked).json["items"]
+    merchant, label = next(
+        (name, item["label"])
+        for name, item in zip(known, items, strict=True)
+        if item["layer"] == "model"
+    )
+    bought(held, merchant, user="zed")
+    rule = {"label": label, "merchant": merchant}
+
+    seen = client.post("/ml/v2/rules/preview?user_id=zed", json={"rules": [rule]}).json
+
+    assert (seen["changed"], seen["rules"][0]["matches"]) == (0, 1)
+
+
+def test_rules_label_history_and_never_what_a_person_labelled(
+    client: FlaskClient, held: Services
+) -> None:
+    mine = bought(held, "KRONTAL", label="Health")[0]
+    other = bought(held, "KRONTAL", user="bob")[0]
+    open_ = bought(held, "KRONTAL", "ZORBLAX")
+    put(client, GYM, user="ada")
+
+    told = apply(client, held, "ada")
+
+    assert labels(held) == {mine: ("Health", "human"), open_[0]: ("Sports", "rule")}
+    assert other not in labels(held)
+    assert told == {"looked_at": 2, "labelled": 1, "changed": 0, "unchanged": 0, "removed": 0}
+    assert apply(client, held, "ada")["unchanged"] == 1
+
+
+def test_labels_follow_the_rules_when_those_change(client: FlaskClient, held: Services) -> None:
+    gym, shop = bought(held, "KRONTAL", "ZORBLAX")
+    put(client, GYM, {"label": "Toys", "merchant": "zorblax"})
+    apply(client, held)
+    put(client, {**GYM, "label": "Health"})
+
+    told = apply(client, held)
+
+    assert (told["changed"], told["removed"]) == (1, 1)
+    assert labels(held) == {gym: ("Health", "rule")}
+    assert shop not in labels(held)
+
+
+def corrected(client: FlaskClient, txn_ids: list[int], *to: str) -> list[str]:
+    """Have all suggested at once, then correct one after the other; the suggestions' ids."""
+    items = client.post("/ml/v2/suggest", json={"txn_ids": txn_ids}).json["items"]
+    ids = [item["suggestion_id"] for item in items]
+    for made, label in zip(ids, to, strict=True):
+        answer = {"action": "correct", "label": label}
+        client.post(f"/ml/v2/suggestions/{made}/feedback", json=answer)
+    return ids
+
+
+def proposed(client: FlaskClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get("/ml/v2/rules/proposals?user_id=ada").json["proposals"]
+    return found
+
+
+def test_three_equal_corrections_propose_a_rule_and_make_none(
+    client: FlaskClient, held: Services
+) -> None:
+    *_, last = corrected(client, bought(held, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+
+    found = proposed(client)
+
+    assert [(it["rule"], it["corrections"]) for it in found] == [
+        ({"label": "Toys", "merchant": "zorblax 12"}, 3)
+    ]
+    assert client.get("/ml/v2/rules?user_id=ada").json["rules"] == []
+    client.post(f"/ml/v2/suggestions/{last}/feedback", json={"action": "undo"})
+    assert proposed(client) == []
+
+
+def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
+    client: FlaskClient, held: Services
+) -> None:
+    corrected(client, bought(held, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts")
+    (again,) = bought(held, "QUUX PALACE")
+    for _ in range(3):
+        corrected(client, [again], "Fun")
+
+    assert proposed(client) == []
+
+
+def test_corrections_that_were_changed_since_propose_nothing(
+    client: FlaskClient, held: Services
+) -> None:
+    txn_ids = bought(held, *["ZORBLAX 12"] * 3)
+    corrected(client, txn_ids, "Toys", "Toys", "Toys")
+
+    client.post("/ml/v2/labels", json={"labels": [{"txn_id": txn_ids[0], "label": "Books"}]})
+
+    assert proposed(client) == []
+
+
+def test_a_rule_about_the_merchant_even_a_disabled_one_ends_its_proposal(
+    client: FlaskClient, held: Services
+) -> None:
+    corrected(client, bought(held, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+    assert len(proposed(client)) == 1
+
+    put(client, {"label": "Toys", "merchant": "Zorblax", "enabled": False}, user="ada")
+
+    assert proposed(client) == []
+
+
+def test_the_starter_set_is_one_that_can_be_put_and_speaks_of_the_usual_categories(
+    client: FlaskClient,
+) -> None:
+    file = client.get("/ml/v2/rules/starter", headers={"Accept": "application/yaml"})
+
+    put_back = client.put("/ml/v2/rules", data=file.data, content_type="application/yaml")
+
+    assert put_back.json["rules"] == client.get("/ml/v2/rules/starter").json["rules"]
+    assert {rule.label for rule in load(starter())} <= set(kinds())
+    wages = {"merchant": "ACME GMBH GEHALT 05/26", "amount": 2900.0}
+    machine = {"merchant": "ATM 0442 HIGH ST", "amount": -60.0}
+    items = client.post("/ml/v2/suggest", json={"transactions": [wages, machine]}).json["items"]
+    assert [item["label"] for item in items] == ["Salary", "Cash"]

@@ -1,0 +1,306 @@
+"""POST /ml/v2/suggest and the answers to what it suggested, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
+
+from shared.db.engine import make_engine
+from shared.features.extract import RawTransaction, features_of
+from shared.model.classifier import Model
+from shared.services import Services
+from shared.suggestions import context as known
+from shared.suggestions import service as suggester
+from tests.support.api import PREDICT, bearer, create_app, deploy_a_model
+from tests.support.factories import add_transactions
+from worker.features import build as feature_build
+
+
+@pytest.fixture
+def live(held: Services) -> str:
+    """A model that knows four trades is live."""
+    return deploy_a_model(held.engine, held.registry)
+
+
+def ask(client: FlaskClient, arm: str | None = None, **body: Any) -> dict[str, Any]:
+    headers = {"X-Suggest-Arm": arm} if arm else {}
+    answer = client.post("/ml/v2/suggest", json=body, headers=headers)
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+def raw(merchant: str, **more: Any) -> dict[str, Any]:
+    return {"merchant": merchant, "amount": -5.0, "date": "2026-11-01", **more}
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are sent meanwhile."""
+    statements: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def test_without_a_model_brands_and_words_answer_and_what_is_unknown_is_asked(client) -> None:
+    items = ask(client, transactions=[raw("SHELL OIL 5744"), raw("ZORBLAX")])["items"]
+
+    assert [(item["label"], item["layer"]) for item in items] == [
+        ("Fuel", "starter"),
+        (None, "none"),
+    ]
+    assert items[0]["reasons"] == ["brand: Shell"]
+
+
+def test_the_model_speaks_in_its_arm_only(client: FlaskClient, live: str) -> None:
+    wanted = {"transactions": [raw("DAILY GRIND #7", user_id="ada")]}
+
+    rules, model = (ask(client, arm, **wanted)["items"][0] for arm in ("rules", "model"))
+
+    assert (model["label"], model["source"], model["model_version"]) == ("Coffee", "model", live)
+    assert model["reasons"][0].startswith("words: ")
+    assert (rules["source"], rules["model_version"]) != ("model", live)
+    assert rules["arm"] == "rules"
+
+
+def test_shadow_compares_in_every_arm_and_keeps_both_answers(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    ask(client, transactions=[raw("DAILY GRIND #7")])
+
+    with held.engine.connect() as connection:
+        kept = connection.execute(
+            text("SELECT arm, model_label, model_version, forced FROM suggestions")
+        ).one()
+    assert tuple(kept) == ("rules", "Coffee", live, False)
+
+
+def test_a_shadow_that_fails_hurts_nobody(
+    client: FlaskClient, live: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Model, "predict_many", broken)
+
+    answer = ask(client, transactions=[raw("SHELL OIL 5744")])
+
+    assert answer["items"][0]["label"] == "Fuel"
+    assert "lm_suggest_shadow_errors_total" in client.get("/metrics").text
+
+
+def test_shadow_and_a_shadow_that_fails_change_no_answer(
+    held: Services, live: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bars are those of the live version, whether it is listened to or not."""
+    held.runtime.start()
+    seen = []
+    real = suggester.decide
+    monkeypatch.setattr(
+        suggester, "decide", lambda evidence, bars: seen.append(bars) or real(evidence, bars)
+    )
+    for shadow in (True, False):
+        settings = replace(held.settings, suggest_shadow=shadow)
+        ask(create_app(replace(held, settings=settings)).test_client(), transactions=[raw("X")])
+
+    assert {bars.memory for bars in seen} == {held.runtime.served().model.bars.memory}
+
+
+def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
+    client: FlaskClient, live: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Model, "predict_many", broken)
+
+    item = ask(client, "model", transactions=[raw("SHELL OIL 5744")])["items"][0]
+
+    assert (item["label"], item["arm"]) == ("Fuel", "model")
+    assert 'lm_suggest_model_errors_total{arm="model"}' in client.get("/metrics").text
+
+
+def test_a_correction_over_http_is_the_next_suggestion(client: FlaskClient, held: Services) -> None:
+    first, second, *_ = add_transactions(held.engine, 40)
+    with held.engine.begin() as connection:
+        connection.execute(text("UPDATE transactions SET merchant = 'ZORBLAX'"))
+    suggestion = ask(client, txn_ids=[first])["items"][0]["suggestion_id"]
+
+    answered = client.post(
+        f"/ml/v2/suggestions/{suggestion}/feedback", json={"action": "correct", "label": "Toys"}
+    )
+
+    assert answered.json == {
+        "suggestion_id": suggestion,
+        "answer": "correct",
+        "answer_label": "Toys",
+        "label": "Toys",
+    }
+    assert ask(client, txn_ids=[second])["items"][0]["label"] == "Toys"
+    undone = client.post(f"/ml/v2/suggestions/{suggestion}/feedback", json={"action": "undo"})
+    assert undone.json["label"] is None
+    assert ask(client, txn_ids=[second])["items"][0]["label"] is None
+
+
+def test_a_bad_item_has_an_error_in_its_place(client: FlaskClient) -> None:
+    items = ask(client, transactions=[raw("ZORBLAX"), {"amount": "much"}, raw("SHELL")])["items"]
+
+    assert [item.get("error", {}).get("code") for item in items] == [None, "invalid_input", None]
+    assert items[1]["error"]["errors"][0]["field"] == "amount"
+
+
+def test_what_belongs_to_another_user_is_not_found(client: FlaskClient, held: Services) -> None:
+    txn_id = add_transactions(held.engine, 1)[0]
+
+    assert ask(client, txn_ids=[txn_id], user_id="ada")["items"][0]["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body"),
+        ({"txn_ids": [1], "transactions": [{}]}, "body"),
+        ({"txn_ids": []}, "txn_ids"),
+        ({"transactions": "all"}, "transactions"),
+        ({"transactions": [{}], "user": "ada"}, "user"),
+    ],
+)
+def test_bad_requests_name_the_field(client: FlaskClient, body: dict[str, Any], field: str) -> None:
+    answer = client.post("/ml/v2/suggest", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["field"].startswith(field if field != "body" else "")
+
+
+def test_more_than_a_thousand_are_too_many(client: FlaskClient) -> None:
+    assert client.post("/ml/v2/suggest", json={"txn_ids": [1] * 1001}).status_code == 413
+
+
+def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    ids = add_transactions(held.engine, 1000, labelled=500, seed=2)
+    with held.engine.begin() as connection:  # some are known, some are not
+        connection.execute(
+            text("UPDATE transactions SET merchant = 'ZORBLAX ' || id % 7 WHERE id % 3 = 0")
+        )
+    feature_build.refresh(held.engine, feature_build.Scope())
+    ask(client, txn_ids=ids[:2])
+
+    with counted(held.engine) as of_one:
+        ask(client, txn_ids=ids[:1])
+    with counted(held.engine) as of_many:
+        answer = ask(client, txn_ids=ids)
+
+    assert len(answer["items"]) == 1000
+    assert len(of_many) <= len(of_one) + 1  # what the text tells, where it is needed
+
+
+def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
+    held: Services, live: str
+) -> None:
+    held.runtime.start()
+    settings = replace(held.settings, suggest_canary=1.0)
+    away = make_engine(  # a port where nobody listens
+        "postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1
+    )
+    client = create_app(replace(held, engine=away, settings=settings)).test_client()
+
+    answer = ask(client, transactions=[raw("DAILY GRIND #7"), raw("SHELL OIL 5744")])
+
+    assert answer["degraded"] is True
+    assert answer["items"][0]["label"] == "Coffee"
+    assert [item["suggestion_id"] for item in answer["items"]] == [None, None]
+    assert client.post("/ml/v2/suggest", json={"txn_ids": [1]}).status_code == 503
+
+
+def test_to_suggest_and_to_answer_the_predict_scope_is_enough(guarded: FlaskClient) -> None:
+    headers = bearer(PREDICT)
+
+    assert guarded.post("/ml/v2/suggest", json={"transactions": [{}]}).status_code == 401
+    suggested = guarded.post("/ml/v2/suggest", json={"transactions": [{}]}, headers=headers)
+    assert suggested.status_code == 200
+    answered = guarded.post(
+        "/ml/v2/suggestions/nosuch/feedback", json={"action": "undo"}, headers=headers
+    )
+    assert answered.status_code == 404
+
+
+def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str) -> None:
+    held.runtime.start()
+    model = held.runtime.served().model
+    row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
+
+    words = suggester.words_of(model, row, "Coffee")
+
+    assert 0 < len(words) <= suggester.WORDS
+    assert set(" ".join(words).split()) <= {*row.line.split(), *row.norm_desc.split()}
+
+
+def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    client.put("/ml/v2/canary", json={"share": 1})
+    asked = raw("SHELL OIL 5744", user_id="ada")
+
+    told = client.post("/ml/v2/suggest/explain", json=asked).json
+
+    (given,) = ask(client, transactions=[asked])["items"]
+    assert {name: told[name] for name in ("label", "confidence", "layer", "reasons", "arm")} == {
+        name: given[name] for name in ("label", "confidence", "layer", "reasons", "arm")
+    }
+    assert told["features"]["merchant"] == "shell oil"
+    layers = [it["layer"] for it in told["layers"]]
+    assert "model" in layers
+    assert layers[-1] == "starter"
+    shown = [it for it in told["layers"] if it["confidence"] >= it["needed"]]
+    assert not shown or shown[0]["label"] == told["label"]
+
+
+def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
+    client: FlaskClient, held: Services, live: str
+) -> None:
+    told = client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")).json
+
+    assert told["arm"] == "rules"
+    assert {it["layer"]: it["heard"] for it in told["layers"]} == {"starter": True, "model": False}
+
+
+def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, held: Services) -> None:
+    client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744"))
+
+    with held.engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM suggestions")) == 0
+    bad = client.post("/ml/v2/suggest/explain", json={"amount": "much"})
+    assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")
+
+
+def test_habits_are_read_from_the_newest_labels_however_they_are_looked_up(
+    engine: Engine, clean: None
+) -> None:
+    """Which hundred of many came first was up to the planner, and with hash joins it was any."""
+    ids = add_transactions(engine, 600, labelled=600)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE transactions SET user_id = 'ada'"))
+        connection.execute(
+            text("UPDATE transaction_labels SET label = 'Newest' WHERE txn_id > :older"),
+            {"older": ids[-known.HABITS_FROM - 1]},
+        )
+    feature_build.refresh(engine, feature_build.Scope())
+
+    for way in ("on", "off"):
+        with Session(engine) as session:
+            session.execute(text(f"SET LOCAL enable_nestloop = {way}"))
+            habits = known.with_habits(session, known.NOTHING, {"ada"}).habits["ada"]
+        assert [label for _, label in habits.heard] == ["Newest"] * known.HABITS_FROM

@@ -1,0 +1,451 @@
+"""Drift is looked at as a job, told by the API and /metrics, and brings training forward."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, text
+
+from shared.db.engine import transaction
+from shared.db.tables import DriftReport, Job, JobKind, JobState
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
+from shared.registry.train_report import TrainReport
+from shared.services import Services
+from tests.support.factories import add_transactions, report
+from web.app import create_app
+from worker.drift import job as drift_job
+from worker.drift import retraining as retrain
+from worker.drift.profile import FILE, WEEKS, Reference, end_of_traffic
+from worker.execution.runner import run
+from worker.features import build as feature_build
+from worker.training import pipeline as train
+
+SOON = func.now() + dt.timedelta(seconds=1)  # after the version was made
+
+
+@pytest.fixture
+def trained(held: Services) -> str:
+    """A version trained on the labels of most of a year, and live; features are built of all."""
+    add_transactions(held.engine, 12_000, labelled=3_000)
+    feature_build.refresh(held.engine, feature_build.Scope())
+    result = train.run(
+        held.engine,
+        held.registry,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=False, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
+    )
+    assert isinstance(result, TrainReport)
+    held.registry.deploy(result.run_id, by="test", why="a test")
+    return result.run_id
+
+
+def watched(held: Services) -> dict[str, Any]:
+    """What a drift job reports."""
+    job = queue.request_drift(held.engine, held.messenger, hour=secrets.token_hex(4))
+    assert job is not None
+    with transaction(held.engine) as session:
+        claim = jobs.claim(session, job.id)
+    assert claim is not None
+    run(held, claim, drift_job.watch)
+    with transaction(held.engine) as session:
+        ended = jobs.get(session, job.id)
+    assert ended.result is not None, ended.error
+    return ended.result
+
+
+def change(held: Services, statement: str) -> None:
+    with held.engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def last_week(held: Services) -> str:
+    last = end_of_traffic(held.engine)
+    assert last is not None
+    return f"date >= '{last - dt.timedelta(days=7)}'"
+
+
+def test_a_version_carries_what_traffic_looked_like(held: Services, trained: str) -> None:
+    files = held.registry.load(trained).files
+
+    told = Reference.from_file(files[FILE])
+
+    assert len(told.inputs) == WEEKS
+    assert sum(sum(week["channel"].values()) for week in told.inputs) > 1_000
+    assert sum(sum(week["category"].values()) for week in told.answers if week) > 300
+    assert 0.5 < told.accuracy <= 1
+    assert len(files[FILE]) < 50_000
+    assert b"ROADSIDE" not in files[FILE].upper()
+
+
+def test_a_week_like_the_others_raises_no_alarm(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    assert watched(held)["alarms"] == []
+
+    told = client.get("/ml/v2/drift").json
+    (only,) = told["reports"]
+    assert (only["run_id"], only["alarm"]) == (trained, False)
+    assert only["rows"] == len_of_last_week(held)
+    assert 0 <= only["estimated_accuracy"] <= 1
+    assert told["retrain"]["ask"] is False
+    assert told["retrain"]["why"].endswith("no drift")
+
+
+def len_of_last_week(held: Services) -> int:
+    with held.engine.connect() as connection:
+        count = connection.scalar(text(f"SELECT count(*) FROM ml_features WHERE {last_week(held)}"))
+    assert count
+    return int(count)
+
+
+def test_a_shift_is_named_told_and_brings_training_forward(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    where = last_week(held)
+    change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
+    feature_build.refresh(held.engine, feature_build.Scope())
+
+    result = watched(held)
+
+    assert {"amount", "currency"} <= set(result["alarms"])
+    assert result["retrain"]["ask"] is True
+    assert "drift of amount" in result["retrain"]["why"]
+    with transaction(held.engine) as session:
+        asked = jobs.get(session, result["retrain"]["job_id"])
+    assert (asked.kind, asked.params["reason"]) == (JobKind.TRAIN, result["retrain"]["why"])
+    assert asked.params["only_if_new"] is True
+    assert 'lm_drift_alarm{check="currency"} 1.0' in client.get("/metrics").text
+
+
+def test_a_week_is_looked_at_once(held: Services, trained: str) -> None:
+    assert watched(held)["alarms"] == []
+    assert watched(held)["alarms"] is None
+
+    with transaction(held.engine) as session:
+        assert session.query(DriftReport).count() == 1
+
+
+def test_an_estimate_is_checked_against_the_labels_that_come(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    watched(held)
+    where = last_week(held)
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source) "
+        f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {where}",
+    )
+    watched(held)
+
+    told = client.get("/ml/v2/drift").json["reports"][0]
+
+    assert told["labelled"] == len_of_last_week(held)
+    assert 0 < told["accuracy"] < 0.7
+
+
+def labelled_last_week(held: Services) -> None:
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source) "
+        f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {last_week(held)}",
+    )
+
+
+def trained_again(held: Services) -> str:
+    """Another version, live: one more label has come."""
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source) SELECT id, 'Fuel', 'human' FROM "
+        "transactions WHERE id NOT IN (SELECT txn_id FROM transaction_labels) ORDER BY id LIMIT 1",
+    )
+    result = train.run(
+        held.engine,
+        held.registry,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
+    )
+    assert isinstance(result, TrainReport)
+    held.registry.deploy(result.run_id, by="test", why="a test")
+    return result.run_id
+
+
+def test_an_estimate_is_checked_when_another_version_is_live(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    """There is training each night, and labels come days later."""
+    watched(held)
+    assert trained_again(held) != trained
+    labelled_last_week(held)
+    watched(held)
+
+    earlier = client.get("/ml/v2/drift").json["reports"][-1]
+
+    assert earlier["run_id"] == trained
+    assert earlier["labelled"] == len_of_last_week(held)
+    assert 0 < earlier["accuracy"] < 0.7
+
+
+def test_labels_that_are_taken_back_are_not_counted(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    watched(held)
+    labelled_last_week(held)
+    watched(held)
+    change(
+        held,
+        "DELETE FROM transaction_labels WHERE txn_id IN "
+        f"(SELECT id FROM transactions WHERE {last_week(held)})",
+    )
+    watched(held)
+
+    told = client.get("/ml/v2/drift").json["reports"][0]
+
+    assert (told["labelled"], told["accuracy"]) == (0, None)
+
+
+def test_the_same_shift_brings_training_forward_once(held: Services, trained: str) -> None:
+    """The reference of the version it led to leaves that week out, and so raises it again."""
+    where = last_week(held)
+    change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
+    feature_build.refresh(held.engine, feature_build.Scope())
+    assert watched(held)["retrain"]["ask"] is True
+    change(held, "DELETE FROM jobs WHERE kind = 'train'")
+    trained_again(held)
+
+    result = watched(held)
+
+    assert {"amount", "currency"} <= set(result["alarms"])
+    assert result["retrain"]["ask"] is False
+    assert "since which there has been training" in result["retrain"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "day", "asks"),
+    [("amount", 14, False), ("channel", 14, True), ("amount", 15, True)],
+    ids=["the same", "another", "a week later"],
+)
+def test_of_an_overlapping_week_only_another_alarm_is_news(
+    held: Services, trained: str, alarm: str, day: int, asks: bool
+) -> None:
+    later = {
+        "window_start": dt.date(2026, 5, day - 7),
+        "window_end": dt.date(2026, 5, day),
+        "created_at": func.now() + dt.timedelta(seconds=1),
+    }
+    with transaction(held.engine) as session:
+        session.add(report("amount", run_id="before"))
+        session.flush()
+        session.add(report(alarm, run_id=trained, **later))
+
+    assert decision(held).ask is asks
+
+
+def test_where_all_was_learned_nothing_is_estimated(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    change(
+        held,
+        "INSERT INTO transaction_labels (txn_id, label, source, updated_at) "
+        f"SELECT id, 'Coffee', 'human', '2000-01-01' FROM transactions WHERE {last_week(held)}",
+    )
+    watched(held)
+
+    assert client.get("/ml/v2/drift").json["reports"][0]["estimated_accuracy"] is None
+
+
+def test_a_live_version_that_is_gone_keeps_nobody_from_training(
+    held: Services, trained: str
+) -> None:
+    shutil.rmtree(held.settings.registry_dir / "versions")
+
+    assert watched(held)["retrain"]["ask"]
+
+
+def test_without_a_version_or_with_an_older_one_nothing_is_compared(held: Services) -> None:
+    assert watched(held)["alarms"] is None
+
+
+def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
+    client: FlaskClient, held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        session.add(report("amount", run_id=trained))
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
+    trained_again(held)
+
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
+    assert not decision(held).ask
+    held.registry.rollback(by="test", why="a test")
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
+
+
+def test_an_alarm_of_traffic_that_is_long_past_is_told_no_more(
+    held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        old = func.now() - dt.timedelta(days=9)
+        session.add(report("amount", run_id=trained, created_at=old))
+
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
+    assert "lm_drift_report_timestamp_seconds" not in told_by_metrics(held)
+
+
+def told_by_metrics(held: Services) -> str:
+    """As a process that begins now would tell it."""
+    return create_app(held).test_client().get("/metrics").text
+
+
+def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trained: str) -> None:
+    change(held, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
+    change(held, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
+    try:
+        job = queue.request_drift(held.engine, held.messenger, hour="1")
+        assert job is not None
+        with transaction(held.engine) as session:
+            claim = jobs.claim(session, job.id)
+        assert claim is not None
+        run(held, claim, drift_job.watch)
+        with transaction(held.engine) as session:
+            assert jobs.get(session, job.id).state is JobState.FAILED
+            (asked,) = jobs.newest(session, limit=1, kind=JobKind.TRAIN)
+    finally:
+        change(held, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
+
+    assert "new labels of people" in asked.params["reason"]
+
+
+def decision(held: Services, **settings: Any) -> retrain.Decision:
+    with transaction(held.engine) as session:
+        return retrain.decide(session, held.registry, replace(held.settings, **settings))
+
+
+def ended(
+    held: Services, hours_ago: float, result: dict[str, Any], state: str = "succeeded"
+) -> None:
+    with transaction(held.engine) as session:
+        job = Job(
+            id=secrets.token_hex(8),
+            kind=JobKind.TRAIN,
+            state=state,
+            requested_by="test",
+            result=result,
+            finished_at=func.now() - dt.timedelta(hours=hours_ago),
+        )
+        session.add(job)
+
+
+def test_the_first_version_waits_for_no_night(held: Services) -> None:
+    assert not decision(held).ask
+    add_transactions(held.engine, 30, labelled=25)
+
+    assert decision(held) == (True, "no version yet, 25 labels of 20 needed")
+    assert not decision(held, retrain_labels=0).ask
+
+
+def test_labels_of_deleted_transactions_are_not_counted(held: Services) -> None:
+    add_transactions(held.engine, 30, labelled=25)
+    change(held, "UPDATE transactions SET deleted_at = now() WHERE id % 2 = 0")
+
+    assert not decision(held).ask
+
+
+def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> None:
+    add_transactions(held.engine, 30, labelled=5)
+
+    result = train.run(
+        held.engine,
+        held.registry,
+        train.TrainRequest(
+            job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
+        ),
+        lambda *_: None,
+    )
+
+    assert result.to_json() == {
+        "skipped": True,
+        "reason": "5 labelled transactions found, 20 needed",
+    }
+
+
+def test_new_labels_of_people_bring_training_forward(held: Services, trained: str) -> None:
+    change(
+        held,
+        "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
+        "WHERE txn_id IN (SELECT txn_id FROM transaction_labels LIMIT 60)",
+    )
+
+    assert decision(held, retrain_labels=50) == (True, "60 new labels of people, 60 are enough")
+    assert not decision(held, retrain_labels=100).ask
+
+
+@pytest.mark.parametrize(
+    ("refused", "hours", "asks"), [(1, 5, False), (1, 7, True), (2, 7, False), (2, 13, True)]
+)
+def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
+    held: Services, trained: str, refused: int, hours: float, asks: bool
+) -> None:
+    with transaction(held.engine) as session:
+        session.add(
+            report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
+        )
+    ended(held, 400, {"deployed": False})
+    ended(held, 300, {"deployed": True})
+    for number in range(refused):
+        ended(held, hours + number, {"deployed": False})
+    ended(held, 100, {"skipped": True})
+
+    found = decision(held)
+
+    assert found.ask is asks
+    assert "drift of amount" in found.why
+    assert asks or f"{refused} runs in a row did not go live" in found.why
+
+
+def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
+    held: Services, trained: str
+) -> None:
+    with transaction(held.engine) as session:
+        session.add(
+            report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
+        )
+    assert decision(held).ask
+    ended(held, 0, {"skipped": True})
+
+    found = decision(held)
+
+    assert not found.ask
+    assert "nothing had changed to learn from" in found.why
+
+
+def test_labels_that_come_after_a_skipped_night_bring_training_forward(
+    held: Services, trained: str
+) -> None:
+    ended(held, 1, {"skipped": True})
+    change(
+        held,
+        "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
+        "WHERE txn_id IN (SELECT txn_id FROM transaction_labels LIMIT 60)",
+    )
+
+    assert decision(held) == (True, "60 new labels of people, 60 are enough")
+
+
+def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, held: Services) -> None:
+    add_transactions(held.engine, 30, labelled=25)
+
+    job_id = watched(held)["retrain"]["job_id"]
+
+    told = client.get(f"/ml/v2/jobs/{job_id}").json
+    assert told["reason"] == "no version yet, 25 labels of 20 needed"
+    assert told["requested_by"] == "drift"

@@ -1,0 +1,75 @@
+"""What a model leans on, and what its linear scorer says alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from dataclasses import replace
+
+import pytest
+
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from shared.model.candidates import PAIR_FEATURES
+from shared.model.classifier import Model
+from worker.evaluation import feature_importance as leanings
+from worker.training import fit as learner
+
+SHOPS = {"Coffee": "BEAN HOUSE", "Fuel": "CITY PETROL", "Groceries": "FRESH MART"}
+
+
+def rows_and_labels(count: int) -> tuple[list[FeatureRow], list[str]]:
+    """A shop each for three labels; one row in ten has a label that its shop does not tell."""
+    draw = random.Random(3)
+    rows, labels = [], []
+    for number in range(count):
+        label = draw.choice(sorted(SHOPS))
+        date = dt.date(2026, 1, 1) + dt.timedelta(days=number // 4)
+        shop = f"{SHOPS[label]} #{draw.randint(1, 99)}"
+        rows.append(features_of(RawTransaction(merchant=shop, amount=-9, date=date)))
+        labels.append(draw.choice(sorted(SHOPS)) if draw.random() < 0.1 else label)
+    return rows, labels
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return learner.fit(*rows_and_labels(600))
+
+
+def test_the_shares_of_all_groups_sum_to_one(model):
+    told = leanings.leans_on(model)
+
+    groups = [group["name"] for group in told["groups"]]
+    assert sum(group["share"] for group in told["groups"]) == pytest.approx(1)
+    assert set(groups) <= {name.split(":")[0] for name in PAIR_FEATURES}
+    assert len(set(groups)) == len(groups)
+
+
+def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
+    told = leanings.leans_on(model)["features"]
+
+    shares = [feature["share"] for feature in told]
+    assert 0 < len(told) <= 15
+    assert shares == sorted(shares, reverse=True)
+    assert {feature["name"] for feature in told} <= set(PAIR_FEATURES)
+
+
+def test_a_model_without_a_forest_leans_on_nothing(model):
+    told = leanings.leans_on(replace(model, booster_text=""))
+
+    assert told == {"features": [], "groups": []}
+
+
+def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):
+    rows = [features_of(RawTransaction(merchant=shop, amount=-9)) for shop in SHOPS.values()]
+
+    assert leanings.answers(model, rows).linear == list(SHOPS)
+
+
+def test_each_row_gets_one_linear_answer_however_many_there_are(model):
+    rows, _ = rows_and_labels(600)
+
+    many = leanings.answers(model, rows * 3)
+
+    assert many.linear == leanings.answers(model, rows).linear * 3
+    assert many.model == model.predict_many(rows * 3)
+    assert leanings.answers(model, []) == ([], [])

@@ -1,0 +1,134 @@
+"""The gate lets a model go live that is good enough, and no worse than the one that is live."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.registry.train_report import Baselines, Ceiling, EvaluationReport, Figures, NamedFigures
+from worker.evaluation import promotion_gate as gate
+
+
+def report(
+    f1: float | None,
+    *,
+    ceiling: float | None = 0.4,
+    ceiling_rows: int = 400,
+    baseline: float = 0.35,
+) -> EvaluationReport:
+    """An evaluation report of a thousand rows with these figures, and nothing else in it."""
+    none = Figures(accuracy=None, f1_macro=None)
+    return EvaluationReport(
+        rows=1000,
+        judged_rows=1000,
+        accuracy=f1,
+        f1_macro=f1,
+        top3_accuracy=f1,
+        calibration_error=None,
+        reliability=[],
+        coverage_at_95=None,
+        precision_curve=[],
+        classes=[],
+        confusions=[],
+        too_rare=[],
+        merchants={},
+        baselines=Baselines(
+            most_frequent=none,
+            merchant_lookup=none,
+            linear_text_model=none,
+            best=NamedFigures(name="merchant_lookup", accuracy=None, f1_macro=baseline),
+        ),
+        ceiling=Ceiling(rows=ceiling_rows, accuracy=None, f1_macro=ceiling, low=none, high=none),
+    )
+
+
+def beside(new: list[bool], live: list[bool]) -> gate.Comparison:
+    """Two models on rows of one category, right or wrong as told."""
+    truth = ["Food"] * len(new)
+    return gate.compare(
+        run_id="the-live-one",
+        truth=truth,
+        challenger=["Food" if right else "Fuel" for right in new],
+        live=["Food" if right else "Fuel" for right in live],
+    )
+
+
+def test_a_model_below_the_threshold_is_kept_out_and_told_what_was_to_be_had():
+    """Hardly more than a simple rule, and not much less than the labels' noise lets anyone have."""
+    verdict = gate.judge(report(0.36), threshold_f1=0.72, live=None)
+
+    assert not verdict.passed
+    assert verdict.reason == (
+        "below the threshold: macro-F1 0.360, threshold 0.720, best baseline 0.350, "
+        "estimated ceiling 0.400"
+    )
+
+
+def test_a_model_that_passes_is_told_the_same_figures():
+    verdict = gate.judge(report(0.9, ceiling=0.95, baseline=0.7), threshold_f1=0.72, live=None)
+
+    assert verdict.passed
+    assert verdict.reason == (
+        "reaches the threshold: macro-F1 0.900, threshold 0.720, best baseline 0.700, "
+        "estimated ceiling 0.950"
+    )
+
+
+@pytest.mark.parametrize(("ceiling", "rows"), [(None, 0), (1.0, 1), (1.0, 199)])
+def test_a_ceiling_that_rests_on_too_few_rows_is_left_out(ceiling: float | None, rows: int):
+    """One merchant that came back, always the same, says nothing of the noise in all others."""
+    found = report(0.36, ceiling=ceiling, ceiling_rows=rows)
+
+    verdict = gate.judge(found, threshold_f1=0.72, live=None)
+
+    assert verdict.reason.endswith("best baseline 0.350")
+
+
+def test_the_first_model_that_reaches_the_threshold_goes_live():
+    """The threshold itself is enough."""
+    assert gate.judge(report(0.72), threshold_f1=0.72, live=None).passed
+
+
+def test_a_model_of_which_no_category_can_be_judged_does_not_go_live():
+    """No evidence is not good evidence."""
+    verdict = gate.judge(report(None), threshold_f1=0.0, live=None)
+
+    assert not verdict.passed
+    assert "no category" in verdict.reason
+
+
+def test_a_model_that_is_surely_worse_than_the_live_one_is_kept_out():
+    """Good enough by itself, and still a step back."""
+    live = beside(new=[True] * 70 + [False] * 30, live=[True] * 100)
+
+    verdict = gate.judge(report(0.9), threshold_f1=0.72, live=live)
+
+    assert not verdict.passed
+    assert "worse than the live model" in verdict.reason
+    assert "the-live-one" in verdict.reason
+    assert "100 rows" in verdict.reason
+    assert "estimated ceiling 0.400" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("new_wrong", "live_wrong"),
+    [(3, 0), (0, 30), (10, 10)],
+    ids=["within chance", "better", "as good"],
+)
+def test_a_model_that_is_no_worse_than_the_live_one_goes_live(new_wrong, live_wrong):
+    """Chance alone keeps nobody out."""
+    live = beside(
+        new=[True] * (100 - new_wrong) + [False] * new_wrong,
+        live=[False] * live_wrong + [True] * (100 - live_wrong),
+    )
+
+    assert gate.judge(report(0.9), threshold_f1=0.72, live=live).passed
+
+
+def test_too_few_new_rows_decide_nothing_and_the_verdict_says_so():
+    """Twenty rows that the live model has not learned from are an anecdote."""
+    live = beside(new=[False] * 20, live=[True] * 20)
+
+    verdict = gate.judge(report(0.9), threshold_f1=0.72, live=live)
+
+    assert verdict.passed
+    assert "20 rows are new to the live model, too few" in verdict.reason

@@ -1,0 +1,172 @@
+"""The report, on examples small enough to work out by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from shared.model.classifier import Prediction, Scored
+from shared.registry.train_report import EvaluationReport
+from worker.evaluation import report as evaluate
+
+
+def shop(name: str) -> FeatureRow:
+    return features_of(RawTransaction(merchant=name, amount=-5))
+
+
+def guess(label: str, confidence: float = 1.0, *others: str) -> Prediction:
+    return Prediction(label, confidence, tuple(Scored(other, 0.0) for other in others))
+
+
+@pytest.fixture
+def report() -> EvaluationReport:
+    """Thirty rows learned, six judged: four of coffee, one of fuel, one of a label seen twice.
+
+    The model mixes up one coffee with fuel; the unseen shop is the coffee that it gets right.
+    """
+    return evaluate.report(
+        [shop(name) for name in ("bean", "bean", "bean", "newcomer", "pump", "pump")],
+        ["coffee", "coffee", "coffee", "coffee", "fuel", "gifts"],
+        [
+            guess("coffee", 0.9, "fuel"),
+            guess("coffee", 0.9, "fuel"),
+            guess("fuel", 0.6, "gifts", "coffee"),
+            guess("coffee", 0.9, "fuel"),
+            guess("fuel", 0.8, "coffee"),
+            guess("fuel", 0.8, "coffee"),
+        ],
+        learned_rows=[shop("bean")] * 19 + [shop("pump")] * 23 + [shop("gallery")] * 2,
+        learned_labels=["coffee"] * 19 + ["fuel"] * 22 + ["coffee"] + ["gifts"] * 2,
+        linear=["coffee", "coffee", "coffee", "coffee", "fuel", "coffee"],
+    )
+
+
+def test_accuracy_and_f1_are_over_the_classes_with_enough_rows(report: EvaluationReport) -> None:
+    """Coffee: precision 1, recall 3/4, F1 6/7. Fuel: precision 1/2, recall 1, F1 2/3."""
+    assert (report.rows, report.judged_rows) == (6, 5)
+    assert report.accuracy == pytest.approx(4 / 5)
+    assert report.f1_macro == pytest.approx((6 / 7 + 2 / 3) / 2)
+
+
+def test_each_class_has_its_figures_and_supports(report: EvaluationReport) -> None:
+    coffee, fuel = report.classes
+
+    assert coffee == {
+        "label": "coffee",
+        "precision": 1.0,
+        "recall": 0.75,
+        "f1": pytest.approx(6 / 7),
+        "support": 4,
+        "learned": 20,
+    }
+    assert (fuel["label"], fuel["precision"], fuel["recall"]) == ("fuel", 0.5, 1.0)
+
+
+def test_a_class_too_rare_to_judge_is_named_with_its_counts(report: EvaluationReport) -> None:
+    assert report.too_rare == [{"label": "gifts", "learned": 2, "judged": 1}]
+
+
+def test_seen_and_unseen_merchants_are_told_apart(report: EvaluationReport) -> None:
+    assert report.merchants["seen"] == {"rows": 4, "accuracy": 0.75}
+    assert report.merchants["unseen"] == {"rows": 1, "accuracy": 1.0}
+
+
+def test_the_baselines_stand_on_the_same_rows(report: EvaluationReport) -> None:
+    """Fuel is most frequent, so it is right once in five; the lookup misses only the newcomer."""
+    baselines = report.baselines
+
+    assert baselines["most_frequent"]["accuracy"] == pytest.approx(1 / 5)
+    assert baselines["most_frequent"]["f1_macro"] == pytest.approx((0 + 1 / 3) / 2)
+    assert baselines["merchant_lookup"]["accuracy"] == pytest.approx(4 / 5)
+    assert baselines["linear_text_model"] == {"accuracy": 1.0, "f1_macro": 1.0}
+
+
+def test_the_best_baseline_is_named(report: EvaluationReport) -> None:
+    assert report.baselines["best"] == {
+        "name": "linear_text_model",
+        "accuracy": 1.0,
+        "f1_macro": 1.0,
+    }
+
+
+def test_the_pairs_that_are_mixed_up_come_with_their_counts(report: EvaluationReport) -> None:
+    assert report.confusions == [{"label": "coffee", "predicted": "fuel", "count": 1}]
+
+
+def test_the_second_and_third_guess_count_for_the_top_three(report: EvaluationReport) -> None:
+    assert report.top3_accuracy == 1.0
+
+
+def test_calibration_error_weighs_each_bins_gap(report: EvaluationReport) -> None:
+    """0.9 three times and right: a gap of 0.3; 0.8 and right: 0.2; 0.6 and wrong: 0.6."""
+    assert report.calibration_error == pytest.approx((0.3 + 0.2 + 0.6) / 5)
+
+
+def test_the_surest_rows_are_counted_up_to_the_first_mistakes(report: EvaluationReport) -> None:
+    """Three at 0.9 and one at 0.8 are right, the one at 0.6 is not."""
+    assert report.coverage_at_95 == {"precision": 0.95, "share": 0.8, "confidence": 0.8}
+    assert report.precision_curve[-1] == {"coverage": 1.0, "precision": 0.8, "confidence": 0.6}
+    assert sum(bin_["rows"] for bin_ in report.reliability) == 5
+
+
+def test_the_ceiling_counts_labels_of_learned_and_judged_rows_alike() -> None:
+    """Every fourth of bean's 80 rows is noise: in hindsight, three in four can be right.
+
+    The model is right on half of the judged ones, and the look-up of what was learned on 3/4.
+    """
+    rows = [shop("bean")._replace(date=dt.date(2026, 1, 1) + dt.timedelta(n)) for n in range(80)]
+    labels = ["coffee", "coffee", "coffee", "snacks"] * 20
+
+    report = evaluate.report(
+        rows[76:],
+        labels[76:],
+        [guess("coffee"), guess("coffee"), guess("snacks"), guess("coffee")],
+        learned_rows=rows[:76],
+        learned_labels=labels[:76],
+        linear=["coffee"] * 4,
+    )
+
+    assert report.accuracy == 0.5
+    assert (report.ceiling["rows"], report.ceiling["accuracy"]) == (4, 0.75)
+
+
+def test_the_report_is_json(report: EvaluationReport) -> None:
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False)) == report.to_json()
+
+
+def test_without_a_class_to_judge_there_are_no_figures() -> None:
+    report = evaluate.report(
+        [shop("bean")],
+        ["coffee"],
+        [guess("fuel")],
+        learned_rows=[],
+        learned_labels=[],
+        linear=["fuel"],
+    )
+
+    assert report.f1_macro is None
+    assert report.accuracy is None
+    assert report.too_rare == [{"label": "coffee", "learned": 0, "judged": 1}]
+    assert report.baselines["merchant_lookup"] == {"accuracy": None, "f1_macro": None}
+    assert report.baselines["best"]["f1_macro"] is None
+    assert report.ceiling["f1_macro"] is None
+    assert report.coverage_at_95 is None
+    assert report.precision_curve == []
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_a_single_label_that_is_always_right_has_full_marks() -> None:
+    report = evaluate.report(
+        [shop("bean")] * 10,
+        ["coffee"] * 10,
+        [guess("coffee")] * 10,
+        learned_rows=[shop("bean")] * 40,
+        learned_labels=["coffee"] * 40,
+        linear=["coffee"] * 10,
+    )
+
+    assert (report.accuracy, report.f1_macro, report.calibration_error) == (1.0, 1.0, 0.0)
+    assert report.confusions == []

@@ -1,0 +1,42 @@
+"""A worker holds nothing of a connection to Redis that it lost."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from kombu import Connection
+from kombu.asynchronous import Hub
+
+from worker.execution.redis_reconnect import LostConnection
+
+
+def pool_callback():
+    """What the event loop calls for another than Redis."""
+
+
+@pytest.fixture
+def consumer(redis_url):
+    """What of a worker's consumer is looked at: it has a connection, known to its event loop."""
+    hub = Hub()
+    with Connection(redis_url) as connection:
+        connection.transport.register_with_event_loop(connection.connection, hub)
+        hub.on_tick.add(pool_callback)
+        yield SimpleNamespace(hub=hub, connection=connection)
+    hub.close()
+
+
+def test_the_event_loop_forgets_a_lost_connection(consumer):
+    """Only that: without the callback of its pool a worker takes no job."""
+    consumer.connection = None
+
+    LostConnection(consumer).stop(consumer)
+
+    assert consumer.hub.on_tick == {pool_callback}
+
+
+def test_a_worker_that_ends_still_hears_of_its_connection(consumer):
+    """What is at work may need it."""
+    LostConnection(consumer).stop(consumer)
+
+    assert len(consumer.hub.on_tick) == 2

@@ -1,0 +1,263 @@
+"""A person's CSV file comes back with categories; what he writes into the copy is learned."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from shared.errors import InvalidInput, NotATable
+from shared.services import Services
+from shared.statements.escaping import plain, safe
+from shared.statements.schema import ImportOptions
+from tests.support.api import deploy_a_model
+from worker.statements.annotate import Report, beside, categorize, summary
+from worker.statements.importer import import_csv
+
+BANK = """Date,Text,Amount,Kind
+2026-01-02,BEAN HOUSE #12,-4.20,
+2026-01-03,ODD SHOP,-9.99,
+2026-01-03,ODD SHOP,-9.99,
+2026-01-04,ODD SHOP,-19.99,
+2026-01-05,HOMESTEAD LETTINGS,-1200.00,Home
+bad,ODD SHOP,-1.00,
+2026-01-06,=HYPERLINK("http://x"),-2.00,
+"""
+NAMED = ImportOptions(columns={"label": "Kind", "description": "Text"})
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    path = tmp_path / "bank.csv"
+    path.write_text(BANK)
+    return path
+
+
+def run(own: Services, bank: Path, **more: Any) -> Report:
+    return categorize(own, bank, options=NAMED, **more)
+
+
+def rows(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def edit(path: Path, place: int, **cells: str) -> None:
+    """Change cells as a person does, and save as a German spreadsheet does."""
+    table = rows(path)
+    table[place].update(cells)
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(reversed(table))
+
+
+def stored(own: Services) -> list[Any]:
+    with own.engine.connect() as connection:
+        return [
+            connection.execute(text(f"SELECT t::text FROM {table} AS t ORDER BY 1")).all()
+            for table in ("transactions", "transaction_labels", "suggestions", "ml_features")
+        ]
+
+
+def test_each_row_comes_back_as_it_was_with_an_answer(held: Services, bank: Path) -> None:
+    report = run(held, bank)
+
+    given = [line.split(",") for line in BANK.splitlines()[1:7]]
+    back = rows(beside(bank))
+    assert [[row[name] for name in ("Date", "Text", "Amount", "Kind")] for row in back[:6]] == given
+    assert bank.read_text() == BANK
+    assert list(back[0])[4:] == [
+        "category", "confidence", "source", "reason", "your_category", "ledger_ref",
+    ]  # fmt: skip
+    assert [row["source"] for row in back[1:3]] == ["none", "none"]
+    labelled = back[4]
+    assert [labelled[name] for name in ("category", "confidence", "source", "reason")] == [
+        "Home", "1.00", "import", "your label",
+    ]  # fmt: skip
+    assert back[5]["category"] == ""
+    assert back[5]["reason"].startswith("not imported: date 'bad'")
+    assert report.rows == 7
+    assert report.kinds["labelled"] == report.kinds["rejected"] == 1
+    assert "line 7: date 'bad'" in summary(report)
+
+
+def test_the_live_model_answers_whatever_the_canary(held: Services, bank: Path) -> None:
+    version = deploy_a_model(held.engine, held.registry)
+
+    report = categorize(held, bank, options=replace(NAMED, user="anna"))
+
+    first = rows(beside(bank))[0]
+    assert (first["category"], first["source"]) == ("Coffee", "model")
+    assert report.model == version
+
+
+def test_a_correction_is_learned_for_its_merchant(held: Services, bank: Path) -> None:
+    run(held, bank)
+    edit(beside(bank), 1, your_category="Gifts")
+
+    report = run(held, bank)
+
+    back = rows(beside(bank))
+    assert report.corrections == 1
+    assert [row["category"] for row in back[1:4]] == ["Gifts"] * 3
+    assert [row["source"] for row in back[1:4]] == ["you", "own memory", "own memory"]
+    assert (back[1]["your_category"], back[2]["your_category"]) == ("Gifts", "")
+    with held.engine.connect() as connection:
+        labels = connection.execute(text("SELECT label, source FROM transaction_labels ORDER BY 1"))
+        assert labels.all() == [("Gifts", "human"), ("Home", "import")]
+
+
+def test_a_category_that_is_written_over_is_a_correction_too(held: Services, bank: Path) -> None:
+    run(held, bank)
+    edit(beside(bank), 4, category="Rent")  # over the file's own label
+
+    assert run(held, bank).corrections == 1
+    assert run(held, bank).corrections == 0
+    row = rows(beside(bank))[4]
+    assert (row["category"], row["source"], row["Kind"]) == ("Rent", "you", "Home")
+
+
+def test_a_guess_that_is_left_alone_never_becomes_a_label(held: Services, bank: Path) -> None:
+    deploy_a_model(held.engine, held.registry)
+    run(held, bank)
+    before = stored(held)
+    copy = beside(bank).read_bytes()
+
+    run(held, bank)
+
+    assert stored(held) == before
+    assert beside(bank).read_bytes() == copy
+
+
+def test_the_copy_is_no_file_to_import(held: Services, bank: Path) -> None:
+    run(held, bank)
+    with pytest.raises(NotATable, match="a copy with suggestions"):
+        import_csv(held.engine, beside(bank))
+    with pytest.raises(NotATable, match="a copy with suggestions"):
+        categorize(held, beside(bank))
+
+
+def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
+    run(held, bank)
+    edit(beside(bank), 1, your_category="Gifts", ledger_ref="")
+
+    report = run(held, bank)
+
+    assert report.kept_copy is not None
+    assert "Gifts" in report.kept_copy.read_text()
+    assert "ledger_ref is empty or changed" in summary(report)
+
+
+def test_a_file_that_is_no_copy_is_not_written_over(held: Services, bank: Path) -> None:
+    beside(bank).write_text("my notes\n")
+    with pytest.raises(InvalidInput, match="cannot be read back"):
+        run(held, bank)
+    assert beside(bank).read_text() == "my notes\n"
+    with pytest.raises(InvalidInput, match="the bank's own file"):
+        run(held, bank, out=bank)
+    assert stored(held)[0] == []
+
+
+def test_a_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> None:
+    path = tmp_path / "bank.csv"
+    path.write_text("date,merchant,amount,category\n2026-01-02,ODD SHOP,-1,\n")
+    categorize(held, path)
+    edit(beside(path), 0, ledger_category="Gifts")
+
+    categorize(held, path)
+
+    row = rows(beside(path))[0]
+    assert (row["category"], row["ledger_category"]) == ("", "Gifts")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
+def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "banque.csv"
+    path.write_bytes("Date;Libellé;Montant\n13/01/2026;Café;-4,20\nTotal;;-4,20\n".encode(encoding))
+
+    report = categorize(held, path)
+
+    data = beside(path).read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert rows(beside(path), ";")[0]["Libellé"] == "Café"
+    assert "13/01/2026;Café;-4,20;" in data.decode("utf-8-sig")
+    assert report.kinds["left out"] == 1
+
+
+def test_an_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> None:
+    path = tmp_path / "bank.csv"
+    path.write_text("date,merchant,amount\n")
+    assert categorize(held, path).rows == 0
+    assert rows(beside(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-2+3+cmd|x", "'-2+3+cmd|x"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-4.20", "-4.20"),
+        ("-1.234,56", "-1.234,56"),
+        ("+3,00 EUR", "+3,00 EUR"),
+        ("Café = good", "Café = good"),
+        ("", ""),
+    ],
+)
+def test_no_cell_is_a_formula(cell: str, shown: str) -> None:
+    assert safe(cell) == shown
+    assert plain(shown) == " ".join(cell.split())
+
+
+def test_a_category_like_a_formula_comes_back_as_it_was(held: Services, bank: Path) -> None:
+    run(held, bank)
+    edit(beside(bank), 1, your_category="'=Gifts")
+    run(held, bank)
+    assert rows(beside(bank))[1]["category"] == "'=Gifts"
+    assert rows(beside(bank))[6]["Text"].startswith("'=HYPERLINK")
+    assert run(held, bank).corrections == 0
+
+
+def command(environment: dict[str, str], *arguments: str | Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.categorize", *map(str, arguments)],
+        env={**os.environ, **environment}, text=True, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_tells_what_is_where(
+    held: Services, environment: dict[str, str], bank: Path
+) -> None:
+    code, out, err = command(environment, bank, "--map", "label=Kind")
+    assert (code, err) == (0, "")
+    assert "7 rows, 6 of them new" in out
+    assert f"The copy: {beside(bank)}" in out
+
+
+def test_the_command_refuses_in_one_line(
+    held: Services, environment: dict[str, str], tmp_path: Path, bank: Path
+) -> None:
+    (tmp_path / "empty.csv").touch()
+    for arguments in (
+        [tmp_path / "none.csv"],
+        [tmp_path / "empty.csv"],
+        [bank, "--out", tmp_path],
+        [bank, "--out", tmp_path / "no" / "such" / "folder.csv"],
+    ):
+        code, out, err = command(environment, *arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert stored(held)[0] == []

@@ -1,0 +1,68 @@
+"""A whole history is suggested as a job."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import insert, text
+
+from shared.db.engine import transaction
+from shared.db.tables import Job, JobKind, JobState, LabelSource, TransactionLabel
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
+from shared.services import Services
+from tests.support.api import deploy_a_model
+from tests.support.factories import add_transactions
+from worker.execution.runner import run
+from worker.suggestions import backfill_job as suggest_job
+
+
+def done(own: Services, user_id: str | None = None) -> Job:
+    """The row of a suggest job after its work."""
+    job = queue.request_for_user(
+        own.engine, own.messenger, JobKind.SUGGEST, requested_by="test", user_id=user_id
+    )
+    with transaction(own.engine) as session:
+        claim = jobs.claim(session, job.id)
+    assert claim is not None
+    run(own, claim, suggest_job.suggest_history)
+    with transaction(own.engine) as session:
+        return jobs.get(session, job.id)
+
+
+def suggested(own: Services) -> list[int]:
+    with own.engine.connect() as connection:
+        return list(connection.scalars(text("SELECT txn_id FROM suggestions ORDER BY 1")))
+
+
+@pytest.fixture(autouse=True)
+def pages_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest_job, "PAGE", 10)
+
+
+def test_every_transaction_that_nobody_labelled_is_suggested_once(held: Services) -> None:
+    deploy_a_model(held.engine, held.registry)
+    ids = add_transactions(held.engine, 35, seed=7)
+    with held.engine.begin() as connection:
+        for txn_id, source in ((ids[0], LabelSource.IMPORT), (ids[1], LabelSource.RULE)):
+            connection.execute(
+                insert(TransactionLabel).values(txn_id=txn_id, label="Said", source=source)
+            )
+        connection.execute(text(f"UPDATE transactions SET deleted_at = now() WHERE id = {ids[2]}"))
+
+    job = done(held)
+
+    assert job.state is JobState.SUCCEEDED
+    assert suggested(held) == [ids[1], *ids[3:]]
+    assert job.result["suggested"] == 33
+    assert sum(job.result["by_source"].values()) == 33
+    assert (job.done, job.total) == (33, 33)
+
+
+def test_only_those_of_the_user_are_suggested(held: Services) -> None:
+    ids = add_transactions(held.engine, 12, seed=7)
+    with held.engine.begin() as connection:
+        connection.execute(text(f"UPDATE transactions SET user_id = 'ada' WHERE id < {ids[4]}"))
+
+    done(held, user_id="ada")
+
+    assert suggested(held) == ids[:4]

@@ -1,0 +1,52 @@
+"""How sure each layer must be, learned from labelled rows in the order of time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shared.features.extract import FeatureRow, RawTransaction, features_of
+from worker.training.thresholds import HIGHEST, LOWEST, bars_of, remembered
+
+
+def bought(*merchants: str, user: str = "ada") -> list[FeatureRow]:
+    return [features_of(RawTransaction(merchant=name, user_id=user)) for name in merchants]
+
+
+def test_memory_speaks_of_a_merchant_once_it_was_called_the_same_before() -> None:
+    steady, torn = ["KRONTAL"] * 40, ["ZORBLAX"] * 40
+    rows = bought(*steady, *torn)
+    labels = ["Fun"] * 40 + ["Toys", "Gifts"] * 20
+
+    told = remembered(rows, labels, 0.9)
+
+    assert not told.speaks[0]
+    assert told.speaks[3:40].all()
+    assert not told.speaks[46:].any()
+
+
+def test_what_one_user_said_is_no_memory_of_another() -> None:
+    rows = bought("KRONTAL", user="ada") + bought("KRONTAL", user="bob")
+
+    assert not remembered(rows, ["Fun", "Fun"], 0.9).speaks.any()
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
+def test_from_the_bar_on_the_target_share_is_right(target: float) -> None:
+    draw = np.random.default_rng(7)
+    confidence = draw.uniform(0.3, 1.0, 4_000)
+    right = draw.uniform(size=4_000) < confidence
+
+    bars, default = bars_of(["Fuel"] * 4_000, confidence, right, target)
+
+    assert bars["Fuel"] == default
+    assert right[confidence >= default].mean() == pytest.approx(target, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rows", "hits", "bar"), [(0, 0, HIGHEST), (3, 3, HIGHEST), (40, 40, LOWEST), (40, 0, HIGHEST)]
+)
+def test_a_few_lucky_rows_set_no_bar(rows: int, hits: int, bar: float) -> None:
+    confidence, right = np.full(rows, 0.4), np.arange(rows) < hits
+
+    assert bars_of(["Fuel"] * rows, confidence, right, 0.9)[1] == bar

@@ -1,0 +1,1 @@
+"""HTTP plumbing: parsing, problems, auth, sessions, OpenAPI, server, health."""

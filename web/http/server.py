@@ -1,0 +1,41 @@
+"""The server in front of an application: its processes, threads and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.common import AbstractServer
+
+from shared.settings import Settings
+from web.http import graceful_shutdown as leaving
+
+BACKLOG = 1024
+# As the proxy does, for whoever comes past it.
+HEADERS_WAIT_MS = 10_000
+HEADERS_MAX_BYTES = 64 * 1024
+
+
+def server(target: str, settings: Settings) -> AbstractServer[Any]:
+    """A server for the WSGI application *target*, as `module:name`, not yet started."""
+    made = Granian(
+        target,
+        address=settings.web_host,
+        port=settings.web_port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADERS_WAIT_MS, max_buffer_size=HEADERS_MAX_BYTES
+        ),
+        workers=settings.web_processes,
+        blocking_threads=settings.web_threads,
+        backlog=BACKLOG,
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        websockets=False,
+        log_enabled=False,
+    )
+    made.on_startup(lambda: leaving.announce(made))
+    return made

@@ -1,0 +1,1 @@
+"""Jobs, model versions, deployments, canary and drift, over HTTP."""

@@ -1,0 +1,200 @@
+"""The canary, the trial of a version beside the live one, and where rules and model disagree."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+from pydantic import TypeAdapter
+from sqlalchemy.orm import Session
+
+from shared.db.engine import transaction
+from shared.db.tables import Arm
+from shared.errors import (
+    Conflict,
+    DamagedVersion,
+    FieldError,
+    InvalidInput,
+    LedgerError,
+    NotFound,
+)
+from shared.experiments import arm_statistics as acceptance
+from shared.experiments import traffic_split as rollout
+from shared.experiments import verdicts
+from shared.experiments.traffic_split import Rollout
+from shared.registry.store import Registry
+from shared.services import Services
+from shared.settings import share_of
+from web.http import schemas
+from web.http.auth import caller
+from web.http.context import services
+from web.http.openapi import documented
+from web.http.parsing import parse, parse_query
+from web.models import canary_schemas as shapes
+
+bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
+
+ARM_HEADER = "X-Suggest-Arm"
+CANARY: TypeAdapter[shapes.CanaryRequest] = TypeAdapter(shapes.CanaryRequest)
+TRIAL: TypeAdapter[shapes.TrialRequest] = TypeAdapter(shapes.TrialRequest)
+WHY: TypeAdapter[schemas.WhyRequest] = TypeAdapter(schemas.WhyRequest)
+
+
+def forced_arm() -> Arm | None:
+    """The arm that the caller names in X-Suggest-Arm, for tests; None without the header.
+
+    Raises:
+        InvalidInput: there is no such arm.
+    """
+    named = request.headers.get(ARM_HEADER)
+    if named is None:
+        return None
+    try:
+        return Arm(named.strip().lower())
+    except ValueError:
+        expected = f"expected {', '.join(Arm)}"
+        raise InvalidInput(
+            f"The header {ARM_HEADER} names no arm", [FieldError(ARM_HEADER, expected)]
+        ) from None
+
+
+@bp.get("/canary")
+@documented(answer=shapes.Canary, errors=(503,))
+def show_canary() -> ResponseReturnValue:
+    """Who gets which arm, what people say to each, the verdicts, and who changed what and why."""
+    own = services()
+    with transaction(own.engine) as session:
+        return _shown(session, own, rollout.current(session, own.settings))
+
+
+@bp.put("/canary")
+@documented(body=shapes.CanaryRequest, answer=shapes.RolloutChange, errors=(409, 503))
+def set_canary() -> ResponseReturnValue:
+    """Put a share of users into the model arm, from the next request on.
+
+    A larger share keeps the users that were in before. 409 if `expected_change` is given and is
+    no longer the newest change.
+    """
+    own, wanted = services(), parse(CANARY)
+    with transaction(own.engine) as session:
+        now = rollout.set_canary(
+            session,
+            own.settings,
+            _share(wanted.share),
+            by=caller(),
+            why=wanted.why or "asked for",
+            expected=wanted.expected_change,
+        )
+    return shapes.change(now)
+
+
+@bp.post("/trial")
+@documented(body=shapes.TrialRequest, answer=shapes.RolloutChange, errors=(404, 409, 503))
+def start_trial() -> ResponseReturnValue:
+    """Answer a share of all users from a version that is not live, or change that share."""
+    own, wanted = services(), parse(TRIAL)
+    with transaction(own.engine) as session:
+        rollout.lock(session)  # nothing is pruned between the look at the version and the change
+        _check_triable(own.registry, wanted.run_id)
+        now = rollout.start_trial(
+            session,
+            own.settings,
+            wanted.run_id,
+            _share(wanted.share),
+            by=caller(),
+            why=wanted.why or "asked for",
+        )
+    return shapes.change(now)
+
+
+@bp.post("/trial/promote")
+@documented(
+    body=schemas.WhyRequest,
+    body_may_be_empty=True,
+    answer=shapes.RolloutChange,
+    errors=(404, 409, 503),
+)
+def promote_trial() -> ResponseReturnValue:
+    """Deploy the version on trial and end the trial; harmless to ask for again."""
+    return _end_trial("promote")
+
+
+@bp.post("/trial/drop")
+@documented(
+    body=schemas.WhyRequest, body_may_be_empty=True, answer=shapes.RolloutChange, errors=(409, 503)
+)
+def drop_trial() -> ResponseReturnValue:
+    """End the trial; what is live stays. Harmless to ask for again."""
+    return _end_trial("drop")
+
+
+@bp.get("/suggestions/disagreements")
+@documented(query=shapes.DisagreementsQuery, answer=shapes.Disagreements, errors=(503,))
+def show_disagreements() -> ResponseReturnValue:
+    """Pairs of categories that rules and model gave to the same transaction, and who was right."""
+    days = parse_query(shapes.DisagreementsQuery).days
+    with transaction(services().engine) as session:
+        count, pairs = acceptance.disagreements(session, days)
+    return {"days": days, "count": count, "pairs": [shapes.pair(pair) for pair in pairs]}
+
+
+def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
+    """With the evidence in the record; the deploy first, so that a crash leaves the trial on."""
+    own = services()
+    asked = parse(WHY, empty="{}").why or "asked for"
+    with transaction(own.engine) as session:
+        rollout.lock(session)
+        now = rollout.current(session, own.settings)
+        why = f"{asked} ({_evidence(session, now)})"
+        if action == "promote" and now.challenger:
+            own.registry.deploy(now.challenger, by=caller(), why=why)
+        now = rollout.end_trial(session, own.settings, action, by=caller(), why=why)
+    return shapes.change(now)
+
+
+def _evidence(session: Session, now: Rollout) -> str:
+    arms = acceptance.figures(session, acceptance.begin(now))
+    found = [it for it in verdicts.verdicts(now, arms) if it.arm is Arm.CHALLENGER]
+    return "; ".join(f"{now.challenger}: {it.word}: {it.why}" for it in found)
+
+
+def _check_triable(registry: Registry, run_id: str) -> None:
+    """NotFound, DamagedVersion or Conflict, if this version is not one to be tried."""
+    problem = registry.version(run_id).problem
+    if problem is not None:
+        raise DamagedVersion(f"version {run_id}: {problem}", run_id=run_id)
+    registry.load(run_id)  # every file is what was saved
+    live = registry.current()
+    if live is not None and live.run_id == run_id:
+        raise Conflict(f"version {run_id} is live; there is nothing to try")
+
+
+def _shown(session: Session, own: Services, now: Rollout) -> dict[str, Any]:
+    since = acceptance.begin(now)
+    arms = acceptance.figures(session, since)
+    oldest = [it.first for it in arms.values() if it.first]
+    cut = sum(it.suggestions for it in arms.values()) >= acceptance.ROWS
+    return {
+        **shapes.change(now),
+        "trial_problem": _problem(own.registry, now.challenger),
+        "evidence_since": (min(oldest) if cut else since).isoformat(),
+        "arms": {arm.value: shapes.figures(found) for arm, found in arms.items()},
+        "verdicts": [shapes.verdict(it) for it in verdicts.verdicts(now, arms)],
+        "history": [shapes.change(it) for it in rollout.history(session)],
+    }
+
+
+def _problem(registry: Registry, run_id: str | None) -> str | None:
+    if run_id is None:
+        return None
+    try:
+        return registry.version(run_id).problem
+    except NotFound:
+        return "the version is no longer stored"
+    except LedgerError as error:
+        return str(error)
+
+
+def _share(given: float | str) -> float:
+    return share_of(given) if isinstance(given, str) else given

@@ -1,0 +1,128 @@
+"""/ml/v2/jobs: how far a job is; and the requests for features and training."""
+
+from __future__ import annotations
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import TypeAdapter
+
+from shared.db.engine import transaction
+from shared.db.tables import Job, JobState
+from shared.errors import NotEnoughLabels
+from shared.jobs import requests as queue
+from shared.jobs import store as jobs
+from web.http import schemas
+from web.http.auth import caller
+from web.http.context import ml_v2 as bp
+from web.http.context import services
+from web.http.job_responses import asked_for, idempotency_key
+from web.http.openapi import documented
+from web.http.parsing import parse, parse_query
+from web.transactions import upserts as intake
+
+FEATURES = TypeAdapter(schemas.FeaturesRequest)
+TRAIN = TypeAdapter(schemas.TrainRequest)
+
+
+@bp.post("/features")
+@documented(
+    body=schemas.FeaturesRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(503,),
+    idempotent_by_key=True,
+)
+def features() -> ResponseReturnValue:
+    """Have the features of new and changed transactions built."""
+    wanted = parse(FEATURES, empty="{}")
+    job = queue.request_features(
+        services().engine,
+        services().messenger,
+        requested_by=caller(),
+        days=None if wanted.all else wanted.days,
+        idempotency_key=idempotency_key(),
+    )
+    return asked_for(job)
+
+
+@bp.post("/train")
+@documented(
+    body=schemas.TrainRequest,
+    body_may_be_empty=True,
+    answer=schemas.Asked,
+    status=202,
+    errors=(409, 503),
+    idempotent_by_key=True,
+)
+def train() -> ResponseReturnValue:
+    """Have a model trained; it goes live if it passes the gate.
+
+    400 `not_enough_labels` at once where there is too little to learn from; 409 with the `job_id`
+    of the run that is queued or running.
+    """
+    wanted = parse(TRAIN, empty="{}")
+    key = idempotency_key()
+    with transaction(services().engine) as session:
+        found, needed = intake.count_labels(session), services().settings.min_labels
+    if found < needed:
+        raise NotEnoughLabels(
+            f"{found} labelled transactions found, {needed} needed", found=found, needed=needed
+        )
+    job = queue.request_training(
+        services().engine,
+        services().messenger,
+        requested_by=caller(),
+        limit=wanted.limit,
+        deploy=wanted.deploy,
+        idempotency_key=key,
+    )
+    return asked_for(job)
+
+
+@bp.get("/jobs")
+@documented(query=schemas.JobsQuery, answer=schemas.Jobs, errors=(503,))
+def list_jobs() -> ResponseReturnValue:
+    """The newest jobs."""
+    wanted = parse_query(schemas.JobsQuery)
+    with transaction(services().engine) as session:
+        found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
+    return jsonify(schemas.Jobs(jobs=[_job(job) for job in found]))
+
+
+@bp.get("/jobs/<job_id>")
+@documented(answer=schemas.Job, errors=(404, 503))
+def show_job(job_id: str) -> ResponseReturnValue:
+    """How far a job is, or how it ended."""
+    with transaction(services().engine) as session:
+        return jsonify(_job(jobs.get(session, job_id)))
+
+
+@bp.delete("/jobs/<job_id>")
+@documented(answer=schemas.Job, status=202, errors=(404, 503))
+def cancel_job(job_id: str) -> ResponseReturnValue:
+    """Ask for the end of a job; it ends `cancelled` within seconds, or has ended already."""
+    with transaction(services().engine) as session:
+        return jsonify(_job(jobs.cancel(session, job_id))), 202
+
+
+def _job(job: Job) -> schemas.Job:
+    done, total = job.done, job.total
+    if job.state is JobState.SUCCEEDED:
+        percent = 100.0
+    else:
+        percent = round(100 * min(done, total) / total, 1) if total else 0.0
+    return schemas.Job(
+        job_id=job.id,
+        kind=job.kind,
+        state=job.state,
+        requested_by=job.requested_by,
+        reason=job.params.get("reason"),
+        attempt=job.attempt,
+        progress=schemas.Progress(phase=job.phase, done=done, total=total, percent=percent),
+        result=job.result,
+        error=job.error,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )

@@ -1,0 +1,1 @@
+"""The web app: pages, dashboard figures, charts, sign-in."""

@@ -1,0 +1,82 @@
+"""What the dashboard shows, gathered; with PostgreSQL away, what the registry alone tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import text
+
+from shared.db.engine import transaction
+from shared.errors import LedgerError, Unavailable
+from shared.experiments import arm_statistics as acceptance
+from shared.experiments import traffic_split as rollout
+from shared.experiments import verdicts
+from shared.jobs import store as jobs
+from shared.monitoring import drift_metrics as drift_facts
+from shared.services import Services
+from web.models import versions
+
+SHOWN_JOBS = 8
+SHOWN_CLASSES = 20
+
+_COUNTS = text(
+    """
+    SELECT (SELECT count(*) FROM transactions WHERE deleted_at IS NULL) AS transactions,
+        (SELECT count(*) FROM ml_features) AS features,
+        (SELECT count(*) FROM suggestions) AS suggestions,
+        (SELECT count(*) FROM suggestion_answers WHERE undone_at IS NULL) AS answers
+    """
+)
+_LABELS = text("SELECT source, count(*) FROM transaction_labels GROUP BY 1 ORDER BY 2 DESC")
+
+
+def gathered(own: Services) -> dict[str, Any]:
+    """What is quickly known; `counted` has the rest of the page."""
+    found = {**_of_models(own), "away": False}
+    try:
+        with transaction(own.engine) as session:
+            found |= {
+                "jobs": jobs.newest(session, limit=SHOWN_JOBS),
+                "rollout": rollout.current(session, own.settings),
+                "drift": drift_facts.newest(session, own.registry),
+            }
+    except Unavailable:
+        found["away"] = True
+    return found
+
+
+def counted(own: Services) -> dict[str, Any]:
+    """What has to be counted, which takes longer the more there is.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    with transaction(own.engine) as session:
+        now = rollout.current(session, own.settings)
+        arms = acceptance.figures(session, acceptance.begin(now))
+        return {
+            "counts": session.execute(_COUNTS).mappings().one(),
+            "labels": session.execute(_LABELS).all(),
+            "arms": arms,
+            "verdicts": verdicts.verdicts(now, arms),
+        }
+
+
+def _of_models(own: Services) -> dict[str, Any]:
+    listed = versions.listed(own.registry)
+    live = next((it for it in listed if it["live"]), None)
+    report: Mapping[str, Any] = {}
+    if live:
+        try:
+            report = versions.shown(own.registry, live["run_id"])["report"] or {}
+        except LedgerError:
+            report = {}
+    classes = sorted(report.get("classes") or [], key=lambda it: -it["support"])
+    return {
+        "live": live,
+        "versions": listed[:10],
+        "report": report,
+        "classes": classes[:SHOWN_CLASSES],
+        "can_roll_back": len(own.registry.lineage()) > 1,
+    }

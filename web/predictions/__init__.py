@@ -1,0 +1,1 @@
+"""POST /ml/v2/predict, its fast path, and explanations."""

@@ -1,0 +1,46 @@
+"""The answer that explains a prediction: how it is made, and what OpenAPI says of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.features.brands import Source
+from shared.model import explain
+from shared.model.explain import Candidate
+from shared.registry.live_model import Served
+from web.http.schemas import Answer, ModelName
+from web.predictions import lookup
+
+
+class Kind(Answer):
+    """The kind of shop, what told it, and the code, name or words that did."""
+
+    kind: str
+    source: Source
+    evidence: str
+
+
+class Explanation(Answer):
+    """`available` is false, and everything else is missing, while no model is deployed."""
+
+    available: bool
+    label: str | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    merchant: str | None = None
+    kind: Kind | None = None
+    candidates: tuple[Candidate, ...] = ()
+    model: ModelName | None = None
+
+
+def explained(explanation: explain.Explanation, served: Served) -> Explanation:
+    """An explanation and the version that it is of."""
+    predicted = lookup.as_json(explanation.prediction, served)
+    del predicted["alternatives"]  # the candidates say more
+    return Explanation(
+        **predicted,
+        merchant=explanation.merchant,
+        kind=explanation.guess and Kind.model_validate(explanation.guess),
+        candidates=explanation.candidates,
+    )

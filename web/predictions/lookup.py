@@ -1,0 +1,91 @@
+"""From what a caller sends to predictions: stored transactions are looked up, many in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Engine
+
+from shared.db.engine import transaction
+from shared.db.feature_store import raws
+from shared.errors import LedgerError, NotFound
+from shared.features.extract import RawTransaction, features_of
+from shared.model.classifier import Prediction
+from shared.registry.live_model import Served
+from web.http import parsing as reading
+from web.http import schemas
+from web.http.problems import item_problem
+
+
+def one(engine: Engine, txn_id: int) -> RawTransaction:
+    """A stored transaction as `features_of` reads it.
+
+    Raises:
+        NotFound: there is none of this id, or it was deleted.
+        Unavailable: PostgreSQL does not answer.
+    """
+    found = _stored(engine, [txn_id])
+    if txn_id not in found:
+        raise NotFound("There is no such transaction")
+    return found[txn_id]
+
+
+def many(
+    engine: Engine, adapter: TypeAdapter[Any], rows: Sequence[Any], served: Served | None
+) -> list[dict[str, Any]]:
+    """An answer for each row, in order, all from one version.
+
+    Raises:
+        Unavailable: a `txn_id` is among the rows and PostgreSQL does not answer.
+    """
+    checked = [_checked(adapter, row) for row in rows]
+    wanted = [row.txn_id for row in checked if isinstance(row, schemas.StoredTransaction)]
+    stored = _stored(engine, wanted) if wanted else {}
+    raws = [_raw(row, stored) for row in checked]
+    good = [raw for raw in raws if isinstance(raw, RawTransaction)]
+    if served is None:
+        answers: Iterable[dict[str, Any]] = ({"available": False} for _ in good)
+    else:
+        predictions = served.model.predict_many([features_of(raw) for raw in good])
+        answers = (as_json(prediction, served) for prediction in predictions)
+    following = iter(answers)
+    return [
+        next(following) if isinstance(raw, RawTransaction) else {"error": item_problem(raw)}
+        for raw in raws
+    ]
+
+
+def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
+    """A prediction and the version that made it."""
+    return {
+        "available": True,
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "alternatives": [
+            {"label": other.label, "confidence": other.confidence}
+            for other in prediction.alternatives
+        ],
+        "model": {"run_id": served.pointer.run_id, "sequence": served.pointer.sequence},
+    }
+
+
+def _checked(adapter: TypeAdapter[Any], row: Any) -> Any:
+    try:
+        return adapter.validate_json(reading.as_json(row))
+    except ValidationError as error:
+        return reading.invalid(error)
+
+
+def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | LedgerError:
+    if isinstance(row, schemas.StoredTransaction):
+        return stored.get(row.txn_id) or NotFound("There is no such transaction")
+    if isinstance(row, LedgerError):
+        return row
+    return RawTransaction(**row.__dict__)
+
+
+def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
+    with transaction(engine) as session:
+        return raws(session, txn_ids)

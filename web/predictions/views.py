@@ -1,0 +1,83 @@
+"""/ml/v2/predict: the category of a transaction, of many, and what moved it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+from pydantic import TypeAdapter
+
+from shared.features.extract import RawTransaction, features_of
+from shared.model.explain import explain
+from shared.monitoring import metrics as metrics_ml
+from shared.services import Services
+from web.http import schemas
+from web.http.context import ml_v2 as bp
+from web.http.context import services
+from web.http.openapi import documented
+from web.http.parsing import parse
+from web.predictions import explanation_schemas as answers
+from web.predictions import lookup
+
+PREDICT: TypeAdapter[Any] = TypeAdapter(schemas.PredictRequest)
+PREDICT_BATCH = TypeAdapter(schemas.PredictBatchRequest)
+
+
+@bp.post("/predict")
+@documented(body=schemas.PredictRequest, answer=schemas.Prediction, errors=(404, 503))
+def predict() -> ResponseReturnValue:
+    """Say which category a transaction belongs to.
+
+    Raw fields, each of which may be missing, or `{"txn_id": …}`. Raw fields need neither the
+    database nor the broker; only the look-up of a `txn_id` answers 503 while PostgreSQL is down.
+    """
+    return told(_transaction(parse(PREDICT)), services())
+
+
+def told(raw: RawTransaction, held: Services) -> dict[str, Any]:
+    """The answer for one transaction."""
+    started = time.perf_counter()
+    with metrics_ml.phase("predict", "features"):
+        row = features_of(raw)
+    with metrics_ml.phase("predict", "model"):
+        answer = held.runtime.predict(row)
+    metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
+    if answer is None:
+        return {"available": False}
+    return lookup.as_json(answer.prediction, answer.served)
+
+
+@bp.post("/predict/batch")
+@documented(body=schemas.PredictBatchRequest, answer=schemas.PredictBatchAnswer, errors=(503,))
+def predict_batch() -> ResponseReturnValue:
+    """Predict up to 1,000 rows, in order, all by one version; a bad row gets an error."""
+    rows = parse(PREDICT_BATCH).rows
+    started = time.perf_counter()
+    served = services().runtime.served()
+    results = lookup.many(services().engine, PREDICT, rows, served)
+    metrics_ml.predicted(available=served is not None, seconds=time.perf_counter() - started)
+    return {"results": results}
+
+
+@bp.post("/predict/explain")
+@documented(body=schemas.PredictRequest, answer=answers.Explanation, errors=(404, 503))
+def predict_explain() -> ResponseReturnValue:
+    """Predict one transaction, and say what moved each category that was considered.
+
+    Takes what `/ml/v2/predict` takes, and answers the same label and confidence.
+    """
+    row = features_of(_transaction(parse(PREDICT)))
+    served = services().runtime.served()
+    if served is None:
+        return {"available": False}
+    return jsonify(answers.explained(explain(served.model, row), served))
+
+
+def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
+    """What the caller tells of it, or what is stored of it."""
+    if isinstance(wanted, schemas.StoredTransaction):
+        with metrics_ml.phase("predict", "lookup"):
+            return lookup.one(services().engine, wanted.txn_id)
+    return RawTransaction(**wanted.__dict__)

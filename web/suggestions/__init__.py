@@ -1,0 +1,1 @@
+"""Suggestions, feedback, the review queue and rules, over HTTP."""

@@ -1,0 +1,1 @@
+"""Transactions, labels, CSV imports and the deletion of users, over HTTP."""

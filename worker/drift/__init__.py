@@ -1,0 +1,1 @@
+"""Drift: traffic profiles, their comparison, the job, when to retrain."""

@@ -1,0 +1,1 @@
+"""Evaluation report, noise ceiling, calibration figures, promotion gate."""

@@ -1,0 +1,1 @@
+"""How a worker runs a claimed job: lease, recovery, heartbeats, schedule, services."""

@@ -1,0 +1,95 @@
+"""The lease of a claimed job: renewed while the work runs; tells the work when to stop."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine
+
+from shared.db.engine import transaction
+from shared.errors import JobCancelled, LeaseLost, Unavailable
+from shared.jobs import store as jobs
+from shared.jobs.store import Claim, Progress
+from shared.log import get_logger
+
+RENEW_EVERY_S = 2.0
+log = get_logger()
+
+
+class Lease:
+    """Renews one job's lease and writes its progress, from a background thread.
+
+    While PostgreSQL is away the thread keeps trying: the lease is lost only when another worker
+    has really taken the job over.
+    """
+
+    def __init__(self, engine: Engine, claim: Claim) -> None:
+        self._engine = engine
+        self._claim = claim
+        self.progress: Progress | None = None
+        self._cancelled = False
+        self._lost = False
+        self._news = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def report(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """Set the progress, then check whether to go on.
+
+        Raises:
+            JobCancelled, LeaseLost: see `check`.
+        """
+        self.progress = Progress(phase, done, total)
+        self.check()
+
+    def check(self) -> None:
+        """Raise if the work must stop.
+
+        Raises:
+            JobCancelled: the job was cancelled.
+            LeaseLost: another worker has taken it over.
+        """
+        if self._lost:
+            raise LeaseLost(f"Job {self._claim.job_id} was taken over")
+        if self._cancelled:
+            raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until the work must stop; return whether it must."""
+        return self._news.wait(seconds)
+
+    def renew(self) -> None:
+        """Renew the lease and write the progress now.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+        """
+        try:
+            with transaction(self._engine) as session:
+                self._cancelled |= jobs.renew(session, self._claim, self.progress)
+        except LeaseLost:
+            self._lost = True
+        if self._cancelled or self._lost:
+            self._news.set()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(RENEW_EVERY_S) and not self._lost:
+            try:
+                self.renew()
+            except Unavailable:
+                log.warning("job.lease_not_renewed", job_id=self._claim.job_id)

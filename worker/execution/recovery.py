@@ -1,0 +1,55 @@
+"""Job recovery: queues the jobs of dead workers again, and resends messages that were lost."""
+
+from __future__ import annotations
+
+import threading
+
+from redis import Redis
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.db.engine import make_engine, transaction
+from shared.errors import Unavailable
+from shared.jobs import broker
+from shared.jobs import store as jobs
+from shared.log import get_logger
+from shared.settings import Settings
+
+EVERY_S = 2.0
+AGAIN_S = 1.0  # after a failed round: each round finds one dead connection
+log = get_logger()
+
+
+class Keeper:
+    """Runs in the main process of every worker; several at once do no harm."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = make_engine(settings.database_url, pool_size=1, application="ledger keeper")
+        self._broker = Redis.from_url(
+            settings.redis_url, socket_timeout=2, socket_connect_timeout=1
+        )
+
+    def keep(self, stop: threading.Event) -> None:
+        """Run a round every few seconds until *stop* is set; an outage does not end it."""
+        pause = EVERY_S
+        while not stop.wait(pause):
+            try:
+                self.tidy()
+                pause = EVERY_S
+            except (Unavailable, SQLAlchemyError, *broker.BROKER_ERRORS) as error:
+                pause = AGAIN_S
+                log.warning("keeper.waits", error=type(error).__name__)
+
+    def tidy(self) -> None:
+        """Run one round: queue again what a dead worker held, resend lost messages.
+
+        Raises:
+            Unavailable: PostgreSQL does not answer.
+            RedisError, KombuError: the broker does not.
+        """
+        with transaction(self._engine) as session:
+            taken_back = jobs.sweep(session)
+        if taken_back:
+            log.warning("keeper.took_back", **taken_back)
+        sent = broker.resend(self._engine, self._broker)
+        if sent:
+            log.info("keeper.sent_again", messages=sent)

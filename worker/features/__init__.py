@@ -1,0 +1,1 @@
+"""Building ml_features and merchant_priors."""

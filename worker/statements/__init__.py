@@ -1,0 +1,1 @@
+"""Importing statements, and their annotated copies."""

@@ -1,0 +1,85 @@
+"""The import job: a file that was brought to the page becomes transactions, with suggestions.
+
+The file is imported whole or not at all; the rest is done page by page, and doing it again after a
+lost worker changes nothing that was done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+from shared.db.engine import transaction
+from shared.jobs.store import Claim
+from shared.services import Services
+from shared.statements import uploads as imports
+from shared.statements.reader import line_count
+from shared.statements.uploads import Opened
+from shared.suggestions import service as suggester
+from shared.suggestions import statement_rows as categorized
+from shared.suggestions import suggestion_store
+from worker.execution.lease import Lease
+from worker.execution.runner import Outcome
+from worker.features import build as feature_build
+from worker.statements import importer
+from worker.statements.importer import ImportReport
+
+
+def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Import the file of `import_id`, build features, suggest for what nobody has labelled.
+
+    Raises:
+        NotFound: it went with its user, or grew too old.
+        NotATable, InvalidInput: see `importer.import_csv`.
+    """
+    import_id = claim.params["import_id"]
+    lease.report("import")
+    with imports.held(own.engine, import_id), imports.opened(own.engine, import_id) as file:
+        report = _import(own, import_id, file, lease)
+    with imports.opened(own.engine, import_id) as file:
+        ids = [txn_id for _, txn_id in file.placed]
+    lease.report("features", 0, len(ids))
+    feature_build.refresh(
+        own.engine,
+        feature_build.Scope(),
+        progress=lambda done: lease.report("features", done, max(done, len(ids))),
+    )
+    kinds = _suggest(own, ids, lease)
+    told = asdict(report)
+    del told["rejects_path"], told["elapsed_seconds"]
+    return Outcome({"import_id": import_id, **told, "kinds": kinds})
+
+
+def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> ImportReport:
+    total = line_count(file.path)
+    placed: list[tuple[int, int]] = []
+    rejects = file.path.with_name("rejects.csv")
+    report = importer.import_csv(
+        own.engine,
+        file.path,
+        options=replace(file.options, rejects=rejects),
+        progress=lambda done: lease.report("import", done, max(done, total)),
+        placed=lambda line, txn_id: placed.append((line, txn_id)),
+    )
+    with transaction(own.engine) as session:
+        refused = rejects.read_bytes() if rejects.exists() else None
+        imports.note(session, import_id, placed, refused)
+    return report
+
+
+def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
+    """Suggest for those of these transactions that are open; how all of them stand then."""
+    kinds: Counter[str] = Counter(labelled=0, sure=0)
+    kinds["to review"] = kinds["unknown"] = 0
+    heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
+    for begin in range(0, len(ids), categorized.PAGE):
+        lease.report("suggest", begin, len(ids))
+        page = ids[begin : begin + categorized.PAGE]
+        said, answers = categorized.said_now(own.engine, heard_in, page)
+        kinds.update(kind for kind, _ in said.values())
+        with transaction(own.engine) as session:
+            suggestion_store.keep_news(session, answers, forced=False)
+    lease.report("suggest", len(ids), len(ids))
+    return dict(kinds)

@@ -1,0 +1,1 @@
+"""Suggestions in bulk, rules applied in bulk, the canary guardrail."""

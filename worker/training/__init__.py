@@ -1,0 +1,1 @@
+"""Training: dataset, fit, calibration, thresholds, the run and its job."""

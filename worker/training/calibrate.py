@@ -1,0 +1,90 @@
+"""From scores of held-out rows to probabilities: what each scorer counts, and how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from shared.model.candidates import Proposal
+from shared.model.classifier import UNSURE, Calibration
+from shared.model.linear import softmax
+
+BETA_PULL = 4.0  # of the correction towards none, in rows' worth
+DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
+
+
+def calibrate(
+    pairs: Proposal,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+) -> Calibration:
+    """Weigh forest and linear score by held-out likelihood, then correct the confidence.
+
+    Where the forest has learned little, as from few rows, its weight comes out as 0 and the linear
+    score serves alone.
+    """
+    covered = np.any(right, axis=1)
+    calibration = _weigh(pairs, odds, right, weight)
+    share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
+    calibration = replace(calibration, covered=share)
+    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
+    best = shares.argmax(axis=1)[:, None]
+    sure = np.take_along_axis(shares, best, axis=1)[:, 0]
+    return replace(calibration, beta=_beta(sure, np.take_along_axis(right, best, axis=1)[:, 0]))
+
+
+def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The correction of Calibration, by likelihood; three numbers, since steps learn the noise."""
+    share = np.clip(share, UNSURE, 1 - UNSURE)
+    logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
+    sign = np.where(right, 1.0, -1.0)
+    start = np.array([1.0, 1.0, 0.0])
+
+    def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (logs @ beta)
+        slope = -(sign / (1 + np.exp(margin))) @ logs
+        pull = beta - start  # soft, so that a few rows leave the shares nearly as they are
+        fit = np.logaddexp(0, -margin).sum() + BETA_PULL / 2 * pull @ pull
+        return float(fit), slope + BETA_PULL * pull
+
+    bounds = [(0, None), (0, None), (None, None)]
+    a, b, c = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    return a, b, c
+
+
+def _weigh(
+    pairs: Proposal,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+) -> Calibration:
+    """The weights, none below 0, under which the truth is likeliest; a convex problem.
+
+    *weight* is that of each row, shape (n,): that of the forest, so that rare labels are heard. The
+    correction of the confidence has none, since it is to hold for the rows as they come.
+    """
+    scores = [pairs.linear.astype(np.float64)]
+    if odds is not None:
+        scores.append(odds)
+    covered = np.any(right, axis=1)
+    right, weight = right[covered], weight[covered]
+    stacked = np.stack(scores, axis=-1)[covered]
+    of_truth = weight @ stacked[right]
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        shares = softmax(stacked @ weights)
+        fit = -weight @ np.log(np.maximum(shares[right], 1e-300))
+        slope = np.einsum("n,nm,nmf->f", weight, shares, stacked) - of_truth
+        # As if one more row spoke, softly, for the weights without evidence.
+        pull = (weights - start) / scale
+        return float(fit + 0.5 * pull @ pull), slope + pull / scale
+
+    start = np.array([DEFAULT_LINEAR_WEIGHT, 0.0][: len(scores)])
+    scale = np.array([DEFAULT_LINEAR_WEIGHT, 1.0][: len(scores)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
+    weights = found.x.tolist()
+    return Calibration(weights[1] if odds is not None else 0.0, weights[0])

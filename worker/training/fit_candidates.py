@@ -1,0 +1,190 @@
+"""Fits the scorers that propose: softmax regression, Naive Bayes, and the label history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from shared.features.encoder import AMOUNT_BINS, WIDTH, Encoder
+from shared.features.extract import CHANNELS
+from shared.model.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs
+from shared.model.label_history import LAST_KEY, NO_KEY, History
+from shared.model.linear import Weights, softmax
+
+HALF_LIFE_DAYS = 180.0
+OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
+EPOCHS, MAX_EPOCHS = 3, 15
+MIN_ROWS = 60_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
+BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
+MIN_BATCH = 16
+LEARNING_RATE = 0.15  # at first; falls to 0 at the end
+CACHED = 2**18  # weights worked on at once, a megabyte of them: what a core keeps close
+BAYES_SMOOTHING = 0.1
+RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
+
+FloatArray = NDArray[np.float32]
+LabelArray = NDArray[np.int64]
+Tick = Callable[[], None]
+
+
+def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -> Base:
+    """Fit every scorer on the same rows.
+
+    Args:
+        inputs: the rows, the earliest first, at least one.
+        labels: the label of each, 0..label_count.
+        label_count: K; labels without a row get a prior of next to nothing.
+        tick: called now and then; may raise to end the work.
+    """
+    encoder = Encoder.fitted(inputs.grams)
+    matrix = encoder.weigh(inputs.grams)
+    targets = csr_array(
+        (np.ones(labels.size, np.float32), (np.arange(labels.size), labels)),
+        shape=(labels.size, label_count),
+    )
+    weights = np.empty((WIDTH, 2, label_count), dtype=np.float32)
+    weights[:, 0] = _softmax_regression(matrix, labels, label_count, tick)
+    tick()
+    weights[:, 1] = _naive_bayes(matrix, targets)
+    known = inputs.rows["day"][inputs.rows["day"] != UNKNOWN_DAY]
+    # Not the latest date: one row dated years ahead would make all others equally old.
+    today = np.quantile(known, 0.99) if known.size else 0
+    age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
+    recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
+    history = _history(inputs, labels, label_count, recent)
+    tick()
+    return Base(
+        encoder,
+        Weights.of(weights),
+        history,
+        _log_prior(labels, label_count),
+        _ratio(inputs.rows["amount_bin"], AMOUNT_BINS, labels, label_count),
+        _ratio(inputs.rows["weekday"], WEEKDAYS, labels, label_count),
+        _ratio(inputs.rows["channel"], len(CHANNELS), labels, label_count),
+    )
+
+
+def _softmax_regression(
+    matrix: csr_array, labels: LabelArray, label_count: int, tick: Tick
+) -> FloatArray:
+    """Weights of multinomial logistic regression, shape (WIDTH, K).
+
+    Stochastic gradient descent with a step size for each column, which rare words need: they are
+    seen seldom, so they must learn from each time. All steps shrink towards the end, which settles
+    the weights as averaging them would, at half the memory.
+    Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 12, 2011.
+    """
+    n = labels.size
+    order = np.random.default_rng(0)  # the rows' order; the same for every seed of the forest
+    batch = min(BATCH, max(MIN_BATCH, n // 20))
+    epochs = min(max(EPOCHS, MIN_ROWS // n), MAX_EPOCHS)
+    steps = epochs * math.ceil(n / batch)
+    weights = np.zeros((matrix.shape[1], label_count), dtype=np.float32)
+    squares = np.full((matrix.shape[1], 1), 1e-8, dtype=np.float32)
+    at_once = max(1, CACHED // label_count)
+    starts = (start for _ in range(epochs) for start in range(0, n, batch))
+    for step, start in enumerate(starts):
+        if start == 0:
+            shuffled = order.permutation(n)
+        rows = shuffled[start : start + batch]
+        part = matrix[rows]
+        error = softmax(part @ weights)
+        error[np.arange(rows.size), labels[rows]] -= 1
+        used, by_column = _by_column(part)
+        rate = np.float32(LEARNING_RATE * (1 - step / steps))
+        for first in range(0, used.size, at_once):
+            columns = used[first : first + at_once]
+            slope = by_column[first : first + at_once] @ error
+            square = squares[columns] + (np.vecdot(slope, slope) / label_count)[:, None]
+            squares[columns] = square
+            slope *= rate / np.sqrt(square)
+            weights[columns] -= slope
+        tick()
+    return weights
+
+
+def _by_column(part: csr_array) -> tuple[NDArray[np.intp], csr_array]:
+    """The columns that some row of *part* sets, and the transpose of *part* with only those."""
+    across = part.T.tocsr()
+    sizes = np.diff(across.indptr)
+    used = np.flatnonzero(sizes)
+    starts = np.append(0, np.cumsum(sizes[used]))
+    return used, csr_array((across.data, across.indices, starts), (used.size, part.shape[0]))
+
+
+def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
+    """Multinomial Naive Bayes: log of how much likelier a column is under a label than overall.
+
+    Shape (WIDTH, K). Source: Manning, Raghavan, Schuetze, "Introduction to Information
+    Retrieval", 2008, section 13.2, with the columns' overall rate taken off: it is the same for
+    every label, so the ranking stays, and a column that says nothing weighs nothing.
+    """
+    found = (targets.T.tocsr() @ matrix).tocoo()
+    label, column = found.coords
+    overall = np.asarray(matrix.sum(axis=0), dtype=np.float64) + BAYES_SMOOTHING
+    overall /= overall.sum()
+    # The smoothing is spread as the columns are overall, so where a label never set a column the
+    # ratio is the label's own: nearly everywhere.
+    smoothing = BAYES_SMOOTHING * matrix.shape[1]
+    size = np.bincount(label, found.data, minlength=targets.shape[1]) + smoothing
+    ratio = np.empty((matrix.shape[1], size.size), dtype=np.float32)
+    ratio[:] = np.log(smoothing / size)
+    ratio[column, label] += np.log1p(found.data / (smoothing * overall[column]))
+    return ratio
+
+
+def _log_prior(labels: LabelArray, label_count: int) -> FloatArray:
+    """Log share of each label, shape (K,); of one without rows, next to nothing."""
+    count = np.bincount(labels, minlength=label_count) + 0.01
+    prior: FloatArray = np.log(count / count.sum()).astype(np.float32)
+    return prior
+
+
+def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: int) -> FloatArray:
+    """Log of how much likelier each bin is under each label than overall: (bin_count, K)."""
+    joint = np.bincount(bins * label_count + labels, minlength=bin_count * label_count)
+    counts = joint.reshape(bin_count, label_count).astype(np.float64)
+    overall = (counts.sum(axis=1, keepdims=True) + 0.5) / (counts.sum() + 0.5 * bin_count)
+    within = (counts + RATIO_SMOOTHING * overall) / (counts.sum(axis=0) + RATIO_SMOOTHING)
+    ratio: FloatArray = np.log(within / overall).astype(np.float32)
+    return ratio
+
+
+def _history(
+    inputs: Inputs, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
+) -> History:
+    """Count labels by key; see History for what comes out."""
+    row, _ = np.nonzero(inputs.rows["keys"] != NO_KEY)
+    keys, key = np.unique(inputs.rows["keys"][inputs.rows["keys"] != NO_KEY], return_inverse=True)
+    pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)
+    size = pairs.size
+    owner = pairs // label_count
+    day = inputs.rows["day"][row].astype(np.float64)
+    day[inputs.rows["day"][row] == UNKNOWN_DAY] = np.nan
+    last_row = np.zeros(size, dtype=np.int64)
+    np.maximum.at(last_row, pair, row)
+    newest = np.zeros(keys.size, dtype=np.int64)
+    np.maximum.at(newest, owner, last_row)
+    last_day = np.full(size, np.nan)
+    np.fmax.at(last_day, pair, day)
+    amount = inputs.rows["amount"][row].astype(np.float64)
+    has_amount = ~np.isnan(amount)
+    amounts = np.bincount(pair, has_amount, minlength=size)
+    total = np.bincount(pair, np.where(has_amount, amount, 0), minlength=size)
+    mean = np.divide(total, amounts, out=np.full(size, np.nan), where=amounts > 0)
+    sizes = np.append(np.bincount(owner, minlength=keys.size), 0)  # LAST_KEY has no entries
+    return History(
+        label_count,
+        np.append(keys, np.uint64(LAST_KEY)),
+        np.concatenate(([0], np.cumsum(sizes))).astype(np.int32),
+        (pairs % label_count).astype(np.int32),
+        np.bincount(pair, minlength=size).astype(np.float32),
+        np.bincount(pair, recent[row], minlength=size).astype(np.float32),
+        last_row == newest[owner],
+        last_day.astype(np.float32),
+        mean.astype(np.float32),
+    )

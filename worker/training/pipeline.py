@@ -1,0 +1,242 @@
+"""A training run: reads the labelled rows, fits and evaluates a model, and stores a version.
+
+The rows are split by time. The model is trained on the first, calibrated on the latest of these,
+and evaluated on the last fifth, by which the gate decides. The stored version is the same model
+with its base refitted on all rows, so that it knows yesterday's corrections; the figures are those
+of the evaluated model. Nothing is deployed here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Engine
+
+from shared import model_retention as retirement
+from shared.db.engine import transaction
+from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
+from shared.log import get_logger
+from shared.model.classifier import Model, Prediction
+from shared.registry.deployments import Pointer
+from shared.registry.store import Registry, new_run_id
+from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport
+from worker.drift import profile as traffic
+from worker.evaluation import feature_importance as leanings
+from worker.evaluation import promotion_gate as gate
+from worker.evaluation import report as evaluate
+from worker.features import build as feature_build
+from worker.features import merchant_priors as priors
+from worker.training import dataset
+from worker.training import fit as learner
+from worker.training.dataset import Dataset
+
+SEED = 0
+log = get_logger()
+
+
+class ReportProgress(Protocol):
+    """Called at each step; may raise to end the run."""
+
+    def __call__(self, phase: str, done: int = 0, total: int = 0) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """What a run is asked to do.
+
+    Attributes:
+        limit: train on the newest so many labelled transactions; None: on all.
+        only_if_new: skip the run if nothing has changed since the newest version.
+        min_labels: labelled transactions that a run needs.
+        threshold_f1: the least macro-F1 with which the gate passes, 0..1.
+        target_precision: share of the suggestions shown that should be right, 0..1.
+        retire_days: how long a version that learned from a deleted user may be there.
+    """
+
+    job_id: str
+    limit: int | None
+    only_if_new: bool
+    min_labels: int
+    threshold_f1: float
+    target_precision: float = 0.9
+    retire_days: int = 30
+
+
+def run(
+    engine: Engine, registry: Registry, request: TrainRequest, report_progress: ReportProgress
+) -> TrainReport | SkippedRun:
+    """Train a model and store it as a version; with `only_if_new`, skip that if there is no need.
+
+    Raises:
+        NotEnoughLabels: fewer than `min_labels` transactions are labelled, and the run was not
+            `only_if_new`.
+    """
+    report_progress("features")
+    labelled = feature_build.Scope(labelled=True)
+    feature_build.refresh(engine, labelled, progress=lambda done: report_progress("features", done))
+    priors.refresh(engine)
+    fingerprint = dataset.fingerprint(engine, limit=request.limit)
+    if request.only_if_new and _is_known(engine, registry, fingerprint, request.retire_days):
+        return SkippedRun("no label or transaction has changed since the last run")
+    report_progress("load")
+    read_at = dt.datetime.now(dt.UTC)
+    data = dataset.load(engine, limit=request.limit)
+    if len(data) < request.min_labels:
+        message = f"{len(data)} labelled transactions found, {request.min_labels} needed"
+        if request.only_if_new:  # a night before people have begun is no failure
+            return SkippedRun(message)
+        raise NotEnoughLabels(message, found=len(data), needed=request.min_labels)
+    train, held_out = dataset.split_by_time(data)
+    models = learner.fit_and_refit(
+        data.rows,
+        data.labels,
+        learned=len(train),
+        seed=SEED,
+        target_precision=request.target_precision,
+        progress=report_progress,
+    )
+    report_progress("evaluate")
+    evaluation = _evaluate(models.judged, train, held_out)
+    # The pointer is read as late as can be: another version may be live by now.
+    live = _live(engine, registry, request.retire_days)
+    comparison = _compare_with_live(registry, live, held_out, evaluation.predictions)
+    verdict = gate.judge(evaluation.report, threshold_f1=request.threshold_f1, live=comparison)
+    report_progress("save")
+    report = TrainReport(
+        run_id=new_run_id(),
+        val_f1_macro=evaluation.report.f1_macro,
+        val_accuracy=evaluation.report.accuracy,
+        class_count=len(models.stored.labels),
+        train_size=len(train),
+        calibrate_size=models.judged.facts["calibrate_rows"],
+        val_size=len(held_out),
+        baselines=evaluation.report.baselines,
+        ceiling=evaluation.report.ceiling,
+        coverage_at_95=evaluation.report.coverage_at_95,
+        gate=verdict,
+        warnings=_warnings(data),
+        live_sequence=live.sequence,
+    )
+    importance = leanings.leans_on(models.judged)
+    reference = _reference(engine, models.judged, train, held_out, evaluation.predictions)
+    registry.save(
+        {**models.stored.to_files(), traffic.FILE: reference.to_file()},
+        {
+            **report.to_meta(),
+            "job_id": request.job_id,
+            "report": {**evaluation.report.to_json(), "leans_on": importance},
+            "data_fingerprint": fingerprint,
+            "trained_through": max(data.labelled_at).isoformat(),
+            "read_at": read_at.isoformat(),
+        },
+        run_id=report.run_id,
+    )
+    log.info("train.stored", run_id=report.run_id, gate_passed=verdict.passed)
+    return report
+
+
+class Evaluation(NamedTuple):
+    """A model's predictions of the held-out rows, and the report on them."""
+
+    predictions: list[Prediction]
+    report: EvaluationReport
+
+
+def _evaluate(model: Model, train: Dataset, held_out: Dataset) -> Evaluation:
+    predictions, linear = leanings.answers(model, held_out.rows)
+    report = evaluate.report(
+        held_out.rows,
+        held_out.labels,
+        predictions,
+        learned_rows=train.rows,
+        learned_labels=train.labels,
+        linear=linear,
+    )
+    return Evaluation(predictions, report)
+
+
+def _reference(
+    engine: Engine,
+    model: Model,
+    train: Dataset,
+    held_out: Dataset,
+    predictions: list[Prediction],
+) -> traffic.Reference:
+    pairs = zip(predictions, held_out.labels, strict=True)
+    return traffic.reference(
+        engine,
+        model,
+        learned_through=max(row.date for row in train.rows if row.date),
+        predictions=predictions,
+        right=[prediction.label == label for prediction, label in pairs],
+    )
+
+
+class Live(NamedTuple):
+    """What is deployed.
+
+    Attributes:
+        pointer: None: nothing, or the pointer is damaged.
+        sequence: what a deployment must find; None, of a damaged pointer, is any.
+        is_retiring: whether it may be replaced by any version that reaches the threshold.
+    """
+
+    pointer: Pointer | None
+    sequence: int | None
+    is_retiring: bool
+
+
+def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
+    try:
+        pointer = registry.current()
+    except DamagedVersion as error:
+        log.warning("gate.pointer_damaged", reason=str(error))
+        return Live(None, None, is_retiring=False)
+    if pointer is None:
+        return Live(None, 0, is_retiring=False)
+    with transaction(engine) as session:
+        retire_by = retirement.due(session, registry.versions(), retire_days)
+    return Live(pointer, pointer.sequence, retirement.is_over(retire_by, pointer.run_id))
+
+
+def _is_known(engine: Engine, registry: Registry, fingerprint: str, retire_days: int) -> bool:
+    """Whether the newest version was trained on the same data, and none is needed to replace it."""
+    newest = next(iter(registry.versions()), None)
+    if newest is None or newest.manifest.data_fingerprint != fingerprint:
+        return False
+    return not _live(engine, registry, retire_days).is_retiring
+
+
+def _compare_with_live(
+    registry: Registry, live: Live, held_out: Dataset, predictions: list[Prediction]
+) -> gate.Comparison | None:
+    """Compare with the live model on the held-out rows that are new to it; None without one.
+
+    The live model was refitted on every label that there was; it has seen the answers to those
+    rows. Fair are rows whose label came or changed after that.
+    """
+    if live.pointer is None or live.is_retiring:
+        return None
+    run_id = live.pointer.run_id
+    try:
+        version = registry.load(run_id, live.pointer.manifest_sha256)
+        model = Model.from_files(version.files)
+    except (DamagedVersion, NotFound) as error:
+        log.warning("gate.live_version_damaged", run_id=run_id, reason=str(error))
+        return None
+    is_new = [at > version.manifest.trained_through for at in held_out.labelled_at]
+    rows = held_out.only(is_new)
+    return gate.compare(
+        run_id=run_id,
+        truth=rows.labels,
+        challenger=[it.label for it, new in zip(predictions, is_new, strict=True) if new],
+        live=[prediction.label for prediction in model.predict_many(rows.rows)],
+    )
+
+
+def _warnings(data: Dataset) -> list[str]:
+    if len(set(data.labels)) > 1:
+        return []
+    return ["All labelled transactions have one category; the model can give no other."]

@@ -1,0 +1,112 @@
+"""The fresh process in which a model is trained: one request in, progress and one result out.
+
+    python -m worker.training.trainer < request
+
+The request is one line of JSON on standard input, which the caller then keeps open: when it
+closes, the caller has died, and this process exits. Each line on standard output is JSON: progress,
+and at the end the result or the error. Logs go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+from typing import Any
+
+import structlog
+
+from shared import log as logs
+from shared.db.engine import AWAY, make_engine
+from shared.errors import LedgerError, Unavailable
+from shared.registry.store import Registry
+from shared.settings import Settings, process_settings
+
+NO_MEMORY = ("bad_alloc", "can't start new thread")  # as LightGBM and Python may say it
+log = logs.get_logger()
+
+
+def main() -> int:
+    settings = process_settings()
+    logs.configure(settings.log_level)
+    request = json.loads(sys.stdin.readline())
+    structlog.contextvars.bind_contextvars(job_id=request["job_id"])
+    threading.Thread(target=_exit_with_caller, daemon=True).start()
+    _reserve_blas_buffers()
+    _limit_memory(settings.train_memory_mb)
+    try:
+        _write({"result": _train(settings, request)})
+    except MemoryError:
+        _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
+    except AWAY:
+        _fail(Unavailable.code, "PostgreSQL went away", {})
+    except LedgerError as error:
+        _fail(error.code, str(error), error.facts)
+    except Exception as error:
+        if any(word in str(error) for word in NO_MEMORY):
+            _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
+        else:
+            log.exception("trainer.broke")
+            _fail("internal_error", f"The run broke ({type(error).__name__}); see the log", {})
+    return 0
+
+
+def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
+    from worker.training import (
+        pipeline as train,  # LightGBM and scikit-learn: imported under the memory limit
+    )
+
+    report = train.run(
+        make_engine(settings.database_url, application="ledger trainer"),
+        Registry(settings.registry_dir),
+        train.TrainRequest(
+            job_id=request["job_id"],
+            limit=request.get("limit"),
+            only_if_new=request.get("only_if_new", False),
+            min_labels=settings.min_labels,
+            threshold_f1=settings.deploy_threshold_f1,
+            target_precision=settings.suggest_target_precision,
+            retire_days=settings.retire_days,
+        ),
+        lambda phase, done=0, total=0: _write({"progress": [phase, done, total]}),
+    )
+    return report.to_json()
+
+
+def _write(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _fail(code: str, message: str, facts: dict[str, Any]) -> None:
+    _write({"error": {"code": code, "message": message, "facts": facts}})
+
+
+def _exit_with_caller() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _reserve_blas_buffers() -> None:
+    """OpenBLAS takes a buffer at the first product; with no room left for it, it ends the process,
+    or tries again for ever. NumPy and SciPy have one each."""
+    import numpy as np
+    from scipy.linalg.blas import dgemm
+
+    square = np.ones((64, 64))
+    np.matmul(square, square)
+    dgemm(1.0, square, square)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Bound the address space: the run gets a MemoryError where the machine would start to kill."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = megabytes * 1024 * 1024
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
