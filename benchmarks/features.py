@@ -24,7 +24,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from benchmarks import report
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.features.extract import FEATURE_VERSION, FeatureRow
 from shared.settings import Settings
 from shared.statements.schema import ImportOptions

@@ -24,7 +24,8 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.settings import Settings
 from shared.statements.cell_parsers import BadCell
 from shared.statements.reader import understand

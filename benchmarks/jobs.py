@@ -30,7 +30,8 @@ from benchmarks.serving.__main__ import ASKED, prepared
 from benchmarks.serving.running import Server, asked, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from local.servers.temporary import postgres, valkey
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.settings import Settings
 
 IDLE = 30

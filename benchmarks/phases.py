@@ -23,17 +23,15 @@ from pydantic_core import to_json
 
 from benchmarks import report
 from local.demo import sample
-from shared.features import encoder as encode
-from shared.features import extract as features
-from shared.features import taxonomy as kinds
+from shared.features import encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
-from shared.model import label_history as history
+from shared.model import label_history
 from shared.model.candidates import inputs_of
 from shared.model.classifier import THREADS, Model
 from shared.native.quickscorer import Trees
-from shared.text import normalize as clean
+from shared.text import normalize
 from web.predictions.views import PREDICT
-from worker.training import fit as learner
+from worker.training import fit
 
 TRAIN_SHARE = 0.8
 BULK_ROWS = 10_000
@@ -46,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     cut = int(len(statements) * TRAIN_SHARE)
     learned = [row for row in statements[:cut] if row.label]
     rows = [features_of(_raw(row)) for row in learned]
-    model = learner.fit(rows, [row.label for row in learned])
+    model = fit.fit(rows, [row.label for row in learned])
     later = statements[cut:]
     report.put(
         "phases",
@@ -123,7 +121,7 @@ def _phases(model: Model, bodies: Sequence[bytes]) -> dict[str, list[int]]:
 
 def _forget_texts() -> None:
     """What is kept of texts that were read."""
-    for module in (clean, encode, features, history, kinds):
+    for module in (normalize, encoder, extract, label_history, taxonomy):
         for held in vars(module).values():
             if hasattr(held, "cache_clear") and held.cache_info().maxsize != 1:
                 held.cache_clear()
@@ -141,7 +139,7 @@ def _agreement(model: Model, later: list[sample.Row]) -> str:
     return (
         f"The compiled forest and `Booster.predict` on the {len(lines):,} lines of {LINES:,} rows: "
         f"largest difference {different:g}. The same is checked on the candidates of "
-        f"{learner.TRIED:,} rows whenever a model is made."
+        f"{fit.TRIED:,} rows whenever a model is made."
     )
 
 

@@ -31,8 +31,9 @@ from benchmarks.serving.running import running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from benchmarks.suggest.calls import request_for
 from local.servers.temporary import postgres, valkey
-from shared import services as composition
-from shared.db.engine import make_engine, migrate
+from shared import services
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.jobs.requests import request_features, request_training
 from shared.settings import Settings
 
@@ -209,7 +210,7 @@ def _peak_mb(pid: int) -> float:
 
 def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
     """The whole build by several workers, the start of their processes included."""
-    held = composition.build(Settings.from_env({**env}))
+    held = services.build(Settings.from_env({**env}))
     rows = []
     for workers in WORKERS:
         with engine.begin() as connection:
@@ -231,7 +232,7 @@ def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int)
 
 def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
     """Training and suggestions, at the largest size."""
-    held = composition.build(Settings.from_env({**env}))
+    held = services.build(Settings.from_env({**env}))
     rows: list[list[str]] = []
     with worker(folder, env, "training"):
         started = time.perf_counter()

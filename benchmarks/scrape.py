@@ -20,7 +20,8 @@ from pathlib import Path
 from sqlalchemy import text
 
 from local.servers.temporary import postgres
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.registry.store import Registry
 from shared.settings import Settings
 
@@ -80,8 +81,8 @@ def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
     from shared.monitoring import (  # not above: the folder is read at the import
         database_collector,
         exposition,
+        metrics,
     )
-    from shared.monitoring import metrics as metrics_ml
 
     facts = database_collector.JobFacts(engine, registry)
     scrape = exposition.exposition(facts)
@@ -97,7 +98,7 @@ def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
         print(f"{name}: median {statistics.median(took):.1f} ms, longest {took[-1]:.1f} ms")
     started = time.perf_counter()
     for _ in range(CALLS):
-        with metrics_ml.phase("predict", "model"):
+        with metrics.phase("predict", "model"):
             pass
     each = (time.perf_counter() - started) / CALLS
     print(f"timing one phase: {1e6 * each:.2f} µs")

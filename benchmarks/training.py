@@ -30,14 +30,14 @@ from sqlalchemy import Engine
 from benchmarks import report
 from benchmarks.quality import synthetic
 from local.servers.temporary import postgres
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.registry.store import Registry
 from shared.settings import Settings
 from shared.statements.schema import ImportOptions
 from worker.features import build as feature_build
 from worker.statements.importer import import_csv
-from worker.training import fit as learner
-from worker.training import pipeline as train
+from worker.training import fit, pipeline
 
 SIZES = (20_000, 100_000)
 CATEGORIES = 100
@@ -155,18 +155,18 @@ def _fill(engine: Engine, file: Path, size: int) -> None:
 
 def _round(engine: Engine, registry: Registry) -> Round:
     grown: list[tuple[Any, ...]] = []
-    grow = learner._grow
+    grow = fit._grow
 
     def noted(*told: Any) -> Any:
         grown.append(told)
         return grow(*told)
 
-    request = train.TrainRequest(
+    request = pipeline.TrainRequest(
         job_id="benchmark", limit=None, only_if_new=False, min_labels=1, threshold_f1=0.0
     )
     phases, watch = Phases(), Stopwatch()
-    with patch.object(learner, "_grow", noted):
-        train.run(engine, registry, request, phases)
+    with patch.object(fit, "_grow", noted):
+        pipeline.run(engine, registry, request, phases)
     whole = watch.read()
     phases("end")
     spent = dict(phases.wall)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.tables import Deletion
 from shared.errors import DamagedVersion
-from shared.experiments import traffic_split as rollout
+from shared.experiments import traffic_split
 from shared.registry.store import ModelVersion, Registry
 from shared.settings import Settings
 
@@ -58,10 +58,10 @@ def retire(session: Session, registry: Registry, settings: Settings) -> list[str
     over = [run_id for run_id in retire_by if is_over(retire_by, run_id)]
     if not over:
         return []
-    rollout.lock(session)  # no trial begins with a version that is just being removed
-    if rollout.current(session, settings).challenger in over:
+    traffic_split.lock(session)  # no trial begins with a version that is just being removed
+    if traffic_split.current(session, settings).challenger in over:
         why = "it may have learned from a deleted user"
-        rollout.end_trial(session, settings, "drop", by="retirement", why=why)
+        traffic_split.end_trial(session, settings, "drop", by="retirement", why=why)
     return registry.remove(over)
 
 

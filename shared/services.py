@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from shared.db.engine import make_engine
 from shared.jobs.publisher import Messenger
-from shared.monitoring import metrics as metrics_ml
+from shared.monitoring import metrics
 from shared.registry.challenger import Challengers
 from shared.registry.live_model import Runtime
 from shared.registry.store import Registry
@@ -50,7 +50,7 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
     process = "web" if application == WEB else "worker"
     runtime = Runtime(
         registry,
-        on_reload=lambda outcome: metrics_ml.model_followed(process, outcome, runtime.held),
+        on_reload=lambda outcome: metrics.model_followed(process, outcome, runtime.held),
     )
     return Services(
         settings=settings,
@@ -58,5 +58,5 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
         messenger=Messenger(engine),
         registry=registry,
         runtime=runtime,
-        challengers=Challengers(registry, on_load=metrics_ml.challenger_loaded),
+        challengers=Challengers(registry, on_load=metrics.challenger_loaded),
     )

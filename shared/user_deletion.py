@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from shared.db.tables import Deletion, Job
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 
 # Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
 _COUNTS = text(
@@ -67,9 +67,11 @@ def forget(session: Session, user_id: str) -> Forgotten:
     user = {"user": user_id}
     transactions, labels, since = session.execute(_COUNTS, user).one()
     suggestions = session.scalar(_SUGGESTED, user) or 0
-    his = select(Job.id).where(Job.params["user_id"].astext == user_id, Job.state.in_(jobs.OPEN))
+    his = select(Job.id).where(
+        Job.params["user_id"].astext == user_id, Job.state.in_(job_store.OPEN)
+    )
     for job_id in session.scalars(his).all():
-        jobs.cancel(session, job_id)
+        job_store.cancel(session, job_id)
     for statement in _TAKE:
         session.execute(statement, user)
     if since is not None:

@@ -11,16 +11,16 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
-from local.servers import temporary as servers
+from local.servers import temporary
 from local.servers.temporary import Server
-from shared import services as composition
-from shared.db.engine import make_engine, migrate
+from shared import services
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.monitoring.database_collector import JobFacts
 from shared.registry.store import Registry
 from shared.services import Services
 from shared.settings import Settings
-from tests.support import registry_writer as writer
-from tests.support import skipped
+from tests.support import registry_writer, skipped
 from tests.support.api import TOKENS, create_app
 
 
@@ -32,14 +32,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """A PostgreSQL server that belongs to this run alone."""
-    with servers.postgres() as server:
+    with temporary.postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
     """A Redis server that belongs to this run alone."""
-    with servers.valkey() as server:
+    with temporary.valkey() as server:
         yield server
 
 
@@ -118,7 +118,7 @@ def clean(engine: Engine) -> None:
 @pytest.fixture
 def disk() -> Iterator[Path]:
     """A folder on the fastest disk there is; thousands of syncs are waited for."""
-    with writer.a_disk() as folder:
+    with registry_writer.a_disk() as folder:
         yield folder
 
 
@@ -135,7 +135,7 @@ def registry(root: Path) -> Registry:
 @pytest.fixture
 def held(settings: Settings, clean: None) -> Iterator[Services]:
     """What a web process holds, with empty tables and an empty registry."""
-    held = composition.build(settings)
+    held = services.build(settings)
     yield held
     held.close()
 

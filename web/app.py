@@ -16,25 +16,23 @@ from jinja2 import ChainableUndefined
 from pydantic_core import PydanticSerializationError, to_json
 
 from shared.errors import InvalidInput, NotFound
-from shared.monitoring import exposition
-from shared.monitoring import metrics as metrics_ml
+from shared.monitoring import exposition, metrics
 from shared.monitoring.database_collector import JobFacts
 from shared.services import Services
-from web.http import auth, openapi, problems, request_log
-from web.http import graceful_shutdown as leaving
-from web.http import health as ops
-from web.http import parsing as reading
-from web.models import canary as rollout
-from web.models import drift
+from web.http import auth, graceful_shutdown, health, openapi, parsing, problems, request_log
+from web.models import canary as canary_views
+from web.models import drift as drift_views
 from web.models import jobs as job_views
 from web.models import views as model_views
 from web.pages import sign_in
-from web.pages import views as pages
-from web.predictions import fast_path as lane
-from web.predictions import views as ml_v2
-from web.suggestions import review, rules
-from web.suggestions import views as suggest
-from web.transactions import imports, users
+from web.pages import views as page_views
+from web.predictions import fast_path
+from web.predictions import views as prediction_views
+from web.suggestions import review as review_views
+from web.suggestions import rules as rule_views
+from web.suggestions import views as suggestion_views
+from web.transactions import imports as import_views
+from web.transactions import users as user_views
 from web.transactions import views as transaction_views
 
 if TYPE_CHECKING:
@@ -42,8 +40,10 @@ if TYPE_CHECKING:
 
 TEMPLATES = str(Path(__file__).parent / "templates")
 _VIEWS = (
-    drift, imports, job_views, ml_v2, model_views, ops, openapi, pages, review, rollout, rules,
-    sign_in, suggest, transaction_views, users,
+    prediction_views, transaction_views, import_views, user_views,
+    model_views, job_views, canary_views, drift_views,
+    suggestion_views, review_views, rule_views,
+    page_views, sign_in, health, openapi,
 )  # fmt: skip
 BODY_MAX_BYTES = 4 * 1024 * 1024
 # Of every answer that does not say otherwise.
@@ -91,7 +91,7 @@ def create_app(services: Services) -> Flask:
     )
     app.extensions["ledger_metrics"] = exposition.exposition(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
-    around = _strict(lane.shortcut(app.wsgi_app, services))
+    around = _strict(fast_path.shortcut(app.wsgi_app, services))
     app.wsgi_app = around  # type: ignore  # as Flask documents it
     _follow_requests(app)
     app.before_request(_refuse_ambiguous)
@@ -101,7 +101,7 @@ def create_app(services: Services) -> Flask:
     for bp in dict.fromkeys(module.bp for module in _VIEWS):  # several share context.ml_v2
         app.register_blueprint(bp)
     for rule in app.url_map.iter_rules():  # alerts need the series before the first fault
-        metrics_ml.HTTP_REQUESTS.labels(rule.rule, "5xx")
+        metrics.HTTP_REQUESTS.labels(rule.rule, "5xx")
     return app
 
 
@@ -115,7 +115,7 @@ def _refuse_ambiguous() -> None:
     if told.get("HTTP_TRANSFER_ENCODING", "chunked").lower() != "chunked":
         raise InvalidInput("Transfer-Encoding can be chunked, once, and nothing else")
     host = told.get("HTTP_HOST", "none" if told.get("SERVER_PROTOCOL") == "HTTP/1.0" else "")
-    if not reading.HOST.fullmatch(host):
+    if not parsing.HOST.fullmatch(host):
         raise InvalidInput("A request names one host")
     g.closing = False
 
@@ -133,8 +133,8 @@ def _strict(inner: WSGIApplication) -> WSGIApplication:
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             told = {name.lower() for name, _ in headers}
             more = [item for item in _HEADERS.items() if item[0] not in told]
-            if leaving.Leaving.soon and "connection" not in told:
-                more.append(leaving.HEADER)
+            if graceful_shutdown.Leaving.soon and "connection" not in told:
+                more.append(graceful_shutdown.HEADER)
             return start(status, headers + more, *error)
 
         return inner(environ, begin)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import atexit
 
 from shared import log, services
-from shared.db import engine as db
+from shared.db import engine
 from shared.settings import process_settings
 from web.app import create_app
-from web.http import graceful_shutdown as leaving
+from web.http import graceful_shutdown
 
 settings = process_settings()
 log.configure(settings.log_level)
-db.end_every_wait()
+engine.end_every_wait()
 # Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.
 held = services.build(
     settings, application=services.WEB, connections=max(1, settings.web_threads // 2)
 )
 held.runtime.start()
 atexit.register(held.close)
-leaving.listen()
+graceful_shutdown.listen()
 app = create_app(held)

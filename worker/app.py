@@ -13,7 +13,7 @@ from typing import Any
 
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
-from shared import log as logs
+from shared import log
 from shared.jobs.broker import celery
 from shared.settings import process_settings
 from worker import tasks
@@ -28,7 +28,7 @@ _stop = threading.Event()
 
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
-    logs.configure(process_settings().log_level)
+    log.configure(process_settings().log_level)
 
 
 @worker_init.connect
@@ -63,5 +63,5 @@ def _end_in_time() -> None:
     them and then waits for their results. Another worker takes over what is cut short here.
     """
     time.sleep(app.conf.worker_soft_shutdown_timeout)
-    logs.get_logger().warning("worker.cut_its_jobs_short")
+    log.get_logger().warning("worker.cut_its_jobs_short")
     os._exit(0)

@@ -7,33 +7,31 @@ from typing import Any
 
 import structlog
 
-from shared import model_retention as retirement
+from shared import model_retention
 from shared.db.engine import transaction
 from shared.db.tables import JobKind
 from shared.errors import DamagedVersion, Unavailable
 from shared.jobs import broker, heartbeats
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.log import get_logger
-from shared.statements import uploads as imports
+from shared.statements import uploads
 from worker.drift import job as drift_job
-from worker.execution import beat_heartbeat as pulse
+from worker.execution import beat_heartbeat
 from worker.execution.process_services import services
 from worker.execution.runner import Work, run
-from worker.features import job as feature_jobs
+from worker.features import job as feature_job
 from worker.statements import import_job
-from worker.suggestions import backfill_job as suggest_job
-from worker.suggestions import guardrail as guard
-from worker.suggestions import rules_job
-from worker.training import job as train_job
+from worker.suggestions import backfill_job, guardrail, rules_job
+from worker.training import job as training_job
 
 log = get_logger()
 WORK: dict[JobKind, Work] = {
-    JobKind.FEATURES: feature_jobs.build,
-    JobKind.FEATURES_RANGE: feature_jobs.build_one_range,
-    JobKind.TRAIN: train_job.train,
+    JobKind.FEATURES: feature_job.build,
+    JobKind.FEATURES_RANGE: feature_job.build_one_range,
+    JobKind.TRAIN: training_job.train,
     JobKind.RULES: rules_job.apply_rules,
-    JobKind.SUGGEST: suggest_job.suggest_history,
+    JobKind.SUGGEST: backfill_job.suggest_history,
     JobKind.DRIFT: drift_job.watch,
     JobKind.IMPORT: import_job.take_file,
 }
@@ -45,7 +43,7 @@ def run_job(job_id: str) -> None:
     own = services()
     with structlog.contextvars.bound_contextvars(job_id=job_id):
         with transaction(own.engine) as session:
-            claim = jobs.claim(session, job_id)
+            claim = job_store.claim(session, job_id)
         if claim is not None:
             run(own, claim, WORK[claim.kind])
 
@@ -58,13 +56,13 @@ def nightly() -> None:
     """
     own = services()
     with transaction(own.engine) as session:
-        imports.drop_old(session)
-    queue.request_nightly(
+        uploads.drop_old(session)
+    job_requests.request_nightly(
         own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
     )
     try:
         with transaction(own.engine) as session:
-            retirement.retire(session, own.registry, own.settings)
+            model_retention.retire(session, own.registry, own.settings)
     except (DamagedVersion, Unavailable) as error:  # what is asked for above puts it right
         log.warning("nightly.nothing_retired", reason=str(error))
 
@@ -73,7 +71,7 @@ def nightly() -> None:
 def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
     own = services()
-    guard.look(own.engine, own.settings)
+    guardrail.look(own.engine, own.settings)
 
 
 @broker.celery.task(name=broker.WATCH)
@@ -81,11 +79,11 @@ def watch() -> None:
     """Ask for this hour's look at the traffic; of many ticks the first one counts."""
     own = services()
     hour = dt.datetime.now(dt.UTC).isoformat(timespec="hours")[:13]
-    queue.request_drift(own.engine, own.messenger, hour=hour)
+    job_requests.request_drift(own.engine, own.messenger, hour=hour)
 
 
 @broker.celery.task(name=broker.PROBE, bind=True)
 def probe(self: Any, name: str) -> None:
     """Write down that a message of the queue *name* came through, and when it was sent."""
     with transaction(services().engine) as session:
-        heartbeats.note(session, name, pulse.sent_at(self.request))
+        heartbeats.note(session, name, beat_heartbeat.sent_at(self.request))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.data import BoolArray
 from benchmarks.quality.simple import Answers
+from worker.evaluation import scores
 from worker.evaluation.calibration import calibration_error, coverage, precision_curve, reliability
-from worker.evaluation.scores import macro_f1
 
 RESAMPLES = 1000
 CURVE_POINTS = 100
@@ -39,7 +39,7 @@ def figures(truth: Labels, answers: Answers, seen: BoolArray) -> dict[str, Any]:
     return {
         "rows": len(truth),
         "accuracy": float(right.mean()),
-        "f1_macro": macro_f1(truth, answers.labels),
+        "f1_macro": scores.figures(truth, answers.labels)["f1_macro"],
         "accuracy_seen": float(right[seen].mean()) if seen.any() else None,
         "accuracy_unseen": float(right[~seen].mean()) if not seen.all() else None,
         "top3_accuracy": float(np.mean(in_top)) if ranks > 1 else None,

@@ -13,7 +13,7 @@ from benchmarks.quality.cost import Runner, apart, measured
 from benchmarks.quality.data import TRAIN_SHARE, Cases
 from shared.features.extract import FeatureRow, features_of
 from shared.model.classifier import Model
-from worker.training import fit as learner
+from worker.training import fit
 
 LOADS = 5  # of which the median counts
 
@@ -38,7 +38,7 @@ def scaling(
 def learn(rows: Sequence[FeatureRow], labels: Sequence[str]) -> dict[str, Any]:
     """Learn from stored features, as a training run does; what that took, and the artifact."""
     with measured() as cost:
-        model = learner.fit(rows, labels, seed=0)
+        model = fit.fit(rows, labels, seed=0)
     files = model.to_files()
     loads = []
     for _ in range(LOADS):

@@ -29,7 +29,7 @@ from benchmarks.serving.targets import BARE, EMPTY, OURS, PIPELINE, TARGETS, Row
 from local.demo import sample
 from shared.features.extract import RawTransaction, features_of
 from shared.registry.store import Registry
-from worker.training import fit as learner
+from worker.training import fit
 
 ASKED = 300
 BATCH = 1_000
@@ -89,7 +89,7 @@ def prepared(folder: Path) -> list[Row]:
     ]
     registry = Registry(folder / "registry")
     for seed in (1, 0):
-        model = learner.fit([features_of(txn) for txn in raw], labels, seed=seed)
+        model = fit.fit([features_of(txn) for txn in raw], labels, seed=seed)
         meta = {
             "val_f1_macro": 0.0,
             "val_accuracy": 0.0,

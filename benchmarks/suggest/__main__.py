@@ -23,7 +23,7 @@ from shared.model.thresholds import RECENT, Bars
 from shared.suggestions.cold_start import Habits
 from shared.suggestions.decision import Evidence, Suggested, decide
 from shared.suggestions.merchant_history import Memory, Told
-from worker.training import fit as learner
+from worker.training import fit
 
 START = 0.8  # share of the rows before the replay; the labels are the latest before that
 LABELS = (0, 30, 300, 3_000)
@@ -84,7 +84,7 @@ def replay(
         last = min(first + RETRAIN, end)
         model: Model | None = None
         if mode == "all layers" and first - start + known >= MIN_LABELS:
-            model = learner.fit(rows[start - known : first], labels[start - known : first])
+            model = fit.fit(rows[start - known : first], labels[start - known : first])
         bars = model.bars if model else Bars()
         if mode == "merchant lookup":
             bars = Bars(memory=0.0)

@@ -21,8 +21,8 @@ from benchmarks import report
 from benchmarks.serving.running import Seen, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from local.servers.temporary import postgres
-from shared import services as composition
-from shared.db.engine import migrate
+from shared import services
+from shared.db.migrate import migrate
 from shared.services import Services
 from shared.settings import Settings
 from tests.support.api import deploy_a_model
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
             "API_TOKENS": f"admin:{TOKEN}",
         }
         os.environ.update(env)
-        held = composition.build(Settings.from_env(env))
+        held = services.build(Settings.from_env(env))
         ids = _filled(held)
         calls = _calls(ids)
         queries = {case: _queries(held, sets[0]) for case, sets in calls.items()}

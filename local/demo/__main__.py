@@ -18,7 +18,7 @@ from typing import Any
 from local.client import Api, ApiError, features, train, verdict_on
 from local.demo import sample
 from local.servers.binaries import ServersMissing
-from local.stack import control as stack
+from local.stack import control
 from local.stack.configuration import State
 from local.stack.control import say
 from local.stack.layout import ROOT, SAMPLE, StackError
@@ -47,7 +47,7 @@ def demo() -> None:
     """
     began = time.monotonic()
     _title(1, "The stack")
-    state = stack.up()
+    state = control.up()
     _title(2, "Sample statements")
     _import_sample(state)
     api = Api(state.web_url, _admin_token())
@@ -69,7 +69,7 @@ def demo() -> None:
     _title(6, "Suggestions")
     _show_suggestions(api)
     _title(7, f"Done in {time.monotonic() - began:.0f} s; the stack stays up until: make down")
-    stack.urls(state)
+    control.urls(state)
 
 
 def _import_sample(state: State) -> None:
@@ -78,7 +78,7 @@ def _import_sample(state: State) -> None:
         say(f"  {count:,} transactions written to {_short(STATEMENTS)}")
     command = [sys.executable, "-m", "worker.ingest", str(STATEMENTS)]
     began = time.monotonic()
-    running = subprocess.Popen(command, cwd=ROOT, env=stack.environment(state))
+    running = subprocess.Popen(command, cwd=ROOT, env=control.environment(state))
     while True:
         try:
             code = running.wait(5)

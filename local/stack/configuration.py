@@ -14,7 +14,7 @@ from typing import Self
 
 from local.servers import binaries, commands
 from local.servers.commands import Command
-from local.stack import openmp as native
+from local.stack import openmp
 from local.stack.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR
 
 MARK = "LEDGER_STACK"  # in the environment of every process of the stack, so none can be missed
@@ -120,7 +120,7 @@ def environment(state: State) -> dict[str, str]:
     if state.redis_port:
         password = commands.password_in(SECRETS / "redis")
         env["REDIS_URL"] = commands.valkey_url(state.redis_port, password)
-    if path := native.library_path():
+    if path := openmp.library_path():
         env["LD_LIBRARY_PATH"] = path
     return env
 

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from local.servers import commands
 from local.servers.binaries import ServersMissing
-from local.stack import configuration as plan
-from local.stack import supervisor as supervise
+from local.stack import configuration, supervisor
 from local.stack.configuration import State
 from local.stack.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR, StackError, make_folders
 from local.stack.supervisor import Process
@@ -46,7 +45,7 @@ def up() -> State:
         if state and (wrong := _what_is_wrong(state)) is None:
             say(f"The stack is up: {state.web_url}")
             return state
-        if state and supervise.processes(state) is not None:
+        if state and supervisor.processes(state) is not None:
             say(f"Restarting the stack: {wrong}.")
         _end_everything(state)
         return _start_anew()
@@ -64,13 +63,13 @@ def down() -> None:
 def is_up() -> State | None:
     """The running stack, or None."""
     state = State.load()
-    return state if state and supervise.processes(state) is not None else None
+    return state if state and supervisor.processes(state) is not None else None
 
 
 def status() -> bool:
     """Print a line for each process; True if all is well."""
     state = State.load()
-    found = supervise.processes(state) if state else None
+    found = supervisor.processes(state) if state else None
     if state is None or found is None:
         say("The stack is not running: make up")
         return False
@@ -109,7 +108,7 @@ def logs(names: list[str], lines: int, *, follow: bool) -> None:
 
 def environment(state: State) -> dict[str, str]:
     """What a command of this stack runs with, BASE_URL included."""
-    return plan.environment(state) | {"BASE_URL": state.web_url}
+    return configuration.environment(state) | {"BASE_URL": state.web_url}
 
 
 def say(text: str) -> None:
@@ -123,30 +122,30 @@ def say(text: str) -> None:
 def _start_anew() -> State:
     began = time.monotonic()
     say("Starting PostgreSQL and Redis.")
-    state = plan.new_state(supervise.new_socket())
-    for line in plan.moved_ports(state):
+    state = configuration.new_state(supervisor.new_socket())
+    for line in configuration.moved_ports(state):
         say(f"  {line}")
     state.save()
-    plan.fresh_run_folder()
+    configuration.fresh_run_folder()
     try:
-        supervise.start(state)
+        supervisor.start(state)
         _wait("PostgreSQL and Redis", SERVERS_TIMEOUT_S, lambda: _servers_ready(state), state)
         _migrate(state)
         say("Starting web, workers, beat and Flower.")
-        supervise.start_app(state)
+        supervisor.start_app(state)
         _wait("the service", APP_TIMEOUT_S, lambda: _app_ready(state), state)
     except BaseException:
         say("Starting failed; ending what was started.")
         _end_everything(state)
         raise
-    for name, place in plan.data_elsewhere().items():
+    for name, place in configuration.data_elsewhere().items():
         say(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
     say(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
     return state
 
 
 def _servers_ready(state: State) -> bool:
-    env = plan.environment(state)
+    env = configuration.environment(state)
     return (state.postgres_port is None or commands.postgres_ready(env["DATABASE_URL"])) and (
         state.redis_port is None or commands.valkey_ready(env["REDIS_URL"])
     )
@@ -165,12 +164,12 @@ def _app_ready(state: State) -> bool:
 
 def _what_is_wrong(state: State) -> str | None:
     """Why the last run's stack cannot be left as it is; None if it can."""
-    found = supervise.processes(state)
+    found = supervisor.processes(state)
     if found is None:
         return "it is not running"
     if ill := [process.name for process in found if process.state not in ("RUNNING", "STARTING")]:
         return f"{', '.join(ill)} not running"
-    if state.fingerprint != plan.fingerprint():
+    if state.fingerprint != configuration.fingerprint():
         return "the settings or the code have changed"
     try:
         _wait("the service", 20, lambda: _app_ready(state), state)
@@ -188,7 +187,7 @@ def _wait(what: str, timeout_s: float, ready: Callable[[], bool], state: State) 
     began = said = time.monotonic()
     while not ready():
         now = time.monotonic()
-        found = supervise.processes(state)
+        found = supervisor.processes(state)
         if found is None:
             tail = commands.last_lines(LOG / "supervisord.log")
             raise StackError(f"supervisord has ended:\n{tail}")
@@ -219,7 +218,7 @@ def _migrate(state: State) -> None:
         running = subprocess.Popen(
             [sys.executable, "-m", "shared.db", "migrate"],
             cwd=ROOT,
-            env=plan.environment(state),
+            env=configuration.environment(state),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -239,33 +238,33 @@ def _migrate(state: State) -> None:
 def _end_everything(state: State | None) -> bool:
     """End supervisord and its processes, then whatever else of this stack is left."""
     ended = False
-    if state and supervise.shut_down(state):
+    if state and supervisor.shut_down(state):
         ended = True
         say("Ending the processes; what is at work has 10 s to finish.")
         began = said = time.monotonic()
         # supervisord answers nothing any more, but it ends as the last.
-        while left := supervise.leftovers():
+        while left := supervisor.leftovers():
             now = time.monotonic()
             if now - began > DOWN_TIMEOUT_S:
                 break
             if now - said > SAY_EVERY_S:
                 said = now
-                say(f"  waiting for {supervise.names(left)}, {now - began:.0f} s")
+                say(f"  waiting for {supervisor.names(left)}, {now - began:.0f} s")
             time.sleep(0.2)
     # What supervisord lost, and what outlived it after a crash.
     for _ in range(3):
-        if left := supervise.leftovers():
+        if left := supervisor.leftovers():
             ended = True
-            say(f"Ending what is left: {supervise.names(left)}.")
-            supervise.end(left)
+            say(f"Ending what is left: {supervisor.names(left)}.")
+            supervisor.end(left)
     if state:
-        supervise.remove_socket(state)
+        supervisor.remove_socket(state)
         STATE.unlink(missing_ok=True)
     return ended
 
 
 def _running(state: State) -> bool:
-    found = supervise.processes(state)
+    found = supervisor.processes(state)
     return bool(found) and all(process.state == "RUNNING" for process in found or ())
 
 
@@ -284,7 +283,7 @@ def _workers_answer(state: State) -> bool:
         done = subprocess.run(
             [*ping, "--timeout", "1", "--json"],
             cwd=ROOT,
-            env=plan.environment(state),
+            env=configuration.environment(state),
             capture_output=True,
             text=True,
             timeout=20,
@@ -349,7 +348,7 @@ def main(argv: list[str]) -> int:
                 command = wanted.command[wanted.command[:1] == ["--"] :]
                 os.execvpe(command[0], command, environment(state))
     except (StackError, ServersMissing, RuntimeError) as error:
-        print(f"local.stack.control: {error}", file=sys.stderr)
+        print(f"local.stack: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -364,7 +363,9 @@ def urls(state: State) -> None:
     print(f"  dashboard  {state.web_url}/")
     print(f"  API        {state.web_url}/docs")
     print(f"  metrics    {state.web_url}/metrics")
-    print(f"  Flower     {state.flower_url}  user {plan.FLOWER_USER}, password in {secret}")
+    print(
+        f"  Flower     {state.flower_url}  user {configuration.FLOWER_USER}, password in {secret}"
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from local.servers import commands
-from local.stack import configuration as plan
+from local.stack import configuration
 from local.stack.configuration import MARK, State
 from local.stack.layout import LOG, ROOT, RUN, VAR, StackError
 
@@ -74,7 +74,7 @@ def start(state: State) -> None:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(CONFIG)],
             cwd=ROOT,
-            env=plan.supervisor_environment(state),
+            env=configuration.supervisor_environment(state),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -187,7 +187,9 @@ def _write_config(state: State) -> None:
     sections = [HEAD]
     if os.geteuid() == 0:
         sections[0] = HEAD.replace("nodaemon", "user=root\nnodaemon")
-    for priority, (name, command) in enumerate(plan.server_commands(state).items(), start=1):
+    for priority, (name, command) in enumerate(
+        configuration.server_commands(state).items(), start=1
+    ):
         order = {
             "argv": command.argv,
             "env": {**command.env, MARK: str(VAR)},
@@ -199,7 +201,7 @@ def _write_config(state: State) -> None:
         )
         stop = signal.Signals(command.stop_signal).name.removeprefix("SIG")
         sections.append(_program(name, launch, priority, stop, SERVER_GRACE_S, autostart=True))
-    app = plan.app_commands(state)
+    app = configuration.app_commands(state)
     # One group: its programs end side by side, and before the servers.
     sections.append(f"[group:{APP}]\nprograms={','.join(app)}\npriority=10\n")
     for name, line in app.items():

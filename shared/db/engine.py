@@ -1,15 +1,13 @@
-"""Engine, sessions and the way to the newest schema: `python -m shared.db migrate`."""
+"""Engine and sessions: every wait ends, and a lost connection is an error of our own."""
 
 from __future__ import annotations
 
 import select
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg2
@@ -19,9 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from shared.db import locks
-from shared.errors import SettingsError, Unavailable
-from shared.settings import process_settings
+from shared.errors import Unavailable
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
 AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
@@ -152,43 +148,3 @@ def _away_is_unavailable() -> Iterator[None]:
 def ping(connection: Connection) -> None:
     """Ask the server for one row."""
     connection.execute(text("SELECT 1"))
-
-
-def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision; two callers at once take turns."""
-    from alembic import command  # not above: it is slow, and only migrations need it
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection:
-        connection.execute(text(f"SELECT pg_advisory_lock({locks.MIGRATION})"))
-        connection.commit()
-        try:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-        finally:
-            connection.rollback()
-            connection.execute(text(f"SELECT pg_advisory_unlock({locks.MIGRATION})"))
-            connection.commit()
-
-
-def main(argv: list[str]) -> int:
-    if argv != ["migrate"]:
-        print("usage: python -m shared.db migrate", file=sys.stderr)
-        return 2
-    try:
-        engine = make_engine(process_settings().database_url)
-        migrate(engine)
-    except SettingsError as error:
-        print(f"shared.db.engine: {error}", file=sys.stderr)
-        return 1
-    except OperationalError as error:
-        print(f"shared.db.engine: PostgreSQL does not answer: {error.orig}", file=sys.stderr)
-        return 1
-    print("The schema is up to date.")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.native import library as kernel
+from shared.native import library
 
 IntArray = NDArray[np.int32]
 
@@ -35,13 +35,13 @@ def columns(
     Returns:
         Shape (m,), ascending, each once.
     """
-    if not kernel.is_available():
+    if not library.is_available():
         return ngram_columns_reference(hashes, text, least, most, in_words)
     given = array("I", hashes or (0,))
     out = np.empty(len(hashes) + (most - least + 1) * len(text) + 1, dtype=np.int32)
     count = _native()(
-        kernel.pointer(given), len(hashes), text.encode("utf-32-le"), len(text),
-        least, most, in_words, kernel.pointer(out),
+        library.pointer(given), len(hashes), text.encode("utf-32-le"), len(text),
+        least, most, in_words, library.pointer(out),
     )  # fmt: skip
     return out[:count].copy()
 
@@ -67,6 +67,6 @@ def _ngrams(text: str, size: int, in_words: bool) -> Iterator[int]:
 def _native() -> Callable[..., int]:
     size = ctypes.c_int64
     parameters = (
-        kernel.POINTER, size, ctypes.c_char_p, size, size, size, size, kernel.POINTER,
+        library.POINTER, size, ctypes.c_char_p, size, size, size, size, library.POINTER,
     )  # fmt: skip
-    return kernel.function("columns", parameters, result=size)
+    return library.function("columns", parameters, result=size)

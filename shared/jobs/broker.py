@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from shared.db.engine import transaction
 from shared.db.tables import JobKind
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.routing import QUEUE_OF, QUEUES
 
 RUN_JOB = "ledger.run_job"
@@ -44,9 +44,9 @@ def resend(engine: Engine, broker: Redis) -> int:
     for queue, kinds in QUEUES.items():
         empty = broker.llen(queue) == 0
         with transaction(engine) as session:
-            lost = jobs.unsent(session, kinds, queue_is_empty=empty)
+            lost = job_store.unsent(session, kinds, queue_is_empty=empty)
             for job in lost:
                 send(job.id, job.kind)
-            jobs.mark_sent(session, [job.id for job in lost])
+            job_store.mark_sent(session, [job.id for job in lost])
             count += len(lost)
     return count

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind
 from shared.errors import Unavailable
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.broker import BROKER_ERRORS, send
 from shared.log import get_logger
 
@@ -46,7 +46,7 @@ class Messenger:
                 return
             send(job_id, kind)
             with transaction(self._engine) as session:
-                jobs.mark_sent(session, [job_id])
+                job_store.mark_sent(session, [job_id])
         except (*BROKER_ERRORS, Unavailable) as error:
             self._quiet_until = time.monotonic() + QUIET_S
             log.warning("job.not_sent", job_id=job_id, error=type(error).__name__)

@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind
 from shared.errors import AlreadyRunning
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.publisher import Messenger
-from shared.statements import uploads as imports
+from shared.statements import uploads
 
 
 def request_features(
@@ -85,7 +85,7 @@ def request_import(
     messenger: Messenger,
     *,
     requested_by: str,
-    file: imports.Brought,
+    file: uploads.Brought,
     idempotency_key: str | None = None,
 ) -> Job:
     """Store a file, and request that its transactions are stored and suggested for.
@@ -121,7 +121,7 @@ def follow_with_training(session: Session, *, idempotency_key: str) -> Job | Non
     Return the job to announce once the transaction is committed.
     """
     try:
-        job, new = jobs.create(
+        job, new = job_store.create(
             session,
             JobKind.TRAIN,
             requested_by="beat",
@@ -129,7 +129,7 @@ def follow_with_training(session: Session, *, idempotency_key: str) -> Job | Non
             idempotency_key=idempotency_key,
         )
     except AlreadyRunning as running:
-        jobs.create_skipped(
+        job_store.create_skipped(
             session,
             JobKind.TRAIN,
             requested_by="beat",
@@ -148,13 +148,13 @@ def _request(
     requested_by: str,
     idempotency_key: str | None,
     *,
-    file: imports.Brought | None = None,
+    file: uploads.Brought | None = None,
 ) -> tuple[Job, bool]:
     """Commit the job's row, then announce it; give the job and whether it is new."""
     with transaction(engine) as session:
         if file:
-            params = {**params, "import_id": imports.keep(session, file)}
-        job, new = jobs.create(
+            params = {**params, "import_id": uploads.keep(session, file)}
+        job, new = job_store.create(
             session,
             kind,
             requested_by=requested_by,

@@ -28,7 +28,7 @@ from shared.features.encoder import (
 from shared.features.extract import CHANNELS, FeatureRow
 from shared.model.label_history import MEMORIES, NO_KEY, SLOTS, History, keys_of
 from shared.model.linear import Weights, softmax
-from shared.native import library as kernel
+from shared.native import library
 from shared.native.candidates import NativeCandidateGenerator
 
 FloatArray = NDArray[np.float32]
@@ -144,7 +144,7 @@ class Base:
     native: NativeCandidateGenerator | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self, use_native: bool) -> None:
-        use_native = use_native and kernel.is_available()
+        use_native = use_native and library.is_available()
         object.__setattr__(self, "native", self._native() if use_native else None)
 
     @property

@@ -13,13 +13,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from shared import model_retention as retirement
+from shared import model_retention
 from shared.db.engine import transaction
 from shared.db.tables import Action, Arm, JobKind, JobState
 from shared.errors import Unavailable
 from shared.log import get_logger
-from shared.monitoring import drift_metrics as drift_facts
-from shared.monitoring import job_metrics as queue_facts
+from shared.monitoring import drift_metrics, job_metrics
 from shared.monitoring.snapshot_file import Shelf, Snapshot
 from shared.registry.store import Registry
 from shared.settings import metrics_folder
@@ -154,13 +153,13 @@ class JobFacts(Collector):
             waiting = {(row[0], row[1]): row[2] for row in session.execute(_OPEN_JOBS)}
             shares = session.execute(_SHARES).one_or_none() or (self._canary, 0.0)
             trips = {row[0]: row[1] for row in session.execute(_TRIPS)}
-            queues = queue_facts.current(session)
+            queues = job_metrics.current(session)
             if at - self._history_at > self.HISTORY_MAX_AGE_S:
                 self._history = [
                     _answers(session),
-                    *queue_facts.history(session),
-                    *drift_facts.current(session, self._registry),
-                    retirement.of_the_live_one(session, self._registry, self._retire_days),
+                    *job_metrics.history(session),
+                    *drift_metrics.current(session, self._registry),
+                    model_retention.of_the_live_one(session, self._registry, self._retire_days),
                 ]
                 self._history_at = at
         runs = CounterMetricFamily(

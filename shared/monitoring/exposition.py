@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from shared.monitoring import multiprocess as process_counters
+from shared.monitoring import multiprocess
 from shared.monitoring.database_collector import JobFacts
 from shared.settings import metrics_folder
 
@@ -19,7 +19,7 @@ def exposition(facts: JobFacts) -> Callable[[], bytes]:
         registry = CollectorRegistry()
         registry.register(facts)
         if place:
-            registry.register(process_counters.ProcessCounters(place))
+            registry.register(multiprocess.ProcessCounters(place))
             return generate_latest(registry)
         return generate_latest(REGISTRY) + generate_latest(registry)
 

@@ -17,10 +17,10 @@ from typing import Literal
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.db.tables import Arm
-from shared.monitoring import multiprocess as process_counters
+from shared.monitoring import multiprocess
 from shared.registry.live_model import Outcome, Served
 
-process_counters.install()
+multiprocess.install()
 PREDICT_REQUESTS = Counter(
     "lm_ml_predict_requests_total",
     "Predictions asked for, by whether a model was there to answer",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.native import library as kernel
+from shared.native import library
 
 Array = NDArray[np.generic]
 
@@ -82,7 +82,7 @@ class NativeCandidateGenerator:
             one_hot_weight,
             *(array.ctypes.data for array in self._arrays.values()),
         )
-        self._propose = kernel.NativeFunction("propose", config, 7)
+        self._propose = library.NativeFunction("propose", config, 7)
 
     def propose(
         self, columns: NDArray[np.int32], starts: NDArray[np.int32], rows: NDArray[np.void]

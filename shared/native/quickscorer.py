@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.native import library as kernel
+from shared.native import library
 
 IntArray = NDArray[np.int32]
 
@@ -93,7 +93,7 @@ class Trees:
             leaves,
         ]
         addresses = [array.ctypes.data for array in self._kept]
-        self._judge = kernel.NativeFunction(
+        self._judge = library.NativeFunction(
             "judge", _Config(len(blocks), self.width, *addresses), 4
         )
 

@@ -19,7 +19,7 @@ from typing import Literal, Self
 
 from shared.errors import DamagedVersion, FieldError, InvalidInput, Unavailable
 from shared.log import get_logger
-from shared.registry import durable_files as durable
+from shared.registry import durable_files
 
 MAX_TEXT = 2000  # characters of `by` and of `why`
 MAX_HISTORY = 256 << 20  # bytes; a deploy takes about 400
@@ -42,7 +42,7 @@ class Pointer:
     @classmethod
     def parse(cls, sealed: bytes) -> Self:
         """Read back a sealed pointer; ValueError if it is none."""
-        body = durable.unseal(sealed)
+        body = durable_files.unseal(sealed)
         try:
             return cls(**{field.name: body[field.name] for field in fields(cls)})
         except KeyError as missing:
@@ -125,7 +125,7 @@ class DeployLog:
         state = self.state()
         if state.live and state.live not in self._logged():
             # This syncs the folder too, which that writer may not have come to.
-            durable.append(self._history, durable.seal(asdict(state.live)))
+            durable_files.append(self._history, durable_files.seal(asdict(state.live)))
         return state
 
     def commit(
@@ -154,10 +154,10 @@ class DeployLog:
             at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             action=action,
         )
-        sealed = durable.seal(asdict(pointer))
-        durable.replace(self._current, sealed)
+        sealed = durable_files.seal(asdict(pointer))
+        durable_files.replace(self._current, sealed)
         try:
-            durable.append(self._history, sealed)
+            durable_files.append(self._history, sealed)
         except OSError as error:  # it is live all the same, and the next deploy adds the line
             _log.warning("registry.history_not_written", run_id=run_id, reason=error.strerror)
         return pointer
@@ -165,11 +165,11 @@ class DeployLog:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the deploy lock; Unavailable if another holds it for too long."""
-        durable.make_directory(self._folder)
+        durable_files.make_directory(self._folder)
         flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW
-        with durable.closing(os.open(self._folder / "lock", flags, 0o644)) as lock:
+        with durable_files.closing(os.open(self._folder / "lock", flags, 0o644)) as lock:
             deadline = time.monotonic() + self._lock_wait_s
-            while not durable.try_lock(lock):
+            while not durable_files.try_lock(lock):
                 if time.monotonic() >= deadline:
                     raise Unavailable("another process holds the registry", dependency="registry")
                 time.sleep(0.01)
@@ -178,30 +178,32 @@ class DeployLog:
     def quarantined(self, run_id: str) -> str | None:
         """Why a version must not be deployed, or None. `run_id` is taken as checked."""
         try:
-            sealed = durable.read_if_there(self._marker(run_id))
-            return None if sealed is None else str(durable.unseal(sealed)["reason"])
+            sealed = durable_files.read_if_there(self._marker(run_id))
+            return None if sealed is None else str(durable_files.unseal(sealed)["reason"])
         except (ValueError, KeyError):
             return "the reason is not readable"
 
     def quarantine(self, run_id: str, reason: str) -> None:
         """With the lock held: mark a version; the first reason stays."""
         if self.quarantined(run_id) is None:
-            durable.make_directory(self._marker(run_id).parent)
-            durable.replace(self._marker(run_id), durable.seal({"reason": reason[:2000]}))
+            durable_files.make_directory(self._marker(run_id).parent)
+            durable_files.replace(
+                self._marker(run_id), durable_files.seal({"reason": reason[:2000]})
+            )
 
     def _marker(self, run_id: str) -> Path:
         return self._folder / "quarantine" / f"{run_id}.json"
 
     def _pointer(self) -> Pointer | None:
         try:
-            sealed = durable.read_if_there(self._current)
+            sealed = durable_files.read_if_there(self._current)
             return None if sealed is None else Pointer.parse(sealed)
         except ValueError as error:
             raise DamagedVersion(f"CURRENT: {error}") from error
 
     def _logged(self) -> list[Pointer]:
         """What the history holds, as far as it is readable."""
-        text = durable.read_if_there(self._history, MAX_HISTORY) or b""
+        text = durable_files.read_if_there(self._history, MAX_HISTORY) or b""
         found = []
         for line in text.splitlines(keepends=True):
             try:

@@ -30,7 +30,7 @@ from shared.errors import (
     NotFound,
     NothingToRollBack,
 )
-from shared.registry import durable_files as durable
+from shared.registry import durable_files
 from shared.registry.deployments import DeployLog, DeployState, Pointer
 from shared.registry.manifest import Manifest, StoredFile
 
@@ -112,17 +112,20 @@ class Registry:
         manifest = Manifest(
             run_id,
             dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
-            {name: StoredFile(len(data), durable.digest(data)) for name, data in files.items()},
+            {
+                name: StoredFile(len(data), durable_files.digest(data))
+                for name, data in files.items()
+            },
             dict(meta),
         )
-        sealed = durable.seal(manifest.to_json())
-        if len(sealed) > durable.MAX_SEALED or any(len(d) > MAX_FILE for d in files.values()):
+        sealed = durable_files.seal(manifest.to_json())
+        if len(sealed) > durable_files.MAX_SEALED or any(len(d) > MAX_FILE for d in files.values()):
             raise ValueError(f"version {run_id} has a file too large to be loaded again")
-        with durable.storage(), self._draft() as draft:
+        with durable_files.storage(), self._draft() as draft:
             for name, data in files.items():
-                durable.write_new(draft / name, data)
-            durable.write_new(draft / MANIFEST, sealed)
-            durable.sync_directory(draft)
+                durable_files.write_new(draft / name, data)
+            durable_files.write_new(draft / MANIFEST, sealed)
+            durable_files.sync_directory(draft)
             try:
                 draft.rename(self._versions / run_id)
             except OSError as error:
@@ -130,7 +133,7 @@ class Registry:
                     raise
                 if self.load(run_id).manifest.files != manifest.files:
                     raise Conflict(f"version {run_id} exists with other files") from error
-            durable.sync_directory(self._versions)
+            durable_files.sync_directory(self._versions)
         return ModelVersion(manifest, problem=None)
 
     def versions(self) -> list[ModelVersion]:
@@ -146,7 +149,7 @@ class Registry:
         """One version, by its manifest alone. Raises NotFound."""
         problem = self.quarantined(run_id)
         try:
-            with durable.storage(), self._reading(run_id) as folder:
+            with durable_files.storage(), self._reading(run_id) as folder:
                 return ModelVersion(_read_manifest(folder, run_id, None)[1], problem)
         except (DamagedVersion, *_UNFIT) as error:
             return ModelVersion(Manifest(run_id, "", {}, {}), problem or str(error))
@@ -158,7 +161,7 @@ class Registry:
             NotFound: there is no such version, or it is being removed.
             DamagedVersion: a file is not what was saved; the message names it.
         """
-        with durable.storage(), self._reading(run_id) as folder:
+        with durable_files.storage(), self._reading(run_id) as folder:
             try:
                 found, manifest = _read_manifest(folder, run_id, manifest_sha256)
                 listed = manifest.files
@@ -177,17 +180,17 @@ class Registry:
             DamagedVersion: CURRENT is damaged, or gone though versions were deployed. The next
                 deploy or rollback puts that right.
         """
-        with durable.storage():
+        with durable_files.storage():
             return self._log.current()
 
     def history(self) -> list[Pointer]:
         """Every deploy and rollback, newest first."""
-        with durable.storage():
+        with durable_files.storage():
             return self._log.state().records[::-1]
 
     def lineage(self) -> list[Pointer]:
         """The live deploy, then what one rollback would return to, then two, and so on."""
-        with durable.storage():
+        with durable_files.storage():
             return self._log.state().lineage
 
     def deploy(
@@ -207,7 +210,7 @@ class Registry:
             DeployConflict: somebody else deployed since `expected_sequence`.
             InvalidInput: `by` or `why` is too long.
         """
-        with durable.storage(), self._log.locked():
+        with durable_files.storage(), self._log.locked():
             state = self._log.settle()
             manifest_sha256 = self._deployable(run_id, state)
             if state.live and state.live.run_id == run_id:
@@ -225,7 +228,7 @@ class Registry:
             DamagedVersion: the version before is damaged, quarantined or no longer stored; it is
                 named, and an older one can be deployed by its id.
         """
-        with durable.storage(), self._log.locked():
+        with durable_files.storage(), self._log.locked():
             state = self._log.settle()
             if len(state.lineage) < 2:
                 raise NothingToRollBack("no version was live before this one")
@@ -240,14 +243,14 @@ class Registry:
         """Mark a version as not to be deployed; a person lifts it by deleting the marker file."""
         if run_id not in self._listing():
             raise _no_such(run_id)
-        with durable.storage(), self._log.locked():
+        with durable_files.storage(), self._log.locked():
             self._log.quarantine(run_id, reason)
 
     def quarantined(self, run_id: str) -> str | None:
         """Why this version must not be deployed, or None. Raises NotFound."""
         if not _RUN_ID.fullmatch(run_id):
             raise _no_such(run_id)
-        with durable.storage():
+        with durable_files.storage():
             return self._log.quarantined(run_id)
 
     def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
@@ -259,7 +262,7 @@ class Registry:
         Raises:
             DamagedVersion: CURRENT is damaged. Nothing is removed while it is unsure what is live.
         """
-        with durable.storage(), self._log.locked():
+        with durable_files.storage(), self._log.locked():
             live = self._log.current()
             held = {*spare, *((live.run_id, live.previous) if live else ())}
             others = [run_id for run_id in self._listing() if run_id not in held]
@@ -271,14 +274,14 @@ class Registry:
         Raises:
             DamagedVersion: as `prune` does.
         """
-        with durable.storage(), self._log.locked():
+        with durable_files.storage(), self._log.locked():
             live = self._log.current()
             gone = {*run_ids} - ({live.run_id} if live else set())
             return [it for it in self._listing() if it in gone and self._remove(it)]
 
     def _listing(self) -> list[str]:
         """Ids of the stored versions, newest first. The only source of names that are opened."""
-        with durable.storage(), suppress(FileNotFoundError):
+        with durable_files.storage(), suppress(FileNotFoundError):
             names = (path.name for path in self._versions.iterdir())
             return sorted(filter(_RUN_ID.fullmatch, names), reverse=True)
         return []
@@ -298,31 +301,33 @@ class Registry:
             raise _no_such(run_id)
         path = self._versions / run_id
         try:
-            folder = durable.open_directory(path)
+            folder = durable_files.open_directory(path)
         except FileNotFoundError:
             raise _no_such(run_id) from None
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise DamagedVersion(f"version {run_id}: not a folder", run_id=run_id) from error
-        with durable.closing(folder):
+        with durable_files.closing(folder):
             # Only a removal is ever in the way, and one may have ended between open and lock.
-            if not durable.try_lock(folder, shared=True) or not durable.is_at(folder, path):
+            if not durable_files.try_lock(folder, shared=True) or not durable_files.is_at(
+                folder, path
+            ):
                 raise _no_such(run_id)
             yield folder
 
     @contextmanager
     def _draft(self) -> Iterator[Path]:
         """A folder to write in, gone afterwards; if its owner dies, the next `save` sweeps it."""
-        durable.make_directory(self._versions)
+        durable_files.make_directory(self._versions)
         with self._log.locked():
             for left in self._versions.glob(".tmp-*"):  # of processes that died
                 self._remove(left.name)
             draft = self._versions / f".tmp-{secrets.token_hex(8)}"
             draft.mkdir()
-            folder = durable.open_directory(draft)
-            durable.try_lock(folder, shared=True)  # says "in use" to the sweep
-        with durable.closing(folder):
+            folder = durable_files.open_directory(draft)
+            durable_files.try_lock(folder, shared=True)  # says "in use" to the sweep
+        with durable_files.closing(folder):
             try:
                 yield draft
             finally:
@@ -331,15 +336,15 @@ class Registry:
     def _remove(self, name: str) -> bool:
         """Remove a folder of our own listing, unless it is in use or not really a folder."""
         try:
-            folder = durable.open_directory(self._versions / name)
+            folder = durable_files.open_directory(self._versions / name)
         except OSError:
             return False
-        with durable.closing(folder):
-            if not durable.try_lock(folder):
+        with durable_files.closing(folder):
+            if not durable_files.try_lock(folder):
                 return False
             trash = self._versions / f".tmp-{secrets.token_hex(8)}"
             (self._versions / name).rename(trash)
-            durable.sync_directory(self._versions)
+            durable_files.sync_directory(self._versions)
             shutil.rmtree(trash, ignore_errors=True)
         return True
 
@@ -350,12 +355,12 @@ def _no_such(run_id: str) -> NotFound:
 
 def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, Manifest]:
     """The manifest and its hash; ValueError if it is not the one expected."""
-    sealed = durable.read(MANIFEST, durable.MAX_SEALED, folder)
-    found = durable.digest(sealed)
+    sealed = durable_files.read(MANIFEST, durable_files.MAX_SEALED, folder)
+    found = durable_files.digest(sealed)
     if expected not in (None, found):
         raise ValueError(f"{MANIFEST}: is not the one that was deployed")
     try:
-        manifest = Manifest.from_json(durable.unseal(sealed))
+        manifest = Manifest.from_json(durable_files.unseal(sealed))
     except ValueError as error:
         raise ValueError(f"{MANIFEST}: {error}") from error
     if manifest.run_id != run_id:
@@ -364,9 +369,9 @@ def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str,
 
 
 def _read_hashed(folder: int, name: str, file: StoredFile) -> bytes:
-    data = durable.read(name, MAX_FILE, folder)
+    data = durable_files.read(name, MAX_FILE, folder)
     if len(data) != file.size:
         raise ValueError(f"{name}: {len(data)} bytes, {file.size} were saved")
-    if durable.digest(data) != file.sha256:
+    if durable_files.digest(data) != file.sha256:
         raise ValueError(f"{name}: does not match its hash")
     return data

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple, Self, TextIO, cast
 
 from shared.errors import InvalidInput, NotATable
-from shared.statements import column_names as csv_columns
+from shared.statements import column_names
 from shared.statements.schema import ImportOptions, Meaning, SchemaInference
 
 CELL_MAX = 1 << 20  # characters
@@ -104,8 +104,8 @@ class Table:
         filled = [cell for cell in cells if cell.strip()]
         if not filled:
             return True
-        words = csv_columns.plain(filled[0]).split()
-        return len(filled) <= 3 and bool(words) and words[0] in csv_columns.TOTALS
+        words = column_names.plain(filled[0]).split()
+        return len(filled) <= 3 and bool(words) and words[0] in column_names.TOTALS
 
 
 def understand(path: Path, options: ImportOptions) -> Table:
@@ -115,7 +115,7 @@ def understand(path: Path, options: ImportOptions) -> Table:
         NotATable: it is no table of transactions; what was found, and what is needed.
         InvalidInput: an option does not fit the file, or there is no such file.
     """
-    csv_columns.check_fields(options.columns)
+    column_names.check_fields(options.columns)
     head = _head(path)
     _refuse_other_kinds(path, head)
     encoding = options.encoding or _encoding(path, head)
@@ -253,7 +253,7 @@ def _header(path: Path, text: str, options: ImportOptions) -> _Header:
     widest: list[str] = []
     for delimiter in [options.delimiter] if options.delimiter else DELIMITERS:
         for line, cells in _records(text, delimiter):
-            places = csv_columns.understood(_trimmed(cells), options.columns)
+            places = column_names.understood(_trimmed(cells), options.columns)
             if len(cells) > len(widest):
                 widest = cells
             has_amount = not places.keys().isdisjoint(("amount", "debit", "credit"))
@@ -294,7 +294,7 @@ def _lacking(path: Path, widest: list[str], options: ImportOptions) -> NotATable
     """A column is not there, or has a name that is not known: then the names help a person on."""
     if len(widest) < 2:
         return NotATable(f"{path.name}: one column only, no delimiter found; {_NEEDED}")
-    places = csv_columns.understood(widest, options.columns)
+    places = column_names.understood(widest, options.columns)
     lacking = "amount" if places.keys().isdisjoint(("amount", "debit", "credit")) else "merchant"
     lacking = lacking if "date" in places else "date"
     names = ", ".join(repr(name.strip()[:30]) for name in widest[:12])

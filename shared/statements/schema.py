@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from shared.db.tables import LABEL_MAX
 from shared.errors import NotATable
-from shared.statements import cell_parsers as csv_values
-from shared.statements import column_names as csv_columns
+from shared.statements import cell_parsers, column_names
 from shared.statements.cell_parsers import BadCell, Mark, Sign
 
 _JOIN = "\x1f"  # between the cells that together make one value, as debit and credit do
@@ -142,7 +141,7 @@ class SchemaInference:
         decimal, is_shown = self._options.decimal, True
         if decimal is None:
             usual: Mark = "," if self._semicolons else "."
-            decimal, is_shown = csv_values.decide_decimal(money, otherwise=usual)
+            decimal, is_shown = cell_parsers.decide_decimal(money, otherwise=usual)
         assumed = "" if is_shown else " (assumed: no value shows it)"
         self._detected.append(f"decimal mark: {decimal!r}{assumed}")
         return decimal
@@ -150,12 +149,12 @@ class SchemaInference:
     def _currency(self, money: Sequence[str]) -> str:
         """The file's currency: the option's, a column name's or the amounts' own; or ''."""
         if self._options.currency:
-            return csv_values.currency_of(self._options.currency)
+            return cell_parsers.currency_of(self._options.currency)
         for name in _MONEY:
             place = self._places.get(name)
-            if place is not None and (code := csv_columns.unit(self._header[place])):
+            if place is not None and (code := column_names.unit(self._header[place])):
                 return code
-        words = Counter(filter(None, map(csv_values.money_word, money)))
+        words = Counter(filter(None, map(cell_parsers.money_word, money)))
         word, times = words.most_common(1)[0] if words else ("", 0)
         return word if times > 0.9 * words.total() or len(words) == 1 else ""
 
@@ -168,25 +167,25 @@ class SchemaInference:
     def _date(self, day_first: bool) -> Cell:
         place, name = self._places["date"], self._options.date_format
         values = self._values("date")
-        found = csv_values.decide_date(
+        found = cell_parsers.decide_date(
             values,
             day_first=day_first,
-            name=csv_values.date_format_named(name) if name else None,
+            name=cell_parsers.date_format_named(name) if name else None,
         )
         if found is None:
             if first := next(filter(str.strip, values), ""):
                 raise NotATable(
                     f"column {self._header[place]!r} holds no dates: the first value is "
-                    f"{csv_values.shown(first)}; name the date column with --map date=COLUMN"
+                    f"{cell_parsers.shown(first)}; name the date column with --map date=COLUMN"
                 )
-            found = csv_values.DateFormat("yyyy-mm-dd")
+            found = cell_parsers.DateFormat("yyyy-mm-dd")
         assumed = " (assumed: no date tells day from month; --date-format overrides)"
         self._detected.append(f"dates: {found.name}{assumed if found.assumed else ''}")
-        parse = csv_values.date_parser(found)
+        parse = cell_parsers.date_parser(found)
         if "time" in self._places:
             return _date_with_time((place, self._places["time"]), parse)
 
-        @lru_cache(maxsize=csv_values.MEMORY)
+        @lru_cache(maxsize=cell_parsers.MEMORY)
         def parse_joined(text: str) -> str:
             return "\t".join(parse(text))
 
@@ -202,7 +201,7 @@ class SchemaInference:
             place = amount.places[0]
             raise NotATable(
                 f"column {self._header[place]!r} holds no amounts: the first value is "
-                f"{csv_values.shown(dated[0][place])}; "
+                f"{cell_parsers.shown(dated[0][place])}; "
                 "name the amount column with --map amount=COLUMN"
             )
         self._detected.append(f"sign: {sign}")
@@ -215,8 +214,8 @@ class SchemaInference:
         type_place = self._places.get("type", place)
         has_types = "type" in self._places and _are_types([row[type_place] for row in dated])
         has_plus = any(value.lstrip().startswith("+") for value in values)
-        has_credits = csv_values.credits_only(values)
-        parse = csv_values.amount_parser(decimal, credit_negative=has_credits)
+        has_credits = cell_parsers.credits_only(values)
+        parse = cell_parsers.amount_parser(decimal, credit_negative=has_credits)
         as_written, negated = _as_written(place, parse), _negated(place, parse)
         tests = (
             (told == "spend-negative", as_written, "spend-negative (as told)"),
@@ -244,12 +243,12 @@ class SchemaInference:
         place = self._places.get("label")
         if place is None:
             return dated
-        income = csv_columns.INCOME
-        return [row for row in dated if csv_columns.plain(row[place]) not in income] or dated
+        income = column_names.INCOME
+        return [row for row in dated if column_names.plain(row[place]) not in income] or dated
 
     def _debit_or_credit(self, dated: Sequence[Sequence[str]], decimal: Mark) -> tuple[Cell, str]:
         """Debit and credit apart, or one of them alone; a debit may be written with a minus."""
-        parse = csv_values.amount_parser(decimal)
+        parse = cell_parsers.amount_parser(decimal)
         sides = [side for side in ("debit", "credit") if side in self._places]
         minus: Counter[bool] = Counter()
         if "debit" in sides:
@@ -272,7 +271,7 @@ class SchemaInference:
             return ()
         name = self._header[place]
         self._detected.append(f"ids: column {name!r}")
-        parse_text = csv_values.text_parser("id")
+        parse_text = cell_parsers.text_parser("id")
 
         def parse(value: str) -> str:
             taken = parse_text(value)
@@ -283,7 +282,7 @@ class SchemaInference:
         def parse_all(values: Sequence[str]) -> Iterable[str]:
             return all_texts(values) if all(map(str.strip, values)) else map(parse, values)
 
-        all_texts = csv_values.texts_parser(parse)
+        all_texts = cell_parsers.texts_parser(parse)
         return (Cell(("external_id",), (place,), parse, parse_all),)
 
     def _fault_of_ids(self, place: int) -> str:
@@ -300,7 +299,7 @@ class SchemaInference:
 
     def _other_cells(self) -> Iterator[Cell]:
         if "currency" in self._places:
-            yield Cell(("currency",), (self._places["currency"],), csv_values.currency_of)
+            yield Cell(("currency",), (self._places["currency"],), cell_parsers.currency_of)
         for name in _TEXTS:
             if name in self._places and not (name == "account" and self._options.account):
                 yield _text(name, self._places[name])
@@ -316,29 +315,29 @@ class SchemaInference:
             fixed["currency"] = currency
             self._detected.append(f"currency: {currency}")
         if self._options.account:
-            fixed["account"] = csv_values.text_parser("account")(self._options.account)
+            fixed["account"] = cell_parsers.text_parser("account")(self._options.account)
         return fixed
 
 
-def _text(name: str, place: int, limit: int = csv_values.TEXT_MAX) -> Cell:
-    parse = csv_values.text_parser(name, limit)
-    return Cell((name,), (place,), parse, csv_values.texts_parser(parse, limit))
+def _text(name: str, place: int, limit: int = cell_parsers.TEXT_MAX) -> Cell:
+    parse = cell_parsers.text_parser(name, limit)
+    return Cell((name,), (place,), parse, cell_parsers.texts_parser(parse, limit))
 
 
 def _date_with_time(places: tuple[int, int], parse: Callable[[str], tuple[str, str]]) -> Cell:
     def parse_both(text: str) -> str:
         day, _, time = text.partition(_JOIN)
-        return f"{parse(day)[0]}\t{csv_values.hour_of(time)}"
+        return f"{parse(day)[0]}\t{cell_parsers.hour_of(time)}"
 
     return Cell(("date", "hour_of_day"), places, parse_both)
 
 
 def _as_written(place: int, parse: Callable[[str], str]) -> Cell:
-    return Cell(("amount",), (place,), lru_cache(maxsize=csv_values.MEMORY)(parse))
+    return Cell(("amount",), (place,), lru_cache(maxsize=cell_parsers.MEMORY)(parse))
 
 
 def _negated(place: int, parse: Callable[[str], str]) -> Cell:
-    @lru_cache(maxsize=csv_values.MEMORY)
+    @lru_cache(maxsize=cell_parsers.MEMORY)
     def parse_negated(text: str) -> str:
         return _negative_of(parse(text))
 
@@ -348,14 +347,14 @@ def _negated(place: int, parse: Callable[[str], str]) -> Cell:
 def _by_type(place: int, type_place: int, parse: Callable[[str], str]) -> Cell:
     """An amount whose sign another column gives: debit or credit."""
 
-    @lru_cache(maxsize=csv_values.MEMORY)
+    @lru_cache(maxsize=cell_parsers.MEMORY)
     def parse_typed(text: str) -> str:
         value, _, type_ = text.partition(_JOIN)
         number = parse(value).lstrip("-")
-        side = csv_columns.plain(type_)
-        if side not in csv_columns.OUT | csv_columns.IN:
-            raise BadCell(f"type {csv_values.shown(type_)}: expected debit or credit")
-        return "-" + number if side in csv_columns.OUT else number
+        side = column_names.plain(type_)
+        if side not in column_names.OUT | column_names.IN:
+            raise BadCell(f"type {cell_parsers.shown(type_)}: expected debit or credit")
+        return "-" + number if side in column_names.OUT else number
 
     return Cell(("amount",), (place, type_place), parse_typed)
 
@@ -369,7 +368,7 @@ def _sides_parser(
         minus: a debit is written with a minus already.
     """
 
-    @lru_cache(maxsize=csv_values.MEMORY)
+    @lru_cache(maxsize=cell_parsers.MEMORY)
     def parse_sides(text: str) -> str:
         given = [
             (side, parse(value))
@@ -394,8 +393,8 @@ def _negative_of(number: str) -> str:
 
 def _are_types(values: Sequence[str]) -> bool:
     """Whether nearly all of a column says debit or credit."""
-    sides = csv_columns.OUT | csv_columns.IN
-    count = sum(csv_columns.plain(value) in sides for value in values)
+    sides = column_names.OUT | column_names.IN
+    count = sum(column_names.plain(value) in sides for value in values)
     return count > 0 and count >= 0.9 * len(values)
 
 

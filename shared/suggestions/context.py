@@ -21,7 +21,7 @@ from sqlalchemy.types import Text
 from shared.experiments.traffic_split import Rollout
 from shared.features.extract import RawTransaction, features_of
 from shared.model.thresholds import RECENT
-from shared.rules import store as rulebook
+from shared.rules import store as rule_store
 from shared.rules.matcher import RuleBook
 from shared.suggestions.cold_start import Habits
 from shared.suggestions.decision import Prior
@@ -155,7 +155,7 @@ def known_but_habits(session: Session, merchants: Merchants) -> Known:
         {
             "users": [user for user, _ in wanted],
             "merchants": [merchant for _, merchant in wanted],
-            "everyone": sorted({rulebook.EVERYONE, *(user for user, _ in merchants)}),
+            "everyone": sorted({rule_store.EVERYONE, *(user for user, _ in merchants)}),
         },
     ).one()
     return Known(
@@ -163,7 +163,7 @@ def known_but_habits(session: Session, merchants: Merchants) -> Known:
         rejected=_rejected(rejected),
         priors={it["merchant"]: Prior(it["label"], it["users"], it["of_users"]) for it in priors},
         habits={},
-        books=rulebook.books(session, [tuple(it.values()) for it in sets]),
+        books=rule_store.books(session, [tuple(it.values()) for it in sets]),
         rollout=_rollout(*changes),
     )
 

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared.db import feature_store as stored
-from shared.db import labels
+from shared.db import feature_store, labels
 from shared.db.tables import (
     Action,
     LabelSource,
@@ -74,7 +73,7 @@ def give(
         if action is not Action.REJECT:
             before = labels.put_by_person(session, suggestion.txn_id, label)
             # With its features, the merchant's next suggestion finds this label.
-            stored.build_one(session, suggestion.txn_id)
+            feature_store.build_one(session, suggestion.txn_id)
         elif before is not None and before.label == label:
             labels.remove(session, suggestion.txn_id)
     session.add(

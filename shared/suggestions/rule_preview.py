@@ -16,9 +16,9 @@ from shared.db.feature_store import RAW_COLUMNS, raw_of
 from shared.db.open_transactions import CLOSED_BY
 from shared.db.tables import Transaction, TransactionLabel
 from shared.features.extract import features_of
-from shared.rules import store as rulebook
+from shared.rules import store as rule_store
 from shared.rules.schema import Rule
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import known
 from shared.suggestions.service import Asked, Heard
 
@@ -85,11 +85,13 @@ def preview(
     of, found = _newest(session, user_id, limit)
     asked = [Asked(features_of(raw_of(row)), row["id"]) for row in found]
     said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-    book = rulebook.book_of(user_id, rules)
+    book = rule_store.book_of(user_id, rules)
     changed = replace(said, books={**said.books, user_id: book})
     alone = heard._replace(shadow=False)
-    before, after = (suggester.answer_all(asked, known, alone) for known in (said, changed))
-    layer = "shared rule" if user_id == rulebook.EVERYONE else "own rule"
+    before, after = (
+        suggestion_service.answer_all(asked, known, alone) for known in (said, changed)
+    )
+    layer = "shared rule" if user_id == rule_store.EVERYONE else "own rule"
     pairs: Counter[tuple[str | None, str | None]] = Counter()
     fits: Counter[int] = Counter()
     against: Counter[int] = Counter()
@@ -118,7 +120,7 @@ def preview(
 
 
 def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[Any]]:
-    whose = true() if user_id == rulebook.EVERYONE else Transaction.user_id == user_id
+    whose = true() if user_id == rule_store.EVERYONE else Transaction.user_id == user_id
     there = whose, Transaction.deleted_at.is_(None)
     newest = (
         select(Transaction.id, *RAW_COLUMNS, TransactionLabel.label)

@@ -16,10 +16,10 @@ from shared.features.extract import FeatureRow
 from shared.log import get_logger
 from shared.model.classifier import Model, Prediction
 from shared.model.thresholds import Bars
-from shared.monitoring import metrics as metrics_ml
+from shared.monitoring import metrics
 from shared.registry.challenger import Challengers
 from shared.registry.live_model import Runtime, Served
-from shared.rules import store as rulebook
+from shared.rules import store as rule_store
 from shared.rules.matcher import RuleBook
 from shared.settings import Settings
 from shared.suggestions.cold_start import Habits
@@ -121,7 +121,7 @@ def _without_a_model(row: FeatureRow, said: Known) -> Evidence:
     own = said.books.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
     return Evidence(
         own_rule=own.match(row),
-        shared_rule=said.books.get(rulebook.EVERYONE, NO_RULES).match(row),
+        shared_rule=said.books.get(rule_store.EVERYONE, NO_RULES).match(row),
         memory=said.memories.get(key),
         prior=said.priors.get(row.merchant),
         rejected=said.rejected.get(key, frozenset()),
@@ -201,7 +201,7 @@ def answer_gathered(gathered: Sequence[Gathered], said: Known, heard: Heard) -> 
             if served is None:
                 raise
             # Without the model that failed, rules and merchant history answer.
-            metrics_ml.model_failed(arm)
+            metrics.model_failed(arm)
             log.exception("suggest.model_failed", arm=arm.value)
             by_rules = _answer(items, said, Arm.RULES, None, bars)
             answers = [it._replace(arm=arm) for it in by_rules]

@@ -17,7 +17,7 @@ from shared.features.extract import features_of
 from shared.statements.annotated_csv import Cells
 from shared.statements.cell_parsers import BadCell
 from shared.statements.reader import Row, Table
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import known
 from shared.suggestions.decision import Suggested
 from shared.suggestions.service import Answer, Asked, Heard
@@ -103,7 +103,7 @@ def said_now(
         told = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
         heard = heard_in(told.rollout)
     arm = (Arm.MODEL if heard.live else Arm.RULES) if at_home else None
-    answers = suggester.answer_all(asked, told, heard, arm)
+    answers = suggestion_service.answer_all(asked, told, heard, arm)
     for answer in answers:
         txn_id = answer.asked.txn_id
         if txn_id is not None:

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.registry.store import Registry
 from shared.settings import Settings
 from tests.support.api import TOKENS, deploy_a_model

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from shared import services as composition
+from shared import services
 from shared.settings import Settings
 from tests.attacks.conftest import Live
 from tests.attacks.doors import DECLARED
@@ -43,7 +43,7 @@ def attacked(
 ) -> Iterator[FlaskClient]:
     """With a model, rows and labels, so that what is let through meets something."""
     own = {**environment, "ML_REGISTRY_DIR": str(tmp_path_factory.mktemp("hostile"))}
-    held = composition.build(
+    held = services.build(
         replace(Settings.from_env(own), api_auth=True, api_tokens=TOKENS, min_labels=10**6)
     )
     add_transactions(engine, 100, labelled=100, seed=99)

@@ -9,27 +9,27 @@ import pytest
 from sqlalchemy import Engine, text
 
 from shared.db.engine import transaction
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.services import Services
 from tests.support.factories import SHOPS, add_transactions
 from worker.execution.runner import run
-from worker.training import job as train_job
+from worker.training import job as training_job
 
 ROWS = 1_000
 
 
 def trained(held: Services) -> dict[str, Any]:
     """A whole training job, which deploys what passes its gate."""
-    job = queue.request_training(
+    job = job_requests.request_training(
         held.engine, held.messenger, requested_by="test", limit=None, deploy="gate"
     )
     with transaction(held.engine) as session:
-        claim = jobs.claim(session, job.id)
+        claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(held, claim, train_job.train)
+    run(held, claim, training_job.train)
     with transaction(held.engine) as session:
-        ended = jobs.get(session, job.id)
+        ended = job_store.get(session, job.id)
     assert ended.result is not None, ended.error
     return ended.result
 

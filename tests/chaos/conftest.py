@@ -11,9 +11,10 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import URL, Connection, Engine, make_url, text
 
-from local.servers import temporary as servers
+from local.servers import temporary
 from local.servers.temporary import Server
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.model.classifier import Model
 from shared.settings import Settings
 from tests.chaos import report
@@ -24,13 +25,13 @@ from tests.system.stack import Stack
 
 @pytest.fixture(scope="session")
 def own_postgres() -> Iterator[Server]:
-    with servers.postgres() as server:
+    with temporary.postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def own_redis() -> Iterator[Server]:
-    with servers.valkey() as server:
+    with temporary.valkey() as server:
         yield server
 
 

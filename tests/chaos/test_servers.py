@@ -19,7 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from local.servers.temporary import Server
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import drawn, times
 from tests.chaos.world import BACK_S, Scene, World
@@ -262,7 +262,7 @@ def test_requests_are_answered_while_postgres_is_killed_and_served_afterwards(wo
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL killed and restarted", attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene("PostgreSQL killed and restarted", attempts=job_store.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 10)):
             with killed(world.postgres):
                 scene.injected()
@@ -276,7 +276,7 @@ def test_requests_are_answered_in_time_while_postgres_is_frozen(world: World) ->
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL frozen and woken", attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene("PostgreSQL frozen and woken", attempts=job_store.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 6)):
             with frozen(world.postgres):
                 scene.injected()
@@ -314,7 +314,7 @@ def test_requests_are_answered_while_postgres_has_no_connection_left(world: Worl
     txn_id = a_transaction(world)
     world.stack.worker("features")
     world.done(world.ask())
-    with world.scene("PostgreSQL out of connections", attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene("PostgreSQL out of connections", attempts=job_store.MAX_ATTEMPTS) as scene:
         for _ in range(times(1, 6)):
             with no_connection_left(world):
                 scene.injected()
@@ -392,7 +392,7 @@ def test_jobs_are_done_though_postgres_ends_sessions_at_random(world: World) -> 
     world.stack.worker("features")
     world.done(world.ask())
     sessions = "sessions of PostgreSQL ended at random"
-    with world.scene(sessions, attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene(sessions, attempts=job_store.MAX_ATTEMPTS) as scene:
         for _ in range(times(5, 60)):
             with suppress(OSError, AssertionError):
                 world.ask()

@@ -11,7 +11,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.test_servers import frozen, killed
@@ -78,7 +78,7 @@ def test_a_long_run_with_a_fault_every_few_seconds_leaks_and_loses_nothing(world
 
     faults = (deploy, redis_killed, redis_frozen, postgres_killed, postgres_frozen, child_killed)
     fault_of_all = f"a random fault every {EVERY_S} s"
-    with world.scene(fault_of_all, attempts=jobs.MAX_ATTEMPTS, part=report.SOAK) as scene:
+    with world.scene(fault_of_all, attempts=job_store.MAX_ATTEMPTS, part=report.SOAK) as scene:
         began = time.monotonic()
         let_pass(FIRST_S)
         web, main = web_process(world), psutil.Process(worker.pid)

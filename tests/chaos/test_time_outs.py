@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from shared.db import engine as db
-from shared.jobs import store as jobs
+from shared.db import engine
+from shared.jobs import store as job_store
 from tests.chaos.test_servers import TOLD_S
 from tests.chaos.world import BACK_S, RESUMED_S
-from worker.execution import recovery as keeper
+from worker.execution import recovery
 
 
 def test_waits_for_postgres_end_before_a_request_must_be_answered() -> None:
     """A request waits for a free connection, for a sign of life from it, then for a new one."""
-    assert db.FREE_S + db.PING_S + db.CONNECT_S <= TOLD_S - 0.5
+    assert engine.FREE_S + engine.PING_S + engine.CONNECT_S <= TOLD_S - 0.5
 
 
 def test_lost_messages_are_sent_again_before_work_must_go_on() -> None:
-    assert jobs.RESEND_AFTER_S + keeper.EVERY_S <= BACK_S - 3
+    assert job_store.RESEND_AFTER_S + recovery.EVERY_S <= BACK_S - 3
 
 
 def test_jobs_of_dead_workers_are_freed_before_another_must_have_them() -> None:
-    assert jobs.LEASE_S + keeper.EVERY_S <= RESUMED_S - 10
+    assert job_store.LEASE_S + recovery.EVERY_S <= RESUMED_S - 10

@@ -22,7 +22,7 @@ from shared.registry.store import Registry
 from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.world import World, check_line
-from tests.support import registry_writer as writer
+from tests.support import registry_writer
 from tests.support.registry_damage import overwrite
 from tests.support.waiting import let_pass, wait_until
 
@@ -88,13 +88,15 @@ def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: W
     draw, root = drawn("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
     both = [world.files[run_id] for run_id in world.versions]
     said = [world.known.says[run_id] for run_id in world.versions]
-    done = writer.PROCESSES.Value("i", 0)
+    done = registry_writer.PROCESSES.Value("i", 0)
     with world.scene("publisher killed at a random moment") as scene:
         for _ in range(times(12, 200)):
             start = done.value + 10  # what it was just making when it died has a name already
             for number in range(start, start + 500):
-                world.known.says[writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
-            process = writer.start(writer.publish_for_ever, root, both, done, start)
+                world.known.says[registry_writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
+            process = registry_writer.start(
+                registry_writer.publish_for_ever, root, both, done, start
+            )
             wait_until(lambda: done.value >= start, "it publishes")  # noqa: B023
             let_pass(draw.uniform(0.0, 0.12))
             os.kill(process.pid or 0, signal.SIGKILL)
@@ -105,7 +107,7 @@ def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: W
             assert pointer is not None
             world.registry.load(pointer.run_id, pointer.manifest_sha256)
             numbers = {it.run_id for it in world.registry.history()}
-            if writer.run_id_of(acknowledged) not in numbers:
+            if registry_writer.run_id_of(acknowledged) not in numbers:
                 scene.line.violations.append(f"number {acknowledged} was acknowledged and is lost")
             done.value = max(acknowledged, int(pointer.run_id[-8:], 16))
     scene.check()
@@ -161,7 +163,9 @@ def test_a_damaged_version_is_never_served_and_never_ends_the_process(
     asking.start()
     try:
         for number in range(1, times(60, 900) + 1):
-            version = registry.save(other, {"metrics": {}}, run_id=writer.run_id_of(number))
+            version = registry.save(
+                other, {"metrics": {}}, run_id=registry_writer.run_id_of(number)
+            )
             registry.deploy(version.run_id, by="chaos", why="to be damaged")
             damage(draw, disk / "registry" / "versions" / version.run_id)
             runtime.check()
@@ -190,10 +194,10 @@ def test_a_disk_error_while_publishing_fails_only_the_publisher(
     said = world.known.says[world.versions[1]]
 
     def publish(number: int, fault: Callable[..., None]) -> None:
-        run_id = writer.run_id_of(1_000 * code + number)
+        run_id = registry_writer.run_id_of(1_000 * code + number)
         world.known.says[run_id] = said  # type: ignore[index]
         with monkeypatch.context() as patch:
-            writer.before_each_call(fault, patch.setattr)
+            registry_writer.before_each_call(fault, patch.setattr)
             world.registry.save(files, {"metrics": {}}, run_id=run_id)
             world.registry.deploy(run_id, by="chaos", why="on a bad disk")
 
@@ -272,7 +276,7 @@ def test_after_a_power_loss_the_old_or_the_new_version_is_live_and_whole(
     """The power fails after each sync: what was acknowledged is there."""
     root = disk / "registry"
     registry = Registry(root)
-    writer.publish(registry, 1)
+    registry_writer.publish(registry, 1)
     platter, line = Platter(root), report.Line("power loss after any sync")
     acknowledged = 1
     real = os.fsync
@@ -283,7 +287,7 @@ def test_after_a_power_loss_the_old_or_the_new_version_is_live_and_whole(
         found = Registry(platter.after_power_loss(disk / f"state-{line.injections}"))
         line.injections += 1
         try:
-            number = writer.number_live(found)
+            number = registry_writer.number_live(found)
         except (LedgerError, AssertionError) as error:
             line.violations.append(f"after sync {line.injections}: {error!r}")
         else:
@@ -292,7 +296,7 @@ def test_after_a_power_loss_the_old_or_the_new_version_is_live_and_whole(
 
     monkeypatch.setattr(os, "fsync", fsync)
     for number in range(2, times(4, 12) + 1):
-        writer.publish(registry, number)
+        registry_writer.publish(registry, number)
         acknowledged = number
 
     assert line.injections > 10

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from shared.jobs import broker
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.jobs.publisher import Messenger
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
@@ -95,10 +95,10 @@ def test_a_training_whose_process_keeps_dying_fails_after_its_last_attempt(world
     grown(world)
     worker = world.stack.worker("training,features")
     fault = "training process killed, three times over"
-    with world.scene(fault, FEW, attempts=jobs.MAX_ATTEMPTS) as scene:
+    with world.scene(fault, FEW, attempts=job_store.MAX_ATTEMPTS) as scene:
         job_id = world.ask("train")
         world.meant[job_id] = "failed"
-        for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
+        for attempt in range(1, job_store.MAX_ATTEMPTS + 1):
             wait_until(lambda: world.stack.job(job_id)["attempt"] == attempt, "it begins")  # noqa: B023
             wait_until(lambda: trainer_of(worker) is not None, "the process is there")
             found = trainer_of(worker)
@@ -178,7 +178,7 @@ def test_two_beats_start_one_run_a_night(world: World) -> None:
         ticks = [night for night in nights for _ in range(2)]
         drawn("ticks").shuffle(ticks)
         runs = [
-            queue.request_nightly(world.engine, messenger, night=night.isoformat())
+            job_requests.request_nightly(world.engine, messenger, night=night.isoformat())
             for night in ticks
         ]
         messenger.close()

@@ -22,8 +22,7 @@ from tests.support.factories import SHOPS, add_transactions
 from tests.support.waiting import wait_until
 from tests.system.stack import Stack
 from worker.features import build as feature_build
-from worker.training import dataset
-from worker.training import fit as learner
+from worker.training import dataset, fit
 
 CLIENTS = 4
 BACK_S = 10.0  # Redis and PostgreSQL back to normal service
@@ -195,7 +194,7 @@ def two_models(engine: Engine) -> tuple[Model, ...]:
     feature_build.refresh(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
     return tuple(
-        learner.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
+        fit.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
         for rename in ("", "New ")
     )
 

@@ -14,7 +14,7 @@ import yaml
 
 from local.servers import commands
 from local.setup import env_file
-from local.stack import configuration as plan
+from local.stack import configuration
 from local.stack.configuration import State
 from shared.jobs.broker import celery
 from shared.settings import Settings
@@ -192,7 +192,7 @@ def test_every_variable_is_one_that_somebody_reads(services):
 
     for name in OURS:
         assert set(services[name]["environment"]) <= known, name
-        ours = {it for it in services[name]["environment"] if it.startswith(plan.SETTINGS)}
+        ours = {it for it in services[name]["environment"] if it.startswith(configuration.SETTINGS)}
         assert ours <= used, name
         assert ("API_TOKENS" in services[name]["environment"]) == (name == "web")
 
@@ -224,7 +224,7 @@ def test_the_commands_are_those_of_the_local_stack(services):
         "--address=127.0.0.1": "--address=0.0.0.0",
     }
     expected = {}
-    for name, line in plan.app_commands(state).items():
+    for name, line in configuration.app_commands(state).items():
         for here, there in places.items():
             line = line.replace(here, there)
         expected["worker" if name == "worker-features" else name] = shlex.split(line)

@@ -10,16 +10,16 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from shared import model_retention as retirement
+from shared import model_retention
 from shared.db.engine import transaction
-from shared.experiments import traffic_split as rollout
+from shared.experiments import traffic_split
 from shared.services import Services
 from shared.settings import Settings
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
 from tests.support.registry_damage import overwrite
 from worker import tasks
-from worker.training import pipeline as train
+from worker.training import pipeline
 
 NOW = dt.datetime.now(dt.UTC)
 DAYS = 30
@@ -54,8 +54,8 @@ def a_day_left(held: Services) -> Settings:
 
 def trained(held: Services, **wishes: Any) -> dict[str, Any]:
     usual = {"only_if_new": True, "min_labels": 20, "threshold_f1": 0.1, "limit": None}
-    request = train.TrainRequest(job_id="t", **{**usual, **wishes})
-    return train.run(held.engine, held.registry, request, lambda *_: None).to_json()
+    request = pipeline.TrainRequest(job_id="t", **{**usual, **wishes})
+    return pipeline.run(held.engine, held.registry, request, lambda *_: None).to_json()
 
 
 def test_the_answer_says_by_when_each_version_goes(
@@ -105,7 +105,7 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     new = held.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
 
     with transaction(held.engine) as session:
-        due = retirement.due(session, held.registry.versions(), DAYS)
+        due = model_retention.due(session, held.registry.versions(), DAYS)
     assert late.run_id in due
     assert new.run_id not in due
 
@@ -135,15 +135,15 @@ def test_a_trial_of_a_version_that_retires_ends(
     tried = deploy_a_model(held.engine, held.registry)
     deploy_a_model(held.engine, held.registry)
     with transaction(held.engine) as session:
-        rollout.start_trial(session, held.settings, tried, 0.1, by="test", why="a test")
+        traffic_split.start_trial(session, held.settings, tried, 0.1, by="test", why="a test")
     deleted(client)
 
     with transaction(held.engine) as session:
-        gone = retirement.retire(session, held.registry, a_day_left(held))
+        gone = model_retention.retire(session, held.registry, a_day_left(held))
 
     assert gone == [tried]
     with transaction(held.engine) as session:
-        assert rollout.current(session, held.settings).challenger is None
+        assert traffic_split.current(session, held.settings).challenger is None
 
 
 def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(

@@ -9,13 +9,12 @@ from shared.db.engine import transaction
 from shared.db.tables import Arm, Base
 from shared.model.thresholds import Bars
 from shared.services import Services
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
 from shared.suggestions.context import known
 from tests.web.suggestions.test_rules import bought, labels
 from worker.features import build as feature_build
-from worker.suggestions import backfill_job as suggest_job
-from worker.suggestions import rules_job
+from worker.suggestions import backfill_job, rules_job
 
 
 def everything(held: Services) -> str:
@@ -79,10 +78,10 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     """He is deleted between the reading of a page and its writing."""
     mine, others = bought(held, "KRONTAL")[0], bought(held, "KRONTAL", user="bob")[0]
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
-    (page,) = suggest_job.pages(held, None)
+    (page,) = backfill_job.pages(held, None)
     with transaction(held.engine) as session:
         said = known(session, [(it.row.user_id, it.row.merchant) for it in page])
-    answers = suggester.answer(page, said, Arm.RULES, None, Bars())
+    answers = suggestion_service.answer(page, said, Arm.RULES, None, Bars())
 
     client.delete("/ml/v2/users?user_id=ada")
     with transaction(held.engine) as session:

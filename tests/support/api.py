@@ -20,8 +20,7 @@ from tests.support.factories import add_transactions
 from web import app as web_app
 from web.http import openapi, problems, schemas
 from worker.features import build as feature_build
-from worker.training import dataset
-from worker.training import fit as learner
+from worker.training import dataset, fit
 
 ADMIN = "admin-secret-0123456789"
 PREDICT = "predict-secret-0123456789"
@@ -94,7 +93,7 @@ def deploy_a_model(
         add_transactions(engine, 300, labelled=300)
     feature_build.refresh(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
-    model = learner.fit(data.rows, [rename + label for label in data.labels], seed=0)
+    model = fit.fit(data.rows, [rename + label for label in data.labels], seed=0)
     meta = {
         "val_f1_macro": 0.9,
         "val_accuracy": 0.9,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.registry import durable_files as durable
+from shared.registry import durable_files
 from tests.support.registry_writer import run_id_of
 
 
@@ -49,8 +49,8 @@ def folder(path: Path) -> None:
 
 def reseal(path: Path) -> None:
     """An edit by one who knows how the checksum is made."""
-    body = durable.unseal(path.read_bytes())
-    overwrite(path, durable.seal({**body, "meta": {"number": 99}}))
+    body = durable_files.unseal(path.read_bytes())
+    overwrite(path, durable_files.seal({**body, "meta": {"number": 99}}))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -11,7 +11,8 @@ from redis import Redis
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
-from shared.db.engine import make_engine, migrate
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.settings import Settings
 from tests.system.stack import Stack
 

@@ -12,8 +12,7 @@ from tests.support.factories import add_transactions
 from tests.support.waiting import wait_until
 from tests.system.stack import callers
 from worker.features import build as feature_build
-from worker.training import dataset
-from worker.training import fit as learner
+from worker.training import dataset, fit
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +29,7 @@ def versions(stack, database):
     row = features_of(RawTransaction(**SHOP))
     known = {}
     for rename in (lambda label: label, lambda label: f"New {label}"):
-        model = learner.fit(data.rows, [rename(label) for label in data.labels], seed=0)
+        model = fit.fit(data.rows, [rename(label) for label in data.labels], seed=0)
         meta = {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
         version = registry.save(model.to_files(), meta)
         known[version.run_id] = model.predict(row).label

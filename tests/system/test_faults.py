@@ -10,9 +10,9 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from shared.db import engine as db
+from shared.db import engine
 from shared.jobs import broker
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from tests.support.factories import add_transactions
 from tests.support.waiting import wait_until
 from tests.system.stack import callers
@@ -173,7 +173,7 @@ def test_the_schedule_is_every_night_at_0323_utc():
 
     assert broker.celery.conf.timezone == "UTC"
     assert (entry["schedule"].hour, entry["schedule"].minute) == ({3}, {23})
-    assert jobs.LEASE_S < 30
+    assert job_store.LEASE_S < 30
 
 
 def test_training_runs_in_a_new_process_with_a_memory_limit(stack, database):
@@ -211,7 +211,7 @@ def test_predictions_go_on_while_postgres_is_frozen(stack, database, postgres_se
             for process in reversed(stopped):
                 process.send_signal(signal.SIGCONT)
 
-    assert max(seconds) <= 2 * (db.FREE_S + db.PING_S + db.CONNECT_S)
+    assert max(seconds) <= 2 * (engine.FREE_S + engine.PING_S + engine.CONNECT_S)
 
 
 def test_suggestions_for_raw_transactions_go_on_while_postgres_is_frozen(

@@ -10,7 +10,7 @@ import sys
 import pytest
 from sqlalchemy import text
 
-from shared import services as composition
+from shared import services
 from shared.db.tables import JobKind
 from tests.support.api import create_app, deploy_a_model
 from tests.support.factories import add_transactions
@@ -147,7 +147,7 @@ def test_predictions_go_on_without_postgres_and_redis(settings, engine, clean):
         database_url="postgresql+psycopg2://x:y@127.0.0.1:1/z",
         redis_url="redis://127.0.0.1:1/0",
     )
-    held = composition.build(nowhere)
+    held = services.build(nowhere)
     deploy_a_model(engine, held.registry)
     client = create_app(held).test_client()
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.log import get_logger
-from shared.monitoring import metrics as metrics_ml
+from shared.monitoring import metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 log = get_logger()
@@ -29,6 +29,6 @@ def record(route: str, method: str, status: int, started: float, **more: str) ->
         started: when the request came, by `time.perf_counter`.
         more: further fields of the line.
     """
-    metrics_ml.answered(route, status)
+    metrics.answered(route, status)
     took = round(1000 * (time.perf_counter() - started), 2)
     log.info("request", **more, method=method, route=route, status=status, ms=took)

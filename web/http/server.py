@@ -10,7 +10,7 @@ from granian.http import HTTP1Settings
 from granian.server.common import AbstractServer
 
 from shared.settings import Settings
-from web.http import graceful_shutdown as leaving
+from web.http import graceful_shutdown
 
 BACKLOG = 1024
 # As the proxy does, for whoever comes past it.
@@ -37,5 +37,5 @@ def server(target: str, settings: Settings) -> AbstractServer[Any]:
         websockets=False,
         log_enabled=False,
     )
-    made.on_startup(lambda: leaving.announce(made))
+    made.on_startup(lambda: graceful_shutdown.announce(made))
     return made

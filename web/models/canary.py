@@ -19,9 +19,7 @@ from shared.errors import (
     LedgerError,
     NotFound,
 )
-from shared.experiments import arm_statistics as acceptance
-from shared.experiments import traffic_split as rollout
-from shared.experiments import verdicts
+from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.traffic_split import Rollout
 from shared.registry.store import Registry
 from shared.services import Services
@@ -31,13 +29,13 @@ from web.http.auth import caller
 from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
-from web.models import canary_schemas as shapes
+from web.models import canary_schemas
 
 bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 
 ARM_HEADER = "X-Suggest-Arm"
-CANARY: TypeAdapter[shapes.CanaryRequest] = TypeAdapter(shapes.CanaryRequest)
-TRIAL: TypeAdapter[shapes.TrialRequest] = TypeAdapter(shapes.TrialRequest)
+CANARY: TypeAdapter[canary_schemas.CanaryRequest] = TypeAdapter(canary_schemas.CanaryRequest)
+TRIAL: TypeAdapter[canary_schemas.TrialRequest] = TypeAdapter(canary_schemas.TrialRequest)
 WHY: TypeAdapter[schemas.WhyRequest] = TypeAdapter(schemas.WhyRequest)
 
 
@@ -60,16 +58,18 @@ def forced_arm() -> Arm | None:
 
 
 @bp.get("/canary")
-@documented(answer=shapes.Canary, errors=(503,))
+@documented(answer=canary_schemas.Canary, errors=(503,))
 def show_canary() -> ResponseReturnValue:
     """Who gets which arm, what people say to each, the verdicts, and who changed what and why."""
     own = services()
     with transaction(own.engine) as session:
-        return _shown(session, own, rollout.current(session, own.settings))
+        return _shown(session, own, traffic_split.current(session, own.settings))
 
 
 @bp.put("/canary")
-@documented(body=shapes.CanaryRequest, answer=shapes.RolloutChange, errors=(409, 503))
+@documented(
+    body=canary_schemas.CanaryRequest, answer=canary_schemas.RolloutChange, errors=(409, 503)
+)
 def set_canary() -> ResponseReturnValue:
     """Put a share of users into the model arm, from the next request on.
 
@@ -78,7 +78,7 @@ def set_canary() -> ResponseReturnValue:
     """
     own, wanted = services(), parse(CANARY)
     with transaction(own.engine) as session:
-        now = rollout.set_canary(
+        now = traffic_split.set_canary(
             session,
             own.settings,
             _share(wanted.share),
@@ -86,18 +86,22 @@ def set_canary() -> ResponseReturnValue:
             why=wanted.why or "asked for",
             expected=wanted.expected_change,
         )
-    return shapes.change(now)
+    return canary_schemas.change(now)
 
 
 @bp.post("/trial")
-@documented(body=shapes.TrialRequest, answer=shapes.RolloutChange, errors=(404, 409, 503))
+@documented(
+    body=canary_schemas.TrialRequest, answer=canary_schemas.RolloutChange, errors=(404, 409, 503)
+)
 def start_trial() -> ResponseReturnValue:
     """Answer a share of all users from a version that is not live, or change that share."""
     own, wanted = services(), parse(TRIAL)
     with transaction(own.engine) as session:
-        rollout.lock(session)  # nothing is pruned between the look at the version and the change
+        traffic_split.lock(
+            session
+        )  # nothing is pruned between the look at the version and the change
         _check_triable(own.registry, wanted.run_id)
-        now = rollout.start_trial(
+        now = traffic_split.start_trial(
             session,
             own.settings,
             wanted.run_id,
@@ -105,14 +109,14 @@ def start_trial() -> ResponseReturnValue:
             by=caller(),
             why=wanted.why or "asked for",
         )
-    return shapes.change(now)
+    return canary_schemas.change(now)
 
 
 @bp.post("/trial/promote")
 @documented(
     body=schemas.WhyRequest,
     body_may_be_empty=True,
-    answer=shapes.RolloutChange,
+    answer=canary_schemas.RolloutChange,
     errors=(404, 409, 503),
 )
 def promote_trial() -> ResponseReturnValue:
@@ -122,7 +126,10 @@ def promote_trial() -> ResponseReturnValue:
 
 @bp.post("/trial/drop")
 @documented(
-    body=schemas.WhyRequest, body_may_be_empty=True, answer=shapes.RolloutChange, errors=(409, 503)
+    body=schemas.WhyRequest,
+    body_may_be_empty=True,
+    answer=canary_schemas.RolloutChange,
+    errors=(409, 503),
 )
 def drop_trial() -> ResponseReturnValue:
     """End the trial; what is live stays. Harmless to ask for again."""
@@ -130,13 +137,15 @@ def drop_trial() -> ResponseReturnValue:
 
 
 @bp.get("/suggestions/disagreements")
-@documented(query=shapes.DisagreementsQuery, answer=shapes.Disagreements, errors=(503,))
+@documented(
+    query=canary_schemas.DisagreementsQuery, answer=canary_schemas.Disagreements, errors=(503,)
+)
 def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
-    days = parse_query(shapes.DisagreementsQuery).days
+    days = parse_query(canary_schemas.DisagreementsQuery).days
     with transaction(services().engine) as session:
-        count, pairs = acceptance.disagreements(session, days)
-    return {"days": days, "count": count, "pairs": [shapes.pair(pair) for pair in pairs]}
+        count, pairs = arm_statistics.disagreements(session, days)
+    return {"days": days, "count": count, "pairs": [canary_schemas.pair(pair) for pair in pairs]}
 
 
 def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
@@ -144,17 +153,17 @@ def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
     own = services()
     asked = parse(WHY, empty="{}").why or "asked for"
     with transaction(own.engine) as session:
-        rollout.lock(session)
-        now = rollout.current(session, own.settings)
+        traffic_split.lock(session)
+        now = traffic_split.current(session, own.settings)
         why = f"{asked} ({_evidence(session, now)})"
         if action == "promote" and now.challenger:
             own.registry.deploy(now.challenger, by=caller(), why=why)
-        now = rollout.end_trial(session, own.settings, action, by=caller(), why=why)
-    return shapes.change(now)
+        now = traffic_split.end_trial(session, own.settings, action, by=caller(), why=why)
+    return canary_schemas.change(now)
 
 
 def _evidence(session: Session, now: Rollout) -> str:
-    arms = acceptance.figures(session, acceptance.begin(now))
+    arms = arm_statistics.figures(session, arm_statistics.begin(now))
     found = [it for it in verdicts.verdicts(now, arms) if it.arm is Arm.CHALLENGER]
     return "; ".join(f"{now.challenger}: {it.word}: {it.why}" for it in found)
 
@@ -171,17 +180,17 @@ def _check_triable(registry: Registry, run_id: str) -> None:
 
 
 def _shown(session: Session, own: Services, now: Rollout) -> dict[str, Any]:
-    since = acceptance.begin(now)
-    arms = acceptance.figures(session, since)
+    since = arm_statistics.begin(now)
+    arms = arm_statistics.figures(session, since)
     oldest = [it.first for it in arms.values() if it.first]
-    cut = sum(it.suggestions for it in arms.values()) >= acceptance.ROWS
+    cut = sum(it.suggestions for it in arms.values()) >= arm_statistics.ROWS
     return {
-        **shapes.change(now),
+        **canary_schemas.change(now),
         "trial_problem": _problem(own.registry, now.challenger),
         "evidence_since": (min(oldest) if cut else since).isoformat(),
-        "arms": {arm.value: shapes.figures(found) for arm, found in arms.items()},
-        "verdicts": [shapes.verdict(it) for it in verdicts.verdicts(now, arms)],
-        "history": [shapes.change(it) for it in rollout.history(session)],
+        "arms": {arm.value: canary_schemas.figures(found) for arm, found in arms.items()},
+        "verdicts": [canary_schemas.verdict(it) for it in verdicts.verdicts(now, arms)],
+        "history": [canary_schemas.change(it) for it in traffic_split.history(session)],
     }
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from shared.db.engine import transaction
 from shared.db.tables import DriftReport, Job, JobKind, JobState
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse_query
@@ -79,7 +79,7 @@ def show_drift() -> ResponseReturnValue:
     newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(limit)
     with transaction(services().engine) as session:
         found = [Report.model_validate(report) for report in session.scalars(newest)]
-        looked = jobs.newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
+        looked = job_store.newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
     return jsonify(Drift(reports=found, retrain=_retrain(looked[0]) if looked else None))
 
 

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobState
 from shared.errors import NotEnoughLabels
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from web.http import schemas
 from web.http.auth import caller
 from web.http.context import ml_v2 as bp
@@ -18,7 +18,7 @@ from web.http.context import services
 from web.http.job_responses import asked_for, idempotency_key
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
-from web.transactions import upserts as intake
+from web.transactions import upserts
 
 FEATURES = TypeAdapter(schemas.FeaturesRequest)
 TRAIN = TypeAdapter(schemas.TrainRequest)
@@ -36,7 +36,7 @@ TRAIN = TypeAdapter(schemas.TrainRequest)
 def features() -> ResponseReturnValue:
     """Have the features of new and changed transactions built."""
     wanted = parse(FEATURES, empty="{}")
-    job = queue.request_features(
+    job = job_requests.request_features(
         services().engine,
         services().messenger,
         requested_by=caller(),
@@ -64,12 +64,12 @@ def train() -> ResponseReturnValue:
     wanted = parse(TRAIN, empty="{}")
     key = idempotency_key()
     with transaction(services().engine) as session:
-        found, needed = intake.count_labels(session), services().settings.min_labels
+        found, needed = upserts.count_labels(session), services().settings.min_labels
     if found < needed:
         raise NotEnoughLabels(
             f"{found} labelled transactions found, {needed} needed", found=found, needed=needed
         )
-    job = queue.request_training(
+    job = job_requests.request_training(
         services().engine,
         services().messenger,
         requested_by=caller(),
@@ -86,7 +86,7 @@ def list_jobs() -> ResponseReturnValue:
     """The newest jobs."""
     wanted = parse_query(schemas.JobsQuery)
     with transaction(services().engine) as session:
-        found = jobs.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
+        found = job_store.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
     return jsonify(schemas.Jobs(jobs=[_job(job) for job in found]))
 
 
@@ -95,7 +95,7 @@ def list_jobs() -> ResponseReturnValue:
 def show_job(job_id: str) -> ResponseReturnValue:
     """How far a job is, or how it ended."""
     with transaction(services().engine) as session:
-        return jsonify(_job(jobs.get(session, job_id)))
+        return jsonify(_job(job_store.get(session, job_id)))
 
 
 @bp.delete("/jobs/<job_id>")
@@ -103,7 +103,7 @@ def show_job(job_id: str) -> ResponseReturnValue:
 def cancel_job(job_id: str) -> ResponseReturnValue:
     """Ask for the end of a job; it ends `cancelled` within seconds, or has ended already."""
     with transaction(services().engine) as session:
-        return jsonify(_job(jobs.cancel(session, job_id))), 202
+        return jsonify(_job(job_store.cancel(session, job_id))), 202
 
 
 def _job(job: Job) -> schemas.Job:

@@ -9,11 +9,9 @@ from sqlalchemy import text
 
 from shared.db.engine import transaction
 from shared.errors import LedgerError, Unavailable
-from shared.experiments import arm_statistics as acceptance
-from shared.experiments import traffic_split as rollout
-from shared.experiments import verdicts
-from shared.jobs import store as jobs
-from shared.monitoring import drift_metrics as drift_facts
+from shared.experiments import arm_statistics, traffic_split, verdicts
+from shared.jobs import store as job_store
+from shared.monitoring import drift_metrics
 from shared.services import Services
 from web.models import versions
 
@@ -37,9 +35,9 @@ def gathered(own: Services) -> dict[str, Any]:
     try:
         with transaction(own.engine) as session:
             found |= {
-                "jobs": jobs.newest(session, limit=SHOWN_JOBS),
-                "rollout": rollout.current(session, own.settings),
-                "drift": drift_facts.newest(session, own.registry),
+                "jobs": job_store.newest(session, limit=SHOWN_JOBS),
+                "rollout": traffic_split.current(session, own.settings),
+                "drift": drift_metrics.newest(session, own.registry),
             }
     except Unavailable:
         found["away"] = True
@@ -53,8 +51,8 @@ def counted(own: Services) -> dict[str, Any]:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(own.engine) as session:
-        now = rollout.current(session, own.settings)
-        arms = acceptance.figures(session, acceptance.begin(now))
+        now = traffic_split.current(session, own.settings)
+        arms = arm_statistics.figures(session, arm_statistics.begin(now))
         return {
             "counts": session.execute(_COUNTS).mappings().one(),
             "labels": session.execute(_LABELS).all(),

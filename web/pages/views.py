@@ -13,7 +13,7 @@ from web.http.context import services
 from web.pages import charts
 from web.pages import dashboard as overview
 from web.pages.render import bp, render
-from web.suggestions import review
+from web.suggestions import review as review_views
 
 STATIC = Path(__file__).parents[1] / "static"
 _SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings its style along
@@ -47,7 +47,7 @@ def csv_file() -> ResponseReturnValue:
 @bp.get("/review")
 def review_queue() -> ResponseReturnValue:
     """Suggestions to confirm, by keyboard alone."""
-    return render("review.html", **review.choices(services()))
+    return render("review.html", **review_views.choices(services()))
 
 
 @bp.get("/charts/<name>.svg")

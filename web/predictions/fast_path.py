@@ -17,10 +17,9 @@ from pydantic_core import to_json
 
 from shared.features.extract import RawTransaction
 from shared.services import Services
-from web.http import parsing as reading
-from web.http import request_log, schemas
+from web.http import parsing, request_log, schemas
 from web.http.auth import Tokens, is_local
-from web.predictions import views as ml_v2
+from web.predictions import views as prediction_views
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,7 +43,7 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
         try:
             if len(body) != length:
                 raise EOFError("the body is shorter than its Content-Length")
-            content = to_json(ml_v2.told(_raw(body), held))
+            content = to_json(prediction_views.told(_raw(body), held))
         except Exception:  # bad input, or a bug: Flask meets the same, and reports it
             environ["wsgi.input"] = io.BytesIO(body)
             return flask(environ, start)
@@ -71,11 +70,11 @@ def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
         and length.isascii()
         and length.isdecimal()
         and len(length) < 7
-        and 0 < int(length) <= reading.LARGE_BYTES
+        and 0 < int(length) <= parsing.LARGE_BYTES
         and not environ.get("QUERY_STRING")
         and not environ.get("SCRIPT_NAME")
         and _OUT_OF_ORDER.isdisjoint(environ)
-        and reading.HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
+        and parsing.HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
         and (
             is_local(environ["HTTP_HOST"])
             if tokens is None
@@ -85,7 +84,7 @@ def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
 
 
 def _raw(body: bytes) -> RawTransaction:
-    wanted: Any = ml_v2.PREDICT.validate_json(body)
+    wanted: Any = prediction_views.PREDICT.validate_json(body)
     if not isinstance(wanted, schemas.RawFields):
         raise TypeError("a stored transaction")
     return RawTransaction(**wanted.__dict__)

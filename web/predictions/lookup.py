@@ -14,8 +14,7 @@ from shared.errors import LedgerError, NotFound
 from shared.features.extract import RawTransaction, features_of
 from shared.model.classifier import Prediction
 from shared.registry.live_model import Served
-from web.http import parsing as reading
-from web.http import schemas
+from web.http import parsing, schemas
 from web.http.problems import item_problem
 
 
@@ -73,9 +72,9 @@ def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
 
 def _checked(adapter: TypeAdapter[Any], row: Any) -> Any:
     try:
-        return adapter.validate_json(reading.as_json(row))
+        return adapter.validate_json(parsing.as_json(row))
     except ValidationError as error:
-        return reading.invalid(error)
+        return parsing.invalid(error)
 
 
 def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | LedgerError:

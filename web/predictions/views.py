@@ -11,15 +11,14 @@ from pydantic import TypeAdapter
 
 from shared.features.extract import RawTransaction, features_of
 from shared.model.explain import explain
-from shared.monitoring import metrics as metrics_ml
+from shared.monitoring import metrics
 from shared.services import Services
 from web.http import schemas
 from web.http.context import ml_v2 as bp
 from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse
-from web.predictions import explanation_schemas as answers
-from web.predictions import lookup
+from web.predictions import explanation_schemas, lookup
 
 PREDICT: TypeAdapter[Any] = TypeAdapter(schemas.PredictRequest)
 PREDICT_BATCH = TypeAdapter(schemas.PredictBatchRequest)
@@ -39,11 +38,11 @@ def predict() -> ResponseReturnValue:
 def told(raw: RawTransaction, held: Services) -> dict[str, Any]:
     """The answer for one transaction."""
     started = time.perf_counter()
-    with metrics_ml.phase("predict", "features"):
+    with metrics.phase("predict", "features"):
         row = features_of(raw)
-    with metrics_ml.phase("predict", "model"):
+    with metrics.phase("predict", "model"):
         answer = held.runtime.predict(row)
-    metrics_ml.predicted(available=answer is not None, seconds=time.perf_counter() - started)
+    metrics.predicted(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}
     return lookup.as_json(answer.prediction, answer.served)
@@ -57,12 +56,12 @@ def predict_batch() -> ResponseReturnValue:
     started = time.perf_counter()
     served = services().runtime.served()
     results = lookup.many(services().engine, PREDICT, rows, served)
-    metrics_ml.predicted(available=served is not None, seconds=time.perf_counter() - started)
+    metrics.predicted(available=served is not None, seconds=time.perf_counter() - started)
     return {"results": results}
 
 
 @bp.post("/predict/explain")
-@documented(body=schemas.PredictRequest, answer=answers.Explanation, errors=(404, 503))
+@documented(body=schemas.PredictRequest, answer=explanation_schemas.Explanation, errors=(404, 503))
 def predict_explain() -> ResponseReturnValue:
     """Predict one transaction, and say what moved each category that was considered.
 
@@ -72,12 +71,12 @@ def predict_explain() -> ResponseReturnValue:
     served = services().runtime.served()
     if served is None:
         return {"available": False}
-    return jsonify(answers.explained(explain(served.model, row), served))
+    return jsonify(explanation_schemas.explained(explain(served.model, row), served))
 
 
 def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
     """What the caller tells of it, or what is stored of it."""
     if isinstance(wanted, schemas.StoredTransaction):
-        with metrics_ml.phase("predict", "lookup"):
+        with metrics.phase("predict", "lookup"):
             return lookup.one(services().engine, wanted.txn_id)
     return RawTransaction(**wanted.__dict__)

@@ -15,7 +15,7 @@ from shared.db.engine import transaction
 from shared.db.tables import Action
 from shared.errors import FieldError, InvalidInput, Unavailable
 from shared.services import Services
-from shared.suggestions import review_queue as review
+from shared.suggestions import review_queue
 from shared.suggestions.feedback import State
 from shared.suggestions.review_queue import Group, Place, Waiting, Whose
 from web.http import problems
@@ -183,10 +183,10 @@ def show_queue() -> ResponseReturnValue:
     groups: list[Group] = []
     with transaction(services().engine) as session:
         if wanted.order == "unsure":
-            items, following = review.least_sure(session, whose, wanted.limit, after)
+            items, following = review_queue.least_sure(session, whose, wanted.limit, after)
         else:
-            groups, following = review.by_merchant(session, whose, wanted.limit, after)
-        left = None if after else review.left(session, whose)
+            groups, following = review_queue.by_merchant(session, whose, wanted.limit, after)
+        left = None if after else review_queue.left(session, whose)
     return jsonify(
         Queue(
             items=[WaitingItem.model_validate(item) for item in items],
@@ -216,7 +216,7 @@ def answer_merchant() -> ResponseReturnValue:
     wanted = parse(MERCHANT)
     _check(wanted)
     with transaction(services().engine) as session:
-        ids = review.of_group(
+        ids = review_queue.of_group(
             session, wanted.user_id, wanted.merchant, wanted.suggested, GROUP_MAX + 1
         )
     items = _answered(ids[:GROUP_MAX], wanted, only_waiting=True)
@@ -229,8 +229,8 @@ def choices(own: Services) -> dict[str, Any]:
     known = set(served.model.labels) if served else set()
     try:
         with transaction(own.engine) as session:
-            known.update(review.categories(session))
-            found = {"users": review.users(session), "away": False}
+            known.update(review_queue.categories(session))
+            found = {"users": review_queue.users(session), "away": False}
     except Unavailable:
         found = {"users": [], "away": True}
     return {**found, "categories": sorted(known, key=str.casefold)}
@@ -247,7 +247,7 @@ def _check(wanted: _Said) -> None:
 def _answered(ids: Sequence[str], wanted: _Said, *, only_waiting: bool) -> list[dict[str, Any]]:
     action = None if wanted.action == "undo" else Action(wanted.action)
     with transaction(services().engine) as session:
-        states = review.answer(session, ids, action, wanted.label, only_waiting=only_waiting)
+        states = review_queue.answer(session, ids, action, wanted.label, only_waiting=only_waiting)
     return [
         state._asdict()
         if isinstance(state, State)

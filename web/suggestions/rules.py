@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from shared.db.engine import transaction
 from shared.db.tables import JobKind
 from shared.errors import FieldError, InvalidInput
-from shared.experiments import traffic_split as rollout
-from shared.rules import store as rulebook
-from shared.rules import yaml_format as rules_yaml
+from shared.experiments import traffic_split
+from shared.rules import store as rule_store
+from shared.rules import yaml_format
 from shared.rules.schema import RULES_MAX, Rule, as_plain
 from shared.suggestions import rule_preview
-from shared.suggestions import service as suggester
-from web.http import parsing as reading
-from web.http import schemas
+from shared.suggestions import service as suggestion_service
+from web.http import parsing, schemas
 from web.http.auth import caller
 from web.http.context import services
 from web.http.openapi import documented
@@ -91,7 +90,7 @@ def show_rules() -> ResponseReturnValue:
     """The rules of a user, or everyone's; as a file with `Accept: application/yaml`."""
     wanted = parse_query(VersionQuery)
     with transaction(services().engine) as session:
-        found = rulebook.read(session, _set_of(wanted.user_id), wanted.version)
+        found = rule_store.read(session, _set_of(wanted.user_id), wanted.version)
     return _shown(found)
 
 
@@ -105,7 +104,7 @@ def put_rules() -> ResponseReturnValue:
     """
     whose, rules, expected = parse_query(WhoseQuery).user_id, _rules(), _expected()
     with transaction(services().engine) as session:
-        saved = rulebook.save(session, _set_of(whose), rules, by=caller(), expected=expected)
+        saved = rule_store.save(session, _set_of(whose), rules, by=caller(), expected=expected)
     return _shown(saved)
 
 
@@ -116,8 +115,8 @@ def preview_rules() -> ResponseReturnValue:
     wanted, rules = parse_query(PreviewQuery), _rules()
     own = services()
     with transaction(own.engine) as session:
-        heard = suggester.heard(
-            own.runtime, own.challengers, own.settings, rollout.current(session, own.settings)
+        heard = suggestion_service.heard(
+            own.runtime, own.challengers, own.settings, traffic_split.current(session, own.settings)
         )
         seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, heard, wanted.limit)
     return jsonify(seen)
@@ -143,7 +142,7 @@ def show_proposals() -> ResponseReturnValue:
     """Rules that a user's own corrections ask for."""
     whose = parse_query(UserQuery).user_id
     with transaction(services().engine) as session:
-        found = rulebook.proposals(session, whose)
+        found = rule_store.proposals(session, whose)
     return {
         "proposals": [
             {
@@ -161,19 +160,19 @@ def show_proposals() -> ResponseReturnValue:
 def show_starter() -> ResponseReturnValue:
     """Rules to begin with, for everyone; as a file with `Accept: application/yaml`."""
     if _wants_yaml():
-        return Response(rules_yaml.starter(), mimetype=YAML)
-    return {"rules": as_plain(rules_yaml.load(rules_yaml.starter()))}
+        return Response(yaml_format.starter(), mimetype=YAML)
+    return {"rules": as_plain(yaml_format.load(yaml_format.starter()))}
 
 
 def _set_of(user_id: str | None) -> str:
-    return rulebook.EVERYONE if user_id is None else user_id
+    return rule_store.EVERYONE if user_id is None else user_id
 
 
 def _rules() -> list[Rule]:
     if request.mimetype not in _YAML_TYPES:
         return parse(BODY).rules
     try:
-        return rules_yaml.load(reading.whole_body().decode("utf-8-sig"))
+        return yaml_format.load(parsing.whole_body().decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidInput(
             "The file is not UTF-8", [FieldError("(body)", "is not UTF-8")]
@@ -196,9 +195,9 @@ def _wants_yaml() -> bool:
     return best == YAML
 
 
-def _shown(found: rulebook.Version) -> Response:
+def _shown(found: rule_store.Version) -> Response:
     if _wants_yaml():
-        answer = Response(rules_yaml.dump(found.rules), mimetype=YAML)
+        answer = Response(yaml_format.dump(found.rules), mimetype=YAML)
     else:
         answer = jsonify(
             user_id=found.user_id or None,

@@ -12,20 +12,19 @@ from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from shared.db import feature_store as stored
+from shared.db import feature_store
 from shared.db.engine import patience, questions, transaction
 from shared.db.tables import Action, Arm, JobKind
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
 from shared.experiments.traffic_split import Rollout
 from shared.features.extract import RawTransaction, features_of
-from shared.jobs import requests as queue
-from shared.monitoring import metrics as metrics_ml
+from shared.jobs import requests as job_requests
+from shared.monitoring import metrics
 from shared.suggestions import feedback, suggestion_store
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import NOTHING, Known, known_but_habits, with_habits
 from shared.suggestions.service import Asked, Gathered, Heard
-from web.http import parsing as reading
-from web.http import problems, schemas
+from web.http import parsing, problems, schemas
 from web.http.auth import caller
 from web.http.context import services
 from web.http.job_responses import asked_for, idempotency_key
@@ -92,25 +91,25 @@ def suggest() -> ResponseReturnValue:
         items, found = _look_up_stored(wanted, forced)
         degraded = False
     else:
-        with metrics_ml.phase("suggest", "features"):
+        with metrics.phase("suggest", "features"):
             items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
         found, degraded = _look_up_raw(items, forced)
     if forced is Arm.CHALLENGER and found.heard.challenger is None:
         raise Conflict("No version on trial is loaded here")
-    with metrics_ml.phase("suggest", "model"):
-        answers = suggester.answer_gathered(*found)
+    with metrics.phase("suggest", "model"):
+        answers = suggestion_service.answer_gathered(*found)
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
             with (
-                metrics_ml.phase("suggest", "store"),
+                metrics.phase("suggest", "store"),
                 patience(STORED_PATIENCE_S),
                 transaction(services().engine) as session,
             ):
                 ids = [*suggestion_store.keep(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
-    metrics_ml.suggested((it.suggested.source, it.rules_label, it.model_label) for it in answers)
+    metrics.suggested((it.suggested.source, it.rules_label, it.model_label) for it in answers)
     following = iter(map(_as_json, answers, ids))
     return {
         "items": [
@@ -127,7 +126,7 @@ def explain_suggestion() -> ResponseReturnValue:
     """Take the answer for one transaction apart; nothing is stored."""
     item = Asked(features_of(RawTransaction(**parse(RAW).__dict__)))
     found, degraded = _look_up_raw([item], None, all_layers=True)
-    told = suggester.explain(item, found.said, found.heard)
+    told = suggestion_service.explain(item, found.said, found.heard)
     features = item.row._asdict() | {
         name: day and day.isoformat()
         for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
@@ -173,7 +172,7 @@ def suggest_history() -> ResponseReturnValue:
 def ask_for(kind: Literal[JobKind.SUGGEST, JobKind.RULES]) -> ResponseReturnValue:
     """Ask for a job over the transactions of the user whom the body names, or everybody's."""
     wanted = parse(HISTORY, empty="{}")
-    job = queue.request_for_user(
+    job = job_requests.request_for_user(
         services().engine,
         services().messenger,
         kind,
@@ -204,7 +203,7 @@ def _look_up_stored(
     wanted: SuggestStored, forced: Arm | None
 ) -> tuple[Sequence[Asked | LedgerError], LookedUp]:
     with (
-        metrics_ml.phase("suggest", "lookup"),
+        metrics.phase("suggest", "lookup"),
         patience(STORED_PATIENCE_S),
         questions(services().engine) as session,
     ):
@@ -221,7 +220,7 @@ def _look_up_raw(
     if time.monotonic() >= outage.until:
         try:
             with (
-                metrics_ml.phase("suggest", "lookup"),
+                metrics.phase("suggest", "lookup"),
                 patience(RAW_PATIENCE_S),
                 questions(services().engine) as session,
             ):
@@ -231,7 +230,7 @@ def _look_up_raw(
         except Unavailable:
             outage.until = time.monotonic() + OUTAGE_S
     heard = _heard(outage.holds)
-    return LookedUp(suggester.gather(asked, NOTHING, heard, forced), NOTHING, heard), True
+    return LookedUp(suggestion_service.gather(asked, NOTHING, heard, forced), NOTHING, heard), True
 
 
 def _look_up(
@@ -239,17 +238,17 @@ def _look_up(
 ) -> LookedUp:
     said = known_but_habits(session, [(it.row.user_id, it.row.merchant) for it in asked])
     heard = _heard(said.rollout)
-    gathered = suggester.gather(asked, said, heard, forced)
+    gathered = suggestion_service.gather(asked, said, heard, forced)
     if all_layers:
         users = {it.row.user_id for it in asked}
     else:
-        users = suggester.users_needing_profile(gathered)
+        users = suggestion_service.users_needing_profile(gathered)
     return LookedUp(gathered, with_habits(session, said, users), heard)
 
 
 def _heard(newest: Rollout | None) -> Heard:
     own = services()
-    return suggester.heard(own.runtime, own.challengers, own.settings, newest)
+    return suggestion_service.heard(own.runtime, own.challengers, own.settings, newest)
 
 
 def _asked(items: Sequence[Asked | LedgerError]) -> list[Asked]:
@@ -258,9 +257,9 @@ def _asked(items: Sequence[Asked | LedgerError]) -> list[Asked]:
 
 def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:
     try:
-        told = RAW.validate_json(reading.as_json(item))
+        told = RAW.validate_json(parsing.as_json(item))
     except ValidationError as error:
-        return reading.invalid(error)
+        return parsing.invalid(error)
     raw = RawTransaction(**{**told.__dict__, "user_id": told.user_id or user_id})
     return Asked(features_of(raw))
 
@@ -269,14 +268,14 @@ def _stored_items(
     session: Session, txn_ids: Sequence[int], user_id: str | None
 ) -> list[Asked | LedgerError]:
     """Of another user's transactions it is not even said that they exist."""
-    rows = stored.rows(session, txn_ids, user_id)
+    rows = feature_store.rows(session, txn_ids, user_id)
     return [
         Asked(rows[txn_id], txn_id) if txn_id in rows else NotFound("There is no such transaction")
         for txn_id in txn_ids
     ]
 
 
-def _as_json(answer: suggester.Answer, suggestion_id: str | None) -> dict[str, Any]:
+def _as_json(answer: suggestion_service.Answer, suggestion_id: str | None) -> dict[str, Any]:
     shown = answer.suggested
     return {
         "suggestion_id": suggestion_id,

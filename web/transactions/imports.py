@@ -21,19 +21,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 
 from shared.db.engine import transaction
 from shared.errors import Conflict, FieldError, InvalidInput, NotATable
-from shared.jobs import requests as queue
-from shared.statements import preview as csv_look
-from shared.statements import uploads as imports
+from shared.jobs import requests as job_requests
+from shared.statements import preview, uploads
 from shared.statements.annotated_csv import Rows, is_copy, wants_mark
 from shared.statements.cell_parsers import currency_of, date_format_named, encoding_named
 from shared.statements.column_names import FIELDS
 from shared.statements.reader import DELIMITERS, Table, understand
 from shared.statements.schema import ImportOptions
 from shared.statements.uploads import Brought
-from shared.suggestions import service as suggester
-from shared.suggestions import statement_rows as categorized
-from web.http import parsing as reading
-from web.http import schemas
+from shared.suggestions import service as suggestion_service
+from shared.suggestions import statement_rows
+from web.http import parsing, schemas
 from web.http.auth import caller
 from web.http.context import services
 from web.http.job_responses import asked_for, idempotency_key
@@ -103,14 +101,14 @@ OPTIONS = TypeAdapter(ImportRequest)
 
 
 @bp.post("/look")
-@documented(upload=ImportRequest, answer=csv_look.Look)
+@documented(upload=ImportRequest, answer=preview.Look)
 def look() -> ResponseReturnValue:
     """What a file is taken for, before anything is stored."""
     brought = _brought()
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
-        path = Path(folder) / imports.safe_name(brought.name)
+        path = Path(folder) / uploads.safe_name(brought.name)
         path.write_bytes(brought.content)
-        seen = csv_look.look(_table(path, brought.options))
+        seen = preview.look(_table(path, brought.options))
     detected = [_here(fact) for fact in seen.detected]
     return jsonify(replace(seen, name=brought.name, detected=detected))
 
@@ -127,11 +125,11 @@ def bring() -> ResponseReturnValue:
     """Have a file's transactions stored and suggested for; the file is kept for 30 days."""
     brought, key = _brought(), idempotency_key()
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
-        path = Path(folder) / imports.safe_name(brought.name)
+        path = Path(folder) / uploads.safe_name(brought.name)
         path.write_bytes(brought.content)
         _table(path, brought.options)
     own = services()
-    job = queue.request_import(
+    job = job_requests.request_import(
         own.engine, own.messenger, requested_by=caller(), file=brought, idempotency_key=key
     )
     return asked_for(job, import_id=job.params["import_id"])
@@ -142,11 +140,11 @@ def bring() -> ResponseReturnValue:
 def listed() -> ResponseReturnValue:
     """The files that are kept, the newest first."""
     with transaction(services().engine) as session:
-        found = imports.newest(session, SHOWN)
+        found = uploads.newest(session, SHOWN)
     return jsonify(KeptImports(imports=[_kept(it) for it in found]))
 
 
-def _kept(found: imports.Kept) -> KeptImport:
+def _kept(found: uploads.Kept) -> KeptImport:
     return KeptImport(**found._asdict() | {"user_id": found.user_id or None})
 
 
@@ -155,7 +153,7 @@ def _kept(found: imports.Kept) -> KeptImport:
 def categorized_file(import_id: str) -> ResponseReturnValue:
     """The file with category, confidence, source and reason of each row, as they are now."""
     with transaction(services().engine) as session:
-        found = imports.named(session, import_id)
+        found = uploads.named(session, import_id)
     if not found.imported:
         raise Conflict("The file is not imported yet, or its import failed: see its job")
     return _file(_written(import_id), found.name, "categorized")
@@ -166,8 +164,8 @@ def categorized_file(import_id: str) -> ResponseReturnValue:
 def rejects_file(import_id: str) -> ResponseReturnValue:
     """The rows that were not taken, each with its line and why."""
     with transaction(services().engine) as session:
-        name = imports.named(session, import_id).name
-        content = imports.rejects_of(session, import_id)
+        name = uploads.named(session, import_id).name
+        content = uploads.rejects_of(session, import_id)
     return _file(iter([content]), name, "rejects")
 
 
@@ -176,18 +174,18 @@ def _written(import_id: str) -> Iterator[bytes]:
     own = services()
 
     def pages() -> Iterator[bytes]:
-        with imports.opened(own.engine, import_id) as file:
+        with uploads.opened(own.engine, import_id) as file:
             table = understand(file.path, file.options)
             text = io.StringIO(newline="")
             rows = Rows(text, table, mark=wants_mark(table))
-            heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
-            lines = categorized.lines(
+            heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
+            lines = statement_rows.lines(
                 table,
                 file.placed,
-                lambda ids: categorized.said_now(own.engine, heard_in, ids)[0],
+                lambda ids: statement_rows.said_now(own.engine, heard_in, ids)[0],
             )
             while True:
-                page = list(islice(lines, categorized.PAGE))
+                page = list(islice(lines, statement_rows.PAGE))
                 for line in page:
                     rows.add(line.cells, line.ours)
                 yield text.getvalue().encode("utf-8", "surrogateescape")
@@ -200,7 +198,7 @@ def _written(import_id: str) -> Iterator[bytes]:
 
 
 def _file(content: Iterator[bytes], name: str, kind: str) -> Response:
-    stem = re.sub(r"(\.csv)?(\.gz)?$", "", imports.safe_name(name), flags=re.IGNORECASE)
+    stem = re.sub(r"(\.csv)?(\.gz)?$", "", uploads.safe_name(name), flags=re.IGNORECASE)
     answer = Response(content, mimetype="text/csv")
     answer.headers.set("Content-Disposition", "attachment", filename=f"{stem}.{kind}.csv")
     return answer
@@ -219,7 +217,7 @@ def _brought() -> Brought:
     try:
         said = OPTIONS.validate_json(request.form.get("options") or "{}")
     except ValidationError as error:
-        raise reading.invalid(error) from None
+        raise parsing.invalid(error) from None
     options = ImportOptions(
         user=said.user_id,
         **said.model_dump(exclude={"user_id"}, exclude_none=True),

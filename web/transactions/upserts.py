@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from shared.db import labels
 from shared.db.tables import TRANSACTION_CONTENT, LabelSource, Transaction
 from shared.errors import FieldError
-from web.http import parsing as reading
-from web.http import schemas
+from web.http import parsing, schemas
 from web.http.problems import listed
 
 _TRANSACTION = TypeAdapter(schemas.TransactionItem)
@@ -177,9 +176,9 @@ def _checked(
     for index, raw in enumerate(items):
         try:
             # JSON's own rules for types, as for a body: a date is text there.
-            item = adapter.validate_json(reading.as_json(raw))
+            item = adapter.validate_json(parsing.as_json(raw))
         except ValidationError as error:
-            stored.refuse(index, *reading.invalid(error).errors)
+            stored.refuse(index, *parsing.invalid(error).errors)
             continue
         given = key(item)
         if given in first:

@@ -7,7 +7,7 @@ import datetime as dt
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from shared import model_retention as retirement
+from shared import model_retention
 from shared.db.engine import transaction
 from shared.user_deletion import forget
 from web.http.context import services
@@ -48,14 +48,14 @@ def forget_user() -> ResponseReturnValue:
     is being trained meanwhile retires, too. Train again to have one without this user at once.
     """
     own, whose = services(), parse_query(UserQuery).user_id
-    versions, live = own.registry.versions(), retirement.live(own.registry)
+    versions, live = own.registry.versions(), model_retention.live(own.registry)
     with transaction(own.engine) as session:
         gone = forget(session, whose)
-        retire_by = retirement.due(session, versions, own.settings.retire_days)
+        retire_by = model_retention.due(session, versions, own.settings.retire_days)
     learned = [
         LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=retire_by[it.run_id])
         for it in versions
-        if gone.known_since and retirement.made_at(it) >= gone.known_since
+        if gone.known_since and model_retention.made_at(it) >= gone.known_since
     ]
     return {
         "transactions": gone.transactions,

@@ -11,7 +11,7 @@ from web.http.context import ml_v2 as bp
 from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse
-from web.transactions import upserts as intake
+from web.transactions import upserts
 
 TRANSACTIONS = TypeAdapter(schemas.TransactionsRequest)
 LABELS = TypeAdapter(schemas.LabelsRequest)
@@ -23,7 +23,7 @@ def transactions() -> ResponseReturnValue:
     """Insert or update transactions by `external_id`; `deleted: true` deletes one softly."""
     items = parse(TRANSACTIONS).transactions
     with transaction(services().engine) as session:
-        return intake.store_transactions(session, items).as_json()
+        return upserts.store_transactions(session, items).as_json()
 
 
 @bp.post("/labels")
@@ -32,4 +32,4 @@ def labels() -> ResponseReturnValue:
     """Say what transactions are; a person's label is never replaced by an import's or a rule's."""
     items = parse(LABELS).labels
     with transaction(services().engine) as session:
-        return intake.store_labels(session, items).as_json()
+        return upserts.store_labels(session, items).as_json()

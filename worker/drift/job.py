@@ -18,7 +18,7 @@ from shared.db.engine import transaction
 from shared.db.tables import DriftReport
 from shared.errors import AlreadyRunning, DamagedVersion, NotFound
 from shared.features.extract import FeatureRow
-from shared.jobs import requests as queue
+from shared.jobs import requests as job_requests
 from shared.jobs.store import Claim
 from shared.log import get_logger
 from shared.model.classifier import Model
@@ -61,7 +61,7 @@ def _retraining(own: Services) -> dict[str, Any]:
     job_id = None
     if decision.ask:
         try:
-            job_id = queue.request_training(
+            job_id = job_requests.request_training(
                 own.engine,
                 own.messenger,
                 requested_by="drift",

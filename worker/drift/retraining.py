@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import labels
 from shared.db.tables import DriftReport, Job, JobKind, JobState, LabelSource, TransactionLabel
-from shared.monitoring import drift_metrics as drift_facts
+from shared.monitoring import drift_metrics
 from shared.registry.store import Registry
 from shared.registry.train_report import is_deployed, is_skipped
 from shared.settings import Settings
@@ -82,7 +82,7 @@ def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str]
     A new version's reference leaves the newest week out, so the same week raises the same alarm
     once more; were that news, it would bring training forward again and again.
     """
-    report = drift_facts.newest(session, registry)
+    report = drift_metrics.newest(session, registry)
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
         return [], []
     overlapping = select(DriftReport).where(

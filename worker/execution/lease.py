@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from shared.db.engine import transaction
 from shared.errors import JobCancelled, LeaseLost, Unavailable
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.store import Claim, Progress
 from shared.log import get_logger
 
@@ -81,7 +81,7 @@ class Lease:
         """
         try:
             with transaction(self._engine) as session:
-                self._cancelled |= jobs.renew(session, self._claim, self.progress)
+                self._cancelled |= job_store.renew(session, self._claim, self.progress)
         except LeaseLost:
             self._lost = True
         if self._cancelled or self._lost:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.db.engine import make_engine, transaction
 from shared.errors import Unavailable
 from shared.jobs import broker
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.log import get_logger
 from shared.settings import Settings
 
@@ -47,7 +47,7 @@ class Keeper:
             RedisError, KombuError: the broker does not.
         """
         with transaction(self._engine) as session:
-            taken_back = jobs.sweep(session)
+            taken_back = job_store.sweep(session)
         if taken_back:
             log.warning("keeper.took_back", **taken_back)
         sent = broker.resend(self._engine, self._broker)

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from shared.db.engine import AWAY, transaction
 from shared.db.tables import Job, JobState
 from shared.errors import JobCancelled, LeaseLost, LedgerError, Unavailable
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.jobs.store import Claim
 from shared.log import get_logger
 from shared.services import Services
@@ -70,7 +70,7 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
     except (TryAgain, *AWAY) as error:
         reason = str(error) if isinstance(error, TryAgain) else "PostgreSQL went away"
         log.warning("job.tried_in_vain", attempt=claim.attempt, error=type(error).__name__)
-        return lambda session: jobs.give_back(session, claim, reason)
+        return lambda session: job_store.give_back(session, claim, reason)
     except LedgerError as error:
         return _failing(claim, {"code": error.code, "message": str(error), **error.facts})
     except Exception:
@@ -78,8 +78,8 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
         return _failing(claim, {"code": "internal_error", "message": "See the worker's log"})
 
     def succeed(session: Session) -> JobState:
-        jobs.hold(session, claim)
-        if jobs.renew(session, claim, lease.progress):
+        job_store.hold(session, claim)
+        if job_store.renew(session, claim, lease.progress):
             return _finish(session, claim, JobState.CANCELLED)
         try:
             result = {**outcome.result, **outcome.settle()}
@@ -97,7 +97,7 @@ def _write(own: Services, claim: Claim, end: Ending) -> list[Job]:
         LeaseLost: the job is another worker's.
         Unavailable: PostgreSQL stayed away; the sweep will see to the job.
     """
-    deadline = time.monotonic() + jobs.LEASE_S
+    deadline = time.monotonic() + job_store.LEASE_S
     while True:
         try:
             with transaction(own.engine) as session:
@@ -107,7 +107,7 @@ def _write(own: Services, claim: Claim, end: Ending) -> list[Job]:
                     JobState.SUCCEEDED,
                     JobState.FAILED,
                 ):
-                    follow_up = queue.follow_with_training(
+                    follow_up = job_requests.follow_with_training(
                         session, idempotency_key=f"after {claim.job_id}"
                     )
             log.info("job.ended", kind=claim.kind.value, state=state.value)
@@ -126,7 +126,7 @@ def _finish(
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
 ) -> JobState:
-    jobs.finish(session, claim, state, result=result, error=error)
+    job_store.finish(session, claim, state, result=result, error=error)
     return state
 
 

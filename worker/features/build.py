@@ -23,7 +23,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from shared.db import feature_store as stored
+from shared.db import feature_store
 from shared.db.engine import make_engine
 from shared.features.extract import FEATURE_VERSION
 from shared.settings import command_settings
@@ -124,7 +124,7 @@ def build_range(
     merging: Future[int] | None = None
     with ThreadPoolExecutor(max_workers=1) as server:
         for start in range(0, len(lines), CHUNK_ROWS):
-            chunk = list(map(stored.features_line, lines[start : start + CHUNK_ROWS]))
+            chunk = list(map(feature_store.features_line, lines[start : start + CHUNK_ROWS]))
             if merging is not None:
                 written += merging.result()
                 if progress:
@@ -167,7 +167,7 @@ def window(days: int | None) -> Scope:
 def _read(engine: Engine, part: IdRange, scope: Scope) -> list[str]:
     """The pending rows of a range, a line of COPY's text format each."""
     out = io.StringIO()
-    columns = ", ".join(f"t.{name}" for name in stored.COPIED_COLUMNS)
+    columns = ", ".join(f"t.{name}" for name in feature_store.COPIED_COLUMNS)
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
         cursor.copy_expert(
@@ -186,7 +186,7 @@ def _merge(engine: Engine, chunk: Sequence[str]) -> int:
     for _ in range(10):
         try:
             with engine.begin() as connection:
-                return stored.write_lines(connection, chunk)
+                return feature_store.write_lines(connection, chunk)
         except IntegrityError as error:
             deleted = error
     raise deleted

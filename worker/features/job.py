@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from shared.db.engine import transaction
 from shared.db.tables import Job
 from shared.errors import LedgerError
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.store import Claim
 from shared.services import Services
 from worker.execution.lease import Lease
@@ -79,16 +79,16 @@ def _build_together(
 ) -> int:
     window = {"since": scope.since.isoformat() if scope.since else None}
     with transaction(own.engine) as session:
-        if jobs.ranges_of(session, claim.job_id).open:
+        if job_store.ranges_of(session, claim.job_id).open:
             added: Sequence[Job] = []
         else:
             parts = [{**part._asdict(), **window} for part in ranges]
-            added = jobs.add_ranges(session, claim, parts)
+            added = job_store.add_ranges(session, claim, parts)
     own.messenger.announce(added)
     while True:
         with transaction(own.engine) as session:
-            standing = jobs.ranges_of(session, claim.job_id)
-            mine = next(filter(None, (jobs.claim(session, i) for i in standing.queued)), None)
+            standing = job_store.ranges_of(session, claim.job_id)
+            mine = next(filter(None, (job_store.claim(session, i) for i in standing.queued)), None)
         lease.report("build", standing.done, total)
         if mine is not None:
             run(own, mine, build_one_range)

@@ -24,21 +24,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from shared import log
-from shared import services as composition
+from shared import log, services
 from shared.db import labels
 from shared.db.engine import transaction
 from shared.db.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
 from shared.errors import InvalidInput
 from shared.services import Services
 from shared.settings import command_settings
-from shared.statements import annotated_csv as categorized_csv
+from shared.statements import annotated_csv
 from shared.statements.annotated_csv import Copy, Lost, Rows, Said
 from shared.statements.reader import Table, understand
 from shared.statements.schema import ImportOptions
-from shared.suggestions import feedback, suggestion_store
-from shared.suggestions import service as suggester
-from shared.suggestions import statement_rows as categorized
+from shared.suggestions import feedback, statement_rows, suggestion_store
+from shared.suggestions import service as suggestion_service
 from worker import command_line
 from worker.features import build as feature_build
 from worker.statements import cli_options
@@ -93,14 +91,14 @@ def categorize(
             ids.append(txn_id)
 
         if out.exists():  # refused before anything is stored
-            categorized_csv.check(out, table.header, options)
+            annotated_csv.check(out, table.header, options)
         imported = import_csv(own.engine, table, options=options, progress=progress, placed=placed)
         served = own.runtime.served()
         report = Report(
             imported=imported, path=out, model=served.pointer.run_id if served else None
         )
         if out.exists():
-            _learn(own, report, categorized_csv.read_back(out, table.header, options), options.user)
+            _learn(own, report, annotated_csv.read_back(out, table.header, options), options.user)
         feature_build.refresh(own.engine, feature_build.Scope())
         placed_rows = zip(lines, ids, strict=True)
         _write(own, table, placed_rows, copy.begin(table), report)
@@ -186,7 +184,9 @@ def _write(
     copy: Rows,
     report: Report,
 ) -> None:
-    for kind, cells, ours in categorized.lines(table, placed, lambda ids: _categorized(own, ids)):
+    for kind, cells, ours in statement_rows.lines(
+        table, placed, lambda ids: _categorized(own, ids)
+    ):
         report.rows += 1
         report.kinds[kind] += 1
         if ours.category:
@@ -194,10 +194,10 @@ def _write(
         copy.add(cells, ours)
 
 
-def _categorized(own: Services, ids: Sequence[int]) -> dict[int, categorized.Said]:
+def _categorized(own: Services, ids: Sequence[int]) -> dict[int, statement_rows.Said]:
     """What is written beside each of these transactions; its suggestions are kept."""
-    heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
-    found, answers = categorized.said_now(own.engine, heard_in, ids, at_home=True)
+    heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
+    found, answers = statement_rows.said_now(own.engine, heard_in, ids, at_home=True)
     with transaction(own.engine) as session:
         suggestion_store.keep_news(session, answers, forced=True)
     return found
@@ -257,7 +257,7 @@ def main(argv: Sequence[str]) -> int:
 
     def command() -> str:
         with (
-            closing(composition.build(command_settings(), application="categorize")) as own,
+            closing(services.build(command_settings(), application="categorize")) as own,
             cli_options.telling() as progress,
         ):
             return summary(

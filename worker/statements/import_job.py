@@ -14,12 +14,11 @@ from functools import partial
 from shared.db.engine import transaction
 from shared.jobs.store import Claim
 from shared.services import Services
-from shared.statements import uploads as imports
+from shared.statements import uploads
 from shared.statements.reader import line_count
 from shared.statements.uploads import Opened
-from shared.suggestions import service as suggester
-from shared.suggestions import statement_rows as categorized
-from shared.suggestions import suggestion_store
+from shared.suggestions import service as suggestion_service
+from shared.suggestions import statement_rows, suggestion_store
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
 from worker.features import build as feature_build
@@ -36,9 +35,9 @@ def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """
     import_id = claim.params["import_id"]
     lease.report("import")
-    with imports.held(own.engine, import_id), imports.opened(own.engine, import_id) as file:
+    with uploads.held(own.engine, import_id), uploads.opened(own.engine, import_id) as file:
         report = _import(own, import_id, file, lease)
-    with imports.opened(own.engine, import_id) as file:
+    with uploads.opened(own.engine, import_id) as file:
         ids = [txn_id for _, txn_id in file.placed]
     lease.report("features", 0, len(ids))
     feature_build.refresh(
@@ -65,7 +64,7 @@ def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> Import
     )
     with transaction(own.engine) as session:
         refused = rejects.read_bytes() if rejects.exists() else None
-        imports.note(session, import_id, placed, refused)
+        uploads.note(session, import_id, placed, refused)
     return report
 
 
@@ -73,11 +72,11 @@ def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
     """Suggest for those of these transactions that are open; how all of them stand then."""
     kinds: Counter[str] = Counter(labelled=0, sure=0)
     kinds["to review"] = kinds["unknown"] = 0
-    heard_in = partial(suggester.heard, own.runtime, own.challengers, own.settings)
-    for begin in range(0, len(ids), categorized.PAGE):
+    heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
+    for begin in range(0, len(ids), statement_rows.PAGE):
         lease.report("suggest", begin, len(ids))
-        page = ids[begin : begin + categorized.PAGE]
-        said, answers = categorized.said_now(own.engine, heard_in, page)
+        page = ids[begin : begin + statement_rows.PAGE]
+        said, answers = statement_rows.said_now(own.engine, heard_in, page)
         kinds.update(kind for kind, _ in said.values())
         with transaction(own.engine) as session:
             suggestion_store.keep_news(session, answers, forced=False)

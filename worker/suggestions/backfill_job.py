@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from shared.db import feature_store as stored
-from shared.db import open_transactions
+from shared.db import feature_store, open_transactions
 from shared.db.engine import transaction
 from shared.jobs.store import Claim
 from shared.services import Services
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
 from shared.suggestions.context import known
 from shared.suggestions.service import Asked
@@ -35,8 +34,8 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
         lease.report("suggest", done, total)
         with transaction(own.engine) as session:
             said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        heard = suggester.heard(own.runtime, own.challengers, own.settings, said.rollout)
-        answers = suggester.answer_all(asked, said, heard)
+        heard = suggestion_service.heard(own.runtime, own.challengers, own.settings, said.rollout)
+        answers = suggestion_service.answer_all(asked, said, heard)
         with transaction(own.engine) as session:
             suggestion_store.keep(session, answers, forced=False)
         by_source.update(answer.suggested.source for answer in answers)
@@ -51,7 +50,7 @@ def pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
     while True:
         with transaction(own.engine) as session:
             ids = open_transactions.next_ids(session, user_id, after=after, limit=PAGE)
-            rows = stored.rows(session, ids)
+            rows = feature_store.rows(session, ids)
         if not ids:
             return
         yield [Asked(rows[txn_id], txn_id) for txn_id in ids if txn_id in rows]

@@ -7,9 +7,7 @@ from sqlalchemy import Engine
 from shared.db.engine import transaction
 from shared.db.tables import Arm
 from shared.errors import Conflict
-from shared.experiments import arm_statistics as acceptance
-from shared.experiments import traffic_split as rollout
-from shared.experiments import verdicts
+from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.verdicts import Verdict
 from shared.log import get_logger
 from shared.settings import Settings
@@ -27,10 +25,10 @@ def look(engine: Engine, settings: Settings) -> list[Verdict]:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(engine) as session:
-        now = rollout.current(session, settings)
+        now = traffic_split.current(session, settings)
         if now.canary == 0 and now.challenger is None:
             return []
-        found = verdicts.verdicts(now, acceptance.figures(session, acceptance.begin(now)))
+        found = verdicts.verdicts(now, arm_statistics.figures(session, arm_statistics.begin(now)))
     tripped = []
     # The trial first: where both are worse, its end leaves the evidence on the canary in place.
     for verdict in sorted(found, key=lambda it: it.arm is not Arm.CHALLENGER):
@@ -38,7 +36,7 @@ def look(engine: Engine, settings: Settings) -> list[Verdict]:
             continue
         try:
             with transaction(engine) as session:
-                now = rollout.trip(session, settings, now, verdict.arm, why=verdict.why)
+                now = traffic_split.trip(session, settings, now, verdict.arm, why=verdict.why)
         except Conflict as conflict:  # another guard, or an admin, was first
             log.info("guard.not_needed", reason=str(conflict))
             break

@@ -18,7 +18,7 @@ from shared.db.tables import Arm, LabelSource, Transaction, TransactionLabel
 from shared.jobs.store import Claim
 from shared.model.thresholds import Bars
 from shared.services import Services
-from shared.suggestions import service as suggester
+from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import known
 from shared.suggestions.service import Answer
 from worker.execution.lease import Lease
@@ -44,7 +44,7 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
         lease.report("apply", done, total)
         with transaction(own.engine) as session:
             said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-            answers = suggester.answer(asked, said, Arm.RULES, None, bars)
+            answers = suggestion_service.answer(asked, said, Arm.RULES, None, bars)
             counts.update(write(session, answers))
         done += len(asked)
     lease.report("apply", done, total)

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from shared.db.engine import transaction
 from shared.errors import DeployConflict, TrainingFailed, Unavailable
-from shared.experiments import traffic_split as rollout
+from shared.experiments import traffic_split
 from shared.jobs.store import Claim
 from shared.log import get_logger
 from shared.registry.train_report import SkippedRun, TrainReport, result_from_json
@@ -71,8 +71,8 @@ def _publish(own: Services, claim: Claim, report: TrainReport) -> Mapping[str, A
     except DeployConflict as conflict:
         return {"deployed": False, "deploy_reason": f"another version went live: {conflict}"}
     with transaction(own.engine) as session:
-        rollout.lock(session)  # no trial begins with a version that is just being removed
-        challenger = rollout.current(session, own.settings).challenger
+        traffic_split.lock(session)  # no trial begins with a version that is just being removed
+        challenger = traffic_split.current(session, own.settings).challenger
         spare = [challenger] if challenger else []
         own.registry.prune(own.settings.registry_keep, spare=spare)
     return {"deployed": True, "deploy_reason": reason}

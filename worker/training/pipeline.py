@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Engine
 
-from shared import model_retention as retirement
+from shared import model_retention
 from shared.db.engine import transaction
 from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
@@ -22,14 +22,12 @@ from shared.model.classifier import Model, Prediction
 from shared.registry.deployments import Pointer
 from shared.registry.store import Registry, new_run_id
 from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport
-from worker.drift import profile as traffic
-from worker.evaluation import feature_importance as leanings
-from worker.evaluation import promotion_gate as gate
-from worker.evaluation import report as evaluate
+from worker.drift import profile as drift_profile
+from worker.evaluation import feature_importance, promotion_gate
+from worker.evaluation import report as evaluation_report
 from worker.features import build as feature_build
-from worker.features import merchant_priors as priors
-from worker.training import dataset
-from worker.training import fit as learner
+from worker.features import merchant_priors
+from worker.training import dataset, fit
 from worker.training.dataset import Dataset
 
 SEED = 0
@@ -76,7 +74,7 @@ def run(
     report_progress("features")
     labelled = feature_build.Scope(labelled=True)
     feature_build.refresh(engine, labelled, progress=lambda done: report_progress("features", done))
-    priors.refresh(engine)
+    merchant_priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
     if request.only_if_new and _is_known(engine, registry, fingerprint, request.retire_days):
         return SkippedRun("no label or transaction has changed since the last run")
@@ -89,7 +87,7 @@ def run(
             return SkippedRun(message)
         raise NotEnoughLabels(message, found=len(data), needed=request.min_labels)
     train, held_out = dataset.split_by_time(data)
-    models = learner.fit_and_refit(
+    models = fit.fit_and_refit(
         data.rows,
         data.labels,
         learned=len(train),
@@ -102,7 +100,9 @@ def run(
     # The pointer is read as late as can be: another version may be live by now.
     live = _live(engine, registry, request.retire_days)
     comparison = _compare_with_live(registry, live, held_out, evaluation.predictions)
-    verdict = gate.judge(evaluation.report, threshold_f1=request.threshold_f1, live=comparison)
+    verdict = promotion_gate.judge(
+        evaluation.report, threshold_f1=request.threshold_f1, live=comparison
+    )
     report_progress("save")
     report = TrainReport(
         run_id=new_run_id(),
@@ -119,10 +119,10 @@ def run(
         warnings=_warnings(data),
         live_sequence=live.sequence,
     )
-    importance = leanings.leans_on(models.judged)
+    importance = feature_importance.leans_on(models.judged)
     reference = _reference(engine, models.judged, train, held_out, evaluation.predictions)
     registry.save(
-        {**models.stored.to_files(), traffic.FILE: reference.to_file()},
+        {**models.stored.to_files(), drift_profile.FILE: reference.to_file()},
         {
             **report.to_meta(),
             "job_id": request.job_id,
@@ -145,8 +145,8 @@ class Evaluation(NamedTuple):
 
 
 def _evaluate(model: Model, train: Dataset, held_out: Dataset) -> Evaluation:
-    predictions, linear = leanings.answers(model, held_out.rows)
-    report = evaluate.report(
+    predictions, linear = feature_importance.answers(model, held_out.rows)
+    report = evaluation_report.report(
         held_out.rows,
         held_out.labels,
         predictions,
@@ -163,9 +163,9 @@ def _reference(
     train: Dataset,
     held_out: Dataset,
     predictions: list[Prediction],
-) -> traffic.Reference:
+) -> drift_profile.Reference:
     pairs = zip(predictions, held_out.labels, strict=True)
-    return traffic.reference(
+    return drift_profile.reference(
         engine,
         model,
         learned_through=max(row.date for row in train.rows if row.date),
@@ -197,8 +197,8 @@ def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
     if pointer is None:
         return Live(None, 0, is_retiring=False)
     with transaction(engine) as session:
-        retire_by = retirement.due(session, registry.versions(), retire_days)
-    return Live(pointer, pointer.sequence, retirement.is_over(retire_by, pointer.run_id))
+        retire_by = model_retention.due(session, registry.versions(), retire_days)
+    return Live(pointer, pointer.sequence, model_retention.is_over(retire_by, pointer.run_id))
 
 
 def _is_known(engine: Engine, registry: Registry, fingerprint: str, retire_days: int) -> bool:
@@ -211,7 +211,7 @@ def _is_known(engine: Engine, registry: Registry, fingerprint: str, retire_days:
 
 def _compare_with_live(
     registry: Registry, live: Live, held_out: Dataset, predictions: list[Prediction]
-) -> gate.Comparison | None:
+) -> promotion_gate.Comparison | None:
     """Compare with the live model on the held-out rows that are new to it; None without one.
 
     The live model was refitted on every label that there was; it has seen the answers to those
@@ -228,7 +228,7 @@ def _compare_with_live(
         return None
     is_new = [at > version.manifest.trained_through for at in held_out.labelled_at]
     rows = held_out.only(is_new)
-    return gate.compare(
+    return promotion_gate.compare(
         run_id=run_id,
         truth=rows.labels,
         challenger=[it.label for it, new in zip(predictions, is_new, strict=True) if new],

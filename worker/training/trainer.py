@@ -55,13 +55,13 @@ def main() -> int:
 
 def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
     from worker.training import (
-        pipeline as train,  # LightGBM and scikit-learn: imported under the memory limit
+        pipeline,  # LightGBM and scikit-learn: imported under the memory limit
     )
 
-    report = train.run(
+    report = pipeline.run(
         make_engine(settings.database_url, application="ledger trainer"),
         Registry(settings.registry_dir),
-        train.TrainRequest(
+        pipeline.TrainRequest(
             job_id=request["job_id"],
             limit=request.get("limit"),
             only_if_new=request.get("only_if_new", False),

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 from local.demo import sample
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from worker.training import fit as learner
+from worker.training import fit
 
 END = dt.date(2026, 3, 1)
 
@@ -100,7 +100,7 @@ def test_a_model_learns_more_from_it_than_a_list_of_merchants_knows(statements):
         known[row.merchant][label] += 1
     common = Counter(labels[:cut]).most_common(1)[0][0]
 
-    model = learner.fit(rows[:cut], labels[:cut], seed=0)
+    model = fit.fit(rows[:cut], labels[:cut], seed=0)
 
     learned = macro_f1(truth, [guess.label for guess in model.predict_many(rows[cut:])])
     looked_up = macro_f1(

@@ -17,10 +17,9 @@ import psycopg2
 import pytest
 import redis
 
-from local.servers import commands
-from local.servers import temporary as servers
+from local.servers import commands, temporary
 from local.servers.temporary import Server, start_postgres, start_valkey
-from local.stack import openmp as native
+from local.stack import openmp
 from local.stack.layout import ROOT
 
 ABANDON = """
@@ -173,7 +172,7 @@ def test_what_a_guard_that_was_killed_too_left_is_removed_by_the_next_run(tmp_pa
     pid = int(run.stdout)
     assert psutil.pid_exists(pid)
 
-    servers.remove_leftovers(root)
+    temporary.remove_leftovers(root)
 
     assert gone(pid)
     assert not abandoned.exists()
@@ -182,9 +181,9 @@ def test_what_a_guard_that_was_killed_too_left_is_removed_by_the_next_run(tmp_pa
 def test_what_a_living_run_uses_is_not_removed(tmp_path):
     server = start_valkey(tmp_path / f"{commands.TEMPORARY}in-use", lasting=False)
 
-    servers.remove_leftovers(tmp_path)
+    temporary.remove_leftovers(tmp_path)
     server.stop()
-    servers.remove_leftovers(tmp_path)  # stopped, but its owner may start it again
+    temporary.remove_leftovers(tmp_path)  # stopped, but its owner may start it again
     server.start()
 
     assert redis.Redis.from_url(server.url).ping()
@@ -243,10 +242,10 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
 
 def test_openmp_is_found_with_or_without_the_systems_own(tmp_path, monkeypatch):
     """On a machine without libgomp, LightGBM gets the copy that scikit-learn brings along."""
-    monkeypatch.setattr(native, "OPENMP", "libgomp-that-nobody-has.so.1")
+    monkeypatch.setattr(openmp, "OPENMP", "libgomp-that-nobody-has.so.1")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
 
-    path = native.library_path(tmp_path / "native")
+    path = openmp.library_path(tmp_path / "native")
 
     folder, _, rest = path.partition(":")
     assert rest == "/somewhere"

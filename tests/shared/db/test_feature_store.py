@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from shared.db import feature_store as stored
+from shared.db import feature_store
 from shared.features.extract import features_of
 from tests.support.factories import add_transactions
 from worker.features import build as feature_build
@@ -33,8 +33,10 @@ def test_features_that_were_built_are_read_and_the_others_made(engine):
     change(engine, "UPDATE transactions SET deleted_at = now() WHERE id = :id", ids[3])
 
     with Session(engine) as session:
-        made = {it: features_of(raw) for it, raw in stored.raws(session, [*ids, *late]).items()}
-        found = stored.rows(session, [*ids, *late, 10**9])
+        made = {
+            it: features_of(raw) for it, raw in feature_store.raws(session, [*ids, *late]).items()
+        }
+        found = feature_store.rows(session, [*ids, *late, 10**9])
 
     assert found == made
     assert set(found) == {*ids, *late} - {ids[3]}
@@ -51,7 +53,7 @@ def test_of_another_user_nothing_is_read_however_alike_he_is_spelled(engine):
 
     with Session(engine) as session:
         found = [
-            set(stored.rows(session, [built, late], name))
+            set(feature_store.rows(session, [built, late], name))
             for name in ("Anna\u00a0Maria", "Anna Maria", "")
         ]
 
@@ -68,7 +70,7 @@ def test_any_number_of_them_costs_one_query_and_one_more_where_some_were_not_bui
     def asked() -> int:
         queries.clear()
         with Session(engine) as session:
-            stored.rows(session, ids)
+            feature_store.rows(session, ids)
         return len(queries)
 
     event.listen(engine, "before_cursor_execute", heard)

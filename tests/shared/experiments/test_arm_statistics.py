@@ -10,14 +10,12 @@ import pytest
 
 from shared.db.engine import transaction
 from shared.db.tables import Action, Arm
-from shared.experiments import arm_statistics as acceptance
-from shared.experiments import traffic_split as rollout
-from shared.experiments import verdicts
+from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.arm_statistics import MIN_ANSWERS, MIN_USERS
 from shared.experiments.traffic_split import Rollout
 from shared.monitoring.database_collector import JobFacts
 from tests.support.suggestions import add, an_arm
-from worker.suggestions import guardrail as guard
+from worker.suggestions import guardrail
 
 LONG_AGO = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 RUN = "20260101T000000Z-00000001"
@@ -29,7 +27,7 @@ OFTEN = {"accepted": 16, "corrected": 4, "users": 200}
 
 def figures(engine, since=LONG_AGO):
     with transaction(engine) as session:
-        return acceptance.figures(session, since)
+        return arm_statistics.figures(session, since)
 
 
 def verdict(engine, arm=Arm.MODEL, against=Arm.RULES):
@@ -39,14 +37,14 @@ def verdict(engine, arm=Arm.MODEL, against=Arm.RULES):
 def start(engine, settings, *, canary=0.5, trial=0.0):
     """A rollout that began before the suggestions of the test are made."""
     with transaction(engine) as session:
-        rollout.set_canary(session, settings, canary, by="test", why="")
+        traffic_split.set_canary(session, settings, canary, by="test", why="")
         if trial:
-            rollout.start_trial(session, settings, RUN, trial, by="test", why="")
+            traffic_split.start_trial(session, settings, RUN, trial, by="test", why="")
 
 
 def now(engine, settings):
     with transaction(engine) as session:
-        return rollout.current(session, settings)
+        return traffic_split.current(session, settings)
 
 
 def metrics(held):
@@ -148,10 +146,10 @@ def test_evidence_begins_with_the_last_change(engine, settings, clean):
     an_arm(engine, Arm.RULES, **GOOD, ago="1 hour")
     start(engine, settings)
 
-    found = figures(engine, acceptance.begin(now(engine, settings)))
+    found = figures(engine, arm_statistics.begin(now(engine, settings)))
 
     assert found[Arm.MODEL].suggestions == found[Arm.RULES].suggestions == 0
-    old = acceptance.begin(Rollout(canary=1.0))
+    old = arm_statistics.begin(Rollout(canary=1.0))
     assert dt.datetime.now(dt.UTC) - old < dt.timedelta(days=28, minutes=1)
 
 
@@ -161,7 +159,7 @@ def test_the_guard_turns_a_worse_canary_off_once(engine, held, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    first, again = guard.look(engine, settings), guard.look(engine, settings)
+    first, again = guardrail.look(engine, settings), guardrail.look(engine, settings)
 
     state = now(engine, settings)
     assert [it.arm for it in first] == [Arm.MODEL]
@@ -182,7 +180,7 @@ def test_many_guards_at_once_trip_once(engine, held, settings, clean):
 
     def look():
         begin.wait()
-        tripped.extend(guard.look(engine, settings))
+        tripped.extend(guardrail.look(engine, settings))
 
     threads = [threading.Thread(target=look) for _ in range(6)]
     for thread in threads:
@@ -209,7 +207,7 @@ def test_the_guard_leaves_alone_what_is_not_worse(engine, settings, clean, model
     an_arm(engine, Arm.MODEL, **model)
     an_arm(engine, Arm.RULES, **rules)
 
-    assert guard.look(engine, settings) == []
+    assert guardrail.look(engine, settings) == []
     assert now(engine, settings).canary == 0.5
 
 
@@ -219,7 +217,7 @@ def test_forced_arms_never_trip_the_guard(engine, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR, forced=True)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    assert guard.look(engine, settings) == []
+    assert guardrail.look(engine, settings) == []
 
 
 @pytest.mark.parametrize("canary", [0.5, 0.0], ids=["beside the model", "beside the rules"])
@@ -230,7 +228,7 @@ def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
     an_arm(engine, Arm.CHALLENGER, **POOR)
     an_arm(engine, Arm.MODEL if canary else Arm.RULES, **GOOD)
 
-    guard.look(engine, settings)
+    guardrail.look(engine, settings)
 
     state = now(engine, settings)
     assert (state.canary, state.challenger, state.trial) == (canary, None, 0.0)
@@ -245,7 +243,7 @@ def test_the_guard_ends_both_if_both_are_worse(engine, held, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    guard.look(engine, settings)
+    guardrail.look(engine, settings)
 
     state = now(engine, settings)
     assert (state.canary, state.challenger) == (0.0, None)
@@ -259,7 +257,7 @@ def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clea
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    guard.look(engine, settings)
+    guardrail.look(engine, settings)
 
     assert now(engine, replace(settings, suggest_canary=1.0)).canary == 0.0
 
@@ -295,8 +293,8 @@ def test_disagreements_are_told_by_pair_and_by_who_was_right(engine, clean):
     add(engine, {**one, **right}, ago="8 days")
 
     with transaction(engine) as session:
-        count, pairs = acceptance.disagreements(session, days=7)
-        longer, _ = acceptance.disagreements(session, days=30)
+        count, pairs = arm_statistics.disagreements(session, days=7)
+        longer, _ = arm_statistics.disagreements(session, days=30)
 
     assert (count, longer) == (6, 7)
     assert [(it.rules_label, it.count) for it in pairs] == [("Fuel", 5), ("Rent", 1)]

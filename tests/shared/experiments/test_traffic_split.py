@@ -12,7 +12,7 @@ import pytest
 from shared.db.engine import transaction
 from shared.db.tables import Arm
 from shared.errors import Conflict, SettingsError
-from shared.experiments import traffic_split as rollout
+from shared.experiments import traffic_split
 from shared.experiments.traffic_split import Rollout, arm_of
 from shared.settings import Settings
 from tests.shared.test_settings import LEAST
@@ -127,10 +127,10 @@ def test_any_name_has_an_arm(user):
 def test_the_environment_gives_the_first_value_and_a_change_outlives_it(engine, settings, clean):
     settings = replace(settings, suggest_canary=0.25)
     with transaction(engine) as session:
-        first = rollout.current(session, settings)
-        rollout.set_canary(session, settings, 0.5, by="ada", why="looks well")
+        first = traffic_split.current(session, settings)
+        traffic_split.set_canary(session, settings, 0.5, by="ada", why="looks well")
     with transaction(engine) as session:
-        now = rollout.current(session, replace(settings, suggest_canary=1.0))
+        now = traffic_split.current(session, replace(settings, suggest_canary=1.0))
 
     assert (first.canary, first.change, first.since) == (0.25, 0, None)
     assert (now.canary, now.action, now.by, now.why) == (0.5, "canary", "ada", "looks well")
@@ -140,8 +140,8 @@ def test_saying_the_same_again_records_nothing(engine, settings, clean):
     """Else the evidence would begin anew with each repeat."""
     with transaction(engine) as session:
         for _ in range(3):
-            rollout.set_canary(session, settings, 0.5, by="ada", why="go")
-        changes = rollout.history(session)
+            traffic_split.set_canary(session, settings, 0.5, by="ada", why="go")
+        changes = traffic_split.history(session)
 
     assert len(changes) == 1
 
@@ -154,13 +154,13 @@ def test_two_admins_at_once_lose_nothing_of_each_other(engine, settings, clean):
         start.wait()
         for step in range(1, 21):
             with transaction(engine) as session:
-                rollout.set_canary(session, settings, step / 20, by="ada", why="")
+                traffic_split.set_canary(session, settings, step / 20, by="ada", why="")
 
     def try_out():
         start.wait()
         for step in range(1, 21):
             with transaction(engine) as session:
-                rollout.start_trial(session, settings, RUN, step / 40, by="bob", why="")
+                traffic_split.start_trial(session, settings, RUN, step / 40, by="bob", why="")
 
     threads = [threading.Thread(target=turn_up), threading.Thread(target=try_out)]
     for thread in threads:
@@ -168,7 +168,7 @@ def test_two_admins_at_once_lose_nothing_of_each_other(engine, settings, clean):
     for thread in threads:
         thread.join()
     with transaction(engine) as session:
-        changes = rollout.history(session)[::-1]
+        changes = traffic_split.history(session)[::-1]
 
     assert len(changes) == 40
     assert (changes[-1].canary, changes[-1].trial) == (1.0, 0.5)
@@ -178,24 +178,24 @@ def test_two_admins_at_once_lose_nothing_of_each_other(engine, settings, clean):
 
 def test_of_two_who_saw_the_same_state_the_second_is_told(engine, settings, clean):
     with transaction(engine) as session:
-        rollout.set_canary(session, settings, 0.5, by="ada", why="", expected=0)
+        traffic_split.set_canary(session, settings, 0.5, by="ada", why="", expected=0)
 
     with pytest.raises(Conflict, match="is the newest"), transaction(engine) as session:
-        rollout.set_canary(session, settings, 0.1, by="bob", why="", expected=0)
+        traffic_split.set_canary(session, settings, 0.1, by="bob", why="", expected=0)
 
 
 def test_one_trial_at_a_time(engine, settings, clean):
     """And its end can be asked for twice, but not without a trial."""
     with transaction(engine) as session:
         with pytest.raises(Conflict, match="no version is on trial"):
-            rollout.end_trial(session, settings, "drop", by="ada", why="")
-        rollout.start_trial(session, settings, RUN, 0.1, by="ada", why="")
+            traffic_split.end_trial(session, settings, "drop", by="ada", why="")
+        traffic_split.start_trial(session, settings, RUN, 0.1, by="ada", why="")
         with pytest.raises(Conflict, match=RUN):
-            rollout.start_trial(session, settings, "another", 0.1, by="bob", why="")
-        first = rollout.end_trial(session, settings, "drop", by="ada", why="")
-        again = rollout.end_trial(session, settings, "drop", by="ada", why="")
+            traffic_split.start_trial(session, settings, "another", 0.1, by="bob", why="")
+        first = traffic_split.end_trial(session, settings, "drop", by="ada", why="")
+        again = traffic_split.end_trial(session, settings, "drop", by="ada", why="")
         with pytest.raises(Conflict):
-            rollout.end_trial(session, settings, "promote", by="ada", why="")
+            traffic_split.end_trial(session, settings, "promote", by="ada", why="")
 
     assert first == again
     assert (first.challenger, first.trial) == (None, 0.0)

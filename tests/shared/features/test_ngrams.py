@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.features import ngrams as hashed
-from shared.native import library as kernel
+from shared.features import ngrams
+from shared.native import library
 
-compiled = pytest.mark.skipif(not kernel.is_available(), reason="there is no C compiler here")
+compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
 
 
 @compiled
@@ -22,7 +22,7 @@ compiled = pytest.mark.skipif(not kernel.is_available(), reason="there is no C c
 def test_native_and_python_columns_of_a_text_are_equal(
     hashes: list[int], text: str, in_words: bool
 ) -> None:
-    found = hashed.columns(hashes, text, 3, 5, in_words=in_words)
+    found = ngrams.columns(hashes, text, 3, 5, in_words=in_words)
 
-    expected = hashed.ngram_columns_reference(hashes, text, 3, 5, in_words)
+    expected = ngrams.ngram_columns_reference(hashes, text, 3, 5, in_words)
     assert found.tolist() == expected.tolist()

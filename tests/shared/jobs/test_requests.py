@@ -11,8 +11,8 @@ from sqlalchemy import text
 from shared.db.engine import transaction
 from shared.db.tables import JobKind
 from shared.jobs import broker
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.jobs.publisher import Messenger
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -34,7 +34,7 @@ def messenger(engine):
 
 def test_a_message_carries_the_id_of_its_job_and_nothing_else(engine, messenger, redis):
     """Whoever reads the broker, or Flower, learns nothing about anybody."""
-    job = queue.request_features(engine, messenger, requested_by="JANE DOE", days=7)
+    job = job_requests.request_features(engine, messenger, requested_by="JANE DOE", days=7)
     messenger.close()
 
     (raw,) = redis.lrange("features", 0, -1)
@@ -46,8 +46,8 @@ def test_a_message_carries_the_id_of_its_job_and_nothing_else(engine, messenger,
 
 def test_training_and_features_have_queues_of_their_own(engine, messenger, redis):
     """One never starves the other."""
-    queue.request_features(engine, messenger, requested_by="test", days=7)
-    queue.request_training(engine, messenger, requested_by="test", limit=None, deploy="gate")
+    job_requests.request_features(engine, messenger, requested_by="test", days=7)
+    job_requests.request_training(engine, messenger, requested_by="test", limit=None, deploy="gate")
     messenger.close()
 
     assert (redis.llen("features"), redis.llen("training")) == (1, 1)
@@ -55,17 +55,17 @@ def test_training_and_features_have_queues_of_their_own(engine, messenger, redis
 
 def test_a_message_that_went_out_is_noted(engine, messenger, redis):
     """So that it is not sent again while it waits its turn."""
-    job = queue.request_features(engine, messenger, requested_by="test", days=7)
+    job = job_requests.request_features(engine, messenger, requested_by="test", days=7)
     messenger.close()
 
     with transaction(engine) as session:
-        assert jobs.get(session, job.id).sent_at is not None
+        assert job_store.get(session, job.id).sent_at is not None
 
 
 def test_what_did_not_go_out_is_sent_by_the_next_round(engine, redis):
     """The row waits as long as it takes."""
     with transaction(engine) as session:
-        jobs.create(session, JobKind.TRAIN, requested_by="test")
+        job_store.create(session, JobKind.TRAIN, requested_by="test")
         session.execute(text("UPDATE jobs SET created_at = now() - interval '1 min'"))
 
     assert broker.resend(engine, redis) == 1
@@ -75,9 +75,9 @@ def test_what_did_not_go_out_is_sent_by_the_next_round(engine, redis):
 
 def test_two_requests_for_one_night_are_one_job(engine, messenger, redis):
     """However many beats run."""
-    first = queue.request_nightly(engine, messenger, night="2026-11-23")
-    second = queue.request_nightly(engine, messenger, night="2026-11-23")
-    next_night = queue.request_nightly(engine, messenger, night="2026-11-24")
+    first = job_requests.request_nightly(engine, messenger, night="2026-11-23")
+    second = job_requests.request_nightly(engine, messenger, night="2026-11-23")
+    next_night = job_requests.request_nightly(engine, messenger, night="2026-11-24")
 
     assert first is not None
     assert second is None

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text, update
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState
 from shared.errors import AlreadyRunning, Conflict, LeaseLost, NotFound
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.store import MAX_ATTEMPTS, Claim, Progress
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -19,20 +19,20 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 def asked(engine: Engine, kind: JobKind = JobKind.TRAIN, **wishes: object) -> str:
     with transaction(engine) as session:
-        job, _ = jobs.create(session, kind, requested_by="test", **wishes)  # type: ignore[arg-type]
+        job, _ = job_store.create(session, kind, requested_by="test", **wishes)  # type: ignore[arg-type]
         return job.id
 
 
 def claimed(engine: Engine, job_id: str) -> Claim:
     with transaction(engine) as session:
-        claim = jobs.claim(session, job_id)
+        claim = job_store.claim(session, job_id)
     assert claim is not None
     return claim
 
 
 def state(engine: Engine, job_id: str) -> JobState:
     with transaction(engine) as session:
-        return jobs.get(session, job_id).state
+        return job_store.get(session, job_id).state
 
 
 def let_the_lease_run_out(engine: Engine, job_id: str) -> None:
@@ -44,7 +44,7 @@ def let_the_lease_run_out(engine: Engine, job_id: str) -> None:
 
 def swept(engine: Engine) -> dict[str, int]:
     with transaction(engine) as session:
-        return jobs.sweep(session)
+        return job_store.sweep(session)
 
 
 def at_once(count: int, act: Callable[[], object]) -> list[object]:
@@ -90,7 +90,7 @@ def test_the_same_key_gives_the_same_job_even_after_it_ended(engine):
     first = asked(engine, params={"limit": 5}, idempotency_key="k")
     claim = claimed(engine, first)
     with transaction(engine) as session:
-        jobs.finish(session, claim, JobState.SUCCEEDED, result={})
+        job_store.finish(session, claim, JobState.SUCCEEDED, result={})
 
     assert asked(engine, params={"limit": 5}, idempotency_key="k") == first
 
@@ -116,7 +116,7 @@ def test_of_many_deliveries_of_one_message_one_does_the_work(engine):
 
     def claim() -> Claim | None:
         with transaction(engine) as session:
-            return jobs.claim(session, job)
+            return job_store.claim(session, job)
 
     got = at_once(8, claim)
 
@@ -144,7 +144,7 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(engine):
         swept(engine)
 
     with transaction(engine) as session:
-        ended = jobs.get(session, job)
+        ended = job_store.get(session, job)
     assert ended.state is JobState.FAILED
     assert ended.error is not None
     assert ended.error["code"] == "worker_lost"
@@ -160,10 +160,10 @@ def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
     other = claimed(engine, job)
 
     for act in (
-        lambda session: jobs.renew(session, frozen, Progress("fit", 1, 2)),
-        lambda session: jobs.hold(session, frozen),
-        lambda session: jobs.finish(session, frozen, JobState.SUCCEEDED, result={}),
-        lambda session: jobs.give_back(session, frozen, "woke up"),
+        lambda session: job_store.renew(session, frozen, Progress("fit", 1, 2)),
+        lambda session: job_store.hold(session, frozen),
+        lambda session: job_store.finish(session, frozen, JobState.SUCCEEDED, result={}),
+        lambda session: job_store.give_back(session, frozen, "woke up"),
     ):
         with pytest.raises(LeaseLost), transaction(engine) as session:
             act(session)
@@ -179,7 +179,7 @@ def test_a_job_under_lock_is_not_swept(engine):
     let_the_lease_run_out(engine, job)
 
     with transaction(engine) as session:
-        jobs.hold(session, claim)
+        job_store.hold(session, claim)
         assert swept(engine) == {}
 
 
@@ -188,11 +188,11 @@ def test_cancel_ends_a_queued_job_at_once(engine):
     job = asked(engine)
 
     with transaction(engine) as session:
-        jobs.cancel(session, job)
+        job_store.cancel(session, job)
 
     assert state(engine, job) is JobState.CANCELLED
     with transaction(engine) as session:
-        assert jobs.claim(session, job) is None
+        assert job_store.claim(session, job) is None
 
 
 def test_cancel_reaches_the_worker_with_its_next_sign_of_life(engine):
@@ -201,11 +201,11 @@ def test_cancel_reaches_the_worker_with_its_next_sign_of_life(engine):
     claim = claimed(engine, job)
 
     with transaction(engine) as session:
-        jobs.cancel(session, job)
+        job_store.cancel(session, job)
 
     assert state(engine, job) is JobState.RUNNING
     with transaction(engine) as session:
-        assert jobs.renew(session, claim)
+        assert job_store.renew(session, claim)
 
 
 def test_a_cancelled_job_of_a_dead_worker_ends_cancelled(engine):
@@ -213,7 +213,7 @@ def test_a_cancelled_job_of_a_dead_worker_ends_cancelled(engine):
     job = asked(engine)
     claimed(engine, job)
     with transaction(engine) as session:
-        jobs.cancel(session, job)
+        job_store.cancel(session, job)
 
     let_the_lease_run_out(engine, job)
 
@@ -226,10 +226,10 @@ def test_cancel_leaves_a_job_that_has_ended_as_it_is(engine):
     job = asked(engine)
     claim = claimed(engine, job)
     with transaction(engine) as session:
-        jobs.finish(session, claim, JobState.SUCCEEDED, result={"x": 1})
+        job_store.finish(session, claim, JobState.SUCCEEDED, result={"x": 1})
 
     with transaction(engine) as session:
-        jobs.cancel(session, job)
+        job_store.cancel(session, job)
 
     assert state(engine, job) is JobState.SUCCEEDED
 
@@ -238,32 +238,32 @@ def test_cancel_reaches_the_ranges_of_a_features_job(engine):
     """Those nobody has begun end at once; those at work are told."""
     parent = claimed(engine, asked(engine, JobKind.FEATURES))
     with transaction(engine) as session:
-        added = jobs.add_ranges(session, parent, [{"low": 1}, {"low": 2}])
+        added = job_store.add_ranges(session, parent, [{"low": 1}, {"low": 2}])
     worked_on = claimed(engine, added[0].id)
 
     with transaction(engine) as session:
-        jobs.cancel(session, parent.job_id)
+        job_store.cancel(session, parent.job_id)
 
     with transaction(engine) as session:
-        assert jobs.renew(session, worked_on)
-        assert jobs.ranges_of(session, parent.job_id).cancelled == 1
+        assert job_store.renew(session, worked_on)
+        assert job_store.ranges_of(session, parent.job_id).cancelled == 1
 
 
 def test_an_unknown_job_is_named_so(engine):
     """404, not a crash."""
     with pytest.raises(NotFound), transaction(engine) as session:
-        jobs.get(session, "nobody")
+        job_store.get(session, "nobody")
 
 
 def test_a_list_of_jobs_shows_what_was_asked_for_newest_first(engine):
     """Ranges are parts of a job, not jobs that anybody asked for."""
     parent = claimed(engine, asked(engine, JobKind.FEATURES))
     with transaction(engine) as session:
-        jobs.add_ranges(session, parent, [{"low": 1}])
+        job_store.add_ranges(session, parent, [{"low": 1}])
     train = asked(engine)
 
     with transaction(engine) as session:
-        listed = [job.id for job in jobs.newest(session, limit=10)]
+        listed = [job.id for job in job_store.newest(session, limit=10)]
 
     assert listed == [train, parent.job_id]
 
@@ -275,7 +275,7 @@ def test_a_message_that_never_went_out_is_found(engine):
         session.execute(update(Job).values(created_at=text("now() - interval '3 s'")))
 
     with transaction(engine) as session:
-        found = jobs.unsent(session, [JobKind.TRAIN], queue_is_empty=False)
+        found = job_store.unsent(session, [JobKind.TRAIN], queue_is_empty=False)
 
     assert [lost.id for lost in found] == [job]
 
@@ -289,11 +289,11 @@ def test_a_message_is_lost_when_it_was_sent_long_ago_and_is_not_in_the_queue(
     """A job that waits its turn behind others is not sent again and again."""
     job = asked(engine)
     with transaction(engine) as session:
-        jobs.mark_sent(session, [job])
+        job_store.mark_sent(session, [job])
         session.execute(update(Job).values(sent_at=text("now() - interval '1 min'")))
 
     with transaction(engine) as session:
-        found = jobs.unsent(session, [JobKind.TRAIN], queue_is_empty=empty)
+        found = job_store.unsent(session, [JobKind.TRAIN], queue_is_empty=empty)
 
     assert len(found) == expected
 
@@ -308,10 +308,10 @@ def test_a_message_is_lost_when_a_later_one_was_taken(engine):
     kinds = [JobKind.FEATURES, JobKind.DRIFT]
 
     with transaction(engine) as session:
-        before = jobs.unsent(session, kinds, queue_is_empty=False)
+        before = job_store.unsent(session, kinds, queue_is_empty=False)
     claimed(engine, late)
     with transaction(engine) as session:
-        after = jobs.unsent(session, kinds, queue_is_empty=False)
+        after = job_store.unsent(session, kinds, queue_is_empty=False)
 
     assert before == []
     assert [lost.id for lost in after] == [early]

@@ -17,11 +17,10 @@ import pytest
 from shared.errors import DamagedVersion
 from shared.features.encoder import TEXT_COLUMNS, WIDTH, Encoder, grams_of
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.model import classifier as model_module
+from shared.model import classifier
 from shared.model.candidates import Base, Inputs, Proposal
 from shared.model.classifier import Model
-from worker.training import fit as learner
-from worker.training import parallel as crew
+from worker.training import fit, parallel
 from worker.training.fit_candidates import fit_base
 
 FIRST_DAY = dt.date(2024, 1, 1)
@@ -106,7 +105,7 @@ def in_script(trades: str, letters: str) -> tuple[list[FeatureRow], list[str]]:
 
 @cache
 def trained(n: int, categories: int) -> Model:
-    return learner.fit(*transactions(n, categories))
+    return fit.fit(*transactions(n, categories))
 
 
 def is_right(model: Model, rows: list[FeatureRow], labels: list[str]) -> float:
@@ -223,7 +222,7 @@ class TestLearner:
     def test_the_same_rows_and_seed_give_the_same_bytes(self) -> None:
         rows, labels = transactions(800, 6)
 
-        first, second = (learner.fit(rows, labels, seed=3).to_files() for _ in range(2))
+        first, second = (fit.fit(rows, labels, seed=3).to_files() for _ in range(2))
 
         assert first == second
 
@@ -231,8 +230,8 @@ class TestLearner:
         rows, labels = transactions(800, 6)
         files = []
         for cores in (1, 2):
-            monkeypatch.setattr(crew, "THREADS", cores)
-            fitted = learner.fit_and_refit(rows, labels, learned=700)
+            monkeypatch.setattr(parallel, "THREADS", cores)
+            fitted = fit.fit_and_refit(rows, labels, learned=700)
             files.append([model.to_files() for model in fitted])
 
         assert files[0] == files[1]
@@ -240,7 +239,7 @@ class TestLearner:
     def test_a_single_category_is_predicted_with_confidence(self) -> None:
         rows, labels = transactions(50, 1)
 
-        prediction = learner.fit(rows, labels).predict(features_of(RawTransaction()))
+        prediction = fit.fit(rows, labels).predict(features_of(RawTransaction()))
 
         assert prediction.label == labels[0]
         assert prediction.confidence > 0.9
@@ -251,7 +250,7 @@ class TestLearner:
         rows, _ = transactions(n, 1)
         labels = [f"Own {index}" for index in range(n)]
 
-        model = learner.fit(rows, labels)
+        model = fit.fit(rows, labels)
 
         assert set(model.labels) == set(labels)
         assert model.predict(rows[0]).label in labels
@@ -259,7 +258,7 @@ class TestLearner:
     def test_it_knows_shops_it_has_seen_and_their_trade_in_new_ones(self) -> None:
         rows, labels = transactions(1600, 8, noise=0.02)
 
-        model = learner.fit(rows[:1300], labels[:1300])
+        model = fit.fit(rows[:1300], labels[:1300])
 
         assert is_right(model, rows[1300:], labels[1300:]) > 0.9
         name = f"brand new {rows[0].merchant.split()[-1]}"
@@ -270,7 +269,7 @@ class TestLearner:
         """Plain multiclass boosting falls below the most frequent label here, after minutes."""
         rows, labels = transactions(3600, 1000)
 
-        model = learner.fit(rows[:3200], labels[:3200])
+        model = fit.fit(rows[:3200], labels[:3200])
 
         most_frequent = max(labels.count(label) for label in set(labels)) / len(labels)
         assert is_right(model, rows[3200:], labels[3200:]) > most_frequent + 0.2
@@ -295,17 +294,17 @@ class TestLearner:
 
         held = self.held_out(rows, labels)
 
-        days = learner._read(rows, b"key", learner._silent).rows["day"]
-        cuts = learner._cuts(days)
+        days = fit._read(rows, b"key", fit._silent).rows["day"]
+        cuts = fit._cuts(days)
         assert cuts == sorted(cuts)
         assert len(held.labels) == len(rows) - cuts[0]
 
     @staticmethod
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
-        inputs = learner._read(rows, b"key", learner._silent)
-        names, ids = learner._numbered(labels)
-        with crew.FitPool(learner._silent) as own:
-            return learner._held_out(inputs, ids, len(names), own)[0]
+        inputs = fit._read(rows, b"key", fit._silent)
+        names, ids = fit._numbered(labels)
+        with parallel.FitPool(fit._silent) as own:
+            return fit._held_out(inputs, ids, len(names), own)[0]
 
     def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
         """Else all of them would look equally old, and what changed since would be lost."""
@@ -317,7 +316,7 @@ class TestLearner:
         typo = rows[0]._replace(date=dt.date(2099, 1, 1), line="typo", merchant="typo")
 
         plain, beside = (
-            is_right(learner.fit_and_refit(*told, learned=900).stored, rows[900:], labels[900:])
+            is_right(fit.fit_and_refit(*told, learned=900).stored, rows[900:], labels[900:])
             for told in (
                 (rows[:900], labels[:900]),
                 ([*rows[:900], typo], [*labels[:900], labels[0]]),
@@ -330,7 +329,7 @@ class TestLearner:
         rows, labels = transactions(2000, 8, noise=0)
         random.Random(5).shuffle(labels)
 
-        model = learner.fit(rows[:1600], labels[:1600])
+        model = fit.fit(rows[:1600], labels[:1600])
 
         share = max(labels.count(label) for label in set(labels)) / len(labels)
         assert is_right(model, rows[1600:], labels[1600:]) < share + 0.05
@@ -342,7 +341,7 @@ class TestLearner:
         """Shops never seen, known by their trade's word and by what was bought."""
         spoken = [in_script(*SCRIPTS[name]) for name in ("English", script)]
         english, other = (
-            is_right(learner.fit(rows[:1200], labels[:1200]), rows[1200:], labels[1200:])
+            is_right(fit.fit(rows[:1200], labels[:1200]), rows[1200:], labels[1200:])
             for rows, labels in spoken
         )
 
@@ -354,7 +353,7 @@ class TestLearner:
         shop = "quux novelties"
         more = [rows[-1]._replace(line=shop, merchant=shop, norm_desc="")] * 5
 
-        model, refitted = learner.fit_and_refit(
+        model, refitted = fit.fit_and_refit(
             [*rows, *more], [*labels, *["Novelties"] * 5], learned=800
         )
 
@@ -372,13 +371,13 @@ class TestLearner:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            learner.fit(*transactions(800, 6), progress=stop)
+            fit.fit(*transactions(800, 6), progress=stop)
 
         assert list(dict.fromkeys(told)) == ["encode", "base", "candidates", "forest"]
 
     def test_rows_without_labels_are_refused(self) -> None:
         with pytest.raises(ValueError, match="1 rows and 0 labels"):
-            learner.fit(transactions(1, 1)[0], [])
+            fit.fit(transactions(1, 1)[0], [])
 
 
 class TestFiles:
@@ -396,7 +395,7 @@ class TestFiles:
 
     def test_files_of_other_features_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         files = trained(60, 4).to_files()
-        monkeypatch.setattr(model_module, "FEATURE_VERSION", -1)
+        monkeypatch.setattr(classifier, "FEATURE_VERSION", -1)
 
         with pytest.raises(DamagedVersion, match="feature_version"):
             Model.from_files(files)
@@ -446,9 +445,9 @@ def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
             failed.wait(60)
             forests.append(done)
 
-    monkeypatch.setattr(learner, "fit_base", failing)
+    monkeypatch.setattr(fit, "fit_base", failing)
 
     with pytest.raises(MemoryError, match="no room"):
-        learner.fit(rows, labels, progress=progress)
+        fit.fit(rows, labels, progress=progress)
 
     assert len(forests) < 20  # of 160

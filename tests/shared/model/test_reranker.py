@@ -13,7 +13,7 @@ import pytest
 
 from shared.features.extract import RawTransaction, features_of
 from shared.model.reranker import Forest
-from worker.training import fit as learner
+from worker.training import fit
 
 LINES = np.random.default_rng(0).normal(size=(2_000, 7)).astype(np.float32)
 LINES[::5, 2] = np.nan
@@ -94,7 +94,7 @@ def test_one_row_dated_centuries_ahead_leaves_the_others_their_history() -> None
     typo = features_of(RawTransaction(merchant="TYPO", amount=-5.0, date=dt.date(2999, 1, 1)))
     labels = [f"Category {n % 3}" for n in range(90)]
 
-    model = learner.fit([*rows, typo], [*labels, "Other"])
+    model = fit.fit([*rows, typo], [*labels, "Other"])
 
     assert np.isfinite(model.base.history.proposed_share).all()
     assert [answer.label for answer in model.predict_many(rows[:3])] == labels[:3]

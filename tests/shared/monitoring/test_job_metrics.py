@@ -13,11 +13,11 @@ from sqlalchemy import text
 from shared.db.engine import make_engine, transaction
 from shared.db.tables import JobKind
 from shared.jobs import heartbeats
-from shared.jobs import store as jobs
-from shared.monitoring import job_metrics as queue_facts
+from shared.jobs import store as job_store
+from shared.monitoring import job_metrics
 from shared.monitoring.database_collector import JobFacts
 from tests.support.api import deploy_a_model
-from worker.execution import beat_heartbeat as pulse
+from worker.execution import beat_heartbeat
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
     a_job(session, "train", ago=1000, waited=3, worked=40)
     a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
 
-    found = told(queue_facts.history(session))
+    found = told(job_metrics.history(session))
 
     assert found["lm_jobs_ended_total", "train", "succeeded"] == 1
     assert found["lm_jobs_ended_total", "train", "failed"] == 1
@@ -68,18 +68,18 @@ def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
 
 def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
     """The ranges of a long job wait their turn: that is no fault."""
-    parent, _ = jobs.create(session, JobKind.FEATURES, requested_by="test")
+    parent, _ = job_store.create(session, JobKind.FEATURES, requested_by="test")
     session.flush()
-    claim = jobs.claim(session, parent.id)
-    jobs.add_ranges(session, claim, [{"first": 1}])
+    claim = job_store.claim(session, parent.id)
+    job_store.add_ranges(session, claim, [{"first": 1}])
     session.execute(text("UPDATE jobs SET created_at = now() - interval '1 h'"))
-    only_ranges = told(queue_facts.current(session))
-    jobs.create(session, JobKind.TRAIN, requested_by="test")
+    only_ranges = told(job_metrics.current(session))
+    job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.execute(
         text("UPDATE jobs SET created_at = now() - interval '100 s' WHERE kind = 'train'")
     )
 
-    found = told(queue_facts.current(session))
+    found = told(job_metrics.current(session))
 
     assert only_ranges["lm_queue_oldest_job_seconds", "features"] == 0
     assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
@@ -87,13 +87,13 @@ def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
 
 def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
     """Its lease says so, until it runs out."""
-    job, _ = jobs.create(session, JobKind.TRAIN, requested_by="test")
+    job, _ = job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.flush()
-    idle = told(queue_facts.current(session))
-    jobs.claim(session, job.id)
-    working = told(queue_facts.current(session))
+    idle = told(job_metrics.current(session))
+    job_store.claim(session, job.id)
+    working = told(job_metrics.current(session))
     session.execute(text("UPDATE jobs SET lease_until = now() - interval '500 s'"))
-    dead = told(queue_facts.current(session))
+    dead = told(job_metrics.current(session))
 
     name = "lm_queue_consumed_timestamp_seconds", "training"
     assert idle[name] == 0
@@ -109,7 +109,7 @@ def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, 
         for seconds in (10, 2, 30):
             heartbeats.note(session, "training", now - dt.timedelta(seconds=seconds))
 
-        found = told(queue_facts.current(session))
+        found = told(job_metrics.current(session))
 
     assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2)
     assert ("lm_queue_round_trip_seconds", "features") not in found
@@ -117,8 +117,10 @@ def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, 
 
 def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, clean):
     """It waits neither for a table that is locked nor for a PostgreSQL that is away."""
-    away = pulse.Pulse(replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d"))
-    there = pulse.Pulse(settings)
+    away = beat_heartbeat.Pulse(
+        replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d")
+    )
+    there = beat_heartbeat.Pulse(settings)
     started = time.time()
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE heartbeats"))
@@ -130,7 +132,7 @@ def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, cl
     away.close()
 
     with transaction(engine) as session:
-        found = told(queue_facts.current(session))
+        found = told(job_metrics.current(session))
     assert still_writing
     assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
 

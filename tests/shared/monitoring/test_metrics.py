@@ -13,9 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from local.servers import temporary as servers
-from shared import services as composition
-from shared.db.engine import make_engine, migrate
+from local.servers import temporary
+from shared import services
+from shared.db.engine import make_engine
+from shared.db.migrate import migrate
 from shared.monitoring.database_collector import TRAIN_STATUSES, JobFacts
 from shared.settings import Settings
 from web.app import create_app
@@ -108,7 +109,7 @@ def frozen(registry):
 
     A scrape before the freeze has left a connection in the pool: the one that would hang.
     """
-    with servers.postgres() as server:
+    with temporary.postgres() as server:
         settings = Settings.from_env({"DATABASE_URL": server.url, "REDIS_URL": "redis://x"})
         engine = make_engine(settings.database_url)
         migrate(engine)
@@ -139,7 +140,7 @@ def test_a_frozen_database_does_not_hold_up_a_scrape(frozen):
 
 def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_server, registry):
     """Before the first migration there is nothing to know, and all else is told."""
-    held = composition.build(settings)
+    held = services.build(settings)
     with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE empty_one"))
     held.close()

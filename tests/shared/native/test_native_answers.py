@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.model import reranker as forest
+from shared.model import reranker
 from shared.model.candidates import Base, inputs_of
 from shared.model.classifier import Model, Prediction, Scored
 from shared.native import build
 from shared.native import library as kernel
 from shared.native.quickscorer import Trees
 from tests.shared.model.test_classifier import transactions
-from worker.training import fit as learner
+from worker.training import fit
 
 compiled = pytest.mark.skipif(not kernel.is_available(), reason="there is no C compiler here")
 
@@ -44,7 +44,7 @@ def known(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
     """A model, and rows: its own, some of other shops, and odd ones."""
     learned, labels = transactions(rows, categories)
     strange, _ = transactions(50, 5, seed=2)
-    return learner.fit(learned, labels), [*learned[::7], *strange, *map(features_of, ODD)]
+    return fit.fit(learned, labels), [*learned[::7], *strange, *map(features_of, ODD)]
 
 
 @compiled
@@ -139,7 +139,7 @@ def test_training_goes_on_where_no_tree_finds_a_split() -> None:
     """Each row has a name of its own, so none of the candidates is ever right."""
     rows, _ = transactions(300, 5)
 
-    model = learner.fit(rows, [f"name {number}" for number in range(len(rows))])
+    model = fit.fit(rows, [f"name {number}" for number in range(len(rows))])
 
     assert model.predict_many(rows[:5]) == Model.from_files(model.to_files()).predict_many(rows[:5])
 
@@ -160,8 +160,8 @@ def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int]
 
     with pytest.raises(ValueError, match=why):
         Trees(text)
-    assert forest.difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
-    assert forest.Forest(text, agreement=0.0)
+    assert reranker.difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
+    assert reranker.Forest(text, agreement=0.0)
 
 
 @compiled
@@ -237,10 +237,10 @@ def test_training_finds_a_kernel_that_scores_otherwise_than_lightgbm(
     features = model.base.propose(inputs_of(transactions(400, 9)[0], model.hash_key)).features
     faulty(right, wrong)
 
-    difference = forest.difference(model.booster_text, features)
+    difference = reranker.difference(model.booster_text, features)
 
     assert difference is not None
-    assert difference > forest.AGREEMENT
+    assert difference > reranker.AGREEMENT
 
 
 @compiled
@@ -286,7 +286,7 @@ def test_a_version_trained_with_a_faulty_kernel_never_uses_it(
     rows, labels = transactions(400, 9)
     faulty("rows->amount - b->pair_last", "rows->amount + b->pair_last")
 
-    for model in learner.fit_and_refit(rows, labels, learned=300):
+    for model in fit.fit_and_refit(rows, labels, learned=300):
         assert model.proposals_agree is False
         assert model.base.native is None
         assert Model.from_files(model.to_files()).base.native is None
@@ -316,7 +316,7 @@ def test_what_the_forest_is_tried_on_when_it_is_made_are_rows_with_their_candida
     features = np.random.default_rng(0).normal(size=(rows, 6, 7)).astype(np.float32)
     features[:, :, 3] = features[:, :1, 3]
 
-    tried = learner._tried(features, seed=0)
+    tried = fit._tried(features, seed=0)
 
     assert tried.shape == (10_000, 6, 7)
     assert np.all(tried[:, :, 3] == tried[:, :1, 3])

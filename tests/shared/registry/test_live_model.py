@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from shared.features.extract import RawTransaction, features_of
-from shared.registry import live_model as runtime_module
+from shared.registry import live_model
 from shared.registry.gil import short_switch_interval
 from shared.registry.live_model import Runtime
 from shared.registry.store import Registry
-from tests.support import registry_writer as writer
+from tests.support import registry_writer
 from tests.support.registry_damage import DAMAGE, overwrite
 from tests.support.registry_writer import TwoParts, publish, run_id_of, save
 from tests.support.waiting import wait_until
@@ -322,7 +322,7 @@ def test_a_version_not_there_yet_is_looked_for_again_and_not_quarantined(
     runtime.start()
     runtime.check()  # too early for another try
     assert outcomes.told == ["missing"]
-    monkeypatch.setattr(runtime_module, "RETRY_S", 0.0)
+    monkeypatch.setattr(live_model, "RETRY_S", 0.0)
     later = a_runtime()
     later.start()
 
@@ -370,21 +370,21 @@ def test_a_process_forked_from_one_that_serves_follows_deploys_by_itself(
 ) -> None:
     """Threads do not survive a fork, so the child starts its own."""
     publish(registry, 1)
-    forked = writer.PROCESSES.Event()
-    process = writer.start(writer.follow_after_a_fork, root, forked, 2)
+    forked = registry_writer.PROCESSES.Event()
+    process = registry_writer.start(registry_writer.follow_after_a_fork, root, forked, 2)
     assert forked.wait(60)
 
     publish(registry, 2)
 
     process.join(60)
-    assert process.exitcode == writer.WON
+    assert process.exitcode == registry_writer.WON
 
 
 def test_the_runtime_costs_nothing_to_import() -> None:
     """LightGBM must not be loaded before a fork; the loader brings it in at the start."""
     code = "import sys, web.app; sys.exit('lib_lightgbm' in open('/proc/self/maps').read())"
 
-    assert os.spawnv(os.P_WAIT, writer.PYTHON, [writer.PYTHON, "-c", code]) == 0
+    assert os.spawnv(os.P_WAIT, registry_writer.PYTHON, [registry_writer.PYTHON, "-c", code]) == 0
 
 
 def test_requests_go_on_until_the_last_of_two_loads_has_ended():

@@ -18,9 +18,9 @@ from shared.errors import (
     NotFound,
     NothingToRollBack,
 )
-from shared.registry import durable_files as durable
+from shared.registry import durable_files
 from shared.registry.store import Registry, new_run_id
-from tests.support import registry_writer as writer
+from tests.support import registry_writer
 from tests.support.registry_damage import overwrite
 from tests.support.registry_writer import files_of, number_live, publish, run_id_of, save
 
@@ -211,19 +211,22 @@ def test_of_many_processes_with_one_expectation_exactly_one_deploys(
     numbers = range(2, 8)
     for number in numbers:
         save(registry, number)
-    gate = writer.PROCESSES.Barrier(len(numbers))
+    gate = registry_writer.PROCESSES.Barrier(len(numbers))
 
-    racers = [writer.start(writer.deploy_at_once, root, number, 1, gate) for number in numbers]
+    racers = [
+        registry_writer.start(registry_writer.deploy_at_once, root, number, 1, gate)
+        for number in numbers
+    ]
     for racer in racers:
         racer.join(60)
 
     won = [
         number
         for number, racer in zip(numbers, racers, strict=True)
-        if racer.exitcode == writer.WON
+        if racer.exitcode == registry_writer.WON
     ]
     assert won == [number_live(registry)]
-    assert [racer.exitcode for racer in racers].count(writer.LOST) == len(numbers) - 1
+    assert [racer.exitcode for racer in racers].count(registry_writer.LOST) == len(numbers) - 1
 
 
 def test_pruning_keeps_the_live_version_the_one_before_and_the_newest(registry: Registry) -> None:
@@ -245,14 +248,14 @@ def test_a_version_being_read_is_not_pruned(
     """The reader gets all of it; the next pruning takes it."""
     save(registry, 1)
     reading, go_on = threading.Event(), threading.Event()
-    read = durable.read
+    read = durable_files.read
 
     def slow_read(*args: Any) -> bytes:
         reading.set()
         assert go_on.wait(60)
         return read(*args)
 
-    monkeypatch.setattr(durable, "read", slow_read)
+    monkeypatch.setattr(durable_files, "read", slow_read)
     with ThreadPoolExecutor(1) as pool:
         loaded = pool.submit(registry.load, run_id_of(1))
         assert reading.wait(60)
@@ -269,14 +272,14 @@ def test_a_version_removed_while_it_is_opened_is_not_found_rather_than_damaged(
 ) -> None:
     """Between opening the folder and locking it there is room for a whole pruning."""
     save(registry, 1)
-    try_lock = durable.try_lock
+    try_lock = durable_files.try_lock
 
     def lock_late(descriptor: int, *, shared: bool = False) -> bool:
         if shared:
             assert registry.prune(keep=0) == [run_id_of(1)]
         return try_lock(descriptor, shared=shared)
 
-    monkeypatch.setattr(durable, "try_lock", lock_late)
+    monkeypatch.setattr(durable_files, "try_lock", lock_late)
     with pytest.raises(NotFound):
         registry.load(run_id_of(1))
 
@@ -359,7 +362,7 @@ def test_an_id_of_any_other_spelling_is_not_found_and_opens_nothing_outside(
     publish(registry, 1)
     (disk / "secret").mkdir()
 
-    with writer.Opened() as opened:
+    with registry_writer.Opened() as opened:
         for act in (
             lambda: registry.load(spelling),
             lambda: registry.version(spelling),

@@ -17,7 +17,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.registry.store import Registry
-from tests.support import registry_writer as writer
+from tests.support import registry_writer
 from tests.support.registry_damage import DAMAGE, reseal
 from tests.support.registry_writer import leftovers, number_live, publish, run_id_of, save
 
@@ -30,9 +30,9 @@ def test_a_publisher_killed_at_any_system_call_leaves_the_old_version_or_the_new
     for step in itertools.count(1):
         root = disk / str(step)
         publish(Registry(root), 1)
-        acked = writer.PROCESSES.Event()
+        acked = registry_writer.PROCESSES.Event()
 
-        code = writer.run(writer.die_while_publishing, root, step, acked)
+        code = registry_writer.run(registry_writer.die_while_publishing, root, step, acked)
 
         registry = Registry(root)
         assert number_live(registry) in ((2, 3) if acked.is_set() else (1, 2))
@@ -72,7 +72,7 @@ def test_a_disk_that_fails_at_any_system_call_leaves_the_old_version_or_the_new(
                 raise OSError(errno.ENOSPC if name == "write" else errno.EIO, "injected")
 
         with pytest.MonkeyPatch.context() as patch:
-            writer.before_each_call(fault, patch.setattr)
+            registry_writer.before_each_call(fault, patch.setattr)
             try:
                 publish(registry, 2)
                 told = False
@@ -106,7 +106,7 @@ def test_a_frozen_publisher_makes_the_others_fail_not_hang(root: Path, registry:
 def test_a_full_disk_leaves_nothing_behind(root: Path, registry: Registry) -> None:
     publish(registry, 1)
 
-    assert writer.run(writer.save_on_a_full_disk, root) == writer.WON
+    assert registry_writer.run(registry_writer.save_on_a_full_disk, root) == registry_writer.WON
 
     assert leftovers(root) == []
     assert len(registry.versions()) == 1
@@ -141,7 +141,7 @@ def test_every_rename_comes_after_the_sync_of_its_file_and_before_that_of_its_fo
             unsynced_names.add(target.parent.stat().st_ino)
             renames.append(target.name)
 
-    writer.before_each_call(watch, monkeypatch.setattr)
+    registry_writer.before_each_call(watch, monkeypatch.setattr)
 
     for number in (1, 2):
         save(registry, number)

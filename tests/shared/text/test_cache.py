@@ -6,19 +6,16 @@ import random
 import subprocess
 import sys
 
-from shared.features import brands
-from shared.features import encoder as encode
-from shared.features import extract as features
-from shared.features import taxonomy as kinds
+from shared.features import brands, encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
-from shared.model import label_history as history
+from shared.model import label_history
 from shared.model.candidates import inputs_of
 from shared.text.cache import LONG, kept
 
 SIGNS = [chr(sign) for sign in range(0x4E00, 0x9000)]
 KEEPING = [
     held
-    for module in (brands, encode, features, history, kinds)
+    for module in (brands, encoder, extract, label_history, taxonomy)
     for held in vars(module).values()
     if hasattr(held, "cache_info") and held.__module__ == module.__name__
 ]

@@ -7,7 +7,7 @@ import pytest
 from shared.db.engine import transaction
 from shared.db.tables import Action, Arm
 from shared.errors import InvalidInput
-from shared.experiments import traffic_split as rollout
+from shared.experiments import traffic_split
 from shared.experiments.traffic_split import Rollout
 from shared.monitoring.database_collector import JobFacts
 from shared.registry.train_report import (
@@ -23,7 +23,7 @@ from tests.support.registry_writer import save
 from tests.support.suggestions import add, an_arm
 from web.models.canary import forced_arm
 from worker import tasks
-from worker.training import job as train_job
+from worker.training import job as training_job
 
 NO_SUCH = "20200101T000000Z-00000000"
 
@@ -300,7 +300,7 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, held, othe
         live_sequence=held.registry.current().sequence,
     )
 
-    train_job._publish(held, claim, report)
+    training_job._publish(held, claim, report)
 
     left = [version.run_id for version in held.registry.versions()]
     assert other in left
@@ -332,7 +332,7 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client)
     held.registry.deploy(first, by="test", why="")
     assert try_out(client, second).status_code == 200
     with transaction(engine) as session:
-        state: Rollout = rollout.current(session, held.settings)
+        state: Rollout = traffic_split.current(session, held.settings)
 
     assert held.challengers.model(state.challenger) is None
     held.challengers.stop()

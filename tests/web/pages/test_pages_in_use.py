@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 from werkzeug.serving import make_server
 
 from shared.db.engine import transaction
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.store import Claim
 from shared.services import Services
 from tests.shared.suggestions.test_review_queue import answered, bought, labels, suggested
@@ -194,7 +194,7 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
         def cancelled_once_stored(own: Services, claim: Claim, lease: Lease) -> Outcome:
             outcome = import_job.take_file(own, claim, lease)
             with transaction(own.engine) as session:
-                jobs.cancel(session, job_id)
+                job_store.cancel(session, job_id)
             return outcome
 
         run(held, claimed(held, job_id), cancelled_once_stored)

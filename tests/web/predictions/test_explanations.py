@@ -21,7 +21,7 @@ from shared.model.explain import TOP, explain
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
 from tests.worker.evaluation.test_feature_importance import rows_and_labels
-from worker.training import fit as learner
+from worker.training import fit
 
 SHOP = {"merchant": "BEAN HOUSE #7", "description": "TIM AT THE BEAN HOUSE", "amount": -4.5}
 ROWS = [
@@ -35,7 +35,7 @@ NAMES = ["known", "long", "unknown", "empty"]
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return learner.fit(*rows_and_labels(600))
+    return fit.fit(*rows_and_labels(600))
 
 
 @pytest.fixture(params=ROWS, ids=NAMES)

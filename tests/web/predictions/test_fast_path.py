@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from shared.services import Services
 from tests.support.api import ADMIN, PREDICT, TOKENS, bearer
-from web.predictions import fast_path as lane
+from web.predictions import fast_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -134,7 +134,7 @@ def asked_of_flask(held: Services, body: bytes, **environ: Any) -> bytes | None:
     asked = {**ENVIRON, "CONTENT_LENGTH": str(len(body)), **environ}
     asked = {name: value for name, value in asked.items() if value is not None}
     asked["wsgi.input"] = io.BytesIO(body)
-    lane.shortcut(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
+    fast_path.shortcut(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
     return told[0] if told else None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 from shared.db.engine import transaction
 from shared.db.tables import LabelSource, Transaction, TransactionLabel
 from shared.features.taxonomy import kinds
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.rules.yaml_format import load, starter
 from shared.services import Services
 from tests.support.api import deploy_a_model
@@ -67,11 +67,11 @@ def apply(client: FlaskClient, held: Services, user: str | None = None) -> dict[
     asked = client.post("/ml/v2/rules/apply", json={"user_id": user} if user else {})
     assert asked.status_code == 202, asked.json
     with transaction(held.engine) as session:
-        claim = jobs.claim(session, asked.json["job_id"])
+        claim = job_store.claim(session, asked.json["job_id"])
     assert claim is not None
     run(held, claim, rules_job.apply_rules)
     with transaction(held.engine) as session:
-        job = jobs.get(session, claim.job_id)
+        job = job_store.get(session, claim.job_id)
     assert job.result is not None, job.error
     return job.result
 

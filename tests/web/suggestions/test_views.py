@@ -16,8 +16,8 @@ from shared.db.engine import make_engine
 from shared.features.extract import RawTransaction, features_of
 from shared.model.classifier import Model
 from shared.services import Services
-from shared.suggestions import context as known
-from shared.suggestions import service as suggester
+from shared.suggestions import context
+from shared.suggestions import service as suggestion_service
 from tests.support.api import PREDICT, bearer, create_app, deploy_a_model
 from tests.support.factories import add_transactions
 from worker.features import build as feature_build
@@ -106,9 +106,11 @@ def test_shadow_and_a_shadow_that_fails_change_no_answer(
     """The bars are those of the live version, whether it is listened to or not."""
     held.runtime.start()
     seen = []
-    real = suggester.decide
+    real = suggestion_service.decide
     monkeypatch.setattr(
-        suggester, "decide", lambda evidence, bars: seen.append(bars) or real(evidence, bars)
+        suggestion_service,
+        "decide",
+        lambda evidence, bars: seen.append(bars) or real(evidence, bars),
     )
     for shadow in (True, False):
         settings = replace(held.settings, suggest_shadow=shadow)
@@ -242,9 +244,9 @@ def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str)
     model = held.runtime.served().model
     row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
 
-    words = suggester.words_of(model, row, "Coffee")
+    words = suggestion_service.words_of(model, row, "Coffee")
 
-    assert 0 < len(words) <= suggester.WORDS
+    assert 0 < len(words) <= suggestion_service.WORDS
     assert set(" ".join(words).split()) <= {*row.line.split(), *row.norm_desc.split()}
 
 
@@ -295,12 +297,12 @@ def test_habits_are_read_from_the_newest_labels_however_they_are_looked_up(
         connection.execute(text("UPDATE transactions SET user_id = 'ada'"))
         connection.execute(
             text("UPDATE transaction_labels SET label = 'Newest' WHERE txn_id > :older"),
-            {"older": ids[-known.HABITS_FROM - 1]},
+            {"older": ids[-context.HABITS_FROM - 1]},
         )
     feature_build.refresh(engine, feature_build.Scope())
 
     for way in ("on", "off"):
         with Session(engine) as session:
             session.execute(text(f"SET LOCAL enable_nestloop = {way}"))
-            habits = known.with_habits(session, known.NOTHING, {"ada"}).habits["ada"]
-        assert [label for _, label in habits.heard] == ["Newest"] * known.HABITS_FROM
+            habits = context.with_habits(session, context.NOTHING, {"ada"}).habits["ada"]
+        assert [label for _, label in habits.heard] == ["Newest"] * context.HABITS_FROM

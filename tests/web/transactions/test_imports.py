@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobState
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.store import Claim
 from shared.services import Services
-from shared.statements import uploads as imports
+from shared.statements import uploads
 from tests.shared.suggestions.test_feedback import wait_until_a_session_waits_for_a_lock
 from tests.support.api import PREDICT, bearer
 from worker.execution.runner import run
@@ -51,7 +51,7 @@ def look(client: FlaskClient, content: str | bytes = BANK, **said: Any) -> dict[
 
 def claimed(held: Services, job_id: str) -> Claim:
     with transaction(held.engine) as session:
-        claim = jobs.claim(session, job_id)
+        claim = job_store.claim(session, job_id)
     assert claim is not None
     return claim
 
@@ -68,7 +68,7 @@ def taken(
 
 def ended(held: Services, job_id: str) -> Job:
     with transaction(held.engine) as session:
-        job = jobs.get(session, job_id)
+        job = job_store.get(session, job_id)
     assert job.state is JobState.SUCCEEDED, job.error
     return job
 
@@ -192,7 +192,7 @@ def test_a_worker_lost_on_the_way_loses_nothing(
     with held.engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s'"))
     with transaction(held.engine) as session:
-        assert jobs.sweep(session) == {"queued": 1}
+        assert job_store.sweep(session) == {"queued": 1}
 
     run(held, claimed(held, job_id), import_job.take_file)
 
@@ -298,7 +298,7 @@ def test_files_are_listed_and_go_with_their_user_or_with_time(
     for kind in ("categorized", "rejects"):
         assert client.get(f"/ml/v2/imports/{kept[1]}/{kind}.csv").status_code == 404
     with transaction(held.engine) as session:
-        imports.drop_old(session)
+        uploads.drop_old(session)
     assert count(held, "imports") == 0
 
 
@@ -379,4 +379,4 @@ def test_without_tokens_a_form_of_another_site_brings_nothing(client: FlaskClien
     ],
 )
 def test_a_file_s_name_can_do_no_harm(name: str, safe: str) -> None:
-    assert imports.safe_name(name) == safe
+    assert uploads.safe_name(name) == safe

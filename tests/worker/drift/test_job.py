@@ -14,18 +14,18 @@ from sqlalchemy import func, text
 
 from shared.db.engine import transaction
 from shared.db.tables import DriftReport, Job, JobKind, JobState
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.registry.train_report import TrainReport
 from shared.services import Services
 from tests.support.factories import add_transactions, report
 from web.app import create_app
 from worker.drift import job as drift_job
-from worker.drift import retraining as retrain
+from worker.drift import retraining
 from worker.drift.profile import FILE, WEEKS, Reference, end_of_traffic
 from worker.execution.runner import run
 from worker.features import build as feature_build
-from worker.training import pipeline as train
+from worker.training import pipeline
 
 SOON = func.now() + dt.timedelta(seconds=1)  # after the version was made
 
@@ -35,10 +35,10 @@ def trained(held: Services) -> str:
     """A version trained on the labels of most of a year, and live; features are built of all."""
     add_transactions(held.engine, 12_000, labelled=3_000)
     feature_build.refresh(held.engine, feature_build.Scope())
-    result = train.run(
+    result = pipeline.run(
         held.engine,
         held.registry,
-        train.TrainRequest(
+        pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=False, min_labels=20, threshold_f1=0.1
         ),
         lambda *_: None,
@@ -50,14 +50,14 @@ def trained(held: Services) -> str:
 
 def watched(held: Services) -> dict[str, Any]:
     """What a drift job reports."""
-    job = queue.request_drift(held.engine, held.messenger, hour=secrets.token_hex(4))
+    job = job_requests.request_drift(held.engine, held.messenger, hour=secrets.token_hex(4))
     assert job is not None
     with transaction(held.engine) as session:
-        claim = jobs.claim(session, job.id)
+        claim = job_store.claim(session, job.id)
     assert claim is not None
     run(held, claim, drift_job.watch)
     with transaction(held.engine) as session:
-        ended = jobs.get(session, job.id)
+        ended = job_store.get(session, job.id)
     assert ended.result is not None, ended.error
     return ended.result
 
@@ -120,7 +120,7 @@ def test_a_shift_is_named_told_and_brings_training_forward(
     assert result["retrain"]["ask"] is True
     assert "drift of amount" in result["retrain"]["why"]
     with transaction(held.engine) as session:
-        asked = jobs.get(session, result["retrain"]["job_id"])
+        asked = job_store.get(session, result["retrain"]["job_id"])
     assert (asked.kind, asked.params["reason"]) == (JobKind.TRAIN, result["retrain"]["why"])
     assert asked.params["only_if_new"] is True
     assert 'lm_drift_alarm{check="currency"} 1.0' in client.get("/metrics").text
@@ -167,10 +167,10 @@ def trained_again(held: Services) -> str:
         "INSERT INTO transaction_labels (txn_id, label, source) SELECT id, 'Fuel', 'human' FROM "
         "transactions WHERE id NOT IN (SELECT txn_id FROM transaction_labels) ORDER BY id LIMIT 1",
     )
-    result = train.run(
+    result = pipeline.run(
         held.engine,
         held.registry,
-        train.TrainRequest(
+        pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
         ),
         lambda *_: None,
@@ -310,24 +310,24 @@ def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trai
     change(held, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
     change(held, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
     try:
-        job = queue.request_drift(held.engine, held.messenger, hour="1")
+        job = job_requests.request_drift(held.engine, held.messenger, hour="1")
         assert job is not None
         with transaction(held.engine) as session:
-            claim = jobs.claim(session, job.id)
+            claim = job_store.claim(session, job.id)
         assert claim is not None
         run(held, claim, drift_job.watch)
         with transaction(held.engine) as session:
-            assert jobs.get(session, job.id).state is JobState.FAILED
-            (asked,) = jobs.newest(session, limit=1, kind=JobKind.TRAIN)
+            assert job_store.get(session, job.id).state is JobState.FAILED
+            (asked,) = job_store.newest(session, limit=1, kind=JobKind.TRAIN)
     finally:
         change(held, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
 
     assert "new labels of people" in asked.params["reason"]
 
 
-def decision(held: Services, **settings: Any) -> retrain.Decision:
+def decision(held: Services, **settings: Any) -> retraining.Decision:
     with transaction(held.engine) as session:
-        return retrain.decide(session, held.registry, replace(held.settings, **settings))
+        return retraining.decide(session, held.registry, replace(held.settings, **settings))
 
 
 def ended(
@@ -363,10 +363,10 @@ def test_labels_of_deleted_transactions_are_not_counted(held: Services) -> None:
 def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> None:
     add_transactions(held.engine, 30, labelled=5)
 
-    result = train.run(
+    result = pipeline.run(
         held.engine,
         held.registry,
-        train.TrainRequest(
+        pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
         ),
         lambda *_: None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worker.evaluation import calibration as confidence
+from worker.evaluation import calibration
 
 # The surest first: two right, then one wrong and one right that are equally sure, then a wrong one.
 STATED = np.array([0.95, 0.9, 0.7, 0.7, 0.2])
@@ -25,18 +25,18 @@ CORRECT = np.array([True, True, False, True, False])
 def test_calibration_error_of_simple_cases(
     stated: list[float], correct: list[bool], expected: float
 ) -> None:
-    error = confidence.calibration_error(np.array(stated), np.array(correct))
+    error = calibration.calibration_error(np.array(stated), np.array(correct))
 
     assert error == pytest.approx(expected)
 
 
 def test_calibration_error_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="shapes"):
-        confidence.calibration_error(np.zeros(0), np.zeros(0, dtype=np.bool_))
+        calibration.calibration_error(np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def test_reliability_has_the_rows_confidence_and_accuracy_of_each_bin() -> None:
-    low, middle, high = confidence.reliability(STATED, CORRECT, bins=3)
+    low, middle, high = calibration.reliability(STATED, CORRECT, bins=3)
 
     assert (low["rows"], low["confidence"], low["accuracy"]) == (1, pytest.approx(0.2), 0.0)
     assert middle == {"from": 1 / 3, "to": 2 / 3, "rows": 0, "confidence": None, "accuracy": None}
@@ -49,10 +49,10 @@ def test_the_gaps_of_the_reliability_curve_sum_to_the_calibration_error() -> Non
     stated = draw.random(500)
     correct = draw.random(500) < stated**2
 
-    bins = [one for one in confidence.reliability(stated, correct) if one["rows"]]
+    bins = [one for one in calibration.reliability(stated, correct) if one["rows"]]
 
     gaps = sum(one["rows"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / 500
-    assert gaps == pytest.approx(confidence.calibration_error(stated, correct))
+    assert gaps == pytest.approx(calibration.calibration_error(stated, correct))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_gaps_of_the_reliability_curve_sum_to_the_calibration_error() -> Non
 def test_coverage_takes_the_surest_rows_while_enough_are_right(
     precision: float, share: float, least: float
 ) -> None:
-    covered = confidence.coverage(STATED, CORRECT, precision)
+    covered = calibration.coverage(STATED, CORRECT, precision)
 
     assert covered == {"precision": precision, "share": share, "confidence": least}
 
@@ -73,18 +73,18 @@ def test_a_mistake_among_the_surest_is_made_up_for_by_those_that_follow() -> Non
     stated = np.linspace(0.99, 0.5, 20)
     correct = np.array([False] + [True] * 19)
 
-    assert confidence.coverage(stated, correct)["share"] == 1.0
+    assert calibration.coverage(stated, correct)["share"] == 1.0
 
 
 def test_where_no_threshold_is_precise_enough_nothing_is_covered() -> None:
-    covered = confidence.coverage(np.array([0.9, 0.8]), np.array([False, True]))
+    covered = calibration.coverage(np.array([0.9, 0.8]), np.array([False, True]))
 
     assert covered == {"precision": 0.95, "share": 0.0, "confidence": None}
 
 
 def test_the_precision_curve_falls_from_the_surest_rows_to_all() -> None:
     """A hundred rows, the surer half right: twenty points, five rows apart."""
-    curve = confidence.precision_curve(np.linspace(1, 0, 100), np.arange(100) < 50)
+    curve = calibration.precision_curve(np.linspace(1, 0, 100), np.arange(100) < 50)
 
     assert [point["coverage"] for point in curve] == pytest.approx(np.arange(1, 21) / 20)
     assert {point["precision"] for point in curve[:10]} == {1.0}
@@ -92,7 +92,7 @@ def test_the_precision_curve_falls_from_the_surest_rows_to_all() -> None:
 
 
 def test_equally_sure_rows_are_one_point_of_the_curve() -> None:
-    curve = confidence.precision_curve(STATED, CORRECT)
+    curve = calibration.precision_curve(STATED, CORRECT)
 
     assert [(point["coverage"], point["precision"]) for point in curve] == [
         (0.2, 1.0),

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text, update
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState
 from shared.errors import TrainingFailed
-from shared.jobs import store as jobs
+from shared.jobs import store as job_store
 from shared.jobs.publisher import Messenger
 from shared.jobs.store import Claim
 from worker.execution.lease import Lease
@@ -39,12 +39,12 @@ def own(engine):
 def ended(own: Holdings, work: Callable[..., Outcome], **wishes: object) -> Job:
     """The row of a job after this work was done for it."""
     with transaction(own.engine) as session:
-        job, _ = jobs.create(session, JobKind.FEATURES, requested_by="test", **wishes)  # type: ignore[arg-type]
-        claim = jobs.claim(session, job.id)
+        job, _ = job_store.create(session, JobKind.FEATURES, requested_by="test", **wishes)  # type: ignore[arg-type]
+        claim = job_store.claim(session, job.id)
     assert claim is not None
     run(own, claim, work)  # type: ignore[arg-type]
     with transaction(own.engine) as session:
-        return jobs.get(session, claim.job_id)
+        return job_store.get(session, claim.job_id)
 
 
 def test_work_that_is_done_ends_succeeded_with_its_result(own):
@@ -91,12 +91,12 @@ def test_killed_work_is_queued_again_then_fails(own):
 
     for _ in range(2):
         with transaction(own.engine) as session:
-            claim = jobs.claim(session, job.id)
+            claim = job_store.claim(session, job.id)
         assert claim is not None
         run(own, claim, killed)
 
     with transaction(own.engine) as session:
-        last = jobs.get(session, job.id)
+        last = job_store.get(session, job.id)
     assert last.state is JobState.FAILED
     assert last.error is not None
     assert "killed (signal 9); attempt 3 of 3" in last.error["message"]
@@ -107,7 +107,7 @@ def test_cancelled_work_ends_cancelled_at_its_next_step(own):
 
     def goes_on_until_told(own: Holdings, claim: Claim, lease: Lease) -> Outcome:
         with transaction(own.engine) as session:
-            jobs.cancel(session, claim.job_id)
+            job_store.cancel(session, claim.job_id)
         lease.wait(60)
         lease.report("build", 1, 2)
         return Outcome({"cancel": "not heard"})
@@ -123,7 +123,7 @@ def test_a_cancel_that_comes_as_the_work_ends_still_counts(own):
 
     def cancelled_at_the_end(own: Holdings, claim: Claim, lease: Lease) -> Outcome:
         with transaction(own.engine) as session:
-            jobs.cancel(session, claim.job_id)
+            job_store.cancel(session, claim.job_id)
         return Outcome({}, lambda: settled.set() or {})
 
     job = ended(own, cancelled_at_the_end)
@@ -179,19 +179,19 @@ def test_the_nightly_features_are_followed_by_training_once(own):
     ended(own, lambda *_: Outcome({}), params={"then": "train"})
 
     with transaction(own.engine) as session:
-        found = jobs.newest(session, limit=5, kind=JobKind.TRAIN)
+        found = job_store.newest(session, limit=5, kind=JobKind.TRAIN)
     assert [(job.state, job.params["only_if_new"]) for job in found] == [(JobState.QUEUED, True)]
 
 
 def test_nightly_training_beside_a_running_one_is_recorded_as_skipped(own):
     """One training runs at a time; the night's is not lost without a word."""
     with transaction(own.engine) as session:
-        running, _ = jobs.create(session, JobKind.TRAIN, requested_by="a person")
+        running, _ = job_store.create(session, JobKind.TRAIN, requested_by="a person")
 
     ended(own, lambda *_: Outcome({}), params={"then": "train"})
 
     with transaction(own.engine) as session:
-        found = jobs.newest(session, limit=5, kind=JobKind.TRAIN)
+        found = job_store.newest(session, limit=5, kind=JobKind.TRAIN)
     skipped = next(job for job in found if job.id != running.id)
     assert skipped.state is JobState.SUCCEEDED
     assert skipped.result == {"skipped": True, "reason": f"Job {running.id} is queued"}

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, insert, text
 
 from shared.db.tables import LabelSource, Transaction, TransactionLabel
 from worker.features import build as feature_build
-from worker.features import merchant_priors as priors
+from worker.features import merchant_priors
 
 
 def told(engine: Engine, merchant: str, by_user: dict[str | None, list[str]]) -> None:
@@ -29,7 +29,7 @@ def told(engine: Engine, merchant: str, by_user: dict[str | None, list[str]]) ->
 
 
 def counted(engine: Engine) -> list[tuple[object, ...]]:
-    priors.refresh(engine)
+    merchant_priors.refresh(engine)
     with engine.connect() as connection:
         rows = connection.execute(
             text("SELECT merchant, label, users, of_users FROM merchant_priors ORDER BY 1, 2")

@@ -7,26 +7,26 @@ from sqlalchemy import insert, text
 
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState, LabelSource, TransactionLabel
-from shared.jobs import requests as queue
-from shared.jobs import store as jobs
+from shared.jobs import requests as job_requests
+from shared.jobs import store as job_store
 from shared.services import Services
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
 from worker.execution.runner import run
-from worker.suggestions import backfill_job as suggest_job
+from worker.suggestions import backfill_job
 
 
 def done(own: Services, user_id: str | None = None) -> Job:
     """The row of a suggest job after its work."""
-    job = queue.request_for_user(
+    job = job_requests.request_for_user(
         own.engine, own.messenger, JobKind.SUGGEST, requested_by="test", user_id=user_id
     )
     with transaction(own.engine) as session:
-        claim = jobs.claim(session, job.id)
+        claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(own, claim, suggest_job.suggest_history)
+    run(own, claim, backfill_job.suggest_history)
     with transaction(own.engine) as session:
-        return jobs.get(session, job.id)
+        return job_store.get(session, job.id)
 
 
 def suggested(own: Services) -> list[int]:
@@ -36,7 +36,7 @@ def suggested(own: Services) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def pages_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggest_job, "PAGE", 10)
+    monkeypatch.setattr(backfill_job, "PAGE", 10)
 
 
 def test_every_transaction_that_nobody_labelled_is_suggested_once(held: Services) -> None:
