@@ -23,7 +23,14 @@ from benchmarks.quality.data import read
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.classifier import Prediction
 from worker.drift.comparison import Check, compare
-from worker.drift.profile import WEEKS, Counts, Reference, Seen, answers_of, inputs_of
+from worker.drift.profile import (
+    WEEKS,
+    Counts,
+    ReferenceProfile,
+    WindowProfile,
+    answers_of,
+    inputs_of,
+)
 
 WINDOWS = 100
 Row = tuple[FeatureRow, bool, Prediction]  # with whether the merchant is new to the user
@@ -101,22 +108,24 @@ def as_they_came(rows: Sequence[Row]) -> list[list[Row]]:
     return weeks
 
 
-Window = tuple[Reference, list[Row]]  # what was before, and the rows of the week that is looked at
+Window = tuple[
+    ReferenceProfile, list[Row]
+]  # what was before, and the rows of the week that is looked at
 
 
 def window(weeks: Sequence[list[Row]]) -> Window:
     """The last week beside the ones before it."""
     inputs, answers = zip(*map(counted, weeks[:-1]), strict=True)
-    return Reference(inputs=inputs, answers=answers, accuracy=0.9, confidence=0.9), weeks[-1]
+    return ReferenceProfile(inputs=inputs, answers=answers, accuracy=0.9, confidence=0.9), weeks[-1]
 
 
-def checked(reference: Reference, rows: Sequence[Row]) -> list[Check]:
+def checked(reference: ReferenceProfile, rows: Sequence[Row]) -> list[Check]:
     """What the service would make of the week."""
     inputs, answers = counted(rows)
-    return compare(reference, Seen([inputs], [answers], len(rows), 0.9))
+    return compare(reference, WindowProfile([inputs], [answers], len(rows), 0.9))
 
 
-def alarms(reference: Reference, rows: Sequence[Row]) -> list[str]:
+def alarms(reference: ReferenceProfile, rows: Sequence[Row]) -> list[str]:
     """The checks that raise an alarm."""
     return [it.check for it in checked(reference, rows) if it.alarm]
 

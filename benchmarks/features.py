@@ -81,15 +81,15 @@ def main(argv: list[str]) -> int:
 
 
 def _compared(engine: Engine, rows: int) -> str:
-    feature_build.refresh(engine, Scope())
+    feature_build.build_pending(engine, Scope())
     columns = ", ".join(("txn_id", *FeatureRow._fields, "content_hash", "feature_version"))
     frame = pd.read_sql(f"SELECT {columns} FROM ml_features", engine)
 
     def ours() -> None:
-        assert feature_build.refresh(engine, Scope()).built == rows
+        assert feature_build.build_pending(engine, Scope()).built == rows
 
     def nothing_new() -> None:
-        assert feature_build.refresh(engine, Scope()).built == 0
+        assert feature_build.build_pending(engine, Scope()).built == 0
 
     def server_alone() -> None:
         with engine.begin() as connection:

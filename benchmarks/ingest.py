@@ -28,7 +28,7 @@ from shared.db.engine import make_engine
 from shared.db.migrate import migrate
 from shared.settings import Settings
 from shared.statements.cell_parsers import BadCell
-from shared.statements.reader import understand
+from shared.statements.reader import open_statement
 from shared.statements.schema import ImportOptions
 from worker.statements.importer import import_csv
 
@@ -45,15 +45,15 @@ class Prepared(NamedTuple):
 
 def prepared(source: Path) -> Prepared:
     """The rows that an import would take, transactions and labels apart."""
-    table = understand(source, ImportOptions())
-    columns = table.meaning.columns
+    table = open_statement(source, ImportOptions())
+    columns = table.schema.columns
     kept = [place for place, name in enumerate(columns) if name != "label"]
     label = columns.index("label") if "label" in columns else None
     rows, labels = io.StringIO(), io.StringIO()
     number = 0
     for row in table.rows():
         try:
-            values = table.meaning.line(row.cells).rstrip("\n").split("\t")
+            values = table.schema.line(row.cells).rstrip("\n").split("\t")
         except BadCell:
             continue
         number += 1

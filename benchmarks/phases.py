@@ -26,9 +26,9 @@ from local.demo import sample
 from shared.features import encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
 from shared.model import label_history
-from shared.model.candidates import inputs_of
+from shared.model.candidates import encode_rows
 from shared.model.classifier import THREADS, Model
-from shared.native.quickscorer import Trees
+from shared.native.quickscorer import QuickScorer
 from shared.text import normalize
 from web.predictions.views import PREDICT
 from worker.training import fit
@@ -95,11 +95,11 @@ def _phases(model: Model, bodies: Sequence[bytes]) -> dict[str, list[int]]:
         marks.append(clock())
         row = features_of(raw)
         marks.append(clock())
-        inputs = inputs_of([row], model.hash_key)
+        inputs = encode_rows([row], model.hash_key)
         marks.append(clock())
-        proposal = model.base.propose(inputs)
+        proposal = model.generator.generate(inputs)
         marks.append(clock())
-        odds = model.odds(proposal)
+        odds = model.log_odds(proposal)
         marks.append(clock())
         (answer,) = model.answers(proposal, model.calibration.shares(proposal, odds))
         marks.append(clock())
@@ -131,15 +131,15 @@ def _agreement(model: Model, later: list[sample.Row]) -> str:
     """The compiled forest beside LightGBM's own package, on lines as they come."""
     rows = [features_of(_raw(row)) for row in later]
     rows = (rows * (LINES // len(rows) + 1))[:LINES]
-    lines = model.base.propose(inputs_of(rows, model.hash_key)).features
+    lines = model.generator.generate(encode_rows(rows, model.hash_key)).features
     lines = np.ascontiguousarray(lines.reshape(-1, lines.shape[2]))
     booster = lightgbm.Booster(model_str=model.booster_text)
     expected = booster.predict(lines, raw_score=True, num_threads=1)
-    different = np.abs(Trees(model.booster_text).raw_scores(lines, 6) - expected).max()
+    different = np.abs(QuickScorer(model.booster_text).raw_scores(lines, 6) - expected).max()
     return (
         f"The compiled forest and `Booster.predict` on the {len(lines):,} lines of {LINES:,} rows: "
         f"largest difference {different:g}. The same is checked on the candidates of "
-        f"{fit.TRIED:,} rows whenever a model is made."
+        f"{fit.SELF_TEST_ROWS:,} rows whenever a model is made."
     )
 
 

@@ -220,7 +220,7 @@ def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int)
             for _ in range(workers):
                 stack.enter_context(worker(folder, env))
             request_features(
-                held.engine, held.messenger, requested_by="benchmark", days=None,
+                held.engine, held.publisher, requested_by="benchmark", days=None,
                 idempotency_key=None,
             )  # fmt: skip
             drained(engine, JOB_S)
@@ -237,7 +237,7 @@ def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> st
     with worker(folder, env, "training"):
         started = time.perf_counter()
         request_training(
-            held.engine, held.messenger, requested_by="benchmark", limit=TRAINED_ON, deploy="gate",
+            held.engine, held.publisher, requested_by="benchmark", limit=TRAINED_ON, deploy="gate",
             idempotency_key=None,
         )  # fmt: skip
         drained(engine, JOB_S)

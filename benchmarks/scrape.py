@@ -84,8 +84,8 @@ def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
         metrics,
     )
 
-    facts = database_collector.JobFacts(engine, registry)
-    scrape = exposition.exposition(facts)
+    facts = database_collector.DatabaseCollector(engine, registry)
+    scrape = exposition.render(facts)
     print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
     print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
     for name, fact_age, history_age in (
@@ -98,7 +98,7 @@ def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
         print(f"{name}: median {statistics.median(took):.1f} ms, longest {took[-1]:.1f} ms")
     started = time.perf_counter()
     for _ in range(CALLS):
-        with metrics.phase("predict", "model"):
+        with metrics.time_phase("predict", "model"):
             pass
     each = (time.perf_counter() - started) / CALLS
     print(f"timing one phase: {1e6 * each:.2f} µs")

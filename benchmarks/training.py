@@ -150,7 +150,7 @@ def _fill(engine: Engine, file: Path, size: int) -> None:
                 [number, txn.date, txn.amount, txn.currency, txn.merchant, txn.description, label]
             )
     import_csv(engine, file, options=ImportOptions())
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
 
 
 def _round(engine: Engine, registry: Registry) -> Round:

@@ -21,7 +21,7 @@ from local.stack.configuration import State
 
 TIMEOUT_S = 30
 LOOK_EVERY_S = 0.5
-PATIENCE_S = 120  # how long a service that does not answer is waited for while a job is followed
+RETRY_FOR_S = 120  # how long a service that does not answer is waited for while a job is followed
 EXAMPLE = {"merchant": "SQ *BLUE HERON COFFEE 0423", "abs_amount": 5.25, "currency": "USD"}
 JSON = "application/json"
 
@@ -94,7 +94,7 @@ def follow(api: Api, job_id: str, show: Callable[[str], None]) -> dict[str, Any]
             job = api.get(f"/ml/v2/jobs/{job_id}")
             heard_at = now
         except ApiError as error:
-            if (error.status and error.status < 500) or now - heard_at > PATIENCE_S:
+            if (error.status and error.status < 500) or now - heard_at > RETRY_FOR_S:
                 raise
             job = {"state": "no answer yet", "progress": None}
         if job["state"] in ("succeeded", "failed", "cancelled"):
@@ -176,16 +176,19 @@ def explanation_lines(answer: dict[str, Any]) -> list[str]:
         if odds is not None:
             for move in candidate["features"]:
                 value = "-" if move["value"] is None else f"{move['value']:.4g}"
-                lines.append(_moved(move["contribution"], move["name"], value))
-            lines.append(_moved(candidate["rest"], "(all other features)"))
-            lines.append(_moved(candidate["bias"], "(bias)"))
+                lines.append(_contribution_line(move["contribution"], move["name"], value))
+            lines.append(_contribution_line(candidate["rest"], "(all other features)"))
+            lines.append(_contribution_line(candidate["bias"], "(bias)"))
         lines.append("   of linear:")
-        lines += [_moved(move["contribution"], f'"{move["text"]}"') for move in candidate["words"]]
-        lines.append(_moved(candidate["other"], "(all else)"))
+        lines += [
+            _contribution_line(move["contribution"], f'"{move["text"]}"')
+            for move in candidate["words"]
+        ]
+        lines.append(_contribution_line(candidate["other"], "(all else)"))
     return lines
 
 
-def _moved(contribution: float, name: str, value: str = "") -> str:
+def _contribution_line(contribution: float, name: str, value: str = "") -> str:
     return f"   {contribution:+9.3f}  {name:<34}{value:>12}".rstrip()
 
 
@@ -208,7 +211,7 @@ def _problem(body: bytes) -> dict[str, Any]:
         return {}
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
 
 
@@ -240,11 +243,11 @@ def main(argv: list[str]) -> int:
         match wanted.verb:
             case "features":
                 answer = features(
-                    api, {"all": True} if wanted.all else {"days": wanted.days}, _tell
+                    api, {"all": True} if wanted.all else {"days": wanted.days}, _print
                 )
             case "train":
-                answer = train(api, _tell)
-                _tell(verdict_on(answer))
+                answer = train(api, _print)
+                _print(verdict_on(answer))
             case "status":
                 answer = api.get("/ml/v2/model/status")
             case "predict":

@@ -25,21 +25,21 @@ JUST_AFTER = dt.timedelta(hours=1)
 NIGHT = dt.timedelta(days=1)  # what retires before the next night goes in this one
 
 
-def due(
+def retirement_due(
     session: Session, versions: Iterable[ModelVersion], after_days: int
 ) -> dict[str, dt.datetime]:
     """By when each version retires that may have learned from a deleted user."""
     deletions = session.execute(select(Deletion.known_since, Deletion.deleted_at)).all()
     found = {}
     for version in versions:
-        made, read = made_at(version), _read_at(version)
+        made, read = training_time(version), _read_at(version)
         gone = [at for since, at in deletions if since <= made and read <= at + JUST_AFTER]
         if gone:
             found[version.run_id] = min(gone) + dt.timedelta(days=after_days)
     return found
 
 
-def is_over(retire_by: Mapping[str, dt.datetime], run_id: str) -> bool:
+def is_retired(retire_by: Mapping[str, dt.datetime], run_id: str) -> bool:
     """Whether a version retires before another night has come."""
     at = retire_by.get(run_id)
     return at is not None and at <= dt.datetime.now(dt.UTC) + NIGHT
@@ -54,8 +54,8 @@ def retire(session: Session, registry: Registry, settings: Settings) -> list[str
         DamagedVersion: it is unsure what is live, so nothing is removed.
         Unavailable: the registry does not do its part.
     """
-    retire_by = due(session, registry.versions(), settings.retire_days)
-    over = [run_id for run_id in retire_by if is_over(retire_by, run_id)]
+    retire_by = retirement_due(session, registry.versions(), settings.retire_days)
+    over = [run_id for run_id in retire_by if is_retired(retire_by, run_id)]
     if not over:
         return []
     traffic_split.lock(session)  # no trial begins with a version that is just being removed
@@ -65,10 +65,10 @@ def retire(session: Session, registry: Registry, settings: Settings) -> list[str
     return registry.remove(over)
 
 
-def of_the_live_one(session: Session, registry: Registry, after_days: int) -> Metric:
+def live_retirement(session: Session, registry: Registry, after_days: int) -> Metric:
     """When the live version retires, as a metric."""
     run_id = live(registry)
-    at = run_id and due(session, registry.versions(), after_days).get(run_id)
+    at = run_id and retirement_due(session, registry.versions(), after_days).get(run_id)
     return GaugeMetricFamily(
         "lm_ml_live_retire_by_timestamp_seconds",
         "By when the live version retires, since it may have learned from a deleted user; 0: never",
@@ -85,7 +85,7 @@ def live(registry: Registry) -> str | None:
     return pointer.run_id if pointer else None
 
 
-def made_at(version: ModelVersion) -> dt.datetime:
+def training_time(version: ModelVersion) -> dt.datetime:
     """When a version was made; of a damaged one that is not known, so it may be today."""
     if not version.created_at:
         return dt.datetime.now(dt.UTC)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from shared.db.engine import make_engine
-from shared.jobs.publisher import Messenger
+from shared.jobs.publisher import JobPublisher
 from shared.monitoring import metrics
-from shared.registry.challenger import Challengers
-from shared.registry.live_model import Runtime
+from shared.registry.challenger import ChallengerModel
+from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from shared.settings import Settings
 
@@ -23,16 +23,16 @@ class Services:
 
     settings: Settings
     engine: Engine
-    messenger: Messenger
+    publisher: JobPublisher
     registry: Registry
-    runtime: Runtime
-    challengers: Challengers
+    live_model: LiveModel
+    challenger: ChallengerModel
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        self.runtime.stop()
-        self.challengers.stop()
-        self.messenger.close()
+        self.live_model.stop()
+        self.challenger.stop()
+        self.publisher.close()
         self.engine.dispose()
 
 
@@ -44,19 +44,19 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
         connections: the size of the pool.
     """
     engine = make_engine(
-        settings.database_url, pool_size=connections, spare=0, application=application
+        settings.database_url, pool_size=connections, max_overflow=0, application=application
     )
     registry = Registry(settings.registry_dir)
     process = "web" if application == WEB else "worker"
-    runtime = Runtime(
+    runtime = LiveModel(
         registry,
-        on_reload=lambda outcome: metrics.model_followed(process, outcome, runtime.held),
+        on_reload=lambda outcome: metrics.record_reload(process, outcome, runtime.loaded),
     )
     return Services(
         settings=settings,
         engine=engine,
-        messenger=Messenger(engine),
+        publisher=JobPublisher(engine),
         registry=registry,
-        runtime=runtime,
-        challengers=Challengers(registry, on_load=metrics.challenger_loaded),
+        live_model=runtime,
+        challenger=ChallengerModel(registry, on_load=metrics.count_challenger_load),
     )

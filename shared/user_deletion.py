@@ -45,7 +45,7 @@ _TAKE = (
 )
 
 
-class Forgotten(NamedTuple):
+class DeletionReport(NamedTuple):
     """What there was of a user, and since when models may have learned from him.
 
     That is since his first transaction: labels come and go, and leave no trace where a rule made
@@ -58,7 +58,7 @@ class Forgotten(NamedTuple):
     known_since: dt.datetime | None
 
 
-def forget(session: Session, user_id: str) -> Forgotten:
+def delete_user(session: Session, user_id: str) -> DeletionReport:
     """Delete a user's transactions, labels, features, suggestions, answers, rules and files.
 
     Jobs that are open for him alone end. What is asked about him from now on is kept anew.
@@ -77,4 +77,4 @@ def forget(session: Session, user_id: str) -> Forgotten:
     if since is not None:
         session.add(Deletion(known_since=since))
         session.flush()
-    return Forgotten(transactions, labels, suggestions, since)
+    return DeletionReport(transactions, labels, suggestions, since)

@@ -16,7 +16,7 @@ from local.servers.temporary import Server
 from shared import services
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
-from shared.monitoring.database_collector import JobFacts
+from shared.monitoring.database_collector import DatabaseCollector
 from shared.registry.store import Registry
 from shared.services import Services
 from shared.settings import Settings
@@ -77,7 +77,7 @@ def _this_process_too(environment: dict[str, str]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _the_first_scrape_has_time() -> None:
     """On a busy machine the first read of the tables can take longer than a scrape may wait."""
-    JobFacts.FIRST_PATIENCE_S = 60.0
+    DatabaseCollector.FIRST_TIMEOUT_S = 60.0
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from shared.errors import InvalidInput, NotFound
 from shared.monitoring import exposition, metrics
-from shared.monitoring.database_collector import JobFacts
+from shared.monitoring.database_collector import DatabaseCollector
 from shared.services import Services
 from web.http import auth, graceful_shutdown, health, openapi, parsing, problems, request_log
 from web.models import canary as canary_views
@@ -86,12 +86,12 @@ def create_app(services: Services) -> Flask:
     app.json = Json(app)
     app.extensions["ledger"] = services
     own = services.settings
-    facts = JobFacts(
+    facts = DatabaseCollector(
         services.engine, services.registry, canary=own.suggest_canary, retire_days=own.retire_days
     )
-    app.extensions["ledger_metrics"] = exposition.exposition(facts)
+    app.extensions["ledger_metrics"] = exposition.render(facts)
     app.url_map.merge_slashes = False  # a client may repeat a redirected POST without its body
-    around = _strict(fast_path.shortcut(app.wsgi_app, services))
+    around = _strict(fast_path.fast_path(app.wsgi_app, services))
     app.wsgi_app = around  # type: ignore  # as Flask documents it
     _follow_requests(app)
     app.before_request(_refuse_ambiguous)
@@ -133,7 +133,7 @@ def _strict(inner: WSGIApplication) -> WSGIApplication:
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             told = {name.lower() for name, _ in headers}
             more = [item for item in _HEADERS.items() if item[0] not in told]
-            if graceful_shutdown.Leaving.soon and "connection" not in told:
+            if graceful_shutdown.GracefulShutdown.shutting_down and "connection" not in told:
                 more.append(graceful_shutdown.HEADER)
             return start(status, headers + more, *error)
 

@@ -12,12 +12,12 @@ from web.http import graceful_shutdown
 
 settings = process_settings()
 log.configure(settings.log_level)
-engine.end_every_wait()
+engine.install_wait_timeout()
 # Half of the threads at most wait for PostgreSQL, however long it is silent: the others predict.
 held = services.build(
     settings, application=services.WEB, connections=max(1, settings.web_threads // 2)
 )
-held.runtime.start()
+held.live_model.start()
 atexit.register(held.close)
-graceful_shutdown.listen()
+graceful_shutdown.install_signal_handler()
 app = create_app(held)

@@ -17,7 +17,7 @@ from shared import log
 from shared.jobs.broker import celery
 from shared.settings import process_settings
 from worker import tasks
-from worker.execution.recovery import Keeper
+from worker.execution.recovery import JobRecovery
 from worker.execution.redis_reconnect import LostConnection
 
 __all__ = ["app", "tasks"]
@@ -46,8 +46,8 @@ app.steps["consumer"].add(LostConnection)
 
 @worker_ready.connect
 def _start_keeper(**_: Any) -> None:
-    keeper = Keeper(process_settings())
-    threading.Thread(target=keeper.keep, args=(_stop,), name="keeper", daemon=True).start()
+    keeper = JobRecovery(process_settings())
+    threading.Thread(target=keeper.run, args=(_stop,), name="keeper", daemon=True).start()
 
 
 @worker_shutting_down.connect

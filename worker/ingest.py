@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser = _parser()
     wanted = parser.parse_args(argv)
     try:
-        options = cli_options.options_of(wanted)
+        options = cli_options.options_from(wanted)
     except ValueError as error:
         parser.error(str(error))
     is_stdin = str(wanted.file) == "-"
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
     def command() -> str:
         engine = make_engine(command_settings().database_url)
-        with cli_options.telling() as progress:
+        with cli_options.progress_printer() as progress:
             report = import_csv(engine, source, options=options, progress=progress)
         return summary(report, "standard input" if is_stdin else wanted.file.name)
 

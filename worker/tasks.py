@@ -27,13 +27,13 @@ from worker.training import job as training_job
 
 log = get_logger()
 WORK: dict[JobKind, Work] = {
-    JobKind.FEATURES: feature_job.build,
+    JobKind.FEATURES: feature_job.build_features,
     JobKind.FEATURES_RANGE: feature_job.build_one_range,
     JobKind.TRAIN: training_job.train,
     JobKind.RULES: rules_job.apply_rules,
-    JobKind.SUGGEST: backfill_job.suggest_history,
-    JobKind.DRIFT: drift_job.watch,
-    JobKind.IMPORT: import_job.take_file,
+    JobKind.SUGGEST: backfill_job.run,
+    JobKind.DRIFT: drift_job.run,
+    JobKind.IMPORT: import_job.import_upload,
 }
 
 
@@ -56,9 +56,9 @@ def nightly() -> None:
     """
     own = services()
     with transaction(own.engine) as session:
-        uploads.drop_old(session)
+        uploads.delete_expired(session)
     job_requests.request_nightly(
-        own.engine, own.messenger, night=dt.datetime.now(dt.UTC).date().isoformat()
+        own.engine, own.publisher, night=dt.datetime.now(dt.UTC).date().isoformat()
     )
     try:
         with transaction(own.engine) as session:
@@ -71,7 +71,7 @@ def nightly() -> None:
 def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
     own = services()
-    guardrail.look(own.engine, own.settings)
+    guardrail.check_guardrail(own.engine, own.settings)
 
 
 @broker.celery.task(name=broker.WATCH)
@@ -79,11 +79,11 @@ def watch() -> None:
     """Ask for this hour's look at the traffic; of many ticks the first one counts."""
     own = services()
     hour = dt.datetime.now(dt.UTC).isoformat(timespec="hours")[:13]
-    job_requests.request_drift(own.engine, own.messenger, hour=hour)
+    job_requests.request_drift(own.engine, own.publisher, hour=hour)
 
 
 @broker.celery.task(name=broker.PROBE, bind=True)
 def probe(self: Any, name: str) -> None:
     """Write down that a message of the queue *name* came through, and when it was sent."""
     with transaction(services().engine) as session:
-        heartbeats.note(session, name, beat_heartbeat.sent_at(self.request))
+        heartbeats.record(session, name, beat_heartbeat.sent_at(self.request))

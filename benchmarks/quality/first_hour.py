@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.features.brands import guess
+from shared.features.brands import lookup_category
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.features.taxonomy import kind_named, wider_kind
+from shared.features.taxonomy import category_of_label, parent_category
 
 # The beginning of a code's text, and the kinds it can stand for, the likeliest first.
 MCC_TEXTS = """
@@ -191,7 +191,7 @@ def _kinds_of_text(label: str) -> tuple[str, ...]:
 
 
 def _kinds_of_name(label: str) -> tuple[str, ...]:
-    kind = kind_named(label)
+    kind = category_of_label(label)
     return (kind,) if kind else ()
 
 
@@ -207,8 +207,8 @@ def _distinct(cases: Sequence[Case]) -> list[Case]:
 def _close(kind: str, kinds: tuple[str, ...]) -> bool:
     return (
         kind in kinds
-        or wider_kind(kind) in kinds
-        or any(wider_kind(other) == kind for other in kinds)
+        or parent_category(kind) in kinds
+        or any(parent_category(other) == kind for other in kinds)
         or bool(_COARSE.get(kind, set()) & set(kinds))
     )
 
@@ -216,12 +216,12 @@ def _close(kind: str, kinds: tuple[str, ...]) -> bool:
 def _report(parts: dict[str, list[Case]]) -> None:
     print(f"{'':18}{'by':9}{'cases':>9}{'covered':>9}{'judged':>9}{'right':>8}{'close':>8}")
     for name, cases in parts.items():
-        told = [(guess(case.row), case) for case in cases]
+        told = [(lookup_category(case.row), case) for case in cases]
         for source in ("brand", "word", "channel", "all"):
             found = [(one, case) for one, case in told if one and source in ("all", one.source)]
             judged = [(one, case) for one, case in found if case.kinds]
-            right = sum(one.kind in case.kinds for one, case in judged)
-            close = sum(_close(one.kind, case.kinds) for one, case in judged)
+            right = sum(one.category in case.kinds for one, case in judged)
+            close = sum(_close(one.category, case.kinds) for one, case in judged)
             share = max(len(judged), 1)
             print(
                 f"{name:18}{source:9}{len(cases):9,}{len(found) / max(len(cases), 1):9.1%}"
@@ -233,9 +233,9 @@ def _errors(cases: Sequence[Case], limit: int) -> None:
     wrong: Counter[tuple[str, str, str, str]] = Counter()
     example: dict[tuple[str, str, str, str], str] = {}
     for case in cases:
-        one = guess(case.row)
-        if one and case.kinds and not _close(one.kind, case.kinds):
-            key = (str(one.source), one.evidence, one.kind, case.label)
+        one = lookup_category(case.row)
+        if one and case.kinds and not _close(one.category, case.kinds):
+            key = (str(one.source), one.evidence, one.category, case.label)
             wrong[key] += 1
             example.setdefault(key, case.row.line)
     print(f"\n{sum(wrong.values()):,} not even close; the most frequent:")
@@ -246,8 +246,8 @@ def _errors(cases: Sequence[Case], limit: int) -> None:
 def _labels(cases: Sequence[Case]) -> None:
     found: dict[str, Counter[str]] = {}
     for case in cases:
-        if one := guess(case.row):
-            found.setdefault(one.kind, Counter())[case.label] += 1
+        if one := lookup_category(case.row):
+            found.setdefault(one.category, Counter())[case.label] += 1
     print()
     for kind, labels in sorted(found.items()):
         shown = "; ".join(f"{label} {count}" for label, count in labels.most_common(6))

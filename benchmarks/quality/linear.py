@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from benchmarks.quality.simple import TOP, Answers, FloatArray, Labels, Txns
-from shared.features.encoder import Encoder, grams_of
+from shared.features.encoder import Encoder, encode_text
 from shared.features.extract import RawTransaction, features_of
 
 CHUNK = 4096  # rows answered at once
@@ -76,7 +76,7 @@ class Hashed:
     _encoder: Encoder
 
     def fit_transform(self, txns: Txns) -> csr_array:
-        grams = grams_of([features_of(txn) for txn in txns])
+        grams = encode_text([features_of(txn) for txn in txns])
         self._encoder = Encoder.fitted(grams)
         return self._encoder.weigh(grams)
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from benchmarks.quality.data import Unusable, read
 from shared.features.extract import FeatureRow, features_of
 from shared.model.classifier import Model, Prediction
-from shared.model.thresholds import RECENT, Bars
-from shared.suggestions.cold_start import Habits
-from shared.suggestions.decision import Evidence, Suggested, decide
-from shared.suggestions.merchant_history import Memory, Told
+from shared.model.thresholds import RECENT, Thresholds
+from shared.suggestions.cold_start import LabelProfile
+from shared.suggestions.decision import Decision, Evidence, decide
+from shared.suggestions.merchant_history import LabelCount, MerchantHistory
 from worker.training import fit
 
 START = 0.8  # share of the rows before the replay; the labels are the latest before that
@@ -41,7 +41,7 @@ class User:
         default_factory=lambda: defaultdict(lambda: deque(maxlen=RECENT))
     )
     corrected: dict[str, str] = field(default_factory=dict)
-    habits: Habits = field(default_factory=Habits)
+    habits: LabelProfile = field(default_factory=LabelProfile)
 
     def say(self, row: FeatureRow, label: str, *, correction: bool) -> None:
         """Remember a label as the service would."""
@@ -52,42 +52,42 @@ class User:
             self.corrected.pop(row.merchant, None)
         self.habits.learn(row, label)
 
-    def memory(self, merchant: str) -> Memory | None:
+    def memory(self, merchant: str) -> MerchantHistory | None:
         """Of a merchant; None where it has none, or is unknown."""
         said = self.told.get(merchant) if merchant else None
         if not said:
             return None
         times = Counter(label for label, _ in said)
         last = {label: row.date for label, row in said}
-        known = {label: Told(count, last[label]) for label, count in times.most_common()}  # type: ignore[arg-type]
-        return Memory(known, self.corrected.get(merchant))
+        known = {label: LabelCount(count, last[label]) for label, count in times.most_common()}  # type: ignore[arg-type]
+        return MerchantHistory(known, self.corrected.get(merchant))
 
 
 def evidence(user: User, row: FeatureRow, prediction: Prediction | None, mode: str) -> Evidence:
     """What the layers of *mode* know."""
     memory = user.memory(row.merchant)
     if mode == "merchant lookup":
-        return Evidence(memory=memory)
-    return Evidence(memory=memory, prediction=prediction, starter=user.habits.starter(row))
+        return Evidence(history=memory)
+    return Evidence(history=memory, prediction=prediction, cold_start=user.habits.cold_start(row))
 
 
 def replay(
     rows: Sequence[FeatureRow], labels: Sequence[str], start: int, known: int, mode: str
-) -> list[tuple[Suggested, bool]]:
+) -> list[tuple[Decision, bool]]:
     """What was suggested for ROWS transactions from *start* on, and whether it was right."""
     user = User()
     for row, label in zip(rows[start - known : start], labels[start - known : start], strict=True):
         user.say(row, label, correction=False)
-    shown: list[tuple[Suggested, bool]] = []
+    shown: list[tuple[Decision, bool]] = []
     end = min(start + ROWS, len(rows))
     for first in range(start, end, RETRAIN):
         last = min(first + RETRAIN, end)
         model: Model | None = None
         if mode == "all layers" and first - start + known >= MIN_LABELS:
             model = fit.fit(rows[start - known : first], labels[start - known : first])
-        bars = model.bars if model else Bars()
+        bars = model.thresholds if model else Thresholds()
         if mode == "merchant lookup":
-            bars = Bars(memory=0.0)
+            bars = Thresholds(memory=0.0)
         predictions = model.predict_many(rows[first:last]) if model else [None] * (last - first)
         for at, prediction in zip(range(first, last), predictions, strict=True):
             suggested = decide(evidence(user, rows[at], prediction, mode), bars)
@@ -97,7 +97,7 @@ def replay(
     return shown
 
 
-def table(shown: Sequence[tuple[Suggested, bool]]) -> str:
+def table(shown: Sequence[tuple[Decision, bool]]) -> str:
     """Shares of the rows: shown, right of those, and what is left to do of 100."""
     answered = [right for suggested, right in shown if suggested.label is not None]
     wrong, asked = answered.count(False), len(shown) - len(answered)
@@ -113,7 +113,7 @@ def table(shown: Sequence[tuple[Suggested, bool]]) -> str:
     )
 
 
-def curve(shown: Sequence[tuple[Suggested, bool]], labels: Sequence[str]) -> str:
+def curve(shown: Sequence[tuple[Decision, bool]], labels: Sequence[str]) -> str:
     """How much is right of the surest tenth, quarter, and so on; where it asks, its best guess."""
     ranked = sorted(zip(shown, labels, strict=True), key=lambda item: -item[0][0].confidence)
     hits = [

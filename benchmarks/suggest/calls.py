@@ -84,7 +84,7 @@ def _filled(held: Services) -> list[int]:
                 "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
             )
         )
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     deploy_a_model(held.engine, held.registry)
     with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))

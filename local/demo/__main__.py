@@ -20,7 +20,7 @@ from local.demo import sample
 from local.servers.binaries import ServersMissing
 from local.stack import control
 from local.stack.configuration import State
-from local.stack.control import say
+from local.stack.control import show
 from local.stack.layout import ROOT, SAMPLE, StackError
 
 STATEMENTS = SAMPLE / "statements.csv"
@@ -53,16 +53,16 @@ def demo() -> None:
     api = Api(state.web_url, _admin_token())
     _title(3, "Features")
     built = features(api, {"all": True}, _tell)
-    say(f"  {built['built']:,} built, {built['unchanged']:,} unchanged")
+    show(f"  {built['built']:,} built, {built['unchanged']:,} unchanged")
     _title(4, "Training")
     live = api.get("/ml/v2/model/status")
     if live["available"] and not built["built"] and not built.get("removed"):
         run_id = live["meta"]["run_id"]
         figures = api.get(f"/ml/v2/models/{run_id}")
-        say(f"  model {run_id} is live and nothing has changed since: {_reason(figures)}")
+        show(f"  model {run_id} is live and nothing has changed since: {_reason(figures)}")
     else:
         figures = train(api, _tell)
-        say(f"  {verdict_on(figures)}")
+        show(f"  {verdict_on(figures)}")
     _show_figures(_flat(figures))
     _title(5, "Predictions")
     _show_predictions(api)
@@ -75,7 +75,7 @@ def demo() -> None:
 def _import_sample(state: State) -> None:
     if not STATEMENTS.exists():
         count = sample.write(STATEMENTS, dt.datetime.now(dt.UTC).date())
-        say(f"  {count:,} transactions written to {_short(STATEMENTS)}")
+        show(f"  {count:,} transactions written to {_short(STATEMENTS)}")
     command = [sys.executable, "-m", "worker.ingest", str(STATEMENTS)]
     began = time.monotonic()
     running = subprocess.Popen(command, cwd=ROOT, env=control.environment(state))
@@ -84,7 +84,7 @@ def _import_sample(state: State) -> None:
             code = running.wait(5)
             break
         except subprocess.TimeoutExpired:
-            say(f"  importing, {time.monotonic() - began:.0f} s")
+            show(f"  importing, {time.monotonic() - began:.0f} s")
     if code:
         raise StackError("the import of the sample statements failed; see above")
 
@@ -92,7 +92,7 @@ def _import_sample(state: State) -> None:
 def _show_figures(figures: Mapping[str, Any]) -> None:
     """The model between simple rules and the noise ceiling, on later rows that it has not seen."""
     if figures.get("val_f1_macro") is None:
-        say("  no category has enough labels to be judged")
+        show("  no category has enough labels to be judged")
         return
     print(f"\n  {'on ' + format(figures['val_size'], ',') + ' later transactions':<34}", end="")
     print(f"{'macro-F1':>9}{'accuracy':>10}")
@@ -117,10 +117,10 @@ def _show_predictions(api: Api) -> None:
             time.sleep(0.2)
             answer = api.post("/ml/v2/predict", example)
         if not answer["available"]:
-            say("  no model is live: the run did not pass its gate, see above")
+            show("  no model is live: the run did not pass its gate, see above")
             return
         amount = example.get("abs_amount") or example["amount"]
-        say(
+        show(
             f"  {example['merchant']:<46}{amount:>9,.2f}   "
             f"{answer['label']} ({answer['confidence']:.0%})"
         )
@@ -130,7 +130,7 @@ def _show_suggestions(api: Api) -> None:
     """What a person would be shown, and why; or that he would be asked."""
     for item in api.post("/ml/v2/suggest", {"transactions": [*EXAMPLES]})["items"]:
         shown = f"{item['label']} ({item['confidence']:.0%})" if item["label"] else "(asks)"
-        say(f"  {shown:<22} {item['layer'] if item['label'] else '':<10} {item['reasons'][0]}")
+        show(f"  {shown:<22} {item['layer'] if item['label'] else '':<10} {item['reasons'][0]}")
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,11 +153,11 @@ def _admin_token() -> str:
 
 
 def _title(number: int, text: str) -> None:
-    say(f"\n{number}. {text}")
+    show(f"\n{number}. {text}")
 
 
 def _tell(line: str) -> None:
-    say(f"  {line}")
+    show(f"  {line}")
 
 
 def _short(path: Path) -> Path:

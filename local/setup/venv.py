@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
 INCLUDES = {"local": ["local"], "dev": ["dev", "local"]}  # the dev lock holds all of the local one
-SAY_EVERY_S = 5.0
+PROGRESS_EVERY_S = 5.0
 NO_INPUT = {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore", "PIP_REQUIRE_VIRTUALENV": "0"}
 
 
@@ -33,14 +33,14 @@ def main(lock: str) -> int:
     usable = works()
     # PYTHON is in the environment only where somebody has named one.
     if usable and os.environ.get("PYTHON") and not same_release():
-        say(f"Keeping .venv with its own Python; rm -r .venv makes it anew with {version()}.")
+        show(f"Keeping .venv with its own Python; rm -r .venv makes it anew with {version()}.")
     if usable and all(installed.get(name) == wanted[name] for name in wanted):
         return 0
     if not usable:
         if VENV.exists():
-            say("Removing .venv: it was moved, or its Python is gone.")
+            show("Removing .venv: it was moved, or its Python is gone.")
             shutil.rmtree(VENV)
-        say(f"Making .venv with Python {version()}.")
+        show(f"Making .venv with Python {version()}.")
         make_venv()
     pip = find_pip()
     if pip is None:
@@ -49,14 +49,14 @@ def main(lock: str) -> int:
             "on Debian and Ubuntu: apt install python3-venv"
         )
     STAMP.unlink(missing_ok=True)
-    say(f"Installing requirements/{lock}.lock into .venv; this takes a minute or two.")
+    show(f"Installing requirements/{lock}.lock into .venv; this takes a minute or two.")
     if not install(pip, ROOT / "requirements" / f"{lock}.lock"):
         return 1
     STAMP.write_text(json.dumps({"path": str(VENV), "locks": {**installed, **wanted}}))
     return 0
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     print(text, flush=True)
 
 
@@ -100,7 +100,7 @@ def same_release() -> bool:
 
 def make_venv() -> None:
     done = threading.Event()
-    threading.Thread(target=tell_time, args=(done,), daemon=True).start()
+    threading.Thread(target=show_time, args=(done,), daemon=True).start()
     try:
         if succeeds(sys.executable, "-m", "venv", VENV):
             return
@@ -111,10 +111,10 @@ def make_venv() -> None:
     succeeds(sys.executable, "-m", "venv", "--without-pip", VENV)
 
 
-def tell_time(done: threading.Event) -> None:
+def show_time(done: threading.Event) -> None:
     began = time.monotonic()
-    while not done.wait(SAY_EVERY_S):
-        say(f"  {time.monotonic() - began:3.0f} s  making it")
+    while not done.wait(PROGRESS_EVERY_S):
+        show(f"  {time.monotonic() - began:3.0f} s  making it")
 
 
 def find_pip() -> list[str] | None:
@@ -153,10 +153,10 @@ def install(pip: list[str], lock: Path) -> bool:
     found, doing = 0, "starting pip"
     while True:
         try:
-            line = lines.get(timeout=max(0.0, said + SAY_EVERY_S - time.monotonic()))
+            line = lines.get(timeout=max(0.0, said + PROGRESS_EVERY_S - time.monotonic()))
         except queue.Empty:
             said = time.monotonic()
-            say(f"  {said - began:3.0f} s  {doing}")
+            show(f"  {said - began:3.0f} s  {doing}")
             continue
         if line is None:
             break
@@ -167,7 +167,7 @@ def install(pip: list[str], lock: Path) -> bool:
         elif line.startswith("Installing "):
             doing = f"unpacking {line.count(',') + 1} packages"
     if running.wait() == 0:
-        say(f"  {time.monotonic() - began:3.0f} s  done")
+        show(f"  {time.monotonic() - began:3.0f} s  done")
         return True
     print("\n".join(heard[-30:]), file=sys.stderr)
     fail("pip failed; these are its last lines")

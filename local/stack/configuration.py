@@ -17,7 +17,9 @@ from local.servers.commands import Command
 from local.stack import openmp
 from local.stack.layout import LOG, ROOT, RUN, SECRETS, STATE, VAR
 
-MARK = "LEDGER_STACK"  # in the environment of every process of the stack, so none can be missed
+PROCESS_MARK = (
+    "LEDGER_STACK"  # in the environment of every process of the stack, so none can be missed
+)
 METRICS = RUN / "metrics"
 FLOWER_USER = "admin"
 # Another value of one of these means another stack; see `State.fingerprint`.
@@ -129,7 +131,7 @@ def supervisor_environment(state: State) -> dict[str, str]:
     """The same, and what only the long-running processes are told."""
     interpreter = Path(sys.executable)
     return environment(state) | {
-        MARK: str(VAR),
+        PROCESS_MARK: str(VAR),
         "LEDGER_VAR": str(VAR),
         "LEDGER_LOG": str(LOG),
         "LEDGER_SOCKET": state.socket,

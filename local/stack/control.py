@@ -30,7 +30,7 @@ SERVERS_TIMEOUT_S = 60  # a large database that crashed needs a while to recover
 MIGRATE_TIMEOUT_S = 300
 APP_TIMEOUT_S = 90
 DOWN_TIMEOUT_S = 60
-SAY_EVERY_S = 5
+PROGRESS_EVERY_S = 5
 
 
 def up() -> State:
@@ -43,10 +43,10 @@ def up() -> State:
     with _one_at_a_time():
         state = State.load()
         if state and (wrong := _what_is_wrong(state)) is None:
-            say(f"The stack is up: {state.web_url}")
+            show(f"The stack is up: {state.web_url}")
             return state
         if state and supervisor.processes(state) is not None:
-            say(f"Restarting the stack: {wrong}.")
+            show(f"Restarting the stack: {wrong}.")
         _end_everything(state)
         return _start_anew()
 
@@ -57,7 +57,7 @@ def down() -> None:
     with _one_at_a_time():
         state = State.load()
         ended = _end_everything(state)
-        say("The stack is down; its data are kept." if ended else "The stack was not running.")
+        show("The stack is down; its data are kept." if ended else "The stack was not running.")
 
 
 def is_up() -> State | None:
@@ -71,7 +71,7 @@ def status() -> bool:
     state = State.load()
     found = supervisor.processes(state) if state else None
     if state is None or found is None:
-        say("The stack is not running: make up")
+        show("The stack is not running: make up")
         return False
     where = {
         "postgres": (state.postgres_port, ""),
@@ -111,7 +111,7 @@ def environment(state: State) -> dict[str, str]:
     return configuration.environment(state) | {"BASE_URL": state.web_url}
 
 
-def say(text: str) -> None:
+def show(text: str) -> None:
     """Print a line at once; whoever has stopped reading (`| head`) does not stop the work."""
     try:
         print(text, flush=True)
@@ -121,26 +121,26 @@ def say(text: str) -> None:
 
 def _start_anew() -> State:
     began = time.monotonic()
-    say("Starting PostgreSQL and Redis.")
+    show("Starting PostgreSQL and Redis.")
     state = configuration.new_state(supervisor.new_socket())
     for line in configuration.moved_ports(state):
-        say(f"  {line}")
+        show(f"  {line}")
     state.save()
     configuration.fresh_run_folder()
     try:
         supervisor.start(state)
         _wait("PostgreSQL and Redis", SERVERS_TIMEOUT_S, lambda: _servers_ready(state), state)
         _migrate(state)
-        say("Starting web, workers, beat and Flower.")
+        show("Starting web, workers, beat and Flower.")
         supervisor.start_app(state)
         _wait("the service", APP_TIMEOUT_S, lambda: _app_ready(state), state)
     except BaseException:
-        say("Starting failed; ending what was started.")
+        show("Starting failed; ending what was started.")
         _end_everything(state)
         raise
     for name, place in configuration.data_elsewhere().items():
-        say(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
-    say(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
+        show(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
+    show(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
     return state
 
 
@@ -193,17 +193,19 @@ def _wait(what: str, timeout_s: float, ready: Callable[[], bool], state: State) 
             raise StackError(f"supervisord has ended:\n{tail}")
         ill = [process for process in found if process.state in ("FATAL", "BACKOFF", "EXITED")]
         if dead := [process for process in ill if process.state == "FATAL"]:
-            raise StackError(_report(dead))
+            raise StackError(_print_problems(dead))
         if now - began > timeout_s:
-            raise StackError(f"{what} did not answer within {timeout_s:.0f} s.\n{_report(ill)}")
-        if now - said > SAY_EVERY_S:
+            raise StackError(
+                f"{what} did not answer within {timeout_s:.0f} s.\n{_print_problems(ill)}"
+            )
+        if now - said > PROGRESS_EVERY_S:
             said = now
             names = f" ({', '.join(process.name for process in ill)} restarting)" if ill else ""
-            say(f"  waiting for {what}, {now - began:.0f} s{names}")
+            show(f"  waiting for {what}, {now - began:.0f} s{names}")
         time.sleep(0.1)
 
 
-def _report(ill: list[Process]) -> str:
+def _print_problems(ill: list[Process]) -> str:
     return "\n".join(
         f"{process.name} does not run; the end of {LOG / process.name}.log:\n"
         f"{commands.last_lines(LOG / f'{process.name}.log')}"
@@ -212,7 +214,7 @@ def _report(ill: list[Process]) -> str:
 
 
 def _migrate(state: State) -> None:
-    say("Bringing the schema up to date.")
+    show("Bringing the schema up to date.")
     log = LOG / "migrate.log"
     with log.open("wb") as out:
         running = subprocess.Popen(
@@ -226,11 +228,11 @@ def _migrate(state: State) -> None:
         began = time.monotonic()
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(SAY_EVERY_S)
+                running.wait(PROGRESS_EVERY_S)
                 break
             if time.monotonic() - began > MIGRATE_TIMEOUT_S:
                 running.kill()
-            say(f"  migrating, {time.monotonic() - began:.0f} s")
+            show(f"  migrating, {time.monotonic() - began:.0f} s")
     if running.returncode:
         raise StackError(f"the migration failed:\n{commands.last_lines(log)}")
 
@@ -240,23 +242,23 @@ def _end_everything(state: State | None) -> bool:
     ended = False
     if state and supervisor.shut_down(state):
         ended = True
-        say("Ending the processes; what is at work has 10 s to finish.")
+        show("Ending the processes; what is at work has 10 s to finish.")
         began = said = time.monotonic()
         # supervisord answers nothing any more, but it ends as the last.
-        while left := supervisor.leftovers():
+        while left := supervisor.find_leftovers():
             now = time.monotonic()
             if now - began > DOWN_TIMEOUT_S:
                 break
-            if now - said > SAY_EVERY_S:
+            if now - said > PROGRESS_EVERY_S:
                 said = now
-                say(f"  waiting for {supervisor.names(left)}, {now - began:.0f} s")
+                show(f"  waiting for {supervisor.describe_processes(left)}, {now - began:.0f} s")
             time.sleep(0.2)
     # What supervisord lost, and what outlived it after a crash.
     for _ in range(3):
-        if left := supervisor.leftovers():
+        if left := supervisor.find_leftovers():
             ended = True
-            say(f"Ending what is left: {supervisor.names(left)}.")
-            supervisor.end(left)
+            show(f"Ending what is left: {supervisor.describe_processes(left)}.")
+            supervisor.stop_processes(left)
     if state:
         supervisor.remove_socket(state)
         STATE.unlink(missing_ok=True)
@@ -299,7 +301,7 @@ def _one_at_a_time() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another 'up' or 'down' is at work; waiting for it.")
+            show("Another 'up' or 'down' is at work; waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

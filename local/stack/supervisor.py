@@ -22,7 +22,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from local.servers import commands
 from local.stack import configuration
-from local.stack.configuration import MARK, State
+from local.stack.configuration import PROCESS_MARK, State
 from local.stack.layout import LOG, ROOT, RUN, VAR, StackError
 
 CONFIG = RUN / "supervisord.conf"
@@ -134,17 +134,17 @@ def new_socket() -> Path:
     return Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir=place)) / "socket"
 
 
-def leftovers() -> list[psutil.Process]:
+def find_leftovers() -> list[psutil.Process]:
     """Every process that belongs to this folder's stack, by the mark in its environment."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == str(VAR):
+            if process.environ().get(PROCESS_MARK) == str(VAR):
                 found.append(process)
     return found
 
 
-def end(found: list[psutil.Process]) -> None:
+def stop_processes(found: list[psutil.Process]) -> None:
     """End these processes in the proper way, the servers last; by force what does not in 10 s."""
     servers = [process for process in found if _name(process) in SERVERS]
     for group in ([process for process in found if process not in servers], servers):
@@ -160,7 +160,7 @@ def end(found: list[psutil.Process]) -> None:
         psutil.wait_procs(alive, timeout=5)
 
 
-def names(found: list[psutil.Process]) -> str:
+def describe_processes(found: list[psutil.Process]) -> str:
     """What a person calls them: the service's own, as long as one is there, else the programs."""
     called = set()
     for process in found:
@@ -192,7 +192,7 @@ def _write_config(state: State) -> None:
     ):
         order = {
             "argv": command.argv,
-            "env": {**command.env, MARK: str(VAR)},
+            "env": {**command.env, PROCESS_MARK: str(VAR)},
             "identity": command.identity,
         }
         (RUN / f"{name}.json").write_text(json.dumps(order))

@@ -20,16 +20,16 @@ from sqlalchemy.orm import Session
 from shared.errors import Unavailable
 
 # How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
-AWAY = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
+CONNECTION_ERRORS = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
 # What a request waits for before its first statement, in seconds: a free connection, a sign of life
 # from it, a new one instead. Together they keep the web's promise of an answer within 3 s.
 FREE_S, PING_S, CONNECT_S = 1.0, 0.5, 1.0
-_patience: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
+_wait_timeout_s: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
 T = TypeVar("T")
 
 
 def make_engine(
-    database_url: str, *, pool_size: int = 5, spare: int = 5, application: str = "ledger"
+    database_url: str, *, pool_size: int = 5, max_overflow: int = 5, application: str = "ledger"
 ) -> Engine:
     """An engine whose every wait ends, and whose errors never quote a person's data.
 
@@ -41,7 +41,7 @@ def make_engine(
     engine = create_engine(
         database_url,
         pool_size=pool_size,
-        max_overflow=spare,
+        max_overflow=max_overflow,
         pool_timeout=FREE_S,
         pool_pre_ping=True,
         pool_recycle=1800,
@@ -63,7 +63,7 @@ def make_engine(
     return engine
 
 
-def end_every_wait() -> None:
+def install_wait_timeout() -> None:
     """Have this process wait for PostgreSQL no longer than `patience` allows, whatever is silent.
 
     A server that is stopped, not gone, still acknowledges what is sent to it, so no time-out of TCP
@@ -73,17 +73,17 @@ def end_every_wait() -> None:
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
+def wait_timeout(seconds: float) -> Iterator[None]:
     """Inside, a statement or a new connection is waited for so long at most."""
-    token = _patience.set(seconds)
+    token = _wait_timeout_s.set(seconds)
     try:
         yield
     finally:
-        _patience.reset(token)
+        _wait_timeout_s.reset(token)
 
 
 def _within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    with patience(min(_patience.get(), seconds)):
+    with wait_timeout(min(_wait_timeout_s.get(), seconds)):
         return call(*args, **kwargs)
 
 
@@ -92,7 +92,7 @@ def _connected(dialect: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _wait(connection: extensions.connection) -> None:
-    until = time.monotonic() + _patience.get()
+    until = time.monotonic() + _wait_timeout_s.get()
     while (state := connection.poll()) != extensions.POLL_OK:
         reading = [connection] if state == extensions.POLL_READ else []
         writing = [connection] if state == extensions.POLL_WRITE else []
@@ -110,7 +110,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
             same rows counts; nothing was committed.
     """
     with (
-        _away_is_unavailable(),
+        _map_connection_errors(),
         Session(engine, expire_on_commit=False) as session,
         session.begin(),
     ):
@@ -118,7 +118,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def questions(engine: Engine) -> Iterator[Session]:
+def read_only(engine: Engine) -> Iterator[Session]:
     """One session that changes nothing, without a transaction: two ways to the server less.
 
     As in any transaction here, each statement sees what is committed when it begins.
@@ -127,12 +127,12 @@ def questions(engine: Engine) -> Iterator[Session]:
         Unavailable: PostgreSQL cannot be reached, or went away.
     """
     plain = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with _away_is_unavailable(), Session(plain) as session:
+    with _map_connection_errors(), Session(plain) as session:
         yield session
 
 
 @contextmanager
-def _away_is_unavailable() -> Iterator[None]:
+def _map_connection_errors() -> Iterator[None]:
     try:
         yield
     except (OperationalError, PoolTimeout) as error:

@@ -48,21 +48,21 @@ _BUILT = select(_txns.id, *[_built[name] for name in FeatureRow._fields]).where(
 )
 
 
-def raw_of(row: RowMapping) -> RawTransaction:
+def raw_transaction(row: RowMapping) -> RawTransaction:
     """What is known of a transaction, from a row with RAW_COLUMNS and maybe others."""
     told = {name: row[name] for name in _NAMES}
     return RawTransaction(**{**told, "amount": float(told["amount"])})
 
 
-def raws(
+def load_raw(
     session: Session, txn_ids: Sequence[int], user_id: str | None = None
 ) -> dict[int, RawTransaction]:
     """Those of these ids, and of this user, if one is named, that were not deleted; one query."""
     found = session.execute(_RAW, {"txn_ids": list(txn_ids), "user_id": user_id})
-    return {row["id"]: raw_of(row) for row in found.mappings()}
+    return {row["id"]: raw_transaction(row) for row in found.mappings()}
 
 
-def rows(
+def load_rows(
     session: Session, txn_ids: Sequence[int], user_id: str | None = None
 ) -> dict[int, FeatureRow]:
     """Their features: as they were built, and made now where they were not built of what is there.
@@ -74,7 +74,7 @@ def rows(
     found = {txn_id: FeatureRow._make(told) for txn_id, *told in built}
     rest = [it for it in txn_ids if it not in found]
     if rest:
-        made = raws(session, rest, user_id)
+        made = load_raw(session, rest, user_id)
         found.update((txn_id, features_of(raw)) for txn_id, raw in made.items())
     return found
 
@@ -108,7 +108,7 @@ def build_one(session: Session, txn_id: int) -> None:
     txn = session.execute(wanted).mappings().one()
     row = {
         name: value.isoformat() if isinstance(value, dt.date) else value
-        for name, value in features_of(raw_of(txn))._asdict().items()
+        for name, value in features_of(raw_transaction(txn))._asdict().items()
     }
     made = {
         **row,

@@ -58,16 +58,16 @@ def put(session: Session, labels: Mapping[int, tuple[str, LabelSource]]) -> dict
     Returns:
         For each label that was written, whether the transaction had none before.
     """
-    return _put(session, _PUT, labels)
+    return _set_label(session, _PUT, labels)
 
 
 def put_by_rules(session: Session, labels: Mapping[int, str]) -> dict[int, bool]:
     """The same for labels from rules, which replace neither a person's nor an import's."""
     by_rule = {txn_id: (label, LabelSource.RULE) for txn_id, label in labels.items()}
-    return _put(session, _PUT_OVER_RULES, by_rule)
+    return _set_label(session, _PUT_OVER_RULES, by_rule)
 
 
-def _put(
+def _set_label(
     session: Session, statement: Any, labels: Mapping[int, tuple[str, LabelSource]]
 ) -> dict[int, bool]:
     values = {

@@ -81,7 +81,7 @@ class JobState(enum.StrEnum):
     CANCELLED = "cancelled"
 
 
-def _closed(kind: type[enum.StrEnum], name: str) -> Enum:
+def _closed_set(kind: type[enum.StrEnum], name: str) -> Enum:
     """A closed set of words, kept as text with a check: psql reads and writes it plainly."""
     return Enum(
         kind,
@@ -156,7 +156,7 @@ class TransactionLabel(Base):
         BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
     )
     label: Mapped[str] = mapped_column(String(LABEL_MAX), index=True)
-    source: Mapped[LabelSource] = mapped_column(_closed(LabelSource, "ck_labels_source"))
+    source: Mapped[LabelSource] = mapped_column(_closed_set(LabelSource, "ck_labels_source"))
     created_at: Mapped[dt.datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )
@@ -268,14 +268,14 @@ class Suggestion(Base):
     layer: Mapped[str] = mapped_column(Text)
     alternatives: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     reasons: Mapped[list[str]] = mapped_column(JSONB)
-    arm: Mapped[Arm] = mapped_column(_closed(Arm, "ck_suggestions_arm"))
+    arm: Mapped[Arm] = mapped_column(_closed_set(Arm, "ck_suggestions_arm"))
     forced: Mapped[bool]  # the caller named the arm: no evidence of anything
     model_version: Mapped[str | None] = mapped_column(Text)
     # The shadow comparison: what each would have said alone.
     rules_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
     model_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
     # What the person says of it now; every step is in suggestion_answers.
-    answer: Mapped[Action | None] = mapped_column(_closed(Action, "ck_suggestions_answer"))
+    answer: Mapped[Action | None] = mapped_column(_closed_set(Action, "ck_suggestions_answer"))
     answer_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
     answered_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[dt.datetime] = mapped_column(
@@ -295,7 +295,7 @@ class SuggestionAnswer(Base):
     )
     user_id: Mapped[str] = mapped_column(Text)
     merchant: Mapped[str] = mapped_column(Text)
-    action: Mapped[Action] = mapped_column(_closed(Action, "ck_answers_action"))
+    action: Mapped[Action] = mapped_column(_closed_set(Action, "ck_answers_action"))
     label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # chosen, or rejected
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB)  # the label that was there
     undone_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
@@ -379,9 +379,9 @@ class Job(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    kind: Mapped[JobKind] = mapped_column(_closed(JobKind, "ck_jobs_kind"))
+    kind: Mapped[JobKind] = mapped_column(_closed_set(JobKind, "ck_jobs_kind"))
     state: Mapped[JobState] = mapped_column(
-        _closed(JobState, "ck_jobs_state"), server_default=text("'queued'")
+        _closed_set(JobState, "ck_jobs_state"), server_default=text("'queued'")
     )
     params: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     requested_by: Mapped[str] = mapped_column(Text)

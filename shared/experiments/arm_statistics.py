@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.tables import Arm
 from shared.experiments.ratio_intervals import Rate
-from shared.experiments.traffic_split import Rollout
+from shared.experiments.traffic_split import TrafficSplit
 
 DAYS = 28  # older suggestions are no evidence
 ROWS = 500_000  # nor are more than the newest so many
@@ -65,7 +65,7 @@ _PAIRS = text(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class ArmStatistics:
     """What became of the suggestions of an arm; those that a caller forced are left out."""
 
     users: int
@@ -95,7 +95,7 @@ class Figures:
 
 
 _NO_ROWS = Rate(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-NOTHING = Figures(
+NO_ANSWERS = ArmStatistics(
     users=0,
     suggestions=0,
     shown=0,
@@ -120,11 +120,11 @@ class Pair:
     model_right: int
 
 
-def figures(session: Session, since: dt.datetime) -> Mapping[Arm, Figures]:
+def load_statistics(session: Session, since: dt.datetime) -> Mapping[Arm, ArmStatistics]:
     """What each arm has to show since then, from the newest ROWS suggestions at most."""
-    found = dict.fromkeys(Arm, NOTHING)
+    found = dict.fromkeys(Arm, NO_ANSWERS)
     for row in session.execute(_ARMS, {"since": since, "rows": ROWS}):
-        found[Arm(row.arm)] = Figures(
+        found[Arm(row.arm)] = ArmStatistics(
             users=row.users,
             suggestions=int(row.n),
             shown=int(row.shown),
@@ -145,13 +145,13 @@ def figures(session: Session, since: dt.datetime) -> Mapping[Arm, Figures]:
     return found
 
 
-def begin(rollout: Rollout) -> dt.datetime:
+def evidence_start(rollout: TrafficSplit) -> dt.datetime:
     """From when on suggestions are evidence: since users last changed arms, and DAYS at most."""
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=DAYS)
     return max(rollout.since, oldest) if rollout.since else oldest
 
 
-def disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
+def load_disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
     """How often rules and model gave different labels in so many days, and the commonest pairs.
 
     Of the newest ROWS of such suggestions at most.

@@ -71,12 +71,12 @@ class Difference:
 
     value: float
     interval: Interval
-    always: Interval
+    anytime_interval: Interval
 
     @property
     def sign(self) -> int:
         """1 or -1 where the difference is sure whenever one looks, else 0."""
-        return (self.always.low > 0) - (self.always.high < 0)
+        return (self.anytime_interval.low > 0) - (self.anytime_interval.high < 0)
 
 
 def difference(one: Rate, other: Rate) -> Difference:
@@ -84,14 +84,14 @@ def difference(one: Rate, other: Rate) -> Difference:
     if not one.x or not other.x:
         raise ValueError("a rate without rows differs from nothing")
     value = one.y / one.x - other.y / other.x
-    once = _apart(one, other, value, Z)
+    once = _normal_interval(one, other, value, Z)
     error = (once.high - once.low) / (2 * Z)
     tuned = (EFFECT / error) ** 2
     wide = math.sqrt((1 + 1 / tuned) * (math.log1p(tuned) - 2 * math.log(ALPHA)))
-    return Difference(value, once, _apart(one, other, value, wide))
+    return Difference(value, once, _normal_interval(one, other, value, wide))
 
 
-def _apart(one: Rate, other: Rate, value: float, z: float) -> Interval:
+def _normal_interval(one: Rate, other: Rate, value: float, z: float) -> Interval:
     """Newcombe's interval of a difference, from those of the two rates."""
     first, p = one.interval(z), one.y / one.x
     second, q = other.interval(z), other.y / other.x

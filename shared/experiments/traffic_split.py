@@ -25,7 +25,7 @@ _STEPS = 1 << 53  # as finely as a float from 0 to 1 can tell users apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
+class TrafficSplit:
     """What holds now.
 
     Attributes:
@@ -46,35 +46,35 @@ class Rollout:
     by: str = ""
     why: str = ""
 
-    def without_trial(self) -> Rollout:
+    def without_trial(self) -> TrafficSplit:
         """The same with nobody in the challenger arm; for while its version is not loaded."""
         return replace(self, challenger=None, trial=0.0)
 
 
-def arm_of(user_id: str, rollout: Rollout, salt: str) -> Arm:
+def assign_arm(user_id: str, rollout: TrafficSplit, salt: str) -> Arm:
     """The arm of a user; '' (none is known) is one user like any other.
 
     The trial draws from all users, anew for each version, and the canary from the rest, so each
     arm is a fair sample of the users.
     """
-    if rollout.challenger and _draw(user_id, f"trial {rollout.challenger}", salt) < rollout.trial:
+    if rollout.challenger and _bucket(user_id, f"trial {rollout.challenger}", salt) < rollout.trial:
         return Arm.CHALLENGER
-    return Arm.MODEL if _draw(user_id, "canary", salt) < rollout.canary else Arm.RULES
+    return Arm.MODEL if _bucket(user_id, "canary", salt) < rollout.canary else Arm.RULES
 
 
 _NEWEST = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1)
 
 
-def current(session: Session, settings: Settings) -> Rollout:
+def current(session: Session, settings: Settings) -> TrafficSplit:
     """What holds now: the newest change, or what the environment says."""
     found = session.scalars(_NEWEST).one_or_none()
-    return _of(found) if found else Rollout(canary=settings.suggest_canary)
+    return _from_row(found) if found else TrafficSplit(canary=settings.suggest_canary)
 
 
-def history(session: Session, limit: int = 50) -> list[Rollout]:
+def history(session: Session, limit: int = 50) -> list[TrafficSplit]:
     """The newest changes, newest first."""
     rows = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(limit)
-    return [_of(row) for row in session.scalars(rows)]
+    return [_from_row(row) for row in session.scalars(rows)]
 
 
 def lock(session: Session) -> None:
@@ -90,7 +90,7 @@ def set_canary(
     by: str,
     why: str,
     expected: int | None = None,
-) -> Rollout:
+) -> TrafficSplit:
     """Put this share of users, 0..1, into the model arm; the trial stays as it is.
 
     Args:
@@ -105,7 +105,7 @@ def set_canary(
 
 def start_trial(
     session: Session, settings: Settings, run_id: str, share: float, *, by: str, why: str
-) -> Rollout:
+) -> TrafficSplit:
     """Answer this share of users, 0..1, from a version that is not live; or change the share.
 
     Raises:
@@ -127,7 +127,7 @@ def end_trial(
     *,
     by: str,
     why: str,
-) -> Rollout:
+) -> TrafficSplit:
     """End the trial; whoever asks again, not having heard the answer, changes nothing.
 
     Raises:
@@ -139,7 +139,9 @@ def end_trial(
     return _append(session, now, now.without_trial(), action, by, why)
 
 
-def trip(session: Session, settings: Settings, seen: Rollout, arm: Arm, *, why: str) -> Rollout:
+def stop_by_guardrail(
+    session: Session, settings: Settings, seen: TrafficSplit, arm: Arm, *, why: str
+) -> TrafficSplit:
     """End what harms, judged by the evidence since *seen*: the canary, or the trial.
 
     Raises:
@@ -150,7 +152,7 @@ def trip(session: Session, settings: Settings, seen: Rollout, arm: Arm, *, why: 
     return _append(session, now, after, "guardrail", "guardrail", why)
 
 
-def _locked(session: Session, settings: Settings, expected: int | None) -> Rollout:
+def _locked(session: Session, settings: Settings, expected: int | None) -> TrafficSplit:
     lock(session)
     now = current(session, settings)
     if expected not in (None, now.change):
@@ -159,8 +161,8 @@ def _locked(session: Session, settings: Settings, expected: int | None) -> Rollo
 
 
 def _append(
-    session: Session, now: Rollout, after: Rollout, action: Kind, by: str, why: str
-) -> Rollout:
+    session: Session, now: TrafficSplit, after: TrafficSplit, action: Kind, by: str, why: str
+) -> TrafficSplit:
     """With the lock held: a new row, unless it would say what the newest one says."""
     if after == now and now.change:
         return now
@@ -175,11 +177,11 @@ def _append(
     )
     session.add(row)
     session.flush()
-    return _of(row)
+    return _from_row(row)
 
 
-def _of(row: RolloutChange) -> Rollout:
-    return Rollout(
+def _from_row(row: RolloutChange) -> TrafficSplit:
+    return TrafficSplit(
         canary=row.canary,
         challenger=row.challenger,
         trial=row.trial,
@@ -191,7 +193,7 @@ def _of(row: RolloutChange) -> Rollout:
     )
 
 
-def _draw(user_id: str, purpose: str, salt: str) -> float:
+def _bucket(user_id: str, purpose: str, salt: str) -> float:
     """A number from 0 up to, and without, 1: the same for a user, a purpose and a salt."""
     key = blake2b(salt.encode(), digest_size=32).digest()
     drawn = blake2b(f"{purpose}\0{user_id}".encode("utf-8", "surrogatepass"), key=key)

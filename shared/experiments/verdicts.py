@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from shared.db.tables import Arm
-from shared.experiments.arm_statistics import Figures
+from shared.experiments.arm_statistics import ArmStatistics
 from shared.experiments.ratio_intervals import Difference, difference
-from shared.experiments.traffic_split import Rollout
+from shared.experiments.traffic_split import TrafficSplit
 
-Word = Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
+Outcome = Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +25,24 @@ class Verdict:
 
     arm: Arm
     against: Arm
-    word: Word
+    outcome: Outcome
     why: str
     acceptance: Difference | None = None
     gain: Difference | None = None
 
 
-def verdicts(rollout: Rollout, arms: Mapping[Arm, Figures]) -> list[Verdict]:
+def compare_with_control(rollout: TrafficSplit, arms: Mapping[Arm, ArmStatistics]) -> list[Verdict]:
     """The model against the rules, and the version on trial against what it might replace."""
     found = []
     if rollout.canary > 0:
-        found.append(judge(Arm.MODEL, Arm.RULES, arms))
+        found.append(compare_arms(Arm.MODEL, Arm.RULES, arms))
     if rollout.challenger:
         against = Arm.MODEL if rollout.canary > 0 else Arm.RULES
-        found.append(judge(Arm.CHALLENGER, against, arms))
+        found.append(compare_arms(Arm.CHALLENGER, against, arms))
     return found
 
 
-def judge(arm: Arm, against: Arm, arms: Mapping[Arm, Figures]) -> Verdict:
+def compare_arms(arm: Arm, against: Arm, arms: Mapping[Arm, ArmStatistics]) -> Verdict:
     """Compare two arms by acceptance and gain, and say in words what the figures show.
 
     "Worse" needs a lower acceptance and no higher gain. An arm that suggests more often suggests
@@ -51,10 +51,10 @@ def judge(arm: Arm, against: Arm, arms: Mapping[Arm, Figures]) -> Verdict:
     one, other = arms[arm], arms[against]
     missing = [f"{name}: {it.missing}" for name, it in ((arm, one), (against, other)) if it.missing]
     if missing:
-        return Verdict(arm=arm, against=against, word="not enough data", why="; ".join(missing))
+        return Verdict(arm=arm, against=against, outcome="not enough data", why="; ".join(missing))
     acceptance = difference(one.acceptance, other.acceptance)
     gain = difference(one.gain, other.gain)
-    word: Word = "no difference seen"
+    word: Outcome = "no difference seen"
     if acceptance.sign * gain.sign < 0:
         word = "mixed"
     elif acceptance.sign > 0 or (acceptance.sign == 0 and gain.sign > 0):
@@ -63,19 +63,21 @@ def judge(arm: Arm, against: Arm, arms: Mapping[Arm, Figures]) -> Verdict:
         word = "worse"
     why = (
         f"accepted {_share_of_answers(one)} ({arm}) and {_share_of_answers(other)} ({against}): "
-        f"{_points(acceptance, 100)} points; "
-        f"right less wrong in 100 suggestions: {_points(gain, 200)}"
+        f"{_percentage_points(acceptance, 100)} points; "
+        f"right less wrong in 100 suggestions: {_percentage_points(gain, 200)}"
     )
-    return Verdict(arm=arm, against=against, word=word, why=why, acceptance=acceptance, gain=gain)
+    return Verdict(
+        arm=arm, against=against, outcome=word, why=why, acceptance=acceptance, gain=gain
+    )
 
 
-def _share_of_answers(arm: Figures) -> str:
+def _share_of_answers(arm: ArmStatistics) -> str:
     return (
         f"{arm.acceptance.value or 0.0:.1%} of {arm.answered} answers "
         f"by {arm.acceptance.users} users"
     )
 
 
-def _points(found: Difference, scale: float) -> str:
-    low, high = found.always
+def _percentage_points(found: Difference, scale: float) -> str:
+    low, high = found.anytime_interval
     return f"{scale * found.value:+.1f}, surely {scale * low:+.1f} to {scale * high:+.1f}"

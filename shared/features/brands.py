@@ -14,9 +14,9 @@ from importlib.resources import files
 from typing import Literal, NamedTuple
 
 from shared.features.extract import FeatureRow
-from shared.features.taxonomy import bank_names, kind_of_mcc, wider_kind, word_in
-from shared.text.cache import kept
-from shared.text.channel_hints import hints_of
+from shared.features.taxonomy import bank_names, category_of_mcc, match_keyword, parent_category
+from shared.text.cache import cached
+from shared.text.channel_hints import detect_hints
 from shared.text.normalize_vocabulary import CITIES, REGIONS, STORE_WORDS
 
 
@@ -52,13 +52,13 @@ class Brand(NamedTuple):
     """A name as people write it, and its kind, one of `kinds()`."""
 
     name: str
-    kind: str
+    category: str
 
 
-class Guess(NamedTuple):
+class CategoryMatch(NamedTuple):
     """A kind, what told it, and the code, name or words that did."""
 
-    kind: str
+    category: str
     source: Source
     evidence: str
 
@@ -80,41 +80,41 @@ def key_of(words: Sequence[str]) -> str:
     return "".join([word for word in words if word != "and"]).replace("&", "")
 
 
-def guess(row: FeatureRow) -> Guess | None:
+def lookup_category(row: FeatureRow) -> CategoryMatch | None:
     """What *row* is likely to be, without anybody's labels; None where nothing tells.
 
     In this order: category code, a line about cash, fees or interest, brand, word, channel.
     """
-    if row.mcc and (kind := kind_of_mcc(row.mcc)):
-        return Guess(kind, "mcc", row.mcc)
+    if row.mcc and (kind := category_of_mcc(row.mcc)):
+        return CategoryMatch(kind, "mcc", row.mcc)
     money_in = row.amount is not None and row.amount > 0
-    told = hints_of(row.line).channel
-    word = word_in(row.line)
-    fee = word is not None and word.kind == "Fees"  # `atm operator fee`
+    told = detect_hints(row.line).channel
+    word = match_keyword(row.line)
+    fee = word is not None and word.category == "Fees"  # `atm operator fee`
     if told in ("atm", "fee", "interest") and not fee:
-        return Guess(_kind_of_channel(told, money_in), "channel", told)
+        return CategoryMatch(_category_of_channel(told, money_in), "channel", told)
     if not fee and not (
         money_in and "deposit" in (told, row.channel)
     ):  # who pays a salary sells nothing
         # ISO 4217: a national currency's code begins with its country's.
         country = _EURO if row.currency == "EUR" else row.currency[:2]
         if brand := brand_of(row.line, country) or brand_of(row.merchant, country):
-            return Guess(brand.kind, "brand", brand.name)
+            return CategoryMatch(brand.category, "brand", brand.name)
     if word:
-        return Guess(word.kind, "word", word.words)
+        return CategoryMatch(word.category, "word", word.words)
     # A memo may speak of a transfer and mean a switch: there only the line counts.
     channel = told if row.norm_desc and row.channel in ("transfer", "p2p") else row.channel
-    kind = _kind_of_channel(channel, money_in)
-    return Guess(kind, "channel", channel) if kind else None
+    kind = _category_of_channel(channel, money_in)
+    return CategoryMatch(kind, "channel", channel) if kind else None
 
 
-def _kind_of_channel(channel: str, money_in: bool) -> str:
+def _category_of_channel(channel: str, money_in: bool) -> str:
     if channel in ("interest", "deposit"):
         return "Income" if money_in else "Fees" if channel == "interest" else ""
     return _OF_CHANNEL.get(channel, "")
 
 
-@kept(8_192)
+@cached(8_192)
 def brand_of(line: str, country: str = "") -> Brand | None:
     """The brand that *line* names; None where it names none that is known.
 
@@ -186,11 +186,15 @@ def _fits(entry: _Entry, rest: list[str], where: frozenset[str], *, first: bool)
         # A common word of the index is a brand only where such a shop is at hand.
         near = entry.mark != WHOLE or entry.ours or bool(where & entry.countries)
         return near and all(word in _AFTER or any(map(str.isdigit, word)) for word in rest)
-    told = word_in(" ".join(rest)) if rest else None
-    kind = entry.brand.kind
-    if not told or told.kind in (kind, wider_kind(kind)) or wider_kind(told.kind) == kind:
+    told = match_keyword(" ".join(rest)) if rest else None
+    kind = entry.brand.category
+    if (
+        not told
+        or told.category in (kind, parent_category(kind))
+        or parent_category(told.category) == kind
+    ):
         return True
-    return entry.mark != WEAK and told.kind not in _DEPARTMENTS
+    return entry.mark != WEAK and told.category not in _DEPARTMENTS
 
 
 @lru_cache(maxsize=1)
@@ -208,10 +212,10 @@ def _bank_entry(key: str) -> _Entry | None:
     mark = marked[: -len(name)]
     if not mark and len(key) < _ANYWHERE_MIN:
         mark = START if len(key) > 2 else WHOLE
-    return _Entry(Brand(_shown(name, kind), kind), mark, (0, 0), frozenset(), ours=True)
+    return _Entry(Brand(_display(name, kind), kind), mark, (0, 0), frozenset(), ours=True)
 
 
-def _shown(name: str, kind: str) -> str:
+def _display(name: str, kind: str) -> str:
     """How people write *name*: `amazon uk marketplace` is Amazon, `mcdonald s` is McDonald's."""
     starts = [name.split()[:count] for count in range(name.count(" ") + 1, 0, -1)]
     starts = [start for start in starts if _bank_table().get(key_of(start), ("", ""))[1] == kind]

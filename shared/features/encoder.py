@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shared.features.extract import CHANNELS, FeatureRow
-from shared.features.ngrams import TEXT_COLUMNS, columns
-from shared.text.cache import kept
+from shared.features.ngrams import TEXT_COLUMNS, ngram_columns
+from shared.text.cache import cached
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
@@ -82,7 +82,7 @@ def word_columns(row: FeatureRow) -> list[tuple[str, int]]:
     return [(text, column) for column, text in found.items()]
 
 
-class Grams(NamedTuple):
+class SparseRows(NamedTuple):
     """Which columns each of n rows sets, nothing fitted; a sparse binary matrix, (n, WIDTH)."""
 
     columns: IntArray  # of the first row, then of the next
@@ -93,20 +93,20 @@ class Grams(NamedTuple):
         """n, how many rows there are."""
         return self.starts.size - 1
 
-    def part(self, start: int, stop: int) -> Grams:
+    def part(self, start: int, stop: int) -> SparseRows:
         """Some consecutive rows of it."""
         starts = self.starts[start : stop + 1]
-        return Grams(self.columns[starts[0] : starts[-1]], starts - starts[0])
+        return SparseRows(self.columns[starts[0] : starts[-1]], starts - starts[0])
 
     @classmethod
-    def joined(cls, parts: Sequence[Grams]) -> Grams:
+    def joined(cls, parts: Sequence[SparseRows]) -> SparseRows:
         """The rows of all *parts*, in their order."""
         sizes = np.concatenate([np.diff(part.starts) for part in parts])
         starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
         return cls(np.concatenate([part.columns for part in parts]), starts)
 
 
-def grams_of(rows: Sequence[FeatureRow]) -> Grams:
+def encode_text(rows: Sequence[FeatureRow]) -> SparseRows:
     """Which columns each row sets."""
     pieces: list[IntArray] = []
     starts = np.zeros(len(rows) + 1, dtype=np.int32)
@@ -117,7 +117,7 @@ def grams_of(rows: Sequence[FeatureRow]) -> Grams:
             total += piece.size
         starts[index] = total
     columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
-    return Grams(columns, starts)
+    return SparseRows(columns, starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Encoder:
     known: NDArray[np.bool_]
 
     @classmethod
-    def fitted(cls, grams: Grams) -> Encoder:
+    def fitted(cls, grams: SparseRows) -> Encoder:
         """Learn how rare each column is.
 
         Source: smooth IDF, log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
@@ -145,14 +145,14 @@ class Encoder:
 
     def encode(self, rows: Sequence[FeatureRow]) -> csr_array:
         """The matrix of *rows*, shape (n, WIDTH), float32."""
-        return self.weigh(grams_of(rows))
+        return self.weigh(encode_text(rows))
 
-    def weigh(self, grams: Grams) -> csr_array:
+    def weigh(self, grams: SparseRows) -> csr_array:
         """TF-IDF of length one a row, beside one-hots of ONE_HOT_WEIGHT: shape (n, WIDTH)."""
         parts = self.values(grams), grams.columns, grams.starts
         return csr_array(parts, shape=(grams.size, WIDTH))
 
-    def values(self, grams: Grams) -> FloatArray:
+    def values(self, grams: SparseRows) -> FloatArray:
         """The entries of that matrix, one for each of grams.columns."""
         values = self.idf[grams.columns]
         if grams.size:
@@ -165,7 +165,7 @@ class Encoder:
             values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT
         return values
 
-    def unknown_share(self, grams: Grams) -> FloatArray:
+    def unknown_share(self, grams: SparseRows) -> FloatArray:
         """Which share of each row's columns no fitted row had set, shape (n,)."""
         if not grams.size:
             return np.zeros(0, dtype=np.float32)
@@ -179,7 +179,7 @@ def _one_hots(amount: int, channel: int) -> IntArray:
     return np.array([amount, channel], dtype=np.int32)
 
 
-@kept(8_192)
+@cached(8_192)
 def _merchant_columns(merchant: str) -> IntArray:
     """Words, pairs, triples, the first word, the whole, and runs of 3 to 5 characters."""
     name = merchant[:_MERCHANT_MAX]
@@ -193,17 +193,19 @@ def _merchant_columns(merchant: str) -> IntArray:
         *_word_hashes(words),
         *[crc32("t{} {} {}".format(*three).encode()) for three in threes],
     ]
-    return columns(hashes, f" {name} ", 3, 5)
+    return ngram_columns(hashes, f" {name} ", 3, 5)
 
 
-@kept(4_096)
+@cached(4_096)
 def _description_columns(description: str, mcc: str) -> IntArray:
     """Words, pairs, runs of 4 characters within words, and the merchant category code."""
     words = description[:_DESCRIPTION_MAX].split()
     hashes = _word_hashes(words)
     if mcc:
         hashes.append(crc32(b"mcc=" + mcc.encode()))
-    return columns(hashes, f" {' '.join(words)} ", 4, 4, in_words=True) + np.int32(_DESCRIPTION)
+    return ngram_columns(hashes, f" {' '.join(words)} ", 4, 4, in_words=True) + np.int32(
+        _DESCRIPTION
+    )
 
 
 def _word_hashes(words: Sequence[str]) -> list[int]:

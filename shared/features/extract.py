@@ -7,8 +7,8 @@ import math
 import re
 from typing import NamedTuple
 
-from shared.text.cache import kept
-from shared.text.channel_hints import CHANNELS, NO_HINTS, Hints, channel_named, hints_of
+from shared.text.cache import cached
+from shared.text.channel_hints import CHANNELS, NO_HINTS, Hints, detect_hints, find_channel
 from shared.text.normalize import clean_description, clean_merchant, printable, spaced
 
 __all__ = ["CHANNELS", "FEATURE_VERSION", "FeatureRow", "RawTransaction", "features_of"]
@@ -157,30 +157,30 @@ def _number(value: float | None) -> float | None:
     return round(number, 4) + 0.0 if math.isfinite(number) else None  # + 0.0: no minus zero
 
 
-@kept(8_192)
+@cached(8_192)
 def _read_merchant(text: str) -> tuple[str, str, Hints]:
     line = " ".join(spaced(text).split())[:LINE_MAX]
-    return line, clean_merchant(text), hints_of(clean_description(text))
+    return line, clean_merchant(text), detect_hints(clean_description(text))
 
 
-@kept(4_096)
+@cached(4_096)
 def _read_description(text: str) -> tuple[str, Hints]:
     cleaned = clean_description(text)
-    return cleaned, hints_of(cleaned)
+    return cleaned, detect_hints(cleaned)
 
 
-@kept(1_024)
+@cached(1_024)
 def _channel_named(text: str) -> str:
-    return channel_named(text)
+    return find_channel(text)
 
 
-@kept(256)
+@cached(256)
 def _currency(text: str) -> str:
     code = text.strip().upper()
     return code if _CURRENCY.fullmatch(code) else ""
 
 
-@kept(1_024)
+@cached(1_024)
 def _mcc(text: str) -> str:
     code = text.strip()
     return code.zfill(4) if _MCC.fullmatch(code) else ""

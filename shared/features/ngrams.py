@@ -21,7 +21,7 @@ IntArray = NDArray[np.int32]
 TEXT_COLUMNS = 2**14
 
 
-def columns(
+def ngram_columns(
     hashes: Sequence[int], text: str, least: int, most: int, *, in_words: bool = False
 ) -> IntArray:
     """The columns of *hashes* and of every n-gram of *least* to *most* characters of *text*.

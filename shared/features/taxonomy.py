@@ -15,10 +15,10 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from shared.text.cache import kept
+from shared.text.cache import cached
 from shared.text.normalize import spaced
 
-FAINT = "~"  # marks a word in kinds.toml
+WEAK_KEYWORD = "~"  # marks a word in kinds.toml
 _PHRASE_MAX = 4  # words of the longest phrase in kinds.toml
 _CUT_FROM = 18  # characters of a line that a bank may have cut short
 _CUT_MIN = 6  # letters that must be left of its last word
@@ -36,10 +36,10 @@ _EMPTY = re.compile(
 )
 
 
-class Word(NamedTuple):
+class KeywordMatch(NamedTuple):
     """A kind, and the words of a line that told it."""
 
-    kind: str
+    category: str
     words: str
 
 
@@ -63,9 +63,9 @@ def _tables() -> _Tables:
         tables.named.update({_stemmed(name): kind for name in _phrases(entry["named"])})
         tables.mcc.update(dict.fromkeys(_codes(entry["mcc"]), kind))
         for phrase in _phrases(entry["words"]):
-            tables.words[phrase.lstrip(FAINT)] = kind
-            if phrase.startswith(FAINT):
-                tables.faint.add(phrase.lstrip(FAINT))
+            tables.words[phrase.lstrip(WEAK_KEYWORD)] = kind
+            if phrase.startswith(WEAK_KEYWORD):
+                tables.faint.add(phrase.lstrip(WEAK_KEYWORD))
         tables.ends.update(dict.fromkeys(_phrases(entry["ends"]), kind))
         tables.brands.update(dict.fromkeys(_phrases(entry["brands"]), kind))
     # A kind's own name is first: no other kind's alias may take it.
@@ -83,12 +83,12 @@ def _codes(text: str) -> Iterator[str]:
         yield from (f"{code:04}" for code in range(int(first), int(last or first) + 1))
 
 
-def kinds() -> tuple[str, ...]:
+def categories() -> tuple[str, ...]:
     """The default categories, those of daily life first."""
     return tuple(_tables().wider)
 
 
-def wider_kind(kind: str) -> str | None:
+def parent_category(kind: str) -> str | None:
     """The category that *kind* is a part of, for people who keep only that one.
 
     >>> wider_kind("Hotels"), wider_kind("Travel")
@@ -102,7 +102,7 @@ def bank_names() -> dict[str, str]:
     return _tables().brands
 
 
-def kind_of_mcc(code: str) -> str | None:
+def category_of_mcc(code: str) -> str | None:
     """The kind of a merchant category code of four digits; None for one that tells none.
 
     Source: the ranges of ISO 18245. Some codes are for both ends of daily life (5310, discount
@@ -114,8 +114,8 @@ def kind_of_mcc(code: str) -> str | None:
     return _tables().mcc.get(code)
 
 
-@kept(4_096)
-def kind_named(label: str) -> str | None:
+@cached(4_096)
+def category_of_label(label: str) -> str | None:
     """The kind that a person means by the category *label*; None where that is not clear.
 
     Exact names and aliases only, whatever the case, accents, plural and order of levels. Of a path
@@ -157,35 +157,35 @@ def _stem(words: list[str]) -> str:
     )
 
 
-@kept(4_096)
-def word_in(line: str) -> Word | None:
+@cached(4_096)
+def match_keyword(line: str) -> KeywordMatch | None:
     """What tells the kind of a place in its name, and which kind; None where nothing does.
 
     The longest phrase counts, and of several the last: a `pizza restaurant` is a restaurant.
     """
     tables = _tables()
     words = line.split()
-    best: Word | None = None
+    best: KeywordMatch | None = None
     best_weight = start = 0
     while start < len(words):
         for size in range(min(_PHRASE_MAX, len(words) - start), 0, -1):
             phrase = " ".join(words[start : start + size])
             kind = tables.words.get(phrase)
             if not kind and size == 1:
-                kind = _of_end(phrase)
+                kind = _match_ending(phrase)
                 if not kind and start == len(words) - 1 and len(line) >= _CUT_FROM:
-                    kind = _of_cut(phrase)
+                    kind = _match_abbreviation(phrase)
             if kind:
                 weight = 0 if phrase in tables.faint else size
                 if weight >= best_weight:
-                    best, best_weight = Word(kind, phrase), weight
+                    best, best_weight = KeywordMatch(kind, phrase), weight
                 start += size - 1
                 break
         start += 1
     return best
 
 
-def _of_end(word: str) -> str | None:
+def _match_ending(word: str) -> str | None:
     ends = _tables().ends
     for start in range(3, len(word) - _END_MIN + 1):
         if found := ends.get(word[start:]):
@@ -193,7 +193,7 @@ def _of_end(word: str) -> str | None:
     return None
 
 
-def _of_cut(word: str) -> str | None:
+def _match_abbreviation(word: str) -> str | None:
     """The kind of the words that begin like *word*, the last of a line that the bank cut short."""
     if len(word) < _CUT_MIN:
         return None

@@ -17,7 +17,7 @@ from shared.db.tables import Heartbeat
 BEAT = "beat"
 
 
-def note(session: Session, name: str, sent_at: dt.datetime) -> None:
+def record(session: Session, name: str, sent_at: dt.datetime) -> None:
     """Store a heartbeat, unless one that was sent later is stored already."""
     row = insert(Heartbeat).values(name=name, sent_at=sent_at)
     session.execute(

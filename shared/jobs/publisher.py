@@ -16,12 +16,12 @@ from shared.jobs import store as job_store
 from shared.jobs.broker import BROKER_ERRORS, send
 from shared.log import get_logger
 
-QUIET_S = 1.0
+BACKOFF_S = 1.0
 
 log = get_logger()
 
 
-class Messenger:
+class JobPublisher:
     """Publishes jobs in one background thread, so that no caller waits for the broker.
 
     After a failed send it leaves the next ones to the workers' recovery for QUIET_S seconds: a
@@ -34,7 +34,7 @@ class Messenger:
         self._waiting = threading.Semaphore(100)  # more are left to the recovery
         self._quiet_until = 0.0  # monotonic seconds
 
-    def announce(self, sent: Sequence[Job]) -> None:
+    def publish(self, sent: Sequence[Job]) -> None:
         """Send a message for each of these jobs, whose rows are committed."""
         for job in sent:
             if self._waiting.acquire(blocking=False):
@@ -48,7 +48,7 @@ class Messenger:
             with transaction(self._engine) as session:
                 job_store.mark_sent(session, [job_id])
         except (*BROKER_ERRORS, Unavailable) as error:
-            self._quiet_until = time.monotonic() + QUIET_S
+            self._quiet_until = time.monotonic() + BACKOFF_S
             log.warning("job.not_sent", job_id=job_id, error=type(error).__name__)
         finally:
             self._waiting.release()

@@ -20,13 +20,13 @@ from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind
 from shared.errors import AlreadyRunning
 from shared.jobs import store as job_store
-from shared.jobs.publisher import Messenger
+from shared.jobs.publisher import JobPublisher
 from shared.statements import uploads
 
 
 def request_features(
     engine: Engine,
-    messenger: Messenger,
+    messenger: JobPublisher,
     *,
     requested_by: str,
     days: int | None,
@@ -39,7 +39,7 @@ def request_features(
 
 def request_training(
     engine: Engine,
-    messenger: Messenger,
+    messenger: JobPublisher,
     *,
     requested_by: str,
     limit: int | None,
@@ -67,7 +67,7 @@ def request_training(
 
 def request_for_user(
     engine: Engine,
-    messenger: Messenger,
+    messenger: JobPublisher,
     kind: Literal[JobKind.SUGGEST, JobKind.RULES],
     *,
     requested_by: str,
@@ -82,10 +82,10 @@ def request_for_user(
 
 def request_import(
     engine: Engine,
-    messenger: Messenger,
+    messenger: JobPublisher,
     *,
     requested_by: str,
-    file: uploads.Brought,
+    file: uploads.Upload,
     idempotency_key: str | None = None,
 ) -> Job:
     """Store a file, and request that its transactions are stored and suggested for.
@@ -99,7 +99,7 @@ def request_import(
     )[0]
 
 
-def request_nightly(engine: Engine, messenger: Messenger, *, night: str) -> Job | None:
+def request_nightly(engine: Engine, messenger: JobPublisher, *, night: str) -> Job | None:
     """Request the nightly features, after which training follows; None if already requested.
 
     *night* is the date of the slot in UTC: a second request for the same one changes nothing.
@@ -109,7 +109,7 @@ def request_nightly(engine: Engine, messenger: Messenger, *, night: str) -> Job 
     return job if new else None
 
 
-def request_drift(engine: Engine, messenger: Messenger, *, hour: str) -> Job | None:
+def request_drift(engine: Engine, messenger: JobPublisher, *, hour: str) -> Job | None:
     """Request a drift report of the last week; None if one was requested in this *hour*."""
     job, new = _request(engine, messenger, JobKind.DRIFT, {}, "beat", f"drift {hour}")
     return job if new else None
@@ -142,18 +142,18 @@ def follow_with_training(session: Session, *, idempotency_key: str) -> Job | Non
 
 def _request(
     engine: Engine,
-    messenger: Messenger,
+    messenger: JobPublisher,
     kind: JobKind,
     params: Mapping[str, Any],
     requested_by: str,
     idempotency_key: str | None,
     *,
-    file: uploads.Brought | None = None,
+    file: uploads.Upload | None = None,
 ) -> tuple[Job, bool]:
     """Commit the job's row, then announce it; give the job and whether it is new."""
     with transaction(engine) as session:
         if file:
-            params = {**params, "import_id": uploads.keep(session, file)}
+            params = {**params, "import_id": uploads.store(session, file)}
         job, new = job_store.create(
             session,
             kind,
@@ -162,5 +162,5 @@ def _request(
             idempotency_key=idempotency_key,
         )
     if new:
-        messenger.announce([job])
+        messenger.publish([job])
     return job, new

@@ -40,7 +40,7 @@ class Claim(NamedTuple):
     requested_by: str
 
 
-class Progress(NamedTuple):
+class JobProgress(NamedTuple):
     """How far a job is: a phase, and rows (or steps) done of a total."""
 
     phase: str
@@ -142,7 +142,7 @@ def claim(session: Session, job_id: str) -> Claim | None:
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,
             token=secrets.token_hex(8),
-            lease_until=_in(LEASE_S),
+            lease_until=_from_now(LEASE_S),
             started_at=func.coalesce(Job.started_at, func.now()),
             phase=None,
             done=0,
@@ -157,24 +157,24 @@ def claim(session: Session, job_id: str) -> Claim | None:
     )
 
 
-def renew(session: Session, claim: Claim, progress: Progress | None = None) -> bool:
+def renew(session: Session, claim: Claim, progress: JobProgress | None = None) -> bool:
     """Keep the lease and note the progress; True if somebody asked for the end of the job.
 
     Raises:
         LeaseLost: the job is no longer this worker's.
     """
-    values: dict[str, Any] = {"lease_until": _in(LEASE_S)}
+    values: dict[str, Any] = {"lease_until": _from_now(LEASE_S)}
     if progress is not None:
         values |= {"phase": progress.phase, "done": progress.done, "total": progress.total}
     cancel = session.scalars(
-        _mine(claim).values(values).returning(Job.cancel_requested)
+        _is_claimed(claim).values(values).returning(Job.cancel_requested)
     ).one_or_none()
     if cancel is None:
         raise LeaseLost(f"Job {claim.job_id} was taken over")
     return cancel
 
 
-def hold(session: Session, claim: Claim) -> None:
+def lock_claim(session: Session, claim: Claim) -> None:
     """Lock the job's row until the transaction ends: nobody can take the job over meanwhile.
 
     Raises:
@@ -202,7 +202,7 @@ def finish(
     """
     ended = _affected(
         session,
-        _mine(claim).values(
+        _is_claimed(claim).values(
             state=state,
             result=dict(result) if result is not None else None,
             error=dict(error) if error is not None else None,
@@ -215,16 +215,18 @@ def finish(
         raise LeaseLost(f"Job {claim.job_id} was taken over")
 
 
-def give_back(session: Session, claim: Claim, reason: str) -> JobState:
+def release(session: Session, claim: Claim, reason: str) -> JobState:
     """Let another attempt be made, or end the job `failed` if this was the last one.
 
     Raises:
         LeaseLost: the job is no longer this worker's.
     """
     if claim.attempt >= MAX_ATTEMPTS:
-        finish(session, claim, JobState.FAILED, error=_lost(reason, claim.attempt))
+        finish(session, claim, JobState.FAILED, error=_lease_lost(reason, claim.attempt))
         return JobState.FAILED
-    again = _mine(claim).values(state=JobState.QUEUED, token=None, lease_until=None, sent_at=None)
+    again = _is_claimed(claim).values(
+        state=JobState.QUEUED, token=None, lease_until=None, sent_at=None
+    )
     if not _affected(session, again):
         raise LeaseLost(f"Job {claim.job_id} was taken over")
     return JobState.QUEUED
@@ -272,7 +274,7 @@ def add_ranges(
     Raises:
         LeaseLost: the job is no longer this worker's; no range was made.
     """
-    hold(session, parent)
+    lock_claim(session, parent)
     rows = [
         {
             "id": secrets.token_hex(8),
@@ -316,7 +318,7 @@ def sweep(session: Session) -> dict[str, int]:
             job.state = JobState.CANCELLED
         elif job.attempt >= MAX_ATTEMPTS:
             job.state = JobState.FAILED
-            job.error = _lost("its worker died or stopped answering", job.attempt)
+            job.error = _lease_lost("its worker died or stopped answering", job.attempt)
         else:
             job.state = JobState.QUEUED
         job.token = job.lease_until = job.sent_at = None
@@ -332,8 +334,8 @@ def unsent(session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool) 
 
     A queue gives messages in their order, so one is lost, too, if a later one has been taken.
     """
-    never = and_(Job.sent_at.is_(None), Job.created_at < _in(-2))
-    old = Job.sent_at < _in(-RESEND_AFTER_S)
+    never = and_(Job.sent_at.is_(None), Job.created_at < _from_now(-2))
+    old = Job.sent_at < _from_now(-RESEND_AFTER_S)
     taken = select(func.max(Job.sent_at)).where(
         Job.kind.in_(kinds), Job.started_at.is_not(None), Job.state != JobState.QUEUED
     )
@@ -356,7 +358,7 @@ def _open(kind: JobKind) -> Select[Job]:
     return select(Job).where(Job.kind == kind, Job.state.in_(OPEN)).limit(1)
 
 
-def _mine(claim: Claim) -> Update:
+def _is_claimed(claim: Claim) -> Update:
     return update(Job).where(
         Job.id == claim.job_id, Job.token == claim.token, Job.state == JobState.RUNNING
     )
@@ -367,12 +369,12 @@ def _affected(session: Session, statement: Update) -> int:
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
-def _in(seconds: float) -> Any:
+def _from_now(seconds: float) -> Any:
     """A moment so many seconds from now, by the database's clock: the only one all agree on."""
     return func.now() + dt.timedelta(seconds=seconds)
 
 
-def _lost(reason: str, attempt: int) -> dict[str, Any]:
+def _lease_lost(reason: str, attempt: int) -> dict[str, Any]:
     return {
         "code": "worker_lost",
         "message": f"{reason}; attempt {attempt} of {MAX_ATTEMPTS}, so it is not tried again",

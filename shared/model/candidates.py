@@ -21,13 +21,13 @@ from shared.features.encoder import (
     FIRST_ONE_HOT,
     ONE_HOT_WEIGHT,
     Encoder,
-    Grams,
+    SparseRows,
     amount_bin,
-    grams_of,
+    encode_text,
 )
 from shared.features.extract import CHANNELS, FeatureRow
-from shared.model.label_history import MEMORIES, NO_KEY, SLOTS, History, keys_of
-from shared.model.linear import Weights, softmax
+from shared.model.label_history import HISTORY_KEYS, NO_KEY, SLOTS, LabelHistory, history_keys
+from shared.model.linear import QuantizedWeights, softmax
 from shared.native import library
 from shared.native.candidates import NativeCandidateGenerator
 
@@ -43,12 +43,12 @@ TOLERANCE = 1e-6  # relative and absolute: how far the kernel may be from the re
 FEATURE_BLOCKS: dict[str, tuple[str, ...]] = {
     "label by key": tuple(
         f"{memory}: {what}"
-        for memory in MEMORIES
+        for memory in HISTORY_KEYS
         for what in ("share", "recent", "count", "latest")
     ),
-    "key": tuple(f"{memory}: {what}" for memory in MEMORIES for what in ("total", "entropy")),
-    "day": tuple(f"{memory}: days since" for memory in MEMORIES[:2]),
-    "amount": tuple(f"{memory}: amount off" for memory in MEMORIES[:2]),
+    "key": tuple(f"{memory}: {what}" for memory in HISTORY_KEYS for what in ("total", "entropy")),
+    "day": tuple(f"{memory}: days since" for memory in HISTORY_KEYS[:2]),
+    "amount": tuple(f"{memory}: amount off" for memory in HISTORY_KEYS[:2]),
     "scorers": tuple(
         f"{scorer}: {what}"
         for scorer in ("linear", "bayes")
@@ -81,15 +81,15 @@ ROW = np.dtype(
 )
 
 
-class Inputs(NamedTuple):
+class EncodedRows(NamedTuple):
     """Rows as arrays, before anything fitted."""
 
-    grams: Grams
+    text: SparseRows
     rows: NDArray[np.void]  # (n,) of ROW
 
-    def part(self, start: int, stop: int) -> Inputs:
+    def part(self, start: int, stop: int) -> EncodedRows:
         """Some consecutive rows of it."""
-        return Inputs(self.grams.part(start, stop), self.rows[start:stop])
+        return EncodedRows(self.text.part(start, stop), self.rows[start:stop])
 
     @property
     def size(self) -> int:
@@ -97,13 +97,13 @@ class Inputs(NamedTuple):
         return int(self.rows.size)
 
     @classmethod
-    def joined(cls, parts: Sequence[Inputs]) -> Inputs:
+    def joined(cls, parts: Sequence[EncodedRows]) -> EncodedRows:
         """The rows of all *parts*, at least one, in their order."""
         grams, rows = zip(*parts, strict=True)
-        return cls(Grams.joined(grams), np.concatenate(rows))
+        return cls(SparseRows.joined(grams), np.concatenate(rows))
 
 
-class Proposal(NamedTuple):
+class Candidates(NamedTuple):
     """The candidates of n rows; M is the smaller of CANDIDATES and the number of labels."""
 
     labels: IntArray  # (n, M) the best first
@@ -111,14 +111,14 @@ class Proposal(NamedTuple):
     features: FloatArray  # (n, M, len(PAIR_FEATURES))
 
 
-def inputs_of(rows: Sequence[FeatureRow], hash_key: bytes) -> Inputs:
+def encode_rows(rows: Sequence[FeatureRow], hash_key: bytes) -> EncodedRows:
     """Turn rows into arrays, each row on its own; *hash_key* is the key of the history's hashes."""
     encoded = [_row(row, hash_key) for row in rows]
-    return Inputs(grams_of(rows), np.array(encoded, dtype=ROW))
+    return EncodedRows(encode_text(rows), np.array(encoded, dtype=ROW))
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class CandidateGenerator:
     """The candidate generator, fitted on some rows; K labels.
 
     Attributes:
@@ -134,8 +134,8 @@ class Base:
     """
 
     encoder: Encoder
-    weights: Weights
-    history: History
+    weights: QuantizedWeights
+    history: LabelHistory
     log_prior: FloatArray
     amount_ratio: FloatArray
     weekday_ratio: FloatArray
@@ -151,22 +151,22 @@ class Base:
     def label_count(self) -> int:
         return self.history.label_count
 
-    def propose(self, inputs: Inputs) -> Proposal:
+    def generate(self, inputs: EncodedRows) -> Candidates:
         """The candidates of each row and the features of each pair. No row sees another."""
         if self.native is None:
             return self.generate_reference(inputs)
-        return Proposal._make(self.native.propose(*inputs.grams, inputs.rows))
+        return Candidates._make(self.native.propose(*inputs.text, inputs.rows))
 
-    def native_agrees(self, inputs: Inputs) -> bool | None:
+    def native_agrees(self, inputs: EncodedRows) -> bool | None:
         """Whether the kernel and the reference are equal for *inputs*; None without the kernel."""
         if self.native is None:
             return None
-        return _is_close(self.propose(inputs), self.generate_reference(inputs))
+        return _is_close(self.generate(inputs), self.generate_reference(inputs))
 
-    def generate_reference(self, inputs: Inputs) -> Proposal:
+    def generate_reference(self, inputs: EncodedRows) -> Candidates:
         """As `propose`, in NumPy; the kernel must be equal up to TOLERANCE."""
         grams, rows = inputs
-        history, key_count = self.history, len(MEMORIES)
+        history, key_count = self.history, len(HISTORY_KEYS)
         scores = self.weights.score(grams, self.encoder.values(grams))
         scores[:, 1] += self.log_prior
         shares = softmax(scores)
@@ -216,7 +216,7 @@ class Base:
             "words and ratios": np.array(words_and_ratios, np.float32).transpose(1, 2, 0),
             "row": np.array(row, np.float32).T[:, None],
         }
-        return Proposal(labels, picked[:, 0], _joined(blocks, n, m))
+        return Candidates(labels, picked[:, 0], _joined(blocks, n, m))
 
     def _candidates(self, votes: FloatArray, found: IntArray) -> IntArray:
         """The labels with the most votes: shares of both scorers and of every memory, summed."""
@@ -267,7 +267,7 @@ class Base:
     @classmethod
     def from_arrays(
         cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]], *, use_native: bool
-    ) -> Base:
+    ) -> CandidateGenerator:
         """What `arrays` gave."""
         history = {
             name.removeprefix("history_"): array
@@ -276,8 +276,8 @@ class Base:
         }
         return cls(
             Encoder(arrays["idf"], arrays["known"]),  # type: ignore[arg-type]
-            Weights(arrays["weights"], arrays["weights_scale"]),  # type: ignore[arg-type]
-            History.from_arrays(label_count, history),
+            QuantizedWeights(arrays["weights"], arrays["weights_scale"]),  # type: ignore[arg-type]
+            LabelHistory.from_arrays(label_count, history),
             **{name: arrays[name] for name in _ARRAYS},  # type: ignore[arg-type]
             use_native=use_native,
         )
@@ -293,7 +293,7 @@ _HISTORY_ARRAYS = (
 def _row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
     amount = math.nan if row.amount is None or math.isinf(row.amount) else row.amount
     return (
-        keys_of(row, hash_key),
+        history_keys(row, hash_key),
         row.date.toordinal() if row.date is not None else UNKNOWN_DAY,
         math.copysign(math.log1p(abs(amount)), amount),
         amount_bin(amount),
@@ -316,13 +316,13 @@ def _joined(blocks: Mapping[str, NDArray[Any]], n: int, m: int) -> FloatArray:
     return features
 
 
-def _is_close(one: Proposal, other: Proposal) -> bool:
+def _is_close(one: Candidates, other: Candidates) -> bool:
     """Whether two proposals are equal up to TOLERANCE.
 
     Labels with as good as equal votes may stand in either order.
     """
     orders = one.labels.argsort(axis=1), other.labels.argsort(axis=1)
-    for name in Proposal._fields:
+    for name in Candidates._fields:
         left, right = (
             getattr(proposal, name)[np.arange(len(order))[:, None], order]
             for proposal, order in zip((one, other), orders, strict=True)

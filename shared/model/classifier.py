@@ -26,16 +26,22 @@ from numpy.typing import NDArray
 from shared.errors import DamagedVersion
 from shared.features.encoder import WIDTH
 from shared.features.extract import FEATURE_VERSION, FeatureRow
-from shared.model.candidates import PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
-from shared.model.reranker import Forest
-from shared.model.thresholds import Bars
+from shared.model.candidates import (
+    PAIR_FEATURES,
+    CandidateGenerator,
+    Candidates,
+    EncodedRows,
+    encode_rows,
+)
+from shared.model.reranker import Reranker
+from shared.model.thresholds import Thresholds
 
 SCHEMA = 3  # raise it when the files change their form or the pair features their meaning
 ALTERNATIVES = 3
 CHUNK = 1024  # rows predicted at once
 # Of a long prediction: LightGBM and numpy let go of the GIL; with more, they would wait for it.
 THREADS = min(4, os.cpu_count() or 1)
-UNSURE = 1e-3  # no confidence is nearer to 0 or 1
+PROBABILITY_EPS = 1e-3  # no confidence is nearer to 0 or 1
 
 _BOOSTER, _META, _ARRAYS = "model.txt", "model.json", "arrays.npz"
 _UNREADABLE = (KeyError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile)
@@ -45,7 +51,7 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.integer]
 
 
-class Scored(NamedTuple):
+class LabelScore(NamedTuple):
     """A label and how likely it is."""
 
     label: str
@@ -57,7 +63,7 @@ class Prediction(NamedTuple):
 
     label: str
     confidence: float  # calibrated, 0..1
-    alternatives: tuple[Scored, ...]
+    alternatives: tuple[LabelScore, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class Calibration:
         """What asdict made of one, after a trip through JSON."""
         return cls(**{**plain, "beta": tuple(plain["beta"])})
 
-    def shares(self, proposal: Proposal, odds: NDArray[np.float64] | None) -> list[list[float]]:
+    def shares(self, proposal: Candidates, odds: NDArray[np.float64] | None) -> list[list[float]]:
         """Each candidate's share of one, (n, M), from *odds* of that shape, and the base.
 
         By numbers rather than arrays: of one row, arrays would take four times as long.
@@ -107,7 +113,7 @@ class Calibration:
 class Ranking(NamedTuple):
     """The candidates of n rows as the model scores them; M of each row."""
 
-    candidates: Proposal
+    candidates: Candidates
     log_odds: NDArray[np.float64] | None  # (n, M) of the reranker; None without one
     shares: list[list[float]]  # (n, M), summing to one in each row
 
@@ -129,19 +135,19 @@ class Model:
     """
 
     labels: tuple[str, ...]
-    base: Base
+    generator: CandidateGenerator
     booster_text: str
     calibration: Calibration
     hash_key: bytes
-    facts: Mapping[str, Any]
-    bars: Bars = field(default_factory=Bars)
+    metadata: Mapping[str, Any]
+    thresholds: Thresholds = field(default_factory=Thresholds)
     agreement: float | None = None
     proposals_agree: bool | None = None
 
     @cached_property
-    def forest(self) -> Forest | None:
+    def reranker(self) -> Reranker | None:
         """What judges, parsed from the text even of a model fresh from training."""
-        return Forest(self.booster_text, self.agreement) if self.booster_text else None
+        return Reranker(self.booster_text, self.agreement) if self.booster_text else None
 
     def predict(self, row: FeatureRow) -> Prediction:
         """What *row* is."""
@@ -166,14 +172,14 @@ class Model:
             "labels": list(self.labels),
             "calibration": asdict(self.calibration),
             "hash_key": self.hash_key.hex(),
-            "facts": dict(self.facts),
-            "bars": self.bars.as_json(),
+            "facts": dict(self.metadata),
+            "bars": self.thresholds.as_json(),
             "agreement": self.agreement,
             "proposals_agree": self.proposals_agree,
         }
         files = {
             _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
-            _ARRAYS: _pack(self.base.arrays()),
+            _ARRAYS: _pack(self.generator.arrays()),
         }
         if self.booster_text:
             files[_BOOSTER] = self.booster_text.encode()
@@ -198,21 +204,21 @@ class Model:
             calibration = Calibration.from_json(meta["calibration"])
             text = files[_BOOSTER].decode() if calibration.reranker else ""
             hash_key = bytes.fromhex(meta["hash_key"])
-            bars = Bars.from_json(meta["bars"])
+            bars = Thresholds.from_json(meta["bars"])
             agreement = meta.get("agreement")  # of a version by older code, None: not measured
             agree = meta.get("proposals_agree")
-            base = Base.from_arrays(len(labels), arrays, use_native=agree is True)
+            base = CandidateGenerator.from_arrays(len(labels), arrays, use_native=agree is True)
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error
         facts = meta["facts"]
         model = cls(labels, base, text, calibration, hash_key, facts, bars, agreement, agree)
-        model.forest  # noqa: B018  parsed now, not in the first request
+        model.reranker  # noqa: B018  parsed now, not in the first request
         return model
 
-    def rank(self, inputs: Inputs) -> Ranking:
+    def rank(self, inputs: EncodedRows) -> Ranking:
         """Generate the candidates of each row, rerank them, and weigh both scores."""
-        candidates = self.base.propose(inputs)
-        log_odds = self.odds(candidates)
+        candidates = self.generator.generate(inputs)
+        log_odds = self.log_odds(candidates)
         return Ranking(candidates, log_odds, self.calibration.shares(candidates, log_odds))
 
     def linear_contributions(
@@ -222,16 +228,16 @@ class Model:
 
         *entries* are as Encoder.values gives them, shape (columns,).
         """
-        weights = self.base.weights
+        weights = self.generator.weights
         of_labels = weights.values[columns[:, None], 0, labels] * weights.scale[columns, 0]
         added: NDArray[np.float64] = entries[:, None].astype(np.float64) * of_labels
         return added
 
     def _predict(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
-        ranking = self.rank(inputs_of(rows, self.hash_key))
+        ranking = self.rank(encode_rows(rows, self.hash_key))
         return self.answers(ranking.candidates, ranking.shares)
 
-    def answers(self, proposal: Proposal, shares: list[list[float]]) -> list[Prediction]:
+    def answers(self, proposal: Candidates, shares: list[list[float]]) -> list[Prediction]:
         """What each row is, given its candidates' shares of one, (n, M)."""
         return list(map(self._answer, proposal.labels.tolist(), shares))
 
@@ -244,16 +250,16 @@ class Model:
             self.labels[labels[first]],
             sure,
             tuple(
-                Scored(self.labels[labels[other]], min(shares[other] * left, sure))
+                LabelScore(self.labels[labels[other]], min(shares[other] * left, sure))
                 for other in rest[:ALTERNATIVES]
             ),
         )
 
-    def odds(self, proposal: Proposal) -> NDArray[np.float64] | None:
+    def log_odds(self, proposal: Candidates) -> NDArray[np.float64] | None:
         """The forest's log-odds of each candidate, shape (n, M); None without a forest."""
-        if self.forest is None:
+        if self.reranker is None:
             return None
-        return self.forest.odds(proposal.features)
+        return self.reranker.log_odds(proposal.features)
 
 
 def _softmax(scores: list[float]) -> list[float]:
@@ -265,7 +271,7 @@ def _softmax(scores: list[float]) -> list[float]:
 
 def _within(share: float) -> float:
     """No nearer to 0 or 1 than UNSURE."""
-    return min(max(share, UNSURE), 1 - UNSURE)
+    return min(max(share, PROBABILITY_EPS), 1 - PROBABILITY_EPS)
 
 
 def _check(meta: Mapping[str, Any]) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from shared.features.brands import Guess, guess
-from shared.features.encoder import Grams, word_columns
+from shared.features.brands import CategoryMatch, lookup_category
+from shared.features.encoder import SparseRows, word_columns
 from shared.features.extract import FeatureRow
-from shared.model.candidates import PAIR_FEATURES, Proposal, inputs_of
+from shared.model.candidates import PAIR_FEATURES, Candidates, encode_rows
 from shared.model.classifier import Model, Prediction
 
 TOP = 8  # features, and words, of each candidate
@@ -69,24 +69,24 @@ class Explanation:
 
     prediction: Prediction
     merchant: str  # cleaned
-    guess: Guess | None  # the kind of shop, without anybody's labels
+    match: CategoryMatch | None  # the kind of shop, without anybody's labels
     candidates: tuple[Candidate, ...]
 
 
 def explain(model: Model, row: FeatureRow) -> Explanation:
     """Say what moved each candidate of *row*; the prediction is that of `model.predict`."""
-    inputs = inputs_of([row], model.hash_key)
+    inputs = encode_rows([row], model.hash_key)
     proposal, odds, shares = model.rank(inputs)
     labels = proposal.labels[0]
     best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
-    by_feature = _by_feature(model, proposal)
-    entries = model.base.encoder.values(inputs.grams)
-    by_column = model.linear_contributions(inputs.grams.columns, entries, labels)
+    by_feature = _feature_contributions(model, proposal)
+    entries = model.generator.encoder.values(inputs.text)
+    by_column = model.linear_contributions(inputs.text.columns, entries, labels)
     texts = word_columns(row)
     candidates = []
     for place in best_first:
         features, rest, bias = _features(proposal.features[0, place], by_feature[place])
-        words, other = _words(texts, inputs.grams, by_column[:, place])
+        words, other = _words(texts, inputs.text, by_column[:, place])
         candidates.append(
             Candidate(
                 label=model.labels[labels[place]],
@@ -103,17 +103,17 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
     return Explanation(
         prediction=model.answers(proposal, shares)[0],
         merchant=row.merchant,
-        guess=guess(row),
+        match=lookup_category(row),
         candidates=tuple(candidates),
     )
 
 
-def _by_feature(model: Model, proposal: Proposal) -> NDArray[np.float64]:
+def _feature_contributions(model: Model, proposal: Candidates) -> NDArray[np.float64]:
     """What each feature added to each candidate's log-odds, the bias last: (M, features + 1)."""
     lines = proposal.features[0]
-    if model.forest is None:
+    if model.reranker is None:
         return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
-    return model.forest.contributions(lines)
+    return model.reranker.contributions(lines)
 
 
 def _features(
@@ -131,7 +131,7 @@ def _features(
 
 
 def _words(
-    texts: list[tuple[str, int]], grams: Grams, contributions: NDArray[np.float64]
+    texts: list[tuple[str, int]], grams: SparseRows, contributions: NDArray[np.float64]
 ) -> tuple[tuple[WordMove, ...], float]:
     """The TOP words that moved a candidate, and what all else that the row has added."""
     added = dict(zip(grams.columns.tolist(), contributions.tolist(), strict=True))

@@ -14,15 +14,15 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.brands import guess
+from shared.features.brands import lookup_category
 from shared.features.extract import FeatureRow
-from shared.text.cache import kept
+from shared.text.cache import cached
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 KeyArray = NDArray[np.uint64]
 
-MEMORIES = (
+HISTORY_KEYS = (
     "merchant",
     "canonical",
     "first word",
@@ -32,16 +32,16 @@ MEMORIES = (
     "kind",  # of shop, as brand names, merchant category codes and words tell it
 )
 WORDS = 12  # of the merchant and of the description, the first six each
-SLOTS = len(MEMORIES) + WORDS
+SLOTS = len(HISTORY_KEYS) + WORDS
 
 NO_KEY = 0
 LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every key that is not there
-PROPOSED = 6  # labels that one memory proposes at most
+MAX_LABELS_PER_KEY = 6  # labels that one memory proposes at most
 
 _EACH = WORDS // 2
 
 
-def keys_of(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
+def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
     """The hashes under which *row* is remembered, SLOTS of them; NO_KEY where it has none.
 
     *hash_key* is the key of the hashes, up to 64 bytes.
@@ -55,13 +55,13 @@ def keys_of(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
     )
     description, *memo = _description_keys(hash_key, row.norm_desc)
     mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
-    told = guess(row)
-    kind = _word_key(hash_key, "kind", told.kind) if told else NO_KEY
+    told = lookup_category(row)
+    kind = _word_key(hash_key, "kind", told.category) if told else NO_KEY
     return (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class LabelHistory:
     """Label counts by key. Entries are sorted by key, then label; parallel arrays, e of them.
 
     Attributes:
@@ -115,11 +115,11 @@ class History:
 
         order = np.lexsort((-share, key))
         rank = np.arange(e) - np.repeat(self.starts[:-1], sizes)
-        best = order[rank < PROPOSED]
-        place = (key[best], rank[rank < PROPOSED])
-        proposed = np.full((m, PROPOSED), k, dtype=np.int32)
+        best = order[rank < MAX_LABELS_PER_KEY]
+        place = (key[best], rank[rank < MAX_LABELS_PER_KEY])
+        proposed = np.full((m, MAX_LABELS_PER_KEY), k, dtype=np.int32)
         proposed[place] = self.labels[best]
-        proposed_share = np.zeros((m, PROPOSED), dtype=np.float32)
+        proposed_share = np.zeros((m, MAX_LABELS_PER_KEY), dtype=np.float32)
         proposed_share[place] = share[best]
         for name, value in (
             ("codes", codes),
@@ -152,14 +152,16 @@ class History:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What must be kept of it."""
-        return {name: getattr(self, name) for name in _KEPT}
+        return {name: getattr(self, name) for name in _ARRAYS}
 
     @classmethod
-    def from_arrays(cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]]) -> History:
-        return cls(label_count, **{name: arrays[name] for name in _KEPT})  # type: ignore[arg-type]
+    def from_arrays(
+        cls, label_count: int, arrays: Mapping[str, NDArray[np.generic]]
+    ) -> LabelHistory:
+        return cls(label_count, **{name: arrays[name] for name in _ARRAYS})  # type: ignore[arg-type]
 
 
-_KEPT = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", "amount")
+_ARRAYS = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", "amount")
 
 
 def _key(hash_key: bytes, kind: str, text: str) -> int:
@@ -168,12 +170,12 @@ def _key(hash_key: bytes, kind: str, text: str) -> int:
     return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
 
 
-@kept(8_192)
+@cached(8_192)
 def _word_key(hash_key: bytes, kind: str, text: str) -> int:
     return _key(hash_key, kind, text)
 
 
-@kept(4_096)
+@cached(4_096)
 def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
     """Of the merchant's first three words without digits, its first word, and each word."""
     if not merchant:

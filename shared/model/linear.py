@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from shared.features.encoder import Grams
+from shared.features.encoder import SparseRows
 
 FloatArray = NDArray[np.float32]
 Float = TypeVar("Float", np.float32, np.float64)
@@ -22,7 +22,7 @@ _LARGEST = 127
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class QuantizedWeights:
     """S scorers side by side, each with one weight a column for each of K labels.
 
     Attributes:
@@ -39,7 +39,7 @@ class Weights:
         scale = np.maximum(np.abs(weights).max(axis=2, keepdims=True), np.float32(1e-30)) / _LARGEST
         return cls(np.rint(weights / scale).astype(np.int8), scale.astype(np.float32))
 
-    def score(self, grams: Grams, entries: FloatArray) -> FloatArray:
+    def score(self, grams: SparseRows, entries: FloatArray) -> FloatArray:
         """The scores of each row: shape (n, S, K). No row sees another.
 
         *entries* are what stands in grams.columns, a sparse matrix (n, WIDTH).

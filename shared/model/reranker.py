@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from shared.log import get_logger
 from shared.native import library as kernel
-from shared.native.quickscorer import Trees
+from shared.native.quickscorer import QuickScorer
 
-AGREEMENT = 1e-9  # of log-odds
+MAX_ABS_ERROR = 1e-9  # of log-odds
 
 _FLOAT32, _ROW_MAJOR = 0, 1  # C_API_DTYPE_FLOAT32, is_row_major
 _RAW_SCORE, _CONTRIBUTIONS = 1, 3  # C_API_PREDICT_RAW_SCORE, C_API_PREDICT_CONTRIB
@@ -36,7 +36,7 @@ Scores = NDArray[np.float64]
 _log = get_logger()
 
 
-class Forest:
+class Reranker:
     """A forest that any number of threads may use at once.
 
     Args:
@@ -59,10 +59,10 @@ class Forest:
         # The first explanation notes the depth of every tree: two at once could see it half noted.
         self._one_at_a_time = threading.Lock()
         weakref.finalize(self, _library().LGBM_BoosterFree, self._handle)
-        equal = agreement is not None and agreement <= AGREEMENT
+        equal = agreement is not None and agreement <= MAX_ABS_ERROR
         self._trees = _native(text) if equal else None
 
-    def odds(self, features: FloatArray) -> Scores:
+    def log_odds(self, features: FloatArray) -> Scores:
         """The log-odds of each candidate of each row: (n, M, f) to (n, M)."""
         return _odds(self.raw_scores, features)
 
@@ -98,7 +98,7 @@ class Forest:
         return answers
 
 
-def difference(text: str, features: FloatArray) -> float | None:
+def max_abs_difference(text: str, features: FloatArray) -> float | None:
     """The largest difference of the kernel's log-odds from LightGBM's, for *features* (n, M, f).
 
     None where the kernel is not there, or cannot read this forest.
@@ -106,7 +106,9 @@ def difference(text: str, features: FloatArray) -> float | None:
     trees = _native(text)
     if trees is None:
         return None
-    return float(np.abs(_odds(trees.raw_scores, features) - Forest(text).odds(features)).max())
+    return float(
+        np.abs(_odds(trees.raw_scores, features) - Reranker(text).log_odds(features)).max()
+    )
 
 
 def _odds(scores: Callable[[FloatArray, int], Scores], features: FloatArray) -> Scores:
@@ -114,11 +116,11 @@ def _odds(scores: Callable[[FloatArray, int], Scores], features: FloatArray) -> 
     return scores(features.reshape(n * m, width), m).reshape(n, m)
 
 
-def _native(text: str) -> Trees | None:
+def _native(text: str) -> QuickScorer | None:
     if not kernel.is_available():
         return None
     try:
-        return Trees(text)
+        return QuickScorer(text)
     except ValueError as error:
         _log.warning("forest.not_compiled", error=str(error))
         return None

@@ -15,11 +15,11 @@ RECENT = 50  # labels of a merchant count, the newest by date
 TIMES = (1, 2, 3, 5, 10)
 SHARES = (0.0, 0.5, 0.8, 1.0)
 
-Trust = tuple[tuple[float, ...], ...]
+RepeatRates = tuple[tuple[float, ...], ...]
 # How often the next label of a merchant was a certain one of its labels. Rows: it had been labelled
 # so many times (TIMES, at least). Columns: that label had such a share of them (SHARES, at least).
 # Between what three public files say, nearer to the household's than to the offices'.
-DEFAULT_TRUST: Trust = (
+DEFAULT_REPEAT_RATES: RepeatRates = (
     (0.0, 0.0, 0.0, 0.92),
     (0.0, 0.46, 0.5, 0.94),
     (0.25, 0.58, 0.75, 0.97),
@@ -29,7 +29,7 @@ DEFAULT_TRUST: Trust = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
+class Thresholds:
     """The confidence that each layer needs, 0..1; below it, the answer is to ask.
 
     Attributes:
@@ -44,9 +44,9 @@ class Bars:
     memory: float = 0.7
     prior: float = 0.7
     starter: float = 0.8
-    trust: Trust = DEFAULT_TRUST
+    repeat_rates: RepeatRates = DEFAULT_REPEAT_RATES
 
-    def overridden(self, thresholds: Mapping[str, float]) -> Bars:
+    def with_overrides(self, thresholds: Mapping[str, float]) -> Thresholds:
         """With other bars for some categories of the model, and under `*` for all others."""
         if not thresholds:
             return self
@@ -60,7 +60,7 @@ class Bars:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Bars:
+    def from_json(cls, plain: Mapping[str, Any]) -> Thresholds:
         """What as_json gave, after a trip through JSON."""
         return cls(**{**plain, "trust": tuple(map(tuple, plain["trust"]))})
 

@@ -69,7 +69,7 @@ _ANSWERS = text(
 )
 
 
-class JobFacts(Collector):
+class DatabaseCollector(Collector):
     """Collects metrics from the tables; while PostgreSQL is away, those of the last read.
 
     Args:
@@ -81,8 +81,8 @@ class JobFacts(Collector):
 
     MAX_AGE_S = 5.0
     HISTORY_MAX_AGE_S = 60.0  # what costs the most, and changes slowly
-    FIRST_PATIENCE_S = 1.0  # a frozen database never answers
-    PATIENCE_S = 0.025  # the result of a slower read is served at the next scrape
+    FIRST_TIMEOUT_S = 1.0  # a frozen database never answers
+    TIMEOUT_S = 0.025  # the result of a slower read is served at the next scrape
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class JobFacts(Collector):
                 self._reading = self._reader.submit(self._read)
                 wait(
                     [self._reading],
-                    self.PATIENCE_S if self._known.families else self.FIRST_PATIENCE_S,
+                    self.TIMEOUT_S if self._known.families else self.FIRST_TIMEOUT_S,
                 )
             if self._reading is not None and self._reading.done():
                 self._take(self._reading)
@@ -153,13 +153,13 @@ class JobFacts(Collector):
             waiting = {(row[0], row[1]): row[2] for row in session.execute(_OPEN_JOBS)}
             shares = session.execute(_SHARES).one_or_none() or (self._canary, 0.0)
             trips = {row[0]: row[1] for row in session.execute(_TRIPS)}
-            queues = job_metrics.current(session)
+            queues = job_metrics.collect_current(session)
             if at - self._history_at > self.HISTORY_MAX_AGE_S:
                 self._history = [
                     _answers(session),
-                    *job_metrics.history(session),
-                    *drift_metrics.current(session, self._registry),
-                    model_retention.of_the_live_one(session, self._registry, self._retire_days),
+                    *job_metrics.collect_history(session),
+                    *drift_metrics.collect(session, self._registry),
+                    model_retention.live_retirement(session, self._registry, self._retire_days),
                 ]
                 self._history_at = at
         runs = CounterMetricFamily(

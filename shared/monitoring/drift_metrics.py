@@ -23,7 +23,7 @@ CHECKS = (*INPUTS, *ANSWERS)
 COUNTS_FOR = dt.timedelta(days=8)  # a week and a day: then its traffic is none of the last week's
 
 
-def newest(session: Session, registry: Registry) -> DriftReport | None:
+def load_newest_reports(session: Session, registry: Registry) -> DriftReport | None:
     """Of the version that is live now; None without one that is recent."""
     try:
         live = registry.current()
@@ -38,9 +38,9 @@ def newest(session: Session, registry: Registry) -> DriftReport | None:
     return session.scalars(reports.order_by(DriftReport.id.desc()).limit(1)).one_or_none()
 
 
-def current(session: Session, registry: Registry) -> list[Metric]:
+def collect(session: Session, registry: Registry) -> list[Metric]:
     """Of that report; without one, no alarm."""
-    report = newest(session, registry)
+    report = load_newest_reports(session, registry)
     found = {check["check"]: check for check in report.checks} if report else {}
     alarm = GaugeMetricFamily(
         "lm_drift_alarm", "1: the last week differs from the reference", labels=["check"]

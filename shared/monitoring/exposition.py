@@ -7,11 +7,11 @@ from collections.abc import Callable
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from shared.monitoring import multiprocess
-from shared.monitoring.database_collector import JobFacts
+from shared.monitoring.database_collector import DatabaseCollector
 from shared.settings import metrics_folder
 
 
-def exposition(facts: JobFacts) -> Callable[[], bytes]:
+def render(facts: DatabaseCollector) -> Callable[[], bytes]:
     """Return the function that renders the metrics: the sum over all processes, and *facts*."""
     place = metrics_folder()
 
@@ -19,7 +19,7 @@ def exposition(facts: JobFacts) -> Callable[[], bytes]:
         registry = CollectorRegistry()
         registry.register(facts)
         if place:
-            registry.register(multiprocess.ProcessCounters(place))
+            registry.register(multiprocess.MultiprocessCollector(place))
             return generate_latest(registry)
         return generate_latest(REGISTRY) + generate_latest(registry)
 

@@ -53,7 +53,7 @@ _WAITED, _WORKED = (
 )
 
 
-def current(session: Session) -> list[Metric]:
+def collect_current(session: Session) -> list[Metric]:
     """How the queues stand now."""
     oldest, held = dict.fromkeys(QUEUES, 0.0), dict.fromkeys(QUEUES, 0.0)
     for kind, age, alive_at in session.execute(_OPEN):
@@ -90,7 +90,7 @@ def current(session: Session) -> list[Metric]:
     return [beat, age, consumed, trip]
 
 
-def history(session: Session) -> list[Metric]:
+def collect_history(session: Session) -> list[Metric]:
     """How the jobs that have ended did; it costs more, and changes slowly."""
     ends = {(row[0], row[1]): row[2] for row in session.execute(_ENDED)}
     ended = CounterMetricFamily(

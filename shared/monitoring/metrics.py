@@ -18,7 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.db.tables import Arm
 from shared.monitoring import multiprocess
-from shared.registry.live_model import Outcome, Served
+from shared.registry.live_model import LoadedModel, Outcome
 
 multiprocess.install()
 PREDICT_REQUESTS = Counter(
@@ -106,18 +106,18 @@ def _answers_of(route: str, status: str) -> Counter:
     return HTTP_REQUESTS.labels(route, status)
 
 
-def answered(route: str, status: int) -> None:
+def count_request(route: str, status: int) -> None:
     """Count one answer of the web process."""
     _answers_of(route, f"{status // 100}xx").inc()
 
 
-def predicted(*, available: bool, seconds: float) -> None:
+def count_prediction(*, available: bool, seconds: float) -> None:
     """Count one call for predictions."""
     _PREDICTIONS[available].inc()
     PREDICT_LATENCY.observe(seconds)
 
 
-def model_failed(arm: Arm) -> None:
+def count_model_failure(arm: Arm) -> None:
     """Count a call in which the model of *arm* failed; in the arm of the rules it is the shadow."""
     if arm is Arm.RULES:
         SHADOW_ERRORS.inc()
@@ -125,7 +125,7 @@ def model_failed(arm: Arm) -> None:
         MODEL_ERRORS.labels(arm.value).inc()
 
 
-def suggested(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
+def count_suggestions(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
     """Count suggestions: the source of each, and whether rules and model would have said the same.
 
     Args:
@@ -143,13 +143,13 @@ def suggested(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
         SUGGEST_COMPARE.labels(agree).inc(times)
 
 
-def phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
+def time_phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
     """Time one phase of a request; one that breaks off is timed, too."""
     timer: AbstractContextManager[object] = _PHASES[request, name].time()
     return timer
 
 
-def model_followed(process: str, outcome: Outcome, served: Served | None) -> None:
+def record_reload(process: str, outcome: Outcome, served: LoadedModel | None) -> None:
     """Count one attempt to follow the registry's pointer, and say what is answered with now.
 
     Args:
@@ -163,14 +163,14 @@ def model_followed(process: str, outcome: Outcome, served: Served | None) -> Non
     for state in ("live", "refused", "none"):
         MODEL_PROCESSES.labels(process, state).set(state == now)
     if served:
-        MODEL_SEQUENCE.labels(process).set(served.pointer.sequence)
+        MODEL_SEQUENCE.labels(process).set(served.deployment.sequence)
         for event, at in (
             ("made", served.manifest.created_at),
-            ("deployed", served.pointer.at),
+            ("deployed", served.deployment.at),
         ):
             MODEL_TIMES.labels(process, event).set(dt.datetime.fromisoformat(at).timestamp())
 
 
-def challenger_loaded(outcome: str) -> None:
+def count_challenger_load(outcome: str) -> None:
     """Count one attempt to load the version on trial."""
     CHALLENGER_LOADS.labels(outcome).inc()

@@ -37,11 +37,11 @@ LINK, FOLDED, LOCK = "sums", "folded", ".fold"
 _identity: tuple[str, int] | None = None  # of this process, and the descriptor of its lock
 
 
-def identity(place: Path) -> str:
+def process_id(place: Path) -> str:
     """This process's name in the folder; its lock is taken at the first call, after any fork."""
     global _identity
     if _identity is None:
-        _identity = _born(place)
+        _identity = _register(place)
     return _identity[0]
 
 
@@ -49,18 +49,18 @@ def install() -> None:
     """Make prometheus_client name its files by `identity`. Call it before any metric is made."""
     if place := metrics_folder():
         place.mkdir(parents=True, exist_ok=True)
-        values.ValueClass = values.MultiProcessValue(partial(identity, place))  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(partial(process_id, place))  # type: ignore[no-untyped-call]
         os.register_at_fork(after_in_child=_forget)
 
 
-def fold(place: Path) -> None:
+def compact(place: Path) -> None:
     """Add the files of processes that have ended into the sums, and remove them."""
     with _locked(place / LOCK, fcntl.LOCK_EX, os.O_CREAT) as mine:
         if mine:
-            _fold(place)
+            _compact(place)
 
 
-class ProcessCounters(Collector):
+class MultiprocessCollector(Collector):
     """The counts of all processes of a folder, dead ones too, and the gauges of the living ones."""
 
     def __init__(self, place: Path) -> None:
@@ -76,7 +76,7 @@ class ProcessCounters(Collector):
         Raises:
             RuntimeError: the folder changed during every try; another program writes into it.
         """
-        fold(self._place)
+        compact(self._place)
         for _ in range(TRIES):
             before = _link(self._place)
             # A file that is removed or just being made while it is read: look again.
@@ -98,9 +98,9 @@ def _forget() -> None:
         _identity = None
 
 
-def _born(place: Path) -> tuple[str, int]:
+def _register(place: Path) -> tuple[str, int]:
     with contextlib.suppress(OSError):
-        fold(place)
+        compact(place)
     name = secrets.token_hex(8)
     # Locked before it gets its name, so no process finds it unlocked while this one lives.
     draft = place / f".{name}"
@@ -124,12 +124,12 @@ def _files(place: Path, link: str) -> list[str]:
     return [str(file) for file in found]
 
 
-def _fold(place: Path) -> None:
+def _compact(place: Path) -> None:
     """With the lock held."""
     link = _link(place)
     sums = place / link if link else None
     for name in _folded(sums):  # a fold before ended between its two steps
-        _bury(place, name)
+        _remove(place, name)
     for orphan in place.glob(".?*"):
         if orphan.name != LOCK and time.time() - orphan.lstat().st_mtime > ORPHANED_S:
             orphan.unlink(missing_ok=True)
@@ -145,18 +145,18 @@ def _fold(place: Path) -> None:
         files = [file for name in sorted(dead) for file in place.glob(f"{kind}_{name}.db")]
         if sums:
             files += sums.glob(f"{kind}_*.db")
-        _add_up([str(file) for file in files if file.stat().st_size], draft / f"{kind}_sums.db")
+        _sum([str(file) for file in files if file.stat().st_size], draft / f"{kind}_sums.db")
     (draft / FOLDED).write_text("\n".join(sorted(dead)))
     temporary = place / f".{draft.name}"
     temporary.symlink_to(draft.name)
     temporary.rename(place / LINK)  # from here on the dead are in the sums
     for name in dead:
-        _bury(place, name)
+        _remove(place, name)
     if sums:
         shutil.rmtree(sums, ignore_errors=True)
 
 
-def _add_up(files: list[str], into: Path) -> None:
+def _sum(files: list[str], into: Path) -> None:
     if not files:
         return
     written = MmapedDict(str(into))  # type: ignore[no-untyped-call]
@@ -174,7 +174,7 @@ def _add_up(files: list[str], into: Path) -> None:
     written.close()  # type: ignore[no-untyped-call]
 
 
-def _bury(place: Path, name: str) -> None:
+def _remove(place: Path, name: str) -> None:
     """The lock's file goes last: until then the others can be found."""
     for file in place.glob(f"*_{name}.db"):
         file.unlink(missing_ok=True)

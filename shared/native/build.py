@@ -29,14 +29,16 @@ def main() -> int:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError:
-        return say(f"There is no C compiler ({compiler[0]})")
+        return give_up(f"There is no C compiler ({compiler[0]})")
     if done.returncode != 0:
-        return say(f"{compiler[0]} could not compile {SOURCE.name}: {done.stderr.strip()[:300]}")
+        return give_up(
+            f"{compiler[0]} could not compile {SOURCE.name}: {done.stderr.strip()[:300]}"
+        )
     draft.replace(LIBRARY)
     return 0
 
 
-def say(why: str) -> int:
+def give_up(why: str) -> int:
     """It works without, so nothing fails."""
     LIBRARY.unlink(missing_ok=True)
     print(f"{why}: predictions give the same answers, and take twice as long.", file=sys.stderr)

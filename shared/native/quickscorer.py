@@ -53,7 +53,7 @@ class _Config(ctypes.Structure):
     )
 
 
-class Trees:
+class QuickScorer:
     """A forest as flat arrays; any number of threads may use it at once.
 
     Args:

@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING
 from shared.errors import DamagedVersion, LedgerError
 from shared.log import get_logger
 from shared.registry.gil import short_switch_interval
-from shared.registry.live_model import PASSING, RETRY_S, Outcome, Served, outcome_of, reason_of
-from shared.registry.store import Pointer, Registry
+from shared.registry.live_model import (
+    RETRY_S,
+    TRANSIENT_ERRORS,
+    LoadedModel,
+    Outcome,
+    outcome_of,
+    reason_of,
+)
+from shared.registry.store import Deployment, Registry
 
 if TYPE_CHECKING:
     from shared.model.classifier import Model
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 _log = get_logger()
 
 
-class Challengers:
+class ChallengerModel:
     """Make it anywhere; it starts a thread, and reads, only when a version is first asked for.
 
     Args:
@@ -46,7 +53,7 @@ class Challengers:
         self._registry = registry
         self._loader = loader
         self._on_load = on_load
-        self._served: Served | None = None
+        self._served: LoadedModel | None = None
         self._wanted: str | None = None
         self._retry_at = 0.0  # monotonic seconds
         self._loading: threading.Thread | None = None
@@ -54,13 +61,13 @@ class Challengers:
         forget = weakref.WeakMethod(self._forget_threads)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
-    def model(self, run_id: str | None) -> Served | None:
+    def model(self, run_id: str | None) -> LoadedModel | None:
         """The version of this id, or None until it is loaded, or while it cannot be.
 
         Another id, or None, lets go of the version held. Never waits for a disk.
         """
         served = self._served
-        if served is not None and served.pointer.run_id == run_id:
+        if served is not None and served.deployment.run_id == run_id:
             return served
         with self._lock:
             if run_id != self._wanted:
@@ -87,19 +94,19 @@ class Challengers:
     def _load(self, run_id: str) -> None:
         found = self._read(run_id)
         fault = found if isinstance(found, Exception) else None
-        is_transient = isinstance(fault, PASSING)
+        is_transient = isinstance(fault, TRANSIENT_ERRORS)
         if fault and not is_transient:
             self._quarantine(run_id, reason_of(fault))
         with self._lock:
             self._loading = None
             if self._wanted == run_id:  # else another one is loaded when it is next asked for
-                self._served = found if isinstance(found, Served) else None
+                self._served = found if isinstance(found, LoadedModel) else None
                 self._retry_at = time.monotonic() + RETRY_S if is_transient else math.inf
         outcome = outcome_of(fault)
         _log.info("challenger.tried", run_id=run_id, outcome=outcome)
         self._on_load(outcome)
 
-    def _read(self, run_id: str) -> Served | Exception:
+    def _read(self, run_id: str) -> LoadedModel | Exception:
         """The version, or what is wrong with it."""
         if not self._loader:
             from shared.model.classifier import (
@@ -116,8 +123,8 @@ class Challengers:
                 model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the thread
             return error
-        pointer = Pointer(0, run_id, version.manifest_sha256, None, "", "on trial", "", "deploy")
-        return Served(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
+        pointer = Deployment(0, run_id, version.manifest_sha256, None, "", "on trial", "", "deploy")
+        return LoadedModel(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
 
     def _quarantine(self, run_id: str, reason: str) -> None:
         """Keep a bad version from being tried anywhere."""

@@ -27,7 +27,7 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Pointer:
+class Deployment:
     """One deploy. The text of CURRENT is the live one; the history has all of them."""
 
     sequence: int  # 1 for the first deploy, then one more each time, a rollback too
@@ -42,7 +42,7 @@ class Pointer:
     @classmethod
     def parse(cls, sealed: bytes) -> Self:
         """Read back a sealed pointer; ValueError if it is none."""
-        body = durable_files.unseal(sealed)
+        body = durable_files.load_checksummed(sealed)
         try:
             return cls(**{field.name: body[field.name] for field in fields(cls)})
         except KeyError as missing:
@@ -50,11 +50,11 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
-class DeployState:
+class DeploymentState:
     """What is live, and all that led to it."""
 
-    live: Pointer | None  # None also if CURRENT is damaged
-    records: list[Pointer]  # oldest first; the live one among them
+    live: Deployment | None  # None also if CURRENT is damaged
+    records: list[Deployment]  # oldest first; the live one among them
 
     @property
     def sequence(self) -> int:
@@ -67,12 +67,12 @@ class DeployState:
         return self.records[-1].sequence + 1 if self.records else 1
 
     @property
-    def lineage(self) -> list[Pointer]:
+    def rollback_stack(self) -> list[Deployment]:
         """The live deploy, then what one rollback returns to, then two, and so on.
 
         A stack: a deploy puts a version on, a rollback takes one off.
         """
-        stack: list[Pointer] = []
+        stack: list[Deployment] = []
         for record in self.records:
             if record.sequence > self.sequence:  # an older CURRENT was put back by hand
                 break
@@ -91,7 +91,7 @@ class DeployState:
         return seen[-1] if seen else None
 
 
-class DeployLog:
+class DeploymentLog:
     """The files of `<root>/deploy`; reading needs no lock, since each is replaced or only grows."""
 
     def __init__(self, folder: Path, lock_wait_s: float) -> None:
@@ -100,32 +100,32 @@ class DeployLog:
         self._history = folder / "history.jsonl"
         self._lock_wait_s = lock_wait_s
 
-    def current(self) -> Pointer | None:
+    def current(self) -> Deployment | None:
         """The live deploy, or None before the first one; DamagedVersion if it is not readable."""
         pointer = self._pointer()
-        if pointer is None and self._logged():
+        if pointer is None and self._read_log():
             pointer = self._pointer()  # the first deploy may have come between the two looks
             if pointer is None:
                 raise DamagedVersion("CURRENT: missing, though versions were deployed")
         return pointer
 
-    def state(self) -> DeployState:
+    def state(self) -> DeploymentState:
         """All that is known; a damaged pointer or line is left out."""
-        records = {record.sequence: record for record in self._logged()}
+        records = {record.sequence: record for record in self._read_log()}
         try:
             live = self._pointer()
         except DamagedVersion:
             live = None
         if live:
             records[live.sequence] = live
-        return DeployState(live, [records[sequence] for sequence in sorted(records)])
+        return DeploymentState(live, [records[sequence] for sequence in sorted(records)])
 
-    def settle(self) -> DeployState:
+    def recover(self) -> DeploymentState:
         """With the lock held: the state, after doing what a dead or failed writer left undone."""
         state = self.state()
-        if state.live and state.live not in self._logged():
+        if state.live and state.live not in self._read_log():
             # This syncs the folder too, which that writer may not have come to.
-            durable_files.append(self._history, durable_files.seal(asdict(state.live)))
+            durable_files.append(self._history, durable_files.dump_checksummed(asdict(state.live)))
         return state
 
     def commit(
@@ -133,18 +133,18 @@ class DeployLog:
         action: Literal["deploy", "rollback"],
         run_id: str,
         manifest_sha256: str,
-        state: DeployState,
+        state: DeploymentState,
         *,
         by: str,
         why: str,
-    ) -> Pointer:
+    ) -> Deployment:
         """With the lock held: make a checked version the live one."""
         for field, text in (("by", by), ("why", why)):
             if len(text) > MAX_TEXT:
                 message = f"must have at most {MAX_TEXT} characters"
                 raise InvalidInput(f"{field} {message}", [FieldError(field, message)])
-        before = state.lineage if action == "deploy" else state.lineage[2:]
-        pointer = Pointer(
+        before = state.rollback_stack if action == "deploy" else state.rollback_stack[2:]
+        pointer = Deployment(
             sequence=state.next_sequence,
             run_id=run_id,
             manifest_sha256=manifest_sha256,
@@ -154,7 +154,7 @@ class DeployLog:
             at=dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
             action=action,
         )
-        sealed = durable_files.seal(asdict(pointer))
+        sealed = durable_files.dump_checksummed(asdict(pointer))
         durable_files.replace(self._current, sealed)
         try:
             durable_files.append(self._history, sealed)
@@ -179,7 +179,7 @@ class DeployLog:
         """Why a version must not be deployed, or None. `run_id` is taken as checked."""
         try:
             sealed = durable_files.read_if_there(self._marker(run_id))
-            return None if sealed is None else str(durable_files.unseal(sealed)["reason"])
+            return None if sealed is None else str(durable_files.load_checksummed(sealed)["reason"])
         except (ValueError, KeyError):
             return "the reason is not readable"
 
@@ -188,26 +188,26 @@ class DeployLog:
         if self.quarantined(run_id) is None:
             durable_files.make_directory(self._marker(run_id).parent)
             durable_files.replace(
-                self._marker(run_id), durable_files.seal({"reason": reason[:2000]})
+                self._marker(run_id), durable_files.dump_checksummed({"reason": reason[:2000]})
             )
 
     def _marker(self, run_id: str) -> Path:
         return self._folder / "quarantine" / f"{run_id}.json"
 
-    def _pointer(self) -> Pointer | None:
+    def _pointer(self) -> Deployment | None:
         try:
             sealed = durable_files.read_if_there(self._current)
-            return None if sealed is None else Pointer.parse(sealed)
+            return None if sealed is None else Deployment.parse(sealed)
         except ValueError as error:
             raise DamagedVersion(f"CURRENT: {error}") from error
 
-    def _logged(self) -> list[Pointer]:
+    def _read_log(self) -> list[Deployment]:
         """What the history holds, as far as it is readable."""
         text = durable_files.read_if_there(self._history, MAX_HISTORY) or b""
         found = []
         for line in text.splitlines(keepends=True):
             try:
-                found.append(Pointer.parse(line))
+                found.append(Deployment.parse(line))
             except ValueError:  # torn: its writer died, or the disk was full
                 continue
         return found

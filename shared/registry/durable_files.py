@@ -21,25 +21,25 @@ from typing import Any
 
 from shared.errors import Unavailable
 
-MAX_SEALED = 8 << 20  # bytes of one sealed text; more is refused before it is read
+MAX_LINE_BYTES = 8 << 20  # bytes of one sealed text; more is refused before it is read
 _SEALED = re.compile(rb'\{"sha256": "([0-9a-f]{64})", (.*)\n', re.DOTALL)
 
 
-def digest(data: bytes) -> str:
+def source_digest(data: bytes) -> str:
     """SHA-256, as hex."""
     return hashlib.sha256(data).hexdigest()
 
 
-def seal(body: Mapping[str, Any]) -> bytes:
+def dump_checksummed(body: Mapping[str, Any]) -> bytes:
     """A line of JSON whose first field is the hash of the text after it."""
     rest = json.dumps(body, allow_nan=False)[1:].encode("ascii")
-    return b'{"sha256": "%s", %s\n' % (digest(rest).encode(), rest)
+    return b'{"sha256": "%s", %s\n' % (source_digest(rest).encode(), rest)
 
 
-def unseal(sealed: bytes) -> dict[str, Any]:
+def load_checksummed(sealed: bytes) -> dict[str, Any]:
     """Read back what `seal` wrote; ValueError, before anything is parsed, if one bit differs."""
     match = _SEALED.fullmatch(sealed)
-    if not match or digest(match[2]) != match[1].decode():
+    if not match or source_digest(match[2]) != match[1].decode():
         raise ValueError("does not match its own checksum")
     body: dict[str, Any] = json.loads(b"{" + match[2])
     return body
@@ -67,7 +67,7 @@ def read(path: str | Path, limit: int, folder: int | None = None) -> bytes:
             return file.read(limit)
 
 
-def read_if_there(path: Path, limit: int = MAX_SEALED) -> bytes | None:
+def read_if_there(path: Path, limit: int = MAX_LINE_BYTES) -> bytes | None:
     """As `read`, but None if there is nothing of that name."""
     try:
         path.lstat()
@@ -142,7 +142,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
-def is_at(descriptor: int, path: Path) -> bool:
+def is_same_file(descriptor: int, path: Path) -> bool:
     """Whether `path` still names what is open here."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
@@ -161,7 +161,7 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 @contextmanager
-def storage() -> Iterator[None]:
+def map_disk_errors() -> Iterator[None]:
     """What the disk refuses, the caller hears as Unavailable, with the reason."""
     try:
         yield

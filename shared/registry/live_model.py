@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from shared.errors import LedgerError, NotFound, Unavailable
 from shared.log import get_logger
 from shared.registry.gil import short_switch_interval
-from shared.registry.store import Manifest, Pointer, Registry
+from shared.registry.store import Deployment, Manifest, Registry
 
 if TYPE_CHECKING:
     from shared.features.extract import FeatureRow
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 Outcome = Literal["loaded", "refused", "missing"]
 RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
-PASSING = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
+TRANSIENT_ERRORS = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
 _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class LoadedModel:
     """A model with the version it belongs to. It never changes: a deploy makes another."""
 
-    pointer: Pointer
+    deployment: Deployment
     manifest: Manifest
     model: Model
     loaded_at: dt.datetime
 
 
-class Answer(NamedTuple):
+class ServedPrediction(NamedTuple):
     """A prediction and the version that made it."""
 
     prediction: Prediction
-    served: Served
+    model: LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Status:
     error: str | None  # what keeps the live version from being served here
 
 
-class Runtime:
+class LiveModel:
     """Follows the registry's pointer. Make it anywhere; it reads nothing before `start`.
 
     Args:
@@ -80,9 +80,9 @@ class Runtime:
         self._loader = loader
         self._poll_s = poll_s
         self._on_reload = on_reload
-        self._served: Served | None = None
+        self._served: LoadedModel | None = None
         self._error: str | None = None
-        self._followed: Pointer | str | None = None  # the pointer, or its fault, last acted upon
+        self._followed: Deployment | str | None = None  # the pointer, or its fault, last acted upon
         self._watcher: threading.Thread | None = None
         self._retry_at = 0.0  # monotonic seconds; until then the same pointer is left alone
         self._forget_threads()
@@ -108,20 +108,20 @@ class Runtime:
             self._watcher.join()
 
     @property
-    def held(self) -> Served | None:
+    def loaded(self) -> LoadedModel | None:
         """What is held as it is; starts nothing."""
         return self._served
 
-    def served(self) -> Served | None:
+    def current(self) -> LoadedModel | None:
         """What to answer with now. Take it once a request."""
         if self._watcher is None:  # not started yet, or in a process forked from one that was
             self.start()
         return self._served
 
-    def predict(self, row: FeatureRow) -> Answer | None:
+    def predict(self, row: FeatureRow) -> ServedPrediction | None:
         """The model's prediction and its version, or None while no model is served."""
-        served = self.served()
-        return Answer(served.model.predict(row), served) if served else None
+        served = self.current()
+        return ServedPrediction(served.model.predict(row), served) if served else None
 
     def check(self) -> None:
         """Look at the pointer now, and follow it if it has moved."""
@@ -130,10 +130,10 @@ class Runtime:
 
     def status(self) -> Status:
         """What is served here, and what stands in the way of the live version."""
-        served, error = self.served(), self._error
+        served, error = self.current(), self._error
         if served is None:
             return Status(False, {}, None, error)
-        pointer, manifest = served.pointer, served.manifest
+        pointer, manifest = served.deployment, served.manifest
         deployed = {"sequence": pointer.sequence, "deployed_at": pointer.at}
         version = {"run_id": pointer.run_id, "created_at": manifest.created_at, **deployed}
         return Status(True, {**manifest.meta, **version}, served.loaded_at, error)
@@ -168,14 +168,14 @@ class Runtime:
             "runtime.followed",
             outcome=outcome,
             live=pointer and pointer.run_id,
-            served=self._served and self._served.pointer.run_id,
+            served=self._served and self._served.deployment.run_id,
             error=self._error,
         )
         self._on_reload(outcome)
         if pointer and fault:
             self._retry_or_quarantine(pointer, fault)
 
-    def _pointer(self) -> tuple[Pointer | None, Exception | None]:
+    def _pointer(self) -> tuple[Deployment | None, Exception | None]:
         """The live version's pointer, or why there is none."""
         try:
             pointer = self._registry.current()
@@ -183,8 +183,8 @@ class Runtime:
             return None, error
         return pointer, None if pointer else NotFound("no version is deployed")
 
-    def _retry_or_quarantine(self, pointer: Pointer, fault: Exception) -> None:
-        if isinstance(fault, PASSING):
+    def _retry_or_quarantine(self, pointer: Deployment, fault: Exception) -> None:
+        if isinstance(fault, TRANSIENT_ERRORS):
             self._retry_at = time.monotonic() + RETRY_S
             return
         try:
@@ -192,11 +192,11 @@ class Runtime:
         except LedgerError as error:  # a read-only disk: it is refused here all the same
             _log.warning("runtime.not_quarantined", run_id=pointer.run_id, code=error.code)
 
-    def _load(self, pointer: Pointer) -> Exception | None:
+    def _load(self, pointer: Deployment) -> Exception | None:
         """Swap in the version of a pointer, or return what is wrong with it and change nothing."""
         old = self._served
-        if old and old.pointer.manifest_sha256 == pointer.manifest_sha256:
-            self._served = replace(old, pointer=pointer)
+        if old and old.deployment.manifest_sha256 == pointer.manifest_sha256:
+            self._served = replace(old, deployment=pointer)
             return None
         if not self._loader:
             from shared.model.classifier import (
@@ -210,13 +210,13 @@ class Runtime:
                 model = self._loader(version.files)
         except Exception as error:  # a loader may raise anything; none of it may end the serving
             return error
-        self._served = Served(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
+        self._served = LoadedModel(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
         return None
 
-    def _fall_back(self, refused: Pointer | None) -> None:
+    def _fall_back(self, refused: Deployment | None) -> None:
         """At a start with a bad live version: serve what a rollback would give, nearest first."""
         try:
-            for pointer in self._registry.lineage():
+            for pointer in self._registry.rollback_stack():
                 bad = refused and refused.run_id == pointer.run_id
                 if bad or self._registry.quarantined(pointer.run_id) is not None:
                     continue

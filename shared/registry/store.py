@@ -31,16 +31,21 @@ from shared.errors import (
     NothingToRollBack,
 )
 from shared.registry import durable_files
-from shared.registry.deployments import DeployLog, DeployState, Pointer
+from shared.registry.deployments import Deployment, DeploymentLog, DeploymentState
 from shared.registry.manifest import Manifest, StoredFile
 
-__all__ = ["LoadedVersion", "Manifest", "ModelVersion", "Pointer", "Registry", "new_run_id"]
+__all__ = ["Deployment", "LoadedVersion", "Manifest", "ModelVersion", "Registry", "new_run_id"]
 
 MANIFEST = "manifest.json"
 MAX_FILE = 512 << 20  # bytes; more is refused before it is read
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-_UNFIT = (ValueError, KeyError, TypeError, AttributeError)  # what reading a foreign file raises
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)  # what reading a foreign file raises
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Registry:
 
     def __init__(self, root: Path, *, lock_wait_s: float = 10.0) -> None:
         self._versions = root / "versions"
-        self._log = DeployLog(root / "deploy", lock_wait_s)
+        self._log = DeploymentLog(root / "deploy", lock_wait_s)
 
     def save(
         self, files: Mapping[str, bytes], meta: Mapping[str, Any], *, run_id: str | None = None
@@ -113,15 +118,17 @@ class Registry:
             run_id,
             dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
             {
-                name: StoredFile(len(data), durable_files.digest(data))
+                name: StoredFile(len(data), durable_files.source_digest(data))
                 for name, data in files.items()
             },
             dict(meta),
         )
-        sealed = durable_files.seal(manifest.to_json())
-        if len(sealed) > durable_files.MAX_SEALED or any(len(d) > MAX_FILE for d in files.values()):
+        sealed = durable_files.dump_checksummed(manifest.to_json())
+        if len(sealed) > durable_files.MAX_LINE_BYTES or any(
+            len(d) > MAX_FILE for d in files.values()
+        ):
             raise ValueError(f"version {run_id} has a file too large to be loaded again")
-        with durable_files.storage(), self._draft() as draft:
+        with durable_files.map_disk_errors(), self._draft() as draft:
             for name, data in files.items():
                 durable_files.write_new(draft / name, data)
             durable_files.write_new(draft / MANIFEST, sealed)
@@ -149,9 +156,9 @@ class Registry:
         """One version, by its manifest alone. Raises NotFound."""
         problem = self.quarantined(run_id)
         try:
-            with durable_files.storage(), self._reading(run_id) as folder:
+            with durable_files.map_disk_errors(), self._reading(run_id) as folder:
                 return ModelVersion(_read_manifest(folder, run_id, None)[1], problem)
-        except (DamagedVersion, *_UNFIT) as error:
+        except (DamagedVersion, *_UNREADABLE) as error:
             return ModelVersion(Manifest(run_id, "", {}, {}), problem or str(error))
 
     def load(self, run_id: str, manifest_sha256: str | None = None) -> LoadedVersion:
@@ -161,7 +168,7 @@ class Registry:
             NotFound: there is no such version, or it is being removed.
             DamagedVersion: a file is not what was saved; the message names it.
         """
-        with durable_files.storage(), self._reading(run_id) as folder:
+        with durable_files.map_disk_errors(), self._reading(run_id) as folder:
             try:
                 found, manifest = _read_manifest(folder, run_id, manifest_sha256)
                 listed = manifest.files
@@ -169,33 +176,33 @@ class Registry:
                 for name in sorted({*listed, MANIFEST} ^ set(os.listdir(folder))):
                     raise ValueError(f"{name}: {'missing' if name in listed else 'not listed'}")
                 files = {name: _read_hashed(folder, name, file) for name, file in listed.items()}
-            except _UNFIT as error:
+            except _UNREADABLE as error:
                 raise DamagedVersion(f"version {run_id}: {error}", run_id=run_id) from error
         return LoadedVersion(manifest, found, files)
 
-    def current(self) -> Pointer | None:
+    def current(self) -> Deployment | None:
         """The live deploy, or None before the first one.
 
         Raises:
             DamagedVersion: CURRENT is damaged, or gone though versions were deployed. The next
                 deploy or rollback puts that right.
         """
-        with durable_files.storage():
+        with durable_files.map_disk_errors():
             return self._log.current()
 
-    def history(self) -> list[Pointer]:
+    def history(self) -> list[Deployment]:
         """Every deploy and rollback, newest first."""
-        with durable_files.storage():
+        with durable_files.map_disk_errors():
             return self._log.state().records[::-1]
 
-    def lineage(self) -> list[Pointer]:
+    def rollback_stack(self) -> list[Deployment]:
         """The live deploy, then what one rollback would return to, then two, and so on."""
-        with durable_files.storage():
-            return self._log.state().lineage
+        with durable_files.map_disk_errors():
+            return self._log.state().rollback_stack
 
     def deploy(
         self, run_id: str, *, by: str, why: str, expected_sequence: int | None = None
-    ) -> Pointer:
+    ) -> Deployment:
         """Make a version the one that readers see next, in one step.
 
         Deploying what is already live changes nothing and returns the live pointer, so a caller
@@ -210,8 +217,8 @@ class Registry:
             DeployConflict: somebody else deployed since `expected_sequence`.
             InvalidInput: `by` or `why` is too long.
         """
-        with durable_files.storage(), self._log.locked():
-            state = self._log.settle()
+        with durable_files.map_disk_errors(), self._log.locked():
+            state = self._log.recover()
             manifest_sha256 = self._deployable(run_id, state)
             if state.live and state.live.run_id == run_id:
                 return state.live
@@ -220,7 +227,7 @@ class Registry:
                 raise DeployConflict(message, sequence=state.sequence)
             return self._log.commit("deploy", run_id, manifest_sha256, state, by=by, why=why)
 
-    def rollback(self, *, by: str, why: str) -> Pointer:
+    def rollback(self, *, by: str, why: str) -> Deployment:
         """Return to the version that was live before this one; twice goes back two versions.
 
         Raises:
@@ -228,11 +235,11 @@ class Registry:
             DamagedVersion: the version before is damaged, quarantined or no longer stored; it is
                 named, and an older one can be deployed by its id.
         """
-        with durable_files.storage(), self._log.locked():
-            state = self._log.settle()
-            if len(state.lineage) < 2:
+        with durable_files.map_disk_errors(), self._log.locked():
+            state = self._log.recover()
+            if len(state.rollback_stack) < 2:
                 raise NothingToRollBack("no version was live before this one")
-            run_id = state.lineage[1].run_id
+            run_id = state.rollback_stack[1].run_id
             try:
                 manifest_sha256 = self._deployable(run_id, state)
             except NotFound as error:
@@ -243,14 +250,14 @@ class Registry:
         """Mark a version as not to be deployed; a person lifts it by deleting the marker file."""
         if run_id not in self._listing():
             raise _no_such(run_id)
-        with durable_files.storage(), self._log.locked():
+        with durable_files.map_disk_errors(), self._log.locked():
             self._log.quarantine(run_id, reason)
 
     def quarantined(self, run_id: str) -> str | None:
         """Why this version must not be deployed, or None. Raises NotFound."""
         if not _RUN_ID.fullmatch(run_id):
             raise _no_such(run_id)
-        with durable_files.storage():
+        with durable_files.map_disk_errors():
             return self._log.quarantined(run_id)
 
     def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
@@ -262,7 +269,7 @@ class Registry:
         Raises:
             DamagedVersion: CURRENT is damaged. Nothing is removed while it is unsure what is live.
         """
-        with durable_files.storage(), self._log.locked():
+        with durable_files.map_disk_errors(), self._log.locked():
             live = self._log.current()
             held = {*spare, *((live.run_id, live.previous) if live else ())}
             others = [run_id for run_id in self._listing() if run_id not in held]
@@ -274,19 +281,19 @@ class Registry:
         Raises:
             DamagedVersion: as `prune` does.
         """
-        with durable_files.storage(), self._log.locked():
+        with durable_files.map_disk_errors(), self._log.locked():
             live = self._log.current()
             gone = {*run_ids} - ({live.run_id} if live else set())
             return [it for it in self._listing() if it in gone and self._remove(it)]
 
     def _listing(self) -> list[str]:
         """Ids of the stored versions, newest first. The only source of names that are opened."""
-        with durable_files.storage(), suppress(FileNotFoundError):
+        with durable_files.map_disk_errors(), suppress(FileNotFoundError):
             names = (path.name for path in self._versions.iterdir())
             return sorted(filter(_RUN_ID.fullmatch, names), reverse=True)
         return []
 
-    def _deployable(self, run_id: str, state: DeployState) -> str:
+    def _deployable(self, run_id: str, state: DeploymentState) -> str:
         """The hash of the manifest, after checking every file; DamagedVersion or NotFound."""
         loaded = self.load(run_id, state.deployed_hash(run_id))
         reason = self._log.quarantined(run_id)
@@ -310,7 +317,7 @@ class Registry:
             raise DamagedVersion(f"version {run_id}: not a folder", run_id=run_id) from error
         with durable_files.closing(folder):
             # Only a removal is ever in the way, and one may have ended between open and lock.
-            if not durable_files.try_lock(folder, shared=True) or not durable_files.is_at(
+            if not durable_files.try_lock(folder, shared=True) or not durable_files.is_same_file(
                 folder, path
             ):
                 raise _no_such(run_id)
@@ -355,12 +362,12 @@ def _no_such(run_id: str) -> NotFound:
 
 def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, Manifest]:
     """The manifest and its hash; ValueError if it is not the one expected."""
-    sealed = durable_files.read(MANIFEST, durable_files.MAX_SEALED, folder)
-    found = durable_files.digest(sealed)
+    sealed = durable_files.read(MANIFEST, durable_files.MAX_LINE_BYTES, folder)
+    found = durable_files.source_digest(sealed)
     if expected not in (None, found):
         raise ValueError(f"{MANIFEST}: is not the one that was deployed")
     try:
-        manifest = Manifest.from_json(durable_files.unseal(sealed))
+        manifest = Manifest.from_json(durable_files.load_checksummed(sealed))
     except ValueError as error:
         raise ValueError(f"{MANIFEST}: {error}") from error
     if manifest.run_id != run_id:
@@ -372,6 +379,6 @@ def _read_hashed(folder: int, name: str, file: StoredFile) -> bytes:
     data = durable_files.read(name, MAX_FILE, folder)
     if len(data) != file.size:
         raise ValueError(f"{name}: {len(data)} bytes, {file.size} were saved")
-    if durable_files.digest(data) != file.sha256:
+    if durable_files.source_digest(data) != file.sha256:
         raise ValueError(f"{name}: does not match its hash")
     return data

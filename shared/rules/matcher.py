@@ -50,7 +50,7 @@ class _Block:
 
 
 @dataclass(frozen=True)
-class RuleBook:
+class RuleMatcher:
     """An ordered set of compiled rules; the first that fits a transaction decides.
 
     Attributes:
@@ -58,7 +58,7 @@ class RuleBook:
     """
 
     rules: tuple[Rule, ...]
-    whose: str = "your rule"
+    owner: str = "your rule"
 
     @cached_property
     def _blocks(self) -> list[_Block]:
@@ -96,7 +96,7 @@ class RuleBook:
         if place is None:
             return None
         rule = self.rules[place]
-        return RuleMatch(rule.label, f'{self.whose} "{rule.title}"')
+        return RuleMatch(rule.label, f'{self.owner} "{rule.title}"')
 
 
 def _fits(rule: Rule, row: FeatureRow) -> bool:

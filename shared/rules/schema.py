@@ -94,7 +94,7 @@ class Rule(BaseModel):
     def title(self) -> str:
         """Its name, else what it asks for."""
         return self.name or ", ".join(
-            f"{key} {_told(value)}" for key, value in self.conditions.items()
+            f"{key} {_describe(value)}" for key, value in self.conditions.items()
         )
 
 
@@ -122,12 +122,12 @@ def parse(plain: Sequence[Any]) -> list[Rule]:
     return rules
 
 
-def as_plain(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+def to_json(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     """What `parse` reads."""
     return [rule.model_dump(exclude_none=True, exclude_defaults=True) for rule in rules]
 
 
-def _told(value: Any) -> str:
+def _describe(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     return " ".join(

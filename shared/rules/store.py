@@ -18,15 +18,15 @@ from sqlalchemy.orm import Session
 from shared.db.tables import RuleSet
 from shared.errors import Conflict, NotFound
 from shared.features.extract import RawTransaction, features_of
-from shared.rules.matcher import RuleBook
-from shared.rules.schema import PATTERN_MAX, Rule, as_plain, parse
+from shared.rules.matcher import RuleMatcher
+from shared.rules.schema import PATTERN_MAX, Rule, parse, to_json
 
-EVERYONE = ""  # whose rules are for all users
+SHARED = ""  # whose rules are for all users
 PROPOSED_FROM = 3  # equal corrections of a merchant, the newest ones, propose a rule
 _KEPT = 200  # compiled books in a process
 
 
-class Version(NamedTuple):
+class RuleSetVersion(NamedTuple):
     """One version of a set; version 0 is the empty set before the first."""
 
     user_id: str
@@ -36,7 +36,7 @@ class Version(NamedTuple):
     updated_at: dt.datetime | None
 
 
-def read(session: Session, user_id: str, version: int | None = None) -> Version:
+def read(session: Session, user_id: str, version: int | None = None) -> RuleSetVersion:
     """The newest version of a user's rules, or a certain one.
 
     Raises:
@@ -49,14 +49,14 @@ def read(session: Session, user_id: str, version: int | None = None) -> Version:
     if found is None:
         if version:
             raise NotFound(f"There is no version {version} of these rules")
-        return Version(user_id, 0, (), "", None)
+        return RuleSetVersion(user_id, 0, (), "", None)
     rules = tuple(parse(found.rules))
-    return Version(user_id, found.version, rules, found.updated_by, found.updated_at)
+    return RuleSetVersion(user_id, found.version, rules, found.updated_by, found.updated_at)
 
 
 def save(
     session: Session, user_id: str, rules: Sequence[Rule], *, by: str, expected: int | None = None
-) -> Version:
+) -> RuleSetVersion:
     """Make *rules* the newest version; the same rules again change nothing.
 
     Args:
@@ -71,47 +71,47 @@ def save(
     if tuple(rules) == now.rules and now.version:
         return now
     added = insert(RuleSet).values(
-        user_id=user_id, version=now.version + 1, rules=as_plain(rules), updated_by=by
+        user_id=user_id, version=now.version + 1, rules=to_json(rules), updated_by=by
     )
     written = session.scalar(added.on_conflict_do_nothing().returning(RuleSet.updated_at))
     if written is None:
         raise Conflict("The rules were changed by somebody else just now: read them anew")
-    return Version(user_id, now.version + 1, tuple(rules), by, written)
+    return RuleSetVersion(user_id, now.version + 1, tuple(rules), by, written)
 
 
 # User, version, and its time as text: a restored database gives versions anew.
 Key = tuple[str, int, str]
 
 
-class _Books:
+class _MatcherCache:
     """Compiled sets by user, version and time, the latest used ones."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[Key, RuleBook] = OrderedDict()
+        self._held: OrderedDict[Key, RuleMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Key) -> RuleBook | None:
+    def get(self, key: Key) -> RuleMatcher | None:
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
             return self._held.get(key)
 
-    def put(self, key: Key, book: RuleBook) -> None:
+    def put(self, key: Key, book: RuleMatcher) -> None:
         with self._lock:
             self._held[key] = book
             if len(self._held) > _KEPT:
                 self._held.popitem(last=False)
 
 
-_books = _Books()
+_books = _MatcherCache()
 
 
-def book_of(user_id: str, rules: Sequence[Rule]) -> RuleBook:
+def matcher_for(user_id: str, rules: Sequence[Rule]) -> RuleMatcher:
     """Rules ready to be asked, whose reasons say whose they are."""
-    return RuleBook(tuple(rules), "shared rule" if user_id == EVERYONE else "your rule")
+    return RuleMatcher(tuple(rules), "shared rule" if user_id == SHARED else "your rule")
 
 
-def books(session: Session, newest: Iterable[Key]) -> dict[str, RuleBook]:
+def load_matchers(session: Session, newest: Iterable[Key]) -> dict[str, RuleMatcher]:
     """The rules of those sets, by user; a query only for those that this process has not read."""
     keys = [*newest]
     found = {key[0]: book for key in keys if (book := _books.get(key)) is not None}
@@ -119,12 +119,12 @@ def books(session: Session, newest: Iterable[Key]) -> dict[str, RuleBook]:
     if missing:
         wanted = tuple_(RuleSet.user_id, RuleSet.version).in_(missing)
         for kept in session.scalars(select(RuleSet).where(wanted)):
-            book = found[kept.user_id] = book_of(kept.user_id, parse(kept.rules))
+            book = found[kept.user_id] = matcher_for(kept.user_id, parse(kept.rules))
             _books.put(missing[kept.user_id, kept.version], book)
     return found
 
 
-class Proposal(NamedTuple):
+class RuleProposal(NamedTuple):
     """A rule that a user's corrections ask for."""
 
     rule: Rule
@@ -152,12 +152,12 @@ _CORRECTED = text(
 )
 
 
-def proposals(session: Session, user_id: str) -> list[Proposal]:
+def propose_rules(session: Session, user_id: str) -> list[RuleProposal]:
     """A rule for each merchant that the user corrected to the same category again and again.
 
     None for a merchant that one of his rules is about, even a disabled one: that is his answer.
     """
-    about = RuleBook(
+    about = RuleMatcher(
         tuple(
             Rule(label=rule.label, merchant=rule.merchant)
             for rule in read(session, user_id).rules
@@ -166,7 +166,7 @@ def proposals(session: Session, user_id: str) -> list[Proposal]:
     )
     asked = session.execute(_CORRECTED, {"user_id": user_id, "times": PROPOSED_FROM})
     return [
-        Proposal(Rule(label=label, merchant=merchant[:PATTERN_MAX]), times, last)
+        RuleProposal(Rule(label=label, merchant=merchant[:PATTERN_MAX]), times, last)
         for merchant, label, times, last in asked
         if about.find(features_of(RawTransaction(merchant=merchant))) is None
     ]

@@ -10,7 +10,7 @@ import yaml
 from yaml.nodes import MappingNode
 
 from shared.errors import FieldError, InvalidInput
-from shared.rules.schema import RULES_MAX, Rule, as_plain, parse
+from shared.rules.schema import RULES_MAX, Rule, parse, to_json
 
 DEPTH_MAX = 6
 SCALAR_MAX = 1_000  # characters; some forms of numbers take long to read
@@ -37,7 +37,7 @@ class _Loader(yaml.CSafeLoader):
 def dump(rules: Sequence[Rule]) -> str:
     """A file that `load` reads."""
     return _HEAD + yaml.safe_dump(
-        {"rules": as_plain(rules)}, allow_unicode=True, sort_keys=False, width=100
+        {"rules": to_json(rules)}, allow_unicode=True, sort_keys=False, width=100
     )
 
 
@@ -52,11 +52,11 @@ def load(text: str) -> list[Rule]:
         found = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
     except _UNREADABLE as error:
         message = "is no YAML: " + " ".join(str(error).split())[:300]
-        raise _wrong("(body)", message) from None
+        raise _invalid("(body)", message) from None
     if not isinstance(found, dict) or set(found) != {"rules"}:
-        raise _wrong("(body)", "expected one key, rules, and under it the list of rules")
+        raise _invalid("(body)", "expected one key, rules, and under it the list of rules")
     if not isinstance(found["rules"], list):
-        raise _wrong("rules", "expected a list")
+        raise _invalid("rules", "expected a list")
     return parse(found["rules"])
 
 
@@ -76,10 +76,10 @@ def _check(text: str) -> None:
             raise yaml.YAMLError(f"it is more than {RULES_MAX:,} rules can be")
 
 
-def starter() -> str:
+def starter_rules() -> str:
     """The file of rules to begin with, as it is to be read."""
     return files("shared.rules").joinpath("data", "starter_rules.yaml").read_text(encoding="utf-8")
 
 
-def _wrong(field: str, message: str) -> InvalidInput:
+def _invalid(field: str, message: str) -> InvalidInput:
     return InvalidInput(f"{field} {message}", [FieldError(field, message)])

@@ -20,8 +20,8 @@ from typing import NamedTuple, Self, TextIO
 
 from shared.db.tables import LABEL_MAX
 from shared.errors import InvalidInput, NotATable
-from shared.statements.escaping import plain, safe
-from shared.statements.reader import Table, understand
+from shared.statements.escaping import escape_formula, unescape_formula
+from shared.statements.reader import Table, open_statement
 from shared.statements.schema import ImportOptions
 
 REFERENCE = "ledger_ref"
@@ -31,7 +31,7 @@ _MARKER = "\ufeff"
 _REF = re.compile(r"ref-([0-9a-f]{8})-([0-9a-f]{8})-(.+)", re.DOTALL)
 
 
-class Cells(NamedTuple):
+class Annotation(NamedTuple):
     """What the copy adds to a row."""
 
     category: str = ""
@@ -42,7 +42,7 @@ class Cells(NamedTuple):
     external_id: str | None = None  # None: the row is no transaction
 
 
-class Said(NamedTuple):
+class UserLabel(NamedTuple):
     """A category that a person wrote into the copy."""
 
     external_id: str
@@ -50,14 +50,14 @@ class Said(NamedTuple):
     is_new: bool  # changed since the copy was written; else it stood there as his word already
 
 
-class Lost(NamedTuple):
+class RejectedLabel(NamedTuple):
     """A category in the copy that cannot be taken."""
 
     line: int
     why: str
 
 
-def names_beside(header: Sequence[str]) -> dict[str, str]:
+def output_columns(header: Sequence[str]) -> dict[str, str]:
     """Our columns, each with a name that the file does not have."""
     taken = {name.casefold() for name in header}
     names = {}
@@ -86,24 +86,26 @@ class Rows:
             file.write(_MARKER)
         self._writer = csv.writer(file, delimiter=table.delimiter)
         self._width = table.width
-        self._writer.writerow([*map(safe, table.header), *names_beside(table.header).values()])
+        self._writer.writerow(
+            [*map(escape_formula, table.header), *output_columns(table.header).values()]
+        )
 
-    def add(self, cells: Sequence[str], ours: Cells) -> None:
+    def add(self, cells: Sequence[str], ours: Annotation) -> None:
         """Write a row; what it has beyond the header's columns comes behind ours."""
-        row = [safe(cell) for cell in cells]
+        row = [escape_formula(cell) for cell in cells]
         row[len(row) :] = [""] * (self._width - len(row))
-        added = map(safe, (*ours[:5], _reference(ours)))
+        added = map(escape_formula, (*ours[:5], _reference(ours)))
         self._writer.writerow([*row[: self._width], *added, *row[self._width :]])
 
 
-def wants_mark(table: Table) -> bool:
+def needs_bom(table: Table) -> bool:
     """Whether UTF-8's mark is needed: without it a spreadsheet on Windows takes the copy for what
     the file was written in."""
     with table.path.open("rb") as file:
         return table.encoding != "utf-8" or file.read(3) == b"\xef\xbb\xbf"
 
 
-class Copy:
+class AtomicOutput:
     """The copy while it is written: a draft beside its place, which it takes in one step."""
 
     def __init__(self, path: Path) -> None:
@@ -135,7 +137,7 @@ class Copy:
         """Write the header, and give what writes the rows."""
         if self._file is None:
             raise RuntimeError("not open")
-        return Rows(self._file, table, mark=wants_mark(table))
+        return Rows(self._file, table, mark=needs_bom(table))
 
     def publish(self) -> None:
         """Give the draft its place."""
@@ -158,7 +160,7 @@ class Copy:
             self._draft.unlink(missing_ok=True)
 
 
-def check(
+def check_unchanged(
     path: Path, header: Sequence[str], options: ImportOptions
 ) -> tuple[Table, dict[str, int]]:
     """An earlier copy, and where our columns are in it now.
@@ -170,9 +172,11 @@ def check(
     Raises:
         NotATable: the file there is no copy, and so must not be written over.
     """
-    names = names_beside(header)
+    names = output_columns(header)
     try:
-        table = understand(path, replace(options, delimiter=None, encoding=None, date_format=None))
+        table = open_statement(
+            path, replace(options, delimiter=None, encoding=None, date_format=None)
+        )
         at = {name: table.header.index(names[name]) for name in COLUMNS}
     except (InvalidInput, ValueError) as error:
         why = str(error) if isinstance(error, InvalidInput) else "a column of it is missing"
@@ -183,32 +187,37 @@ def check(
     return table, at
 
 
-def read_back(path: Path, header: Sequence[str], options: ImportOptions) -> Iterator[Said | Lost]:
+def read_corrections(
+    path: Path, header: Sequence[str], options: ImportOptions
+) -> Iterator[UserLabel | RejectedLabel]:
     """What a person wrote into an earlier copy, saved by whatever spreadsheet; see `check`."""
-    table, at = check(path, header, options)
+    table, at = check_unchanged(path, header, options)
     for line, cells, wrong in table.rows():
         if len(cells) <= max(at.values()):
             continue  # not one of ours: a person's own notes below the table
-        category, yours = plain(cells[at["category"]]), plain(cells[at["your_category"]])
-        found = _REF.fullmatch(plain(cells[at[REFERENCE]]))
+        category, yours = (
+            unescape_formula(cells[at["category"]]),
+            unescape_formula(cells[at["your_category"]]),
+        )
+        found = _REF.fullmatch(unescape_formula(cells[at[REFERENCE]]))
         if found is None:
             if yours:
-                yield Lost(line, wrong or f"{REFERENCE} is empty or changed")
+                yield RejectedLabel(line, wrong or f"{REFERENCE} is empty or changed")
             continue
         changed = found[1] != _digest(category), found[2] != _digest(yours)
         label = category if changed[0] and category and not (changed[1] and yours) else yours
         if not label:
             continue
         if len(label) > LABEL_MAX or not label.isprintable():
-            yield Lost(line, f"a category has at most {LABEL_MAX} printable characters")
+            yield RejectedLabel(line, f"a category has at most {LABEL_MAX} printable characters")
         else:
-            yield Said(found[3], label, any(changed))
+            yield UserLabel(found[3], label, any(changed))
 
 
-def _reference(ours: Cells) -> str:
+def _reference(ours: Annotation) -> str:
     if ours.external_id is None:
         return ""
-    written = plain(ours.category), plain(ours.yours)
+    written = unescape_formula(ours.category), unescape_formula(ours.yours)
     return f"ref-{_digest(written[0])}-{_digest(written[1])}-{ours.external_id}"
 
 

@@ -15,13 +15,13 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from shared.db import copy_text
-from shared.statements.column_names import plain
+from shared.statements.column_names import normalize_name
 
-Mark = Literal[".", ","]
+DecimalMark = Literal[".", ","]
 Sign = Literal["spend-positive", "spend-negative"]
 
 TEXT_MAX = 1_000  # characters of a merchant, a description, an id
-MEMORY = 1 << 15  # distinct texts a parser remembers
+CACHE_SIZE = 1 << 15  # distinct texts a parser remembers
 _QUOTE_MAX = 60  # characters of a bad value that a reason repeats
 
 _TIME = (
@@ -89,7 +89,7 @@ class BadCell(ValueError):
     """One value that cannot be taken; the text is the reason, for the person."""
 
 
-def shown(value: str) -> str:
+def quote(value: str) -> str:
     """A bad value as a reason repeats it: short, and on one line."""
     return repr(value if len(value) <= _QUOTE_MAX else value[:_QUOTE_MAX] + "…")
 
@@ -113,7 +113,7 @@ def _date_pattern(name: str) -> re.Pattern[str]:
 _NO_FILE_IS_IN = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
 
 
-def encoding_named(text: str) -> str:
+def find_encoding(text: str) -> str:
     """The encoding a person names.
 
     Raises:
@@ -129,7 +129,7 @@ def encoding_named(text: str) -> str:
     return name
 
 
-def date_format_named(text: str) -> str:
+def find_date_format(text: str) -> str:
     """The format a person names: dd/mm/yyyy, %d/%m/%Y, yyyymmdd.
 
     Raises:
@@ -199,31 +199,31 @@ def _month(text: str) -> int:
     """A month's number; 0, which is none, for a word that names none."""
     if text.isdecimal():
         return int(text)
-    name = plain(text)
+    name = normalize_name(text)
     return _MONTHS.get(name[:3]) or _MONTHS.get(name[:4], 0)
 
 
 def date_parser(format_: DateFormat) -> Callable[[str], tuple[str, str]]:
     """A parser of the file's dates: ISO date, and hour of the day or COPY's null."""
 
-    @lru_cache(maxsize=MEMORY)
+    @lru_cache(maxsize=CACHE_SIZE)
     def parse(text: str) -> tuple[str, str]:
         value = text.strip()
         if not value:
             raise BadCell("no date")
         parsed = _parsed(value, format_.name)
         if parsed is None:
-            raise BadCell(f"date {shown(value)}: expected {format_.name}")
+            raise BadCell(f"date {quote(value)}: expected {format_.name}")
         day, hour = parsed
         if not 1900 <= day.year <= 2200:
-            raise BadCell(f"date {shown(value)}: the year must be from 1900 to 2200")
+            raise BadCell(f"date {quote(value)}: the year must be from 1900 to 2200")
         return day.isoformat(), "\\N" if hour is None or not format_.with_hour else str(hour)
 
     return parse
 
 
-@lru_cache(maxsize=MEMORY)
-def hour_of(text: str) -> str:
+@lru_cache(maxsize=CACHE_SIZE)
+def parse_hour(text: str) -> str:
     """The hour of a time column's value, or COPY's null where there is none to be seen."""
     match = re.fullmatch(_TIME, " " + text.strip())
     if match is None or match["hour"] is None:
@@ -234,15 +234,15 @@ def hour_of(text: str) -> str:
     return str(hour) if hour < 24 else "\\N"
 
 
-def decide_decimal(sample: Iterable[str], *, otherwise: Mark) -> tuple[Mark, bool]:
+def decide_decimal(sample: Iterable[str], *, otherwise: DecimalMark) -> tuple[DecimalMark, bool]:
     """The decimal mark, and whether the sample shows it rather than leaving it open."""
-    votes: Counter[Mark] = Counter()
+    votes: Counter[DecimalMark] = Counter()
     for value in sample:
         marks = re.findall(r"[.,](?=\d)", value)
         if not marks:
             continue
-        last: Mark = "," if marks[-1] == "," else "."
-        other: Mark = "." if last == "," else ","
+        last: DecimalMark = "," if marks[-1] == "," else "."
+        other: DecimalMark = "." if last == "," else ","
         tail = len(re.split(r"[.,]", re.sub(r"[^\d.,]", "", value))[-1])
         if len(set(marks)) == 2:
             votes[last] += 1
@@ -255,7 +255,7 @@ def decide_decimal(sample: Iterable[str], *, otherwise: Mark) -> tuple[Mark, boo
     return votes.most_common(1)[0][0], True
 
 
-def money_word(text: str) -> str | None:
+def find_currency_word(text: str) -> str | None:
     """The currency that is written within an amount, such as € 12.50 or 12,50 EUR."""
     found = _MONEY.search(text)
     if found is None:
@@ -270,7 +270,7 @@ def credits_only(sample: Iterable[str]) -> bool:
     return marks == {"C"}
 
 
-def amount_parser(decimal: Mark, *, credit_negative: bool = False) -> Callable[[str], str]:
+def amount_parser(decimal: DecimalMark, *, credit_negative: bool = False) -> Callable[[str], str]:
     """A parser of the file's amounts: a plain number, with a point, for PostgreSQL to read.
 
     Args:
@@ -291,13 +291,13 @@ def amount_parser(decimal: Mark, *, credit_negative: bool = False) -> Callable[[
             or not any(map(str.isdigit, bare))
             or _LAST_GROUP.search(match["whole"] or "")
         ):
-            raise BadCell(f"amount {shown(value)}: expected a number like {_WRITTEN[decimal]}")
+            raise BadCell(f"amount {quote(value)}: expected a number like {_WRITTEN[decimal]}")
         whole = re.sub(r"\D", "", match["whole"] or "").lstrip("0") or "0"
         part = match["part"] or ""
         if len(part.rstrip("0")) > 4:
-            raise BadCell(f"amount {shown(value)}: more than 4 decimals")
+            raise BadCell(f"amount {quote(value)}: more than 4 decimals")
         if len(whole) > 14:
-            raise BadCell(f"amount {shown(value)}: too large")
+            raise BadCell(f"amount {quote(value)}: too large")
         number = f"{whole}.{part[:4]}" if part else whole
         return "-" + number if negative else number
 
@@ -324,12 +324,12 @@ def _bare(value: str, credit_negative: bool) -> tuple[str, bool]:
 
 
 @lru_cache(maxsize=1024)
-def currency_of(text: str) -> str:
+def parse_currency(text: str) -> str:
     """Three letters, or none at all; the usual signs are understood."""
     value = text.strip().upper()
     code = _CODES.get(value, value)
     if code and not re.fullmatch(r"[A-Z]{3}", code):
-        raise BadCell(f"currency {shown(text)}: expected three letters such as EUR")
+        raise BadCell(f"currency {quote(text)}: expected three letters such as EUR")
     return code
 
 
@@ -346,7 +346,7 @@ def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
             if "\0" in value:
                 raise BadCell(f"{name} holds a NUL character")
             if _BAD_BYTE.search(value):
-                raise BadCell(f"{name} {shown(value)}: not written in the file's encoding")
+                raise BadCell(f"{name} {quote(value)}: not written in the file's encoding")
         return copy_text.encode(value)
 
     return parse

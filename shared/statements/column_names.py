@@ -177,7 +177,7 @@ _UNIT = re.compile(
 )
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A column's name without case, accents and punctuation: dateOp is date op."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("ß", "ss").replace("ø", "o"))
     bare = unicodedata.normalize("NFKD", spaced.casefold())
@@ -185,7 +185,7 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9€£$]+", " ", letters).strip()
 
 
-def understood(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
+def map_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
     """Where each field stands in a row of names; a field that no name is known for is left out.
 
     Args:
@@ -193,13 +193,13 @@ def understood(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, in
             leaves the field out.
     """
     exact = [name.strip() for name in header]
-    names = [plain(name) for name in header]
+    names = [normalize_name(name) for name in header]
     places: dict[str, int] = {}
     for field, column in chosen.items():
         if column and column in exact:
             places[field] = exact.index(column)
-        elif column and plain(column) in names:
-            places[field] = names.index(plain(column))
+        elif column and normalize_name(column) in names:
+            places[field] = names.index(normalize_name(column))
     taken = set(places.values())
     for field, ranks in _RANKS.items():
         if field in chosen:
@@ -215,7 +215,7 @@ def understood(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, in
     return places
 
 
-def check_fields(chosen: Iterable[str]) -> None:
+def validate_fields(chosen: Iterable[str]) -> None:
     """Refuse a field there is none of.
 
     Raises:
@@ -226,9 +226,9 @@ def check_fields(chosen: Iterable[str]) -> None:
             raise InvalidInput(f"--map {field}=…: the fields are {', '.join(FIELDS)}")
 
 
-def unit(name: str) -> str | None:
+def unit_in_name(name: str) -> str | None:
     """The currency a column's name tells, as in `Amount (EUR)`."""
-    found = _UNIT.search(plain(name).replace("€", "eur").replace("£", "gbp"))
+    found = _UNIT.search(normalize_name(name).replace("€", "eur").replace("£", "gbp"))
     if found is None:
         return None
     code = found["code"]

@@ -14,7 +14,7 @@ _NUMBER = re.compile(
 )
 
 
-def safe(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """The cell as a spreadsheet will only show it."""
     bare = cell.lstrip(" ")
     if bare.startswith(tuple(_STARTS)) or cell.strip().startswith(tuple(_STARTS)):
@@ -22,9 +22,9 @@ def safe(cell: str) -> str:
     return cell
 
 
-def plain(cell: str) -> str:
+def unescape_formula(cell: str) -> str:
     """What was meant by a cell of an annotated copy: on one line, without `safe`'s apostrophe."""
     bare = cell.strip()
-    if bare.startswith("'") and safe(bare[1:]) != bare[1:]:
+    if bare.startswith("'") and escape_formula(bare[1:]) != bare[1:]:
         bare = bare[1:]
     return " ".join(bare.split())

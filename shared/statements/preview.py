@@ -12,8 +12,8 @@ from shared.db import copy_text
 from shared.statements.cell_parsers import BadCell
 from shared.statements.reader import Row, Table
 
-LOOKED_AT = 20_000  # rows that are read to count those that cannot be taken
-SHOWN = 20
+SAMPLE_SIZE = 20_000  # rows that are read to count those that cannot be taken
+ROWS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LookedRow:
 
 
 @checked_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class Look:
+class Preview:
     """What the file is taken for; nothing was stored.
 
     `columns` says which column each field is read from; of the first `looked_at` rows, `rejected`
@@ -44,7 +44,7 @@ class Look:
     rejects: list[LookedRow]
 
 
-def look(table: Table) -> Look:
+def preview(table: Table) -> Preview:
     """Read the first rows of a file as an import would.
 
     Raises:
@@ -54,18 +54,18 @@ def look(table: Table) -> Look:
     shown: list[LookedRow] = []
     rejects: list[LookedRow] = []
     rows = table.rows()
-    for row in islice(rows, LOOKED_AT):
+    for row in islice(rows, SAMPLE_SIZE):
         seen = _seen(table, row)
-        if seen.error is not None and table.is_no_row(row.cells):
+        if seen.error is not None and table.is_footer(row.cells):
             continue
         looked_at += 1
-        if len(shown) < SHOWN:
+        if len(shown) < ROWS_SHOWN:
             shown.append(seen)
         if seen.error is not None:
             rejected += 1
-            if len(rejects) < SHOWN:
+            if len(rejects) < ROWS_SHOWN:
                 rejects.append(seen)
-    return Look(
+    return Preview(
         name=table.path.name,
         header=table.header,
         columns={field: table.header[place] for field, place in table.places.items()},
@@ -80,11 +80,11 @@ def look(table: Table) -> Look:
 
 def _seen(table: Table, row: Row) -> LookedRow:
     try:
-        if row.wrong is not None:
-            raise BadCell(row.wrong)
-        line = table.meaning.line(row.cells)
+        if row.error is not None:
+            raise BadCell(row.error)
+        line = table.schema.line(row.cells)
     except BadCell as error:
         cells: dict[str, str | None] = dict(zip(table.header, row.cells, strict=False))
         return LookedRow(row.line, cells, str(error))
     values = map(copy_text.decode, line.removesuffix("\n").split("\t"))
-    return LookedRow(row.line, dict(zip(table.meaning.columns, values, strict=True)), None)
+    return LookedRow(row.line, dict(zip(table.schema.columns, values, strict=True)), None)

@@ -27,7 +27,7 @@ from typing import NamedTuple, Self, TextIO, cast
 
 from shared.errors import InvalidInput, NotATable
 from shared.statements import column_names
-from shared.statements.schema import ImportOptions, Meaning, SchemaInference
+from shared.statements.schema import ImportOptions, Schema, SchemaInference
 
 CELL_MAX = 1 << 20  # characters
 RECORD_LINES = 100  # a row on more lines than this has a quote that is never closed
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
     line: int
     cells: list[str]
-    wrong: str | None = None
+    error: str | None = None
 
 
 class _Header(NamedTuple):
@@ -76,7 +76,7 @@ class Table:
     header: list[str]
     header_line: int
     places: dict[str, int]  # field to column
-    meaning: Meaning
+    schema: Schema
     detected: tuple[str, ...]
 
     def rows(self) -> Iterator[Row]:
@@ -99,23 +99,23 @@ class Table:
         """How many cells a row has."""
         return len(self.header)
 
-    def is_no_row(self, cells: Sequence[str]) -> bool:
+    def is_footer(self, cells: Sequence[str]) -> bool:
         """Whether what cannot be read is empty cells, or a sum or a balance below the table."""
         filled = [cell for cell in cells if cell.strip()]
         if not filled:
             return True
-        words = column_names.plain(filled[0]).split()
+        words = column_names.normalize_name(filled[0]).split()
         return len(filled) <= 3 and bool(words) and words[0] in column_names.TOTALS
 
 
-def understand(path: Path, options: ImportOptions) -> Table:
+def open_statement(path: Path, options: ImportOptions) -> Table:
     """Find out all there is to know about a file before it is read.
 
     Raises:
         NotATable: it is no table of transactions; what was found, and what is needed.
         InvalidInput: an option does not fit the file, or there is no such file.
     """
-    column_names.check_fields(options.columns)
+    column_names.validate_fields(options.columns)
     head = _head(path)
     _refuse_other_kinds(path, head)
     encoding = options.encoding or _encoding(path, head)
@@ -124,7 +124,7 @@ def understand(path: Path, options: ImportOptions) -> Table:
     found = _header(path, text, options)
     names, places, delimiter = _trimmed(found.names), found.places, found.delimiter
     rows = _rows(path, encoding, delimiter, found.line, len(names), places["date"])
-    sample = [row.cells for row in islice(rows, SAMPLE_ROWS) if row.wrong is None]
+    sample = [row.cells for row in islice(rows, SAMPLE_ROWS) if row.error is None]
     schema = SchemaInference(names, places, sample, delimiter=delimiter, options=options)
     meaning = schema.infer()
     return Table(
@@ -134,7 +134,7 @@ def understand(path: Path, options: ImportOptions) -> Table:
         header=names,
         header_line=found.line,
         places=places,
-        meaning=meaning,
+        schema=meaning,
         detected=(
             f"encoding: {encoding}",
             f"delimiter: {DELIMITERS.get(delimiter, repr(delimiter))}",
@@ -253,7 +253,7 @@ def _header(path: Path, text: str, options: ImportOptions) -> _Header:
     widest: list[str] = []
     for delimiter in [options.delimiter] if options.delimiter else DELIMITERS:
         for line, cells in _records(text, delimiter):
-            places = column_names.understood(_trimmed(cells), options.columns)
+            places = column_names.map_columns(_trimmed(cells), options.columns)
             if len(cells) > len(widest):
                 widest = cells
             has_amount = not places.keys().isdisjoint(("amount", "debit", "credit"))
@@ -294,7 +294,7 @@ def _lacking(path: Path, widest: list[str], options: ImportOptions) -> NotATable
     """A column is not there, or has a name that is not known: then the names help a person on."""
     if len(widest) < 2:
         return NotATable(f"{path.name}: one column only, no delimiter found; {_NEEDED}")
-    places = column_names.understood(widest, options.columns)
+    places = column_names.map_columns(widest, options.columns)
     lacking = "amount" if places.keys().isdisjoint(("amount", "debit", "credit")) else "merchant"
     lacking = lacking if "date" in places else "date"
     names = ", ".join(repr(name.strip()[:30]) for name in widest[:12])

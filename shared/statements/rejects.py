@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from shared.errors import InvalidInput
-from shared.statements.escaping import safe
+from shared.statements.escaping import escape_formula
 
 REJECTS_SHOWN = 10
 
@@ -60,8 +60,8 @@ class Rejects:
                     "name another place with --rejects"
                 ) from error
             self._writer = csv.writer(self._file)
-            self._writer.writerow(("line", "reason", *map(safe, self._header)))
-        self._writer.writerow((line, safe(reason), *map(safe, cells)))
+            self._writer.writerow(("line", "reason", *map(escape_formula, self._header)))
+        self._writer.writerow((line, escape_formula(reason), *map(escape_formula, cells)))
 
     def close(self) -> None:
         if self._file is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from shared.db.tables import LABEL_MAX
 from shared.errors import NotATable
 from shared.statements import cell_parsers, column_names
-from shared.statements.cell_parsers import BadCell, Mark, Sign
+from shared.statements.cell_parsers import BadCell, DecimalMark, Sign
 
 _JOIN = "\x1f"  # between the cells that together make one value, as debit and credit do
 _MONEY = ("amount", "debit", "credit")
@@ -29,14 +29,14 @@ class ImportOptions:
     delimiter: str | None = None
     encoding: str | None = None
     date_format: str | None = None
-    decimal: Mark | None = None
+    decimal: DecimalMark | None = None
     sign: Sign | None = None
     currency: str | None = None
     account: str | None = None
     rejects: Path | None = None
 
 
-class Cell(NamedTuple):
+class ColumnParser(NamedTuple):
     """One value of the line for COPY: the cells it is made of, and how."""
 
     columns: tuple[str, ...]
@@ -63,11 +63,11 @@ class Cell(NamedTuple):
         return map(self.parse, texts)
 
 
-class Meaning(NamedTuple):
+class Schema(NamedTuple):
     """How the rows of one file are read."""
 
     columns: tuple[str, ...]  # of the line for COPY, after the line number
-    cells: tuple[Cell, ...]
+    cells: tuple[ColumnParser, ...]
     ending: str  # of each line: the values that are the same for the whole file
     detected: tuple[str, ...]  # for the person: what was found, and why
 
@@ -108,7 +108,7 @@ class SchemaInference:
         self._options = options
         self._detected: list[str] = []
 
-    def infer(self) -> Meaning:
+    def infer(self) -> Schema:
         """Decide on every field.
 
         Raises:
@@ -125,7 +125,7 @@ class SchemaInference:
         amount = self._amount(dated, decimal)
         cells = (date, amount, *self._id(), *self._other_cells())
         fixed = self._fixed(currency)
-        return Meaning(
+        return Schema(
             columns=(*(name for cell in cells for name in cell.columns), *fixed),
             cells=cells,
             ending="".join("\t" + value for value in fixed.values()) + "\n",
@@ -137,10 +137,10 @@ class SchemaInference:
         place = self._places.get(name)
         return [] if place is None else [row[place] for row in self._sample]
 
-    def _decimal(self, money: Sequence[str]) -> Mark:
+    def _decimal(self, money: Sequence[str]) -> DecimalMark:
         decimal, is_shown = self._options.decimal, True
         if decimal is None:
-            usual: Mark = "," if self._semicolons else "."
+            usual: DecimalMark = "," if self._semicolons else "."
             decimal, is_shown = cell_parsers.decide_decimal(money, otherwise=usual)
         assumed = "" if is_shown else " (assumed: no value shows it)"
         self._detected.append(f"decimal mark: {decimal!r}{assumed}")
@@ -149,34 +149,34 @@ class SchemaInference:
     def _currency(self, money: Sequence[str]) -> str:
         """The file's currency: the option's, a column name's or the amounts' own; or ''."""
         if self._options.currency:
-            return cell_parsers.currency_of(self._options.currency)
+            return cell_parsers.parse_currency(self._options.currency)
         for name in _MONEY:
             place = self._places.get(name)
-            if place is not None and (code := column_names.unit(self._header[place])):
+            if place is not None and (code := column_names.unit_in_name(self._header[place])):
                 return code
-        words = Counter(filter(None, map(cell_parsers.money_word, money)))
+        words = Counter(filter(None, map(cell_parsers.find_currency_word, money)))
         word, times = words.most_common(1)[0] if words else ("", 0)
         return word if times > 0.9 * words.total() or len(words) == 1 else ""
 
-    def _is_day_first(self, decimal: Mark, currency: str) -> bool:
+    def _is_day_first(self, decimal: DecimalMark, currency: str) -> bool:
         """Whether a date that can be read both ways begins with the day."""
         written = Counter(value.strip().upper() for value in self._values("currency"))
         usual = written.most_common(1)[0][0] if written else currency
         return self._semicolons or decimal == "," or usual not in ("USD", "$")
 
-    def _date(self, day_first: bool) -> Cell:
+    def _date(self, day_first: bool) -> ColumnParser:
         place, name = self._places["date"], self._options.date_format
         values = self._values("date")
         found = cell_parsers.decide_date(
             values,
             day_first=day_first,
-            name=cell_parsers.date_format_named(name) if name else None,
+            name=cell_parsers.find_date_format(name) if name else None,
         )
         if found is None:
             if first := next(filter(str.strip, values), ""):
                 raise NotATable(
                     f"column {self._header[place]!r} holds no dates: the first value is "
-                    f"{cell_parsers.shown(first)}; name the date column with --map date=COLUMN"
+                    f"{cell_parsers.quote(first)}; name the date column with --map date=COLUMN"
                 )
             found = cell_parsers.DateFormat("yyyy-mm-dd")
         assumed = " (assumed: no date tells day from month; --date-format overrides)"
@@ -185,13 +185,13 @@ class SchemaInference:
         if "time" in self._places:
             return _date_with_time((place, self._places["time"]), parse)
 
-        @lru_cache(maxsize=cell_parsers.MEMORY)
+        @lru_cache(maxsize=cell_parsers.CACHE_SIZE)
         def parse_joined(text: str) -> str:
             return "\t".join(parse(text))
 
-        return Cell(("date", "hour_of_day"), (place,), parse_joined)
+        return ColumnParser(("date", "hour_of_day"), (place,), parse_joined)
 
-    def _amount(self, dated: Sequence[Sequence[str]], decimal: Mark) -> Cell:
+    def _amount(self, dated: Sequence[Sequence[str]], decimal: DecimalMark) -> ColumnParser:
         """The amount as the database has it, money out negative."""
         if "amount" in self._places:
             amount, sign = self._signed_amount(dated, decimal)
@@ -201,13 +201,15 @@ class SchemaInference:
             place = amount.places[0]
             raise NotATable(
                 f"column {self._header[place]!r} holds no amounts: the first value is "
-                f"{cell_parsers.shown(dated[0][place])}; "
+                f"{cell_parsers.quote(dated[0][place])}; "
                 "name the amount column with --map amount=COLUMN"
             )
         self._detected.append(f"sign: {sign}")
         return amount
 
-    def _signed_amount(self, dated: Sequence[Sequence[str]], decimal: Mark) -> tuple[Cell, str]:
+    def _signed_amount(
+        self, dated: Sequence[Sequence[str]], decimal: DecimalMark
+    ) -> tuple[ColumnParser, str]:
         """One column of amounts, and what its sign means: the first test that holds decides."""
         place, told = self._places["amount"], self._options.sign
         values = [row[place] for row in dated]
@@ -244,25 +246,29 @@ class SchemaInference:
         if place is None:
             return dated
         income = column_names.INCOME
-        return [row for row in dated if column_names.plain(row[place]) not in income] or dated
+        return [
+            row for row in dated if column_names.normalize_name(row[place]) not in income
+        ] or dated
 
-    def _debit_or_credit(self, dated: Sequence[Sequence[str]], decimal: Mark) -> tuple[Cell, str]:
+    def _debit_or_credit(
+        self, dated: Sequence[Sequence[str]], decimal: DecimalMark
+    ) -> tuple[ColumnParser, str]:
         """Debit and credit apart, or one of them alone; a debit may be written with a minus."""
         parse = cell_parsers.amount_parser(decimal)
         sides = [side for side in ("debit", "credit") if side in self._places]
         minus: Counter[bool] = Counter()
         if "debit" in sides:
-            debit = Cell(("amount",), (self._places["debit"],), parse)
+            debit = ColumnParser(("amount",), (self._places["debit"],), parse)
             numbers = filter(None, map(debit.of_row_or_none, dated))
             minus.update(number.startswith("-") for number in numbers)
-        cell = Cell(
+        cell = ColumnParser(
             ("amount",),
             tuple(self._places[side] for side in sides),
             _sides_parser(sides, parse, minus=minus[True] > minus[False]),
         )
         return cell, f"from the {' and '.join(sides)} column" + "s" * (len(sides) - 1)
 
-    def _id(self) -> tuple[Cell, ...]:
+    def _id(self) -> tuple[ColumnParser, ...]:
         """The file's own id of a transaction, where it has one that can be trusted to be one."""
         place = self._places.get("id")
         fault = "no id column" if place is None else self._fault_of_ids(place)
@@ -283,7 +289,7 @@ class SchemaInference:
             return all_texts(values) if all(map(str.strip, values)) else map(parse, values)
 
         all_texts = cell_parsers.texts_parser(parse)
-        return (Cell(("external_id",), (place,), parse, parse_all),)
+        return (ColumnParser(("external_id",), (place,), parse, parse_all),)
 
     def _fault_of_ids(self, place: int) -> str:
         """Why a column that nobody named is no id; '' if it is one."""
@@ -297,14 +303,16 @@ class SchemaInference:
             return f"column {name!r} only numbers the rows"
         return ""
 
-    def _other_cells(self) -> Iterator[Cell]:
+    def _other_cells(self) -> Iterator[ColumnParser]:
         if "currency" in self._places:
-            yield Cell(("currency",), (self._places["currency"],), cell_parsers.currency_of)
+            yield ColumnParser(
+                ("currency",), (self._places["currency"],), cell_parsers.parse_currency
+            )
         for name in _TEXTS:
             if name in self._places and not (name == "account" and self._options.account):
                 yield _text(name, self._places[name])
         if "mcc" in self._places:
-            yield Cell(("mcc",), (self._places["mcc"],), _mcc)
+            yield ColumnParser(("mcc",), (self._places["mcc"],), _mcc)
         if "label" in self._places:
             yield _text("label", self._places["label"], LABEL_MAX)
 
@@ -319,44 +327,46 @@ class SchemaInference:
         return fixed
 
 
-def _text(name: str, place: int, limit: int = cell_parsers.TEXT_MAX) -> Cell:
+def _text(name: str, place: int, limit: int = cell_parsers.TEXT_MAX) -> ColumnParser:
     parse = cell_parsers.text_parser(name, limit)
-    return Cell((name,), (place,), parse, cell_parsers.texts_parser(parse, limit))
+    return ColumnParser((name,), (place,), parse, cell_parsers.texts_parser(parse, limit))
 
 
-def _date_with_time(places: tuple[int, int], parse: Callable[[str], tuple[str, str]]) -> Cell:
+def _date_with_time(
+    places: tuple[int, int], parse: Callable[[str], tuple[str, str]]
+) -> ColumnParser:
     def parse_both(text: str) -> str:
         day, _, time = text.partition(_JOIN)
-        return f"{parse(day)[0]}\t{cell_parsers.hour_of(time)}"
+        return f"{parse(day)[0]}\t{cell_parsers.parse_hour(time)}"
 
-    return Cell(("date", "hour_of_day"), places, parse_both)
-
-
-def _as_written(place: int, parse: Callable[[str], str]) -> Cell:
-    return Cell(("amount",), (place,), lru_cache(maxsize=cell_parsers.MEMORY)(parse))
+    return ColumnParser(("date", "hour_of_day"), places, parse_both)
 
 
-def _negated(place: int, parse: Callable[[str], str]) -> Cell:
-    @lru_cache(maxsize=cell_parsers.MEMORY)
+def _as_written(place: int, parse: Callable[[str], str]) -> ColumnParser:
+    return ColumnParser(("amount",), (place,), lru_cache(maxsize=cell_parsers.CACHE_SIZE)(parse))
+
+
+def _negated(place: int, parse: Callable[[str], str]) -> ColumnParser:
+    @lru_cache(maxsize=cell_parsers.CACHE_SIZE)
     def parse_negated(text: str) -> str:
         return _negative_of(parse(text))
 
-    return Cell(("amount",), (place,), parse_negated)
+    return ColumnParser(("amount",), (place,), parse_negated)
 
 
-def _by_type(place: int, type_place: int, parse: Callable[[str], str]) -> Cell:
+def _by_type(place: int, type_place: int, parse: Callable[[str], str]) -> ColumnParser:
     """An amount whose sign another column gives: debit or credit."""
 
-    @lru_cache(maxsize=cell_parsers.MEMORY)
+    @lru_cache(maxsize=cell_parsers.CACHE_SIZE)
     def parse_typed(text: str) -> str:
         value, _, type_ = text.partition(_JOIN)
         number = parse(value).lstrip("-")
-        side = column_names.plain(type_)
+        side = column_names.normalize_name(type_)
         if side not in column_names.OUT | column_names.IN:
-            raise BadCell(f"type {cell_parsers.shown(type_)}: expected debit or credit")
+            raise BadCell(f"type {cell_parsers.quote(type_)}: expected debit or credit")
         return "-" + number if side in column_names.OUT else number
 
-    return Cell(("amount",), (place, type_place), parse_typed)
+    return ColumnParser(("amount",), (place, type_place), parse_typed)
 
 
 def _sides_parser(
@@ -368,7 +378,7 @@ def _sides_parser(
         minus: a debit is written with a minus already.
     """
 
-    @lru_cache(maxsize=cell_parsers.MEMORY)
+    @lru_cache(maxsize=cell_parsers.CACHE_SIZE)
     def parse_sides(text: str) -> str:
         given = [
             (side, parse(value))
@@ -394,7 +404,7 @@ def _negative_of(number: str) -> str:
 def _are_types(values: Sequence[str]) -> bool:
     """Whether nearly all of a column says debit or credit."""
     sides = column_names.OUT | column_names.IN
-    count = sum(column_names.plain(value) in sides for value in values)
+    count = sum(column_names.normalize_name(value) in sides for value in values)
     return count > 0 and count >= 0.9 * len(values)
 
 

@@ -28,11 +28,11 @@ from shared.db.tables import Import
 from shared.errors import NotFound
 from shared.statements.schema import ImportOptions
 
-KEPT_FOR = dt.timedelta(days=30)
+RETENTION = dt.timedelta(days=30)
 _NAME = re.compile(r"[^\w.() -]")  # what a file's name may not hold here
 
 
-class Brought(NamedTuple):
+class Upload(NamedTuple):
     """A file as somebody brings it: its name there, its bytes, what he says of it."""
 
     name: str
@@ -40,7 +40,7 @@ class Brought(NamedTuple):
     options: ImportOptions
 
 
-def keep(session: Session, file: Brought) -> str:
+def store(session: Session, file: Upload) -> str:
     """Keep the file; give the id of this import."""
     said = _as_json(file.options)
     named = json.dumps([file.name, file.options.user, said], sort_keys=True).encode()
@@ -58,12 +58,12 @@ def keep(session: Session, file: Brought) -> str:
     return import_id
 
 
-def drop_old(session: Session) -> None:
+def delete_expired(session: Session) -> None:
     """Delete the files that were kept for long enough."""
-    session.execute(delete(Import).where(Import.created_at < func.now() - KEPT_FOR))
+    session.execute(delete(Import).where(Import.created_at < func.now() - RETENTION))
 
 
-class Kept(NamedTuple):
+class UploadInfo(NamedTuple):
     """What is known of an import without reading its file."""
 
     import_id: str
@@ -73,13 +73,13 @@ class Kept(NamedTuple):
     imported: bool  # its rows are stored
 
 
-_YOUNG = Import.created_at >= func.now() - KEPT_FOR
+_YOUNG = Import.created_at >= func.now() - RETENTION
 _KEPT = select(
     Import.id, Import.name, Import.user_id, Import.created_at, Import.placed.is_not(None)
 ).where(_YOUNG)
 
 
-def named(session: Session, import_id: str) -> Kept:
+def get(session: Session, import_id: str) -> UploadInfo:
     """One import.
 
     Raises:
@@ -88,25 +88,25 @@ def named(session: Session, import_id: str) -> Kept:
     found = session.execute(_KEPT.where(Import.id == import_id)).one_or_none()
     if found is None:
         raise NotFound("There is no such import, or no longer")
-    return Kept(*found)
+    return UploadInfo(*found)
 
 
-def newest(session: Session, limit: int) -> list[Kept]:
+def newest(session: Session, limit: int) -> list[UploadInfo]:
     """The newest ones."""
     found = session.execute(_KEPT.order_by(Import.created_at.desc(), Import.id).limit(limit))
-    return [Kept(*row) for row in found]
+    return [UploadInfo(*row) for row in found]
 
 
-class Opened(NamedTuple):
+class OpenUpload(NamedTuple):
     """An import's file, unpacked, and which transaction each line of it became."""
 
     path: Path
     options: ImportOptions
-    placed: Sequence[tuple[int, int]]  # line, transaction's id; in the file's order
+    row_ids: Sequence[tuple[int, int]]  # line, transaction's id; in the file's order
 
 
 @contextmanager
-def opened(engine: Engine, import_id: str) -> Iterator[Opened]:
+def open_upload(engine: Engine, import_id: str) -> Iterator[OpenUpload]:
     """The file in a folder that goes with the block.
 
     Raises:
@@ -120,11 +120,11 @@ def opened(engine: Engine, import_id: str) -> Iterator[Opened]:
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
         path = Path(folder) / safe_name(found.name)
         path.write_bytes(gzip.decompress(found.content))
-        yield Opened(path, _options(found), _places(found.placed))
+        yield OpenUpload(path, _options(found), _places(found.placed))
 
 
 @contextmanager
-def held(engine: Engine, import_id: str) -> Iterator[None]:
+def lock(engine: Engine, import_id: str) -> Iterator[None]:
     """Inside, nobody deletes the file, and so its user.
 
     Raises:
@@ -137,7 +137,7 @@ def held(engine: Engine, import_id: str) -> Iterator[None]:
         yield
 
 
-def note(
+def record_result(
     session: Session, import_id: str, placed: Sequence[tuple[int, int]], rejects: bytes | None
 ) -> None:
     """Write down what became of the lines; of a file that has gone meanwhile, nothing."""
@@ -149,7 +149,7 @@ def note(
         found.rejects = gzip.compress(rejects) if rejects else None
 
 
-def rejects_of(session: Session, import_id: str) -> bytes:
+def load_rejects(session: Session, import_id: str) -> bytes:
     """The rows that were not taken, as a CSV file.
 
     Raises:

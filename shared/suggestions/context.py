@@ -18,17 +18,17 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
-from shared.experiments.traffic_split import Rollout
+from shared.experiments.traffic_split import TrafficSplit
 from shared.features.extract import RawTransaction, features_of
 from shared.model.thresholds import RECENT
 from shared.rules import store as rule_store
-from shared.rules.matcher import RuleBook
-from shared.suggestions.cold_start import Habits
+from shared.rules.matcher import RuleMatcher
+from shared.suggestions.cold_start import LabelProfile
 from shared.suggestions.decision import Prior
-from shared.suggestions.merchant_history import Memory, Told
+from shared.suggestions.merchant_history import LabelCount, MerchantHistory
 
 LOOKED_AT = 2_000  # newest transactions of a merchant, or user, that are searched for labels
-HABITS_FROM = 100  # labelled transactions of a user that his habits are read from, of LOOKED_AT
+PROFILE_ROWS = 100  # labelled transactions of a user that his habits are read from, of LOOKED_AT
 
 _READ = ("line", "merchant", "norm_desc", "mcc", "amount", "currency", "channel")  # by a guess
 _BLANK = features_of(RawTransaction())
@@ -91,7 +91,7 @@ _HABITS = f"""
         ) AS newest
         JOIN transaction_labels AS l ON l.txn_id = newest.id AND l.source <> 'rule'
         JOIN ml_features AS f ON f.txn_id = newest.id
-        ORDER BY newest.date DESC, newest.id DESC LIMIT {HABITS_FROM}
+        ORDER BY newest.date DESC, newest.id DESC LIMIT {PROFILE_ROWS}
     ) AS own
 """  # noqa: S608
 
@@ -124,27 +124,29 @@ _HABITS_OF = text(_HABITS).bindparams(bindparam("users", type_=ARRAY(Text))).col
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class SuggestionContext:
     """What PostgreSQL says of the users and merchants asked about."""
 
-    memories: Mapping[tuple[str, str], Memory]
+    histories: Mapping[tuple[str, str], MerchantHistory]
     rejected: Mapping[tuple[str, str], frozenset[str]]
     priors: Mapping[str, Prior]
-    habits: Mapping[str, Habits]  # by user
-    books: Mapping[str, RuleBook]  # by user, and everyone's
-    rollout: Rollout | None = None  # the newest change; None: the environment says who is where
+    profiles: Mapping[str, LabelProfile]  # by user
+    matchers: Mapping[str, RuleMatcher]  # by user, and everyone's
+    rollout: TrafficSplit | None = (
+        None  # the newest change; None: the environment says who is where
+    )
 
 
-NOTHING = Known(memories={}, rejected={}, priors={}, habits={}, books={})
+EMPTY_CONTEXT = SuggestionContext(histories={}, rejected={}, priors={}, profiles={}, matchers={})
 
 
-def known(session: Session, merchants: Merchants) -> Known:
+def load_context(session: Session, merchants: Merchants) -> SuggestionContext:
     """All that is known of these merchants to these users, and of the users."""
-    said = known_but_habits(session, merchants)
-    return with_habits(session, said, {user for user, _ in merchants})
+    said = load_context_without_profiles(session, merchants)
+    return add_label_profiles(session, said, {user for user, _ in merchants})
 
 
-def known_but_habits(session: Session, merchants: Merchants) -> Known:
+def load_context_without_profiles(session: Session, merchants: Merchants) -> SuggestionContext:
     """The same without label profiles, which take the longest and are seldom needed.
 
     See `suggester.users_needing_profile`.
@@ -155,38 +157,40 @@ def known_but_habits(session: Session, merchants: Merchants) -> Known:
         {
             "users": [user for user, _ in wanted],
             "merchants": [merchant for _, merchant in wanted],
-            "everyone": sorted({rule_store.EVERYONE, *(user for user, _ in merchants)}),
+            "everyone": sorted({rule_store.SHARED, *(user for user, _ in merchants)}),
         },
     ).one()
-    return Known(
-        memories=_memories(memory),
+    return SuggestionContext(
+        histories=_memories(memory),
         rejected=_rejected(rejected),
         priors={it["merchant"]: Prior(it["label"], it["users"], it["of_users"]) for it in priors},
-        habits={},
-        books=rule_store.books(session, [tuple(it.values()) for it in sets]),
+        profiles={},
+        matchers=rule_store.load_matchers(session, [tuple(it.values()) for it in sets]),
         rollout=_rollout(*changes),
     )
 
 
-def with_habits(session: Session, said: Known, users: Collection[str]) -> Known:
+def add_label_profiles(
+    session: Session, said: SuggestionContext, users: Collection[str]
+) -> SuggestionContext:
     """*said*, and what the labels of these users tell of their habits."""
     if not users:
         return said
-    own: defaultdict[str, Habits] = defaultdict(Habits)
+    own: defaultdict[str, LabelProfile] = defaultdict(LabelProfile)
     for user, label, *told in session.scalars(_HABITS_OF, {"users": sorted(users)}):
         own[user].learn(_BLANK._replace(**dict(zip(_READ, told, strict=True))), label)
-    return replace(said, habits=own)
+    return replace(said, profiles=own)
 
 
-def _memories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Memory]:
-    told: defaultdict[tuple[str, str], dict[str, Told]] = defaultdict(dict)
+def _memories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], MerchantHistory]:
+    told: defaultdict[tuple[str, str], dict[str, LabelCount]] = defaultdict(dict)
     corrected: dict[tuple[str, str], str] = {}
     for row in rows:
         user, merchant, label, times, last, is_correction = row.values()
-        told[user, merchant][label] = Told(times, dt.date.fromisoformat(last))
+        told[user, merchant][label] = LabelCount(times, dt.date.fromisoformat(last))
         if is_correction:
             corrected[user, merchant] = label
-    return {key: Memory(labels, corrected.get(key)) for key, labels in told.items()}
+    return {key: MerchantHistory(labels, corrected.get(key)) for key, labels in told.items()}
 
 
 def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[str]]:
@@ -196,7 +200,7 @@ def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozen
     return {key: frozenset(labels) for key, labels in found.items()}
 
 
-def _rollout(newest: Mapping[str, Any] | None = None) -> Rollout | None:
+def _rollout(newest: Mapping[str, Any] | None = None) -> TrafficSplit | None:
     if newest is None:
         return None
-    return Rollout(**{**newest, "since": dt.datetime.fromisoformat(newest["since"])})
+    return TrafficSplit(**{**newest, "since": dt.datetime.fromisoformat(newest["since"])})

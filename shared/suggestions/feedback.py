@@ -28,7 +28,7 @@ from shared.db.tables import (
 from shared.errors import Conflict, FieldError, InvalidInput, NotFound
 
 
-class State(NamedTuple):
+class AnswerState(NamedTuple):
     """Where a suggestion stands: the newest answer that was not undone, and the label there now."""
 
     suggestion_id: str
@@ -37,14 +37,14 @@ class State(NamedTuple):
     label: str | None
 
 
-def give(
+def record(
     session: Session,
     suggestion_id: str,
     action: Action,
     label: str | None,
     *,
     only_waiting: bool = False,
-) -> State:
+) -> AnswerState:
     """Take an answer; the same one again changes nothing.
 
     Args:
@@ -58,13 +58,13 @@ def give(
         Conflict: a correction of a transaction that is not stored; or it waits no more.
     """
     suggestion = _locked(session, suggestion_id)
-    label = _meant(suggestion, action, label)
+    label = _resolve_label(suggestion, action, label)
     if label == suggestion.label and action is Action.CORRECT:
         action = Action.ACCEPT
     newest = _newest(session, suggestion_id)
     before = _label(session, suggestion)
     is_said = newest is not None and (newest.action, newest.label) == (action, label)
-    if is_said and (suggestion.txn_id is None or _holds(action, label, before)):
+    if is_said and (suggestion.txn_id is None or _is_unchanged(action, label, before)):
         return _state(session, suggestion)
     is_labelled = before is not None and before.source is not LabelSource.RULE
     if only_waiting and (newest is not None or is_labelled):
@@ -86,11 +86,11 @@ def give(
             before=_as_json(before),
         )
     )
-    _note(suggestion, action, label)
+    _append_answer(suggestion, action, label)
     return _state(session, suggestion)
 
 
-def undo(session: Session, suggestion_id: str) -> State:
+def undo(session: Session, suggestion_id: str) -> AnswerState:
     """Take the newest answer back: the label is again the very one that was there before it.
 
     Without an answer nothing changes.
@@ -110,7 +110,7 @@ def undo(session: Session, suggestion_id: str) -> State:
     newest.undone_at = dt.datetime.now(dt.UTC)
     session.flush()
     earlier = _newest(session, suggestion_id)
-    _note(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
+    _append_answer(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
     return _state(session, suggestion)
 
 
@@ -127,21 +127,21 @@ def _locked(session: Session, suggestion_id: str) -> Suggestion:
     return found
 
 
-def _meant(suggestion: Suggestion, action: Action, label: str | None) -> str:
+def _resolve_label(suggestion: Suggestion, action: Action, label: str | None) -> str:
     if action is Action.CORRECT:
         if label is None:
-            raise _wrong("label", "is needed: what it is instead")
+            raise _invalid("label", "is needed: what it is instead")
         if suggestion.txn_id is None:
             raise Conflict("Only a stored transaction can be corrected: store it, then suggest")
         return label
     if label is not None:
-        raise _wrong("label", f"is for the action correct, not for {action.value}")
+        raise _invalid("label", f"is for the action correct, not for {action.value}")
     if suggestion.label is None:
-        raise _wrong("action", f"nothing was suggested that one could {action.value}")
+        raise _invalid("action", f"nothing was suggested that one could {action.value}")
     return suggestion.label
 
 
-def _wrong(field: str, message: str) -> InvalidInput:
+def _invalid(field: str, message: str) -> InvalidInput:
     return InvalidInput(f"{field} {message}", [FieldError(field, message)])
 
 
@@ -152,7 +152,7 @@ def _newest(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
     return session.scalars(answers.order_by(SuggestionAnswer.id.desc()).limit(1)).one_or_none()
 
 
-def _holds(action: Action, label: str, now: TransactionLabel | None) -> bool:
+def _is_unchanged(action: Action, label: str, now: TransactionLabel | None) -> bool:
     """Whether the label there is as this answer would leave it."""
     if action is Action.REJECT:
         return now is None or now.label != label
@@ -188,14 +188,14 @@ def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
     }
 
 
-def _note(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
+def _append_answer(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
     suggestion.answer, suggestion.answer_label = action, label
     suggestion.answered_at = dt.datetime.now(dt.UTC) if action else None
 
 
-def _state(session: Session, suggestion: Suggestion) -> State:
+def _state(session: Session, suggestion: Suggestion) -> AnswerState:
     session.flush()
     now = _label(session, suggestion)
-    return State(
+    return AnswerState(
         suggestion.id, suggestion.answer, suggestion.answer_label, now.label if now else None
     )

@@ -6,17 +6,17 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from shared.model.thresholds import Trust, share_bin, times_bin
+from shared.model.thresholds import RepeatRates, share_bin, times_bin
 
 
-class Told(NamedTuple):
+class LabelCount(NamedTuple):
     """One label of a merchant."""
 
     times: int
     last: dt.date
 
 
-class Memory(NamedTuple):
+class MerchantHistory(NamedTuple):
     """The newest labels of one merchant by one user, at least one.
 
     Attributes:
@@ -24,26 +24,26 @@ class Memory(NamedTuple):
         corrected_to: what his newest word on it was, if that corrected a suggestion.
     """
 
-    told: Mapping[str, Told]
+    counts: Mapping[str, LabelCount]
     corrected_to: str | None = None
 
     @property
     def labels(self) -> list[str]:
         """The likeliest first; a correction goes before all that was said earlier."""
-        return sorted(self.told, key=lambda label: label != self.corrected_to)
+        return sorted(self.counts, key=lambda label: label != self.corrected_to)
 
     @property
     def times(self) -> int:
         """How often the merchant was labelled, up to RECENT."""
-        return sum([told.times for told in self.told.values()])
+        return sum([told.times for told in self.counts.values()])
 
-    def confidence(self, label: str, trust: Trust) -> float:
+    def confidence(self, label: str, trust: RepeatRates) -> float:
         """How often the next label of such a merchant was one remembered like *label*."""
         times = self.times
-        return trust[times_bin(times)][share_bin(self.told[label].times / times)]
+        return trust[times_bin(times)][share_bin(self.counts[label].times / times)]
 
     def reason(self, label: str) -> str:
         """For a person to check."""
-        told, times = self.told[label], self.times
+        told, times = self.counts[label], self.times
         counted = "the one time" if times == 1 else f"{told.times} of {times} times"
         return f"you chose {label} for this merchant {counted}, last for {told.last}"

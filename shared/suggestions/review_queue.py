@@ -17,10 +17,10 @@ from shared.db.open_transactions import is_open
 from shared.db.tables import Action, Suggestion
 from shared.errors import LedgerError
 from shared.suggestions import feedback
-from shared.suggestions.feedback import State
+from shared.suggestions.feedback import AnswerState
 
 SAMPLES = 5  # transactions of a group that are shown
-LEFT_MAX = 2_000  # more are not counted: that would take longer than all the rest
+COUNT_MAX = 2_000  # more are not counted: that would take longer than all the rest
 NAMES_MAX = 1_000  # categories, and users, to choose from
 FOREVER = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
@@ -80,7 +80,7 @@ _DISTINCT = """
 """
 
 
-class Waiting(NamedTuple):
+class QueueItem(NamedTuple):
     """A transaction, and the suggestion for it that waits."""
 
     suggestion_id: str
@@ -101,7 +101,7 @@ class Waiting(NamedTuple):
     suggested_at: dt.datetime
 
 
-class Group(NamedTuple):
+class QueueGroup(NamedTuple):
     """Transactions of a user and a merchant for which the same is suggested."""
 
     user_id: str | None
@@ -110,10 +110,10 @@ class Group(NamedTuple):
     rows: int
     amount: float | None  # the sum; None where there are several currencies
     currency: str | None
-    samples: list[Waiting]
+    samples: list[QueueItem]
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a page ended, and when the first one was made: where the next one begins."""
 
     number: float  # the confidence of a row, or the size of a group
@@ -121,31 +121,31 @@ class Place(NamedTuple):
     as_of: dt.datetime
 
 
-class Whose(NamedTuple):
+class QueueFilter(NamedTuple):
     """Of what the queue is: None means all of them."""
 
     user_id: str | None = None
     merchant: str | None = None  # cleaned
 
 
-def least_sure(
-    session: Session, whose: Whose, limit: int, after: Place | None = None
-) -> tuple[list[Waiting], Place | None]:
+def by_uncertainty(
+    session: Session, whose: QueueFilter, limit: int, after: Cursor | None = None
+) -> tuple[list[QueueItem], Cursor | None]:
     """Those that wait, the least sure first, and where to go on; None at the end."""
-    begin = after or Place(-1.0, "", session.scalar(select(func.now())) or FOREVER)
+    begin = after or Cursor(-1.0, "", session.scalar(select(func.now())) or FOREVER)
     statement = text(_ROWS.format(filters=_filters(whose)))
     values = {"place": begin.number, "key": begin.key, "as_of": begin.as_of, "limit": limit + 1}
     found = session.execute(statement, {**values, **whose._asdict()}).all()
     last = found[limit - 1] if len(found) > limit else None
-    following = Place(last.place, last.key, begin.as_of) if last else None
+    following = Cursor(last.place, last.key, begin.as_of) if last else None
     return [_waiting(row) for row in found[:limit]], following
 
 
 def by_merchant(
-    session: Session, whose: Whose, limit: int, after: Place | None = None
-) -> tuple[list[Group], Place | None]:
+    session: Session, whose: QueueFilter, limit: int, after: Cursor | None = None
+) -> tuple[list[QueueGroup], Cursor | None]:
     """Those that wait, in groups that one decision can settle, the largest first."""
-    begin = after or Place(float("inf"), "", FOREVER)
+    begin = after or Cursor(float("inf"), "", FOREVER)
     filters = "AND t.user_id = :user_id " if whose.user_id is not None else ""
     if whose.merchant is not None:
         filters += (
@@ -161,17 +161,17 @@ def by_merchant(
     samples = [[shown[it] for it in row.samples if it in shown] for row in page]
     # One that was deleted between the two queries is none any more.
     groups = [_group(row, found) for row, found in zip(page, samples, strict=True) if found]
-    following = Place(page[-1].rows, page[-1].key, FOREVER) if len(rows) > limit else None
+    following = Cursor(page[-1].rows, page[-1].key, FOREVER) if len(rows) > limit else None
     return groups, following
 
 
-def left(session: Session, whose: Whose) -> int:
+def count_pending(session: Session, whose: QueueFilter) -> int:
     """How many wait; LEFT_MAX stands for that many or more."""
     statement = text(_LEFT.format(filters=_filters(whose)))
-    return session.scalar(statement, {"as_of": FOREVER, "limit": LEFT_MAX, **whose._asdict()}) or 0
+    return session.scalar(statement, {"as_of": FOREVER, "limit": COUNT_MAX, **whose._asdict()}) or 0
 
 
-def of_group(
+def group_items(
     session: Session, user_id: str | None, merchant: str, label: str | None, limit: int
 ) -> list[str]:
     """The suggestions that wait in a group, at most *limit* of them."""
@@ -186,7 +186,7 @@ def answer(
     label: str | None,
     *,
     only_waiting: bool = False,
-) -> list[State | LedgerError]:
+) -> list[AnswerState | LedgerError]:
     """Give one answer to many suggestions; what could not be answered has an error in its place.
 
     Args:
@@ -194,7 +194,7 @@ def answer(
         label: what they are instead, for CORRECT only.
         only_waiting: see `feedback.give`.
     """
-    states: dict[str, State | LedgerError] = {}
+    states: dict[str, AnswerState | LedgerError] = {}
     # By transaction, as all who write labels: two of them then wait for each other, never both.
     own = select(Suggestion.id).where(Suggestion.id.in_(ids))
     known = session.scalars(own.order_by(Suggestion.txn_id, Suggestion.id)).all()
@@ -204,7 +204,7 @@ def answer(
                 if action is None:
                     states[suggestion_id] = feedback.undo(session, suggestion_id)
                 else:
-                    states[suggestion_id] = feedback.give(
+                    states[suggestion_id] = feedback.record(
                         session, suggestion_id, action, label, only_waiting=only_waiting
                     )
         except LedgerError as error:
@@ -227,18 +227,18 @@ def _distinct(session: Session, column: str, table: str) -> list[str]:
     return [*session.scalars(statement, {"limit": NAMES_MAX})]
 
 
-def _filters(whose: Whose) -> str:
+def _filters(whose: QueueFilter) -> str:
     user = "AND s.user_id = :user_id " if whose.user_id is not None else ""
     return user + ("AND s.merchant = :merchant" if whose.merchant is not None else "")
 
 
-def _by_id(session: Session, ids: Sequence[str]) -> dict[str, Waiting]:
+def _by_id(session: Session, ids: Sequence[str]) -> dict[str, QueueItem]:
     return {row.id: _waiting(row) for row in session.execute(_SAMPLES, {"ids": [*ids]})}
 
 
-def _group(row: Any, samples: list[Waiting]) -> Group:
+def _group(row: Any, samples: list[QueueItem]) -> QueueGroup:
     one = row.currency == row.other_currency
-    return Group(
+    return QueueGroup(
         user_id=row.user_id or None,
         merchant=row.merchant,
         label=row.label,
@@ -249,8 +249,8 @@ def _group(row: Any, samples: list[Waiting]) -> Group:
     )
 
 
-def _waiting(row: Any) -> Waiting:
-    return Waiting(
+def _waiting(row: Any) -> QueueItem:
+    return QueueItem(
         suggestion_id=row.id,
         txn_id=row.txn_id,
         user_id=row.user_id or None,

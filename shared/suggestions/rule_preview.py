@@ -12,15 +12,15 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy import func, select, true
 from sqlalchemy.orm import Session
 
-from shared.db.feature_store import RAW_COLUMNS, raw_of
+from shared.db.feature_store import RAW_COLUMNS, raw_transaction
 from shared.db.open_transactions import CLOSED_BY
 from shared.db.tables import Transaction, TransactionLabel
 from shared.features.extract import features_of
 from shared.rules import store as rule_store
 from shared.rules.schema import Rule
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import known
-from shared.suggestions.service import Asked, Heard
+from shared.suggestions.context import load_context
+from shared.suggestions.service import ServingContext, SuggestionRequest
 
 SAMPLES = 5  # of each rule
 PAIRS = 50  # the commonest ones
@@ -73,7 +73,7 @@ class Preview:
 
 
 def preview(
-    session: Session, user_id: str, rules: Sequence[Rule], heard: Heard, limit: int
+    session: Session, user_id: str, rules: Sequence[Rule], heard: ServingContext, limit: int
 ) -> Preview:
     """Compare the rules that are kept with *rules* in their place; nothing is written.
 
@@ -83,25 +83,25 @@ def preview(
         limit: transactions looked at, the newest ones.
     """
     of, found = _newest(session, user_id, limit)
-    asked = [Asked(features_of(raw_of(row)), row["id"]) for row in found]
-    said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-    book = rule_store.book_of(user_id, rules)
-    changed = replace(said, books={**said.books, user_id: book})
+    asked = [SuggestionRequest(features_of(raw_transaction(row)), row["id"]) for row in found]
+    said = load_context(session, [(it.row.user_id, it.row.merchant) for it in asked])
+    book = rule_store.matcher_for(user_id, rules)
+    changed = replace(said, matchers={**said.matchers, user_id: book})
     alone = heard._replace(shadow=False)
     before, after = (
-        suggestion_service.answer_all(asked, known, alone) for known in (said, changed)
+        suggestion_service.suggest_all(asked, known, alone) for known in (said, changed)
     )
-    layer = "shared rule" if user_id == rule_store.EVERYONE else "own rule"
+    layer = "shared rule" if user_id == rule_store.SHARED else "own rule"
     pairs: Counter[tuple[str | None, str | None]] = Counter()
     fits: Counter[int] = Counter()
     against: Counter[int] = Counter()
     samples: defaultdict[int, list[Sample]] = defaultdict(list)
     for row, item, old, new in zip(found, asked, before, after, strict=True):
-        labels = old.suggested.label, new.suggested.label
+        labels = old.decision.label, new.decision.label
         if labels[0] != labels[1]:
             pairs[labels] += 1
         place = book.find(item.row)
-        if place is None or new.suggested.layer != layer:
+        if place is None or new.decision.layer != layer:
             continue  # it fits, and another layer speaks before it
         fits[place] += 1
         against[place] += row["label"] not in (None, rules[place].label)
@@ -120,7 +120,7 @@ def preview(
 
 
 def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[Any]]:
-    whose = true() if user_id == rule_store.EVERYONE else Transaction.user_id == user_id
+    whose = true() if user_id == rule_store.SHARED else Transaction.user_id == user_id
     there = whose, Transaction.deleted_at.is_(None)
     newest = (
         select(Transaction.id, *RAW_COLUMNS, TransactionLabel.label)

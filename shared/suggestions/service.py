@@ -10,162 +10,182 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.db.tables import Arm
-from shared.experiments.traffic_split import Rollout, arm_of
+from shared.experiments.traffic_split import TrafficSplit, assign_arm
 from shared.features.encoder import word_columns
 from shared.features.extract import FeatureRow
 from shared.log import get_logger
 from shared.model.classifier import Model, Prediction
-from shared.model.thresholds import Bars
+from shared.model.thresholds import Thresholds
 from shared.monitoring import metrics
-from shared.registry.challenger import Challengers
-from shared.registry.live_model import Runtime, Served
+from shared.registry.challenger import ChallengerModel
+from shared.registry.live_model import LiveModel, LoadedModel
 from shared.rules import store as rule_store
-from shared.rules.matcher import RuleBook
+from shared.rules.matcher import RuleMatcher
 from shared.settings import Settings
-from shared.suggestions.cold_start import Habits
-from shared.suggestions.context import Known
-from shared.suggestions.decision import Evidence, Suggested, Voice, decide, label_of, voices
+from shared.suggestions.cold_start import LabelProfile
+from shared.suggestions.context import SuggestionContext
+from shared.suggestions.decision import (
+    Decision,
+    Evidence,
+    LayerCandidate,
+    decide,
+    decided_label,
+    layer_candidates,
+)
 
 log = get_logger()
 WORDS = 4  # of a transaction are named as the model's reason
 
 
-class Asked(NamedTuple):
+class SuggestionRequest(NamedTuple):
     """A transaction to be suggested for; `txn_id` is None where it is not a stored one."""
 
     row: FeatureRow
     txn_id: int | None = None
 
 
-NO_RULES = RuleBook(())
-NO_HABITS = Habits()
+NO_RULES = RuleMatcher(())
+EMPTY_PROFILE = LabelProfile()
 
 
-class Answer(NamedTuple):
+class SuggestionResult(NamedTuple):
     """What is shown for one transaction, and what rules and model would each say alone."""
 
-    asked: Asked
-    suggested: Suggested
+    request: SuggestionRequest
+    decision: Decision
     arm: Arm
     model_version: str | None  # of the model that was heard
     rules_label: str | None
     model_label: str | None
 
 
-class Gathered(NamedTuple):
+class RuleEvidence(NamedTuple):
     """What rules, merchant history and other users say of one transaction.
 
     Attributes:
         rules_label: what is decided by that alone; None: the user's label profile is needed.
     """
 
-    asked: Asked
+    asked: SuggestionRequest
     arm: Arm
     evidence: Evidence
     rules_label: str | None
 
 
-def gather(
-    asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
-) -> list[Gathered]:
+def gather_evidence(
+    asked: Sequence[SuggestionRequest],
+    said: SuggestionContext,
+    heard: ServingContext,
+    forced: Arm | None = None,
+) -> list[RuleEvidence]:
     """Find the evidence for each transaction, but for text and model, in order."""
-    arms = [forced or heard.arm(item.row.user_id) for item in asked]
-    bars = {arm: heard.bars(arm) for arm in set(arms)}
+    arms = [forced or heard.arm_of(item.row.user_id) for item in asked]
+    bars = {arm: heard.thresholds_for(arm) for arm in set(arms)}
     return [_gather(item, said, arm, bars[arm]) for item, arm in zip(asked, arms, strict=True)]
 
 
-def _gather(item: Asked, said: Known, arm: Arm, bars: Bars) -> Gathered:
-    evidence = _without_a_model(item.row, said)
-    return Gathered(item, arm, evidence, label_of(evidence, bars))
+def _gather(
+    item: SuggestionRequest, said: SuggestionContext, arm: Arm, bars: Thresholds
+) -> RuleEvidence:
+    evidence = _rule_and_history_evidence(item.row, said)
+    return RuleEvidence(item, arm, evidence, decided_label(evidence, bars))
 
 
-def users_needing_profile(gathered: Iterable[Gathered]) -> set[str]:
+def users_needing_profile(gathered: Iterable[RuleEvidence]) -> set[str]:
     """Users for some of whose transactions rules and merchant history decide nothing."""
     return {it.asked.row.user_id for it in gathered if it.rules_label is None}
 
 
-def answer(
-    asked: Sequence[Asked], said: Known, arm: Arm, served: Served | None, bars: Bars
-) -> list[Answer]:
+def suggest(
+    asked: Sequence[SuggestionRequest],
+    said: SuggestionContext,
+    arm: Arm,
+    served: LoadedModel | None,
+    bars: Thresholds,
+) -> list[SuggestionResult]:
     """Suggest for each transaction, in order. In the arm RULES the model is heard, not shown."""
     return _answer([_gather(item, said, arm, bars) for item in asked], said, arm, served, bars)
 
 
 def _answer(
-    gathered: Sequence[Gathered], said: Known, arm: Arm, served: Served | None, bars: Bars
-) -> list[Answer]:
+    gathered: Sequence[RuleEvidence],
+    said: SuggestionContext,
+    arm: Arm,
+    served: LoadedModel | None,
+    bars: Thresholds,
+) -> list[SuggestionResult]:
     predictions: Sequence[Prediction | None] = [None] * len(gathered)
     if served is not None:
         predictions = served.model.predict_many([it.asked.row for it in gathered])
-    version = served.pointer.run_id if served else None
+    version = served.deployment.run_id if served else None
     answers = []
     for (item, _, rules, rules_label), prediction in zip(gathered, predictions, strict=True):
         if rules_label is None:
-            rules = _with_the_text(rules, item.row, said)
+            rules = _with_cold_start(rules, item.row, said)
             # The layers before the text have decided nothing.
-            text = Evidence(starter=rules.starter, rejected=rules.rejected)
-            rules_label = label_of(text, bars)
+            text = Evidence(cold_start=rules.cold_start, rejected=rules.rejected)
+            rules_label = decided_label(text, bars)
         if arm is Arm.RULES or prediction is None or served is None:
             shown = decide(rules, bars)
         else:
             words = partial(words_of, served.model, item.row, prediction.label)
             shown = decide(rules._replace(prediction=prediction, words=words), bars)
         alone = Evidence(prediction=prediction, rejected=rules.rejected)
-        model_label = label_of(alone, bars) if prediction else None
-        answers.append(Answer(item, shown, arm, version, rules_label, model_label))
+        model_label = decided_label(alone, bars) if prediction else None
+        answers.append(SuggestionResult(item, shown, arm, version, rules_label, model_label))
     return answers
 
 
-def _without_a_model(row: FeatureRow, said: Known) -> Evidence:
+def _rule_and_history_evidence(row: FeatureRow, said: SuggestionContext) -> Evidence:
     key = row.user_id, row.merchant
-    own = said.books.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
+    own = said.matchers.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
     return Evidence(
         own_rule=own.match(row),
-        shared_rule=said.books.get(rule_store.EVERYONE, NO_RULES).match(row),
-        memory=said.memories.get(key),
+        shared_rule=said.matchers.get(rule_store.SHARED, NO_RULES).match(row),
+        history=said.histories.get(key),
         prior=said.priors.get(row.merchant),
         rejected=said.rejected.get(key, frozenset()),
     )
 
 
-def _with_the_text(evidence: Evidence, row: FeatureRow, said: Known) -> Evidence:
+def _with_cold_start(evidence: Evidence, row: FeatureRow, said: SuggestionContext) -> Evidence:
     """The text takes the longest to read, and is seldom needed."""
-    return evidence._replace(starter=said.habits.get(row.user_id, NO_HABITS).starter(row))
+    return evidence._replace(cold_start=said.profiles.get(row.user_id, EMPTY_PROFILE).cold_start(row))
 
 
-class Heard(NamedTuple):
+class ServingContext(NamedTuple):
     """Who may be heard, and by whom; see shared/experiments/traffic_split.py."""
 
-    live: Served | None
-    challenger: Served | None
-    holds: Rollout
+    live: LoadedModel | None
+    challenger: LoadedModel | None
+    split: TrafficSplit
     shadow: bool
     salt: str
     thresholds: Mapping[str, float]
 
-    def arm(self, user_id: str) -> Arm:
+    def arm_of(self, user_id: str) -> Arm:
         """The arm that a user is in."""
-        return arm_of(user_id, self.holds, self.salt)
+        return assign_arm(user_id, self.split, self.salt)
 
-    def bars(self, arm: Arm) -> Bars:
+    def thresholds_for(self, arm: Arm) -> Thresholds:
         """What must be reached in an arm. The same whether the model is listened to or not:
         shadow changes no answer."""
         judge = self.challenger if arm is Arm.CHALLENGER else self.live
-        return (judge.model.bars if judge else Bars()).overridden(self.thresholds)
+        return (judge.model.thresholds if judge else Thresholds()).with_overrides(self.thresholds)
 
 
-def heard(
-    live: Runtime, challengers: Challengers, settings: Settings, newest: Rollout | None
-) -> Heard:
+def serving_context(
+    live: LiveModel, challengers: ChallengerModel, settings: Settings, newest: TrafficSplit | None
+) -> ServingContext:
     """The models of this process. Without a loaded challenger, no user is in its arm.
 
     Args:
         newest: change of the shares; None: the settings hold them.
     """
-    holds = newest or Rollout(canary=settings.suggest_canary)
+    holds = newest or TrafficSplit(canary=settings.suggest_canary)
     challenger = challengers.model(holds.challenger)
-    return Heard(
-        live.served(),
+    return ServingContext(
+        live.current(),
         challenger,
         holds if challenger else holds.without_trial(),
         settings.suggest_shadow,
@@ -174,14 +194,19 @@ def heard(
     )
 
 
-def answer_all(
-    asked: Sequence[Asked], said: Known, heard: Heard, forced: Arm | None = None
-) -> list[Answer]:
+def suggest_all(
+    asked: Sequence[SuggestionRequest],
+    said: SuggestionContext,
+    heard: ServingContext,
+    forced: Arm | None = None,
+) -> list[SuggestionResult]:
     """Suggest for each transaction by the arm of its user, in order."""
-    return answer_gathered(gather(asked, said, heard, forced), said, heard)
+    return suggest_from_evidence(gather_evidence(asked, said, heard, forced), said, heard)
 
 
-def answer_gathered(gathered: Sequence[Gathered], said: Known, heard: Heard) -> list[Answer]:
+def suggest_from_evidence(
+    gathered: Sequence[RuleEvidence], said: SuggestionContext, heard: ServingContext
+) -> list[SuggestionResult]:
     """The same from evidence that was found before the label profiles were read."""
     by_arm: defaultdict[Arm, list[int]] = defaultdict(list)
     for place, it in enumerate(gathered):
@@ -191,17 +216,17 @@ def answer_gathered(gathered: Sequence[Gathered], said: Known, heard: Heard) -> 
         Arm.MODEL: heard.live,
         Arm.CHALLENGER: heard.challenger,
     }
-    found: dict[int, Answer] = {}
+    found: dict[int, SuggestionResult] = {}
     for arm, places in by_arm.items():
         items, served = [gathered[place] for place in places], models[arm]
-        bars = heard.bars(arm)
+        bars = heard.thresholds_for(arm)
         try:
             answers = _answer(items, said, arm, served, bars)
         except Exception:
             if served is None:
                 raise
             # Without the model that failed, rules and merchant history answer.
-            metrics.model_failed(arm)
+            metrics.count_model_failure(arm)
             log.exception("suggest.model_failed", arm=arm.value)
             by_rules = _answer(items, said, Arm.RULES, None, bars)
             answers = [it._replace(arm=arm) for it in by_rules]
@@ -209,7 +234,7 @@ def answer_gathered(gathered: Sequence[Gathered], said: Known, heard: Heard) -> 
     return [found[place] for place in range(len(gathered))]
 
 
-class Explained(NamedTuple):
+class ExplainedDecision(NamedTuple):
     """What is shown for one transaction, and what each layer says of it.
 
     Attributes:
@@ -217,29 +242,33 @@ class Explained(NamedTuple):
         unheard: what the live model says where the arm is RULES.
     """
 
-    shown: Suggested
+    decision: Decision
     arm: Arm
-    voices: list[Voice]
-    unheard: list[Voice]
+    candidates: list[LayerCandidate]
+    shadow: list[LayerCandidate]
     rejected: frozenset[str]
 
 
-def explain(item: Asked, said: Known, heard: Heard) -> Explained:
+def explain(
+    item: SuggestionRequest, said: SuggestionContext, heard: ServingContext
+) -> ExplainedDecision:
     """Take the answer for one transaction apart; the layers that it did not need are asked, too."""
-    arm = heard.arm(item.row.user_id)
+    arm = heard.arm_of(item.row.user_id)
     judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
-    bars = heard.bars(arm)
-    evidence = _with_the_text(_without_a_model(item.row, said), item.row, said)
-    unheard: list[Voice] = []
+    bars = heard.thresholds_for(arm)
+    evidence = _with_cold_start(_rule_and_history_evidence(item.row, said), item.row, said)
+    unheard: list[LayerCandidate] = []
     if judge:
         (prediction,) = judge.model.predict_many([item.row])
         told_by = words_of(judge.model, item.row, prediction.label)  # all reasons are shown
         if arm is Arm.RULES:
-            unheard = [*voices(Evidence(prediction=prediction, words=lambda: told_by), bars)]
+            unheard = [
+                *layer_candidates(Evidence(prediction=prediction, words=lambda: told_by), bars)
+            ]
         else:
             evidence = evidence._replace(prediction=prediction, words=lambda: told_by)
-    told = [*voices(evidence, bars)]
-    return Explained(decide(evidence, bars), arm, told, unheard, evidence.rejected)
+    told = [*layer_candidates(evidence, bars)]
+    return ExplainedDecision(decide(evidence, bars), arm, told, unheard, evidence.rejected)
 
 
 def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
@@ -248,7 +277,7 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
     if not columns:
         return ()
     at = np.array([column for _, column in columns])
-    idf = model.base.encoder.idf[at]  # not scaled to length one: the order stays
+    idf = model.generator.encoder.idf[at]  # not scaled to length one: the order stays
     added = model.linear_contributions(at, idf, [model.labels.index(label)])[:, 0]
     told: list[str] = []
     for weight, (word, _) in sorted(zip(added.tolist(), columns, strict=True), reverse=True):

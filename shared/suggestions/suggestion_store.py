@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 from sqlalchemy.orm import Session
 
 from shared.db.tables import Suggestion
-from shared.suggestions.service import Answer
+from shared.suggestions.service import SuggestionResult
 
 _INSERT = text(
     """
@@ -32,7 +32,9 @@ _INSERT = text(
 ).bindparams(bindparam("rows", type_=JSONB))
 
 
-def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
+def store(
+    session: Session, answers: Sequence[SuggestionResult], *, forced: bool
+) -> list[str | None]:
     """Store suggestions; give their ids, in order.
 
     An id is None where the transaction was deleted with its user meanwhile: nothing is stored.
@@ -69,17 +71,19 @@ def keep(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[s
     return [row["id"] if row["id"] in stored else None for row in rows]
 
 
-def keep_news(session: Session, answers: Sequence[Answer], *, forced: bool) -> list[str | None]:
+def store_changed(
+    session: Session, answers: Sequence[SuggestionResult], *, forced: bool
+) -> list[str | None]:
     """Store only what differs from the newest suggestion of its stored transaction."""
     newest = (
         select(Suggestion.txn_id, *_COMPARED)
         .ext(distinct_on(Suggestion.txn_id))
-        .where(Suggestion.txn_id.in_([it.asked.txn_id for it in answers]))
+        .where(Suggestion.txn_id.in_([it.request.txn_id for it in answers]))
         .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id.desc())
     )
     before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
-    news = [it for it in answers if before.get(it.asked.txn_id) != _compared(it)]
-    return keep(session, news, forced=forced)
+    news = [it for it in answers if before.get(it.request.txn_id) != _compared(it)]
+    return store(session, news, forced=forced)
 
 
 _COMPARED = (
@@ -91,6 +95,6 @@ _COMPARED = (
 )
 
 
-def _compared(answer: Answer) -> tuple[Any, ...]:
-    shown = answer.suggested
+def _compared(answer: SuggestionResult) -> tuple[Any, ...]:
+    shown = answer.decision
     return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
-LONG = 100  # characters, of all texts of a call together; more is made anew each time
+MAX_TEXT = 100  # characters, of all texts of a call together; more is made anew each time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def kept(most: int) -> Callable[[F], F]:
+def cached(most: int) -> Callable[[F], F]:
     """As lru_cache, for a function of texts alone."""
 
     def decorate(make: F) -> F:
@@ -24,7 +24,7 @@ def kept(most: int) -> Callable[[F], F]:
 
         @wraps(make)
         def told(*texts: str | bytes) -> Any:
-            return (of_short if sum(map(len, texts)) <= LONG else make)(*texts)
+            return (of_short if sum(map(len, texts)) <= MAX_TEXT else make)(*texts)
 
         told.cache_info = of_short.cache_info  # type: ignore[attr-defined]  # as lru_cache has them
         told.cache_clear = of_short.cache_clear  # type: ignore[attr-defined]

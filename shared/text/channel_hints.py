@@ -45,13 +45,13 @@ _FIRST_WORDS = frozenset(_PHRASES)
 _NAMED = {alias: name for name, aliases in CHANNEL_NAMES.items() for alias in aliases}
 
 
-def channel_named(given: str) -> str:
+def find_channel(given: str) -> str:
     """The channel of CHANNELS that a caller means by *given*; '' for blank, 'other' if unheard."""
     words = " ".join(spaced(given).split())
     return _NAMED.get(words, "other") if words else ""
 
 
-def hints_of(line: str) -> Hints:
+def detect_hints(line: str) -> Hints:
     """Read the hints in *line*, which is as `clean_description` gives it: folded, one space."""
     found = _FIRST_WORDS.intersection(line.split())
     if not found:

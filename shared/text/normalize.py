@@ -32,7 +32,7 @@ _PLAIN_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d", "þ": "th"}
 )
 _GAP = "¦"  # stands where a store or reference number was; never in what comes in or goes out
-_KEPT = "&" + _GAP
+_KEPT_CHARACTERS = "&" + _GAP
 _LATIN_MARKS = re.compile("[\u0300-\u036f]+")  # of Latin, Greek and Cyrillic; no other script's
 
 
@@ -63,7 +63,7 @@ def _word_part(char: str) -> str:
     """Letters, their marks, digits and & make words; apostrophes close up; the rest parts them."""
     if char in "'`´’‘ʼ":
         return ""
-    return char if char in _KEPT or unicodedata.category(char)[0] in "LMN" else " "
+    return char if char in _KEPT_CHARACTERS or unicodedata.category(char)[0] in "LMN" else " "
 
 
 _PRINTABLE = _Table(_printable)

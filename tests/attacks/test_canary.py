@@ -182,7 +182,7 @@ def test_a_deleted_user_leaves_nothing_in_any_table(
     labels = [{"external_id": f"{WORD}-{n}", "label": f"{WORD} label"} for n in range(3)]
     client.post("/ml/v2/labels", json={"labels": labels})
     deploy_a_model(engine, held.registry)
-    held.runtime.check()
+    held.live_model.check()
     with engine.connect() as connection:
         stored = text("SELECT id FROM transactions WHERE user_id = :user ORDER BY id")
         ids = [*connection.scalars(stored, {"user": USER})]

@@ -48,7 +48,7 @@ def attacked(
     )
     add_transactions(engine, 100, labelled=100, seed=99)
     deploy_a_model(engine, held.registry)
-    held.runtime.check()
+    held.live_model.check()
     yield create_app(held).test_client()
     held.close()
 

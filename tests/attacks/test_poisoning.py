@@ -22,7 +22,7 @@ ROWS = 1_000
 def trained(held: Services) -> dict[str, Any]:
     """A whole training job, which deploys what passes its gate."""
     job = job_requests.request_training(
-        held.engine, held.messenger, requested_by="test", limit=None, deploy="gate"
+        held.engine, held.publisher, requested_by="test", limit=None, deploy="gate"
     )
     with transaction(held.engine) as session:
         claim = job_store.claim(session, job.id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.registry.store import Pointer
+from shared.registry.store import Deployment
 from tests.chaos.load import Answer, Known
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 def of_answers(
-    answers: Sequence[Answer], known: Known, pointers: Iterable[Pointer], lost: int
+    answers: Sequence[Answer], known: Known, pointers: Iterable[Deployment], lost: int
 ) -> Iterator[str]:
     """Every answer is whole, of one version that was live under its number, and none goes back.
 
@@ -42,7 +42,7 @@ def of_answers(
         newest[answer.connection] = sequence
 
 
-def of_registry(pointers: Sequence[Pointer]) -> Iterator[str]:
+def of_registry(pointers: Sequence[Deployment]) -> Iterator[str]:
     """The newest first, each number one less than the one before."""
     numbers = [pointer.sequence for pointer in pointers]
     if numbers != list(range(len(numbers), 0, -1)):

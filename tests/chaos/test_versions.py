@@ -17,7 +17,7 @@ import pytest
 
 from shared.errors import LedgerError, Unavailable
 from shared.features.extract import RawTransaction, features_of
-from shared.registry.live_model import Runtime
+from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from tests.chaos import report
 from tests.chaos.report import drawn, times
@@ -147,7 +147,7 @@ def test_a_damaged_version_is_never_served_and_never_ends_the_process(
     says = world.known.says[world.versions[0]]
     whole = registry.save(good, {"metrics": {}}).run_id
     registry.deploy(whole, by="chaos", why="good")
-    runtime = Runtime(registry, poll_s=3_600)
+    runtime = LiveModel(registry, poll_s=3_600)
     runtime.start()
     line, over, wrong = report.Line("a stored version damaged"), threading.Event(), []
 

@@ -15,7 +15,7 @@ import pytest
 from shared.jobs import broker
 from shared.jobs import requests as job_requests
 from shared.jobs import store as job_store
-from shared.jobs.publisher import Messenger
+from shared.jobs.publisher import JobPublisher
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
 from tests.support.factories import add_transactions
@@ -35,7 +35,7 @@ FEW = 1  # clients beside a training, which has the same two cores
 def grown(world: World, count: int = MANY) -> None:
     """Enough labels that a training run can be met in its middle."""
     add_transactions(world.engine, count, labelled=count, seed=2)
-    feature_build.refresh(world.engine, feature_build.Scope())
+    feature_build.build_pending(world.engine, feature_build.Scope())
 
 
 def test_a_job_of_a_killed_worker_is_done_by_another(world: World) -> None:
@@ -174,7 +174,7 @@ def test_two_beats_start_one_run_a_night(world: World) -> None:
     any order."""
     nights = [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(times(30, 365))]
     with world.scene("every night's tick twice, from two beats") as scene:
-        messenger = Messenger(world.engine)
+        messenger = JobPublisher(world.engine)
         ticks = [night for night in nights for _ in range(2)]
         drawn("ticks").shuffle(ticks)
         runs = [

@@ -191,7 +191,7 @@ class Scene:
 def two_models(engine: Engine) -> tuple[Model, ...]:
     """They differ in everything they say; trained on labels that the database then holds."""
     add_transactions(engine, 400, labelled=400)
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
     return tuple(
         fit.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))

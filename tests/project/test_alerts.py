@@ -38,7 +38,7 @@ def body(client, held, engine):
     """What /metrics tells once a model is served, a run has ended, and a worker took a probe."""
     run_id = deploy_a_model(engine, held.registry)
     with transaction(engine) as session:
-        heartbeats.note(session, "training", dt.datetime.now(dt.UTC))
+        heartbeats.record(session, "training", dt.datetime.now(dt.UTC))
         result = {"val_f1_macro": 0.9, "deployed": True}
         ended = {"state": "succeeded", "finished_at": func.now(), "result": result}
         session.add(Job(id="a", kind="train", requested_by="test", **ended))

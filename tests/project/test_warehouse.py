@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_the_rows(
             text("UPDATE transaction_labels SET label = 'Fun' WHERE txn_id = ANY(:ids)"),
             {"ids": ids[:4]},
         )
-    feature_build.refresh(warehouse, feature_build.Scope())
+    feature_build.build_pending(warehouse, feature_build.Scope())
     with warehouse.begin() as connection:
         connection.execute(
             text("UPDATE transactions SET deleted_at = now() WHERE id = :id"), {"id": ids[29]}

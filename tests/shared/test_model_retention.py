@@ -105,7 +105,7 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     new = held.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
 
     with transaction(held.engine) as session:
-        due = model_retention.due(session, held.registry.versions(), DAYS)
+        due = model_retention.retirement_due(session, held.registry.versions(), DAYS)
     assert late.run_id in due
     assert new.run_id not in due
 

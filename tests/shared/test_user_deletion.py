@@ -7,11 +7,11 @@ from sqlalchemy import text
 
 from shared.db.engine import transaction
 from shared.db.tables import Arm, Base
-from shared.model.thresholds import Bars
+from shared.model.thresholds import Thresholds
 from shared.services import Services
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
-from shared.suggestions.context import known
+from shared.suggestions.context import load_context
 from tests.web.suggestions.test_rules import bought, labels
 from worker.features import build as feature_build
 from worker.suggestions import backfill_job, rules_job
@@ -51,7 +51,7 @@ def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
             json={"user_id": user},
             headers={"Idempotency-Key": f"history of {user}"},
         )
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     bobs = everything(held).count("bob")
 
     gone = client.delete("/ml/v2/users?user_id=ada-7").json
@@ -80,15 +80,15 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
     (page,) = backfill_job.pages(held, None)
     with transaction(held.engine) as session:
-        said = known(session, [(it.row.user_id, it.row.merchant) for it in page])
-    answers = suggestion_service.answer(page, said, Arm.RULES, None, Bars())
+        said = load_context(session, [(it.row.user_id, it.row.merchant) for it in page])
+    answers = suggestion_service.suggest(page, said, Arm.RULES, None, Thresholds())
 
     client.delete("/ml/v2/users?user_id=ada")
     with transaction(held.engine) as session:
-        kept = suggestion_store.keep(session, answers, forced=False)
-        labelled = rules_job.write(session, answers)
+        kept = suggestion_store.store(session, answers, forced=False)
+        labelled = rules_job.write_labels(session, answers)
 
-    assert [it.asked.txn_id for it in answers] == [mine, others]
+    assert [it.request.txn_id for it in answers] == [mine, others]
     assert kept[0] is None
     assert kept[1] is not None
     assert labelled["labelled"] == 1

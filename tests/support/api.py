@@ -91,7 +91,7 @@ def deploy_a_model(
     """
     if feature_build.count(engine, feature_build.Scope(labelled=True)) == 0:
         add_transactions(engine, 300, labelled=300)
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
     model = fit.fit(data.rows, [rename + label for label in data.labels], seed=0)
     meta = {

@@ -49,8 +49,8 @@ def folder(path: Path) -> None:
 
 def reseal(path: Path) -> None:
     """An edit by one who knows how the checksum is made."""
-    body = durable_files.unseal(path.read_bytes())
-    overwrite(path, durable_files.seal({**body, "meta": {"number": 99}}))
+    body = durable_files.load_checksummed(path.read_bytes())
+    overwrite(path, durable_files.dump_checksummed({**body, "meta": {"number": 99}}))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {

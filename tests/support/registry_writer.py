@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.errors import DeployConflict, Unavailable
-from shared.registry.live_model import Runtime
+from shared.registry.live_model import LiveModel
 from shared.registry.store import ModelVersion, Registry
 from tests.support.waiting import wait_until
 
@@ -203,7 +203,7 @@ def save_on_a_full_disk(root: Path) -> None:
 
 def follow_after_a_fork(root: Path, forked: Event, number: int) -> None:
     """Start a runtime, fork, and wait in the child until it answers `number`; exit WON then."""
-    runtime = Runtime(Registry(root), loader=TwoParts, poll_s=0.01)  # type: ignore[arg-type]
+    runtime = LiveModel(Registry(root), loader=TwoParts, poll_s=0.01)  # type: ignore[arg-type]
     runtime.start()
     child = os.fork()
     if child:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared.registry.store import Pointer
+from shared.registry.store import Deployment
 from shared.settings import Settings
 from tests import ROOT
 from tests.support.waiting import wait_until
@@ -107,7 +107,7 @@ class Stack:
         """
         return [it["ms"] / 1000 for it in self.events("web", "request") if it["route"] == route]
 
-    def wait_until_followed(self, deploy: Pointer) -> float:
+    def wait_until_followed(self, deploy: Deployment) -> float:
         """Wait until each web process answers with this deploy; the seconds from one to the other.
 
         Both moments are noted by the service, so a caller that is late does no harm.

@@ -23,7 +23,7 @@ SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
 def versions(stack, database):
     """Two versions in the stack's registry that answer differently, and what each one says."""
     add_transactions(database, 400, labelled=400)
-    feature_build.refresh(database, feature_build.Scope())
+    feature_build.build_pending(database, feature_build.Scope())
     data = dataset.load(database, limit=None)
     registry = Registry(Path(stack.env["ML_REGISTRY_DIR"]))
     row = features_of(RawTransaction(**SHOP))

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from local.servers import binaries
-from local.stack.configuration import MARK
+from local.stack.configuration import PROCESS_MARK
 from local.stack.layout import ROOT
 
 pytestmark = pytest.mark.system
@@ -57,7 +57,7 @@ def members(var: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == str(var):
+            if process.environ().get(PROCESS_MARK) == str(var):
                 found.append(process.pid)
         except psutil.Error:
             continue

@@ -22,22 +22,22 @@ _TOLD = signal.SIGURG  # unlike most, it ends nobody who is not listening for it
 HEADER = ("connection", "close")
 
 
-class Leaving:
+class GracefulShutdown:
     """Whether this process is about to end."""
 
-    soon = False
+    shutting_down = False
 
 
-def listen() -> None:
+def install_signal_handler() -> None:
     """In a web process: hear when it is about to end. Only in the main thread."""
 
     def told(*_: Any) -> None:
-        Leaving.soon = True
+        GracefulShutdown.shutting_down = True
 
     signal.signal(_TOLD, told)
 
 
-def announce(server: AbstractServer[Any]) -> None:
+def announce_close(server: AbstractServer[Any]) -> None:
     """In their parent: tell the web processes before they are ended, or replaced."""
 
     def after_a_while() -> None:

@@ -92,5 +92,5 @@ def _registry(held: Services) -> None:
 
 
 def _model(held: Services) -> str | None:
-    status = held.runtime.status()
+    status = held.live_model.status()
     return status.error if status.available else "no model is deployed"

@@ -24,7 +24,7 @@ def idempotency_key() -> str | None:
     return key
 
 
-def asked_for(job: Job, **more: str) -> ResponseReturnValue:
+def accepted_response(job: Job, **more: str) -> ResponseReturnValue:
     """202, and where to follow the job."""
     status_url = url_for("ml_v2.show_job", job_id=job.id)
     body = {

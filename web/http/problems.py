@@ -65,7 +65,7 @@ STATUS: dict[type[LedgerError], HTTPStatus] = {
 }
 
 
-def described(error: LedgerError) -> dict[str, Any]:
+def problem_response(error: LedgerError) -> dict[str, Any]:
     """The problem document of an error on purpose."""
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
@@ -76,17 +76,17 @@ def described(error: LedgerError) -> dict[str, Any]:
         **error.facts,
     }
     if isinstance(error, InvalidInput) and error.errors:
-        body["errors"] = listed(error.errors)
+        body["errors"] = field_errors(error.errors)
     return body
 
 
 def item_problem(error: LedgerError) -> dict[str, Any]:
     """What is wrong with one of many items."""
     errors = error.errors if isinstance(error, InvalidInput) else ()
-    return {"code": error.code, "detail": str(error), "errors": listed(errors)}
+    return {"code": error.code, "detail": str(error), "errors": field_errors(errors)}
 
 
-def listed(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
+def field_errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
     """Field errors as JSON."""
     return [{"field": error.field, "message": error.message} for error in errors]
 
@@ -106,7 +106,7 @@ def register(app: Flask) -> None:
             headers["Retry-After"] = str(RETRY_AFTER_S)
         if isinstance(error, NotAuthenticated):
             headers["WWW-Authenticate"] = "Bearer"
-        return _answer(described(error), headers)
+        return _answer(problem_response(error), headers)
 
     @app.errorhandler(HTTPException)
     def of_http(error: HTTPException) -> Response:

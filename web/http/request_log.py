@@ -29,6 +29,6 @@ def record(route: str, method: str, status: int, started: float, **more: str) ->
         started: when the request came, by `time.perf_counter`.
         more: further fields of the line.
     """
-    metrics.answered(route, status)
+    metrics.count_request(route, status)
     took = round(1000 * (time.perf_counter() - started), 2)
     log.info("request", **more, method=method, route=route, status=status, ms=took)

@@ -55,8 +55,8 @@ Mcc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_MAX, pattern=_TRIMMED)]
 Amount = Annotated[float, Field(gt=-1e14, lt=1e14, allow_inf_nan=False), AfterValidator(_of_money)]
 Day = Annotated[dt.date, BeforeValidator(_day)]
-WHOLE = BeforeValidator(_whole)
-Id = Annotated[int, Field(ge=1, lt=2**63), WHOLE]
+Whole = BeforeValidator(_whole)
+Id = Annotated[int, Field(ge=1, lt=2**63), Whole]
 
 
 class Body(BaseModel):
@@ -79,9 +79,9 @@ class RawFields(Body):
     abs_amount: Amount | None = None
     currency: Currency | None = None
     date: Day | None = None
-    dow: Annotated[int, Field(ge=0, le=6, description="0 is Monday"), WHOLE] | None = None
+    dow: Annotated[int, Field(ge=0, le=6, description="0 is Monday"), Whole] | None = None
     is_weekend: bool | None = None
-    hour_of_day: Annotated[int, Field(ge=0, le=23), WHOLE] | None = None
+    hour_of_day: Annotated[int, Field(ge=0, le=23), Whole] | None = None
     channel: Channel | None = None
     is_subscription: bool | None = None
     mcc: Mcc | None = None
@@ -114,7 +114,7 @@ class PredictBatchRequest(Body):
 class FeaturesRequest(Body):
     """Which transactions to build features of; only what is new or has changed is built."""
 
-    days: Annotated[int, Field(ge=0, le=36_500, description="counted back from today"), WHOLE] = 180
+    days: Annotated[int, Field(ge=0, le=36_500, description="counted back from today"), Whole] = 180
     all: bool = False
 
 
@@ -122,12 +122,12 @@ class TrainRequest(Body):
     """What to train on, and whether the version may go live."""
 
     limit: (
-        Annotated[int, Field(ge=2, le=10**9, description="the newest so many labels"), WHOLE] | None
+        Annotated[int, Field(ge=2, le=10**9, description="the newest so many labels"), Whole] | None
     ) = None
     deploy: Literal["gate", "never"] = "gate"
 
 
-class WhyRequest(Body):
+class ReasonRequest(Body):
     """Why, for the history."""
 
     why: Reason = ""
@@ -146,7 +146,7 @@ class TransactionItem(Body):
     channel: Channel | None = None
     account: Identity | None = None
     mcc: Mcc | None = None
-    hour_of_day: Annotated[int, Field(ge=0, le=23), WHOLE] | None = None
+    hour_of_day: Annotated[int, Field(ge=0, le=23), Whole] | None = None
     deleted: bool = False
 
 
@@ -273,7 +273,7 @@ class PredictBatchAnswer(Answer):
     results: list[PredictionOrProblem]
 
 
-class Asked(Answer):
+class AcceptedJob(Answer):
     """A job was asked for; follow `status_url`."""
 
     job_id: str

@@ -37,5 +37,5 @@ def server(target: str, settings: Settings) -> AbstractServer[Any]:
         websockets=False,
         log_enabled=False,
     )
-    made.on_startup(lambda: graceful_shutdown.announce(made))
+    made.on_startup(lambda: graceful_shutdown.announce_close(made))
     return made

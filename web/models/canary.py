@@ -20,7 +20,7 @@ from shared.errors import (
     NotFound,
 )
 from shared.experiments import arm_statistics, traffic_split, verdicts
-from shared.experiments.traffic_split import Rollout
+from shared.experiments.traffic_split import TrafficSplit
 from shared.registry.store import Registry
 from shared.services import Services
 from shared.settings import share_of
@@ -36,7 +36,7 @@ bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 ARM_HEADER = "X-Suggest-Arm"
 CANARY: TypeAdapter[canary_schemas.CanaryRequest] = TypeAdapter(canary_schemas.CanaryRequest)
 TRIAL: TypeAdapter[canary_schemas.TrialRequest] = TypeAdapter(canary_schemas.TrialRequest)
-WHY: TypeAdapter[schemas.WhyRequest] = TypeAdapter(schemas.WhyRequest)
+WHY: TypeAdapter[schemas.ReasonRequest] = TypeAdapter(schemas.ReasonRequest)
 
 
 def forced_arm() -> Arm | None:
@@ -63,7 +63,7 @@ def show_canary() -> ResponseReturnValue:
     """Who gets which arm, what people say to each, the verdicts, and who changed what and why."""
     own = services()
     with transaction(own.engine) as session:
-        return _shown(session, own, traffic_split.current(session, own.settings))
+        return _canary_response(session, own, traffic_split.current(session, own.settings))
 
 
 @bp.put("/canary")
@@ -114,7 +114,7 @@ def start_trial() -> ResponseReturnValue:
 
 @bp.post("/trial/promote")
 @documented(
-    body=schemas.WhyRequest,
+    body=schemas.ReasonRequest,
     body_may_be_empty=True,
     answer=canary_schemas.RolloutChange,
     errors=(404, 409, 503),
@@ -126,7 +126,7 @@ def promote_trial() -> ResponseReturnValue:
 
 @bp.post("/trial/drop")
 @documented(
-    body=schemas.WhyRequest,
+    body=schemas.ReasonRequest,
     body_may_be_empty=True,
     answer=canary_schemas.RolloutChange,
     errors=(409, 503),
@@ -144,7 +144,7 @@ def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
     days = parse_query(canary_schemas.DisagreementsQuery).days
     with transaction(services().engine) as session:
-        count, pairs = arm_statistics.disagreements(session, days)
+        count, pairs = arm_statistics.load_disagreements(session, days)
     return {"days": days, "count": count, "pairs": [canary_schemas.pair(pair) for pair in pairs]}
 
 
@@ -162,10 +162,10 @@ def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
     return canary_schemas.change(now)
 
 
-def _evidence(session: Session, now: Rollout) -> str:
-    arms = arm_statistics.figures(session, arm_statistics.begin(now))
-    found = [it for it in verdicts.verdicts(now, arms) if it.arm is Arm.CHALLENGER]
-    return "; ".join(f"{now.challenger}: {it.word}: {it.why}" for it in found)
+def _evidence(session: Session, now: TrafficSplit) -> str:
+    arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
+    found = [it for it in verdicts.compare_with_control(now, arms) if it.arm is Arm.CHALLENGER]
+    return "; ".join(f"{now.challenger}: {it.outcome}: {it.why}" for it in found)
 
 
 def _check_triable(registry: Registry, run_id: str) -> None:
@@ -179,9 +179,9 @@ def _check_triable(registry: Registry, run_id: str) -> None:
         raise Conflict(f"version {run_id} is live; there is nothing to try")
 
 
-def _shown(session: Session, own: Services, now: Rollout) -> dict[str, Any]:
-    since = arm_statistics.begin(now)
-    arms = arm_statistics.figures(session, since)
+def _canary_response(session: Session, own: Services, now: TrafficSplit) -> dict[str, Any]:
+    since = arm_statistics.evidence_start(now)
+    arms = arm_statistics.load_statistics(session, since)
     oldest = [it.first for it in arms.values() if it.first]
     cut = sum(it.suggestions for it in arms.values()) >= arm_statistics.ROWS
     return {
@@ -189,7 +189,7 @@ def _shown(session: Session, own: Services, now: Rollout) -> dict[str, Any]:
         "trial_problem": _problem(own.registry, now.challenger),
         "evidence_since": (min(oldest) if cut else since).isoformat(),
         "arms": {arm.value: canary_schemas.figures(found) for arm, found in arms.items()},
-        "verdicts": [canary_schemas.verdict(it) for it in verdicts.verdicts(now, arms)],
+        "verdicts": [canary_schemas.verdict(it) for it in verdicts.compare_with_control(now, arms)],
         "history": [canary_schemas.change(it) for it in traffic_split.history(session)],
     }
 

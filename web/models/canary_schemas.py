@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.db.tables import Arm
-from shared.experiments.arm_statistics import Figures, Pair
+from shared.experiments.arm_statistics import ArmStatistics, Pair
 from shared.experiments.ratio_intervals import Difference, Rate
-from shared.experiments.traffic_split import Rollout
-from shared.experiments.verdicts import Verdict, Word
+from shared.experiments.traffic_split import TrafficSplit
+from shared.experiments.verdicts import Outcome, Verdict
 from shared.settings import SHARE
-from web.http.schemas import WHOLE, Answer, Body, Identity, Reason
+from web.http.schemas import Answer, Body, Identity, Reason, Whole
 
 Share = (
     Annotated[float, Field(ge=0, le=1)] | Annotated[str, StringConstraints(pattern=f"^{SHARE}$")]
@@ -26,7 +26,7 @@ class CanaryRequest(Body):
 
     share: Share
     why: Reason = ""
-    expected_change: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = None
+    expected_change: Annotated[int, Field(ge=0, lt=2**63), Whole] | None = None
 
 
 class TrialRequest(Body):
@@ -66,7 +66,7 @@ class Estimate(Answer):
     high: float
 
 
-class Apart(Estimate):
+class DifferenceEstimate(Estimate):
     """`low` to `high` is 95% if looked at once, `sure_…` however often one looks."""
 
     sure_low: float
@@ -94,8 +94,8 @@ class VerdictAnswer(Answer):
     against: Arm
     verdict: Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
     why: str
-    acceptance: Apart | None
-    gain: Apart | None
+    acceptance: DifferenceEstimate | None
+    gain: DifferenceEstimate | None
 
 
 class Canary(RolloutChange):
@@ -126,7 +126,7 @@ class Disagreements(Answer):
     pairs: list[Disagreement]
 
 
-def change(rollout: Rollout) -> dict[str, Any]:
+def change(rollout: TrafficSplit) -> dict[str, Any]:
     """A change as JSON."""
     return {
         "change": rollout.change,
@@ -140,7 +140,7 @@ def change(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-def figures(arm: Figures) -> dict[str, Any]:
+def figures(arm: ArmStatistics) -> dict[str, Any]:
     """The figures of an arm as JSON."""
     return {
         "users": arm.users,
@@ -159,14 +159,14 @@ def figures(arm: Figures) -> dict[str, Any]:
 
 def verdict(found: Verdict) -> dict[str, Any]:
     """A verdict as JSON."""
-    word: Word = found.word
+    word: Outcome = found.outcome
     return {
         "arm": found.arm,
         "against": found.against,
         "verdict": word,
         "why": found.why,
-        "acceptance": _apart(found.acceptance),
-        "gain": _apart(found.gain, scale=2),
+        "acceptance": _difference_estimate(found.acceptance),
+        "gain": _difference_estimate(found.gain, scale=2),
     }
 
 
@@ -195,15 +195,15 @@ def _estimate(rate: Rate, *, scale: float = 1, shift: float = 0) -> dict[str, fl
     return {name: _rounded(scale * value + shift) for name, value in told.items()}
 
 
-def _apart(found: Difference | None, *, scale: float = 1) -> dict[str, float] | None:
+def _difference_estimate(found: Difference | None, *, scale: float = 1) -> dict[str, float] | None:
     if found is None:
         return None
     told = {
         "value": found.value,
         "low": found.interval.low,
         "high": found.interval.high,
-        "sure_low": found.always.low,
-        "sure_high": found.always.high,
+        "sure_low": found.anytime_interval.low,
+        "sure_high": found.anytime_interval.high,
     }
     return {name: _rounded(scale * value) for name, value in told.items()}
 

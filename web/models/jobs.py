@@ -15,7 +15,7 @@ from web.http import schemas
 from web.http.auth import caller
 from web.http.context import ml_v2 as bp
 from web.http.context import services
-from web.http.job_responses import asked_for, idempotency_key
+from web.http.job_responses import accepted_response, idempotency_key
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
 from web.transactions import upserts
@@ -28,7 +28,7 @@ TRAIN = TypeAdapter(schemas.TrainRequest)
 @documented(
     body=schemas.FeaturesRequest,
     body_may_be_empty=True,
-    answer=schemas.Asked,
+    answer=schemas.AcceptedJob,
     status=202,
     errors=(503,),
     idempotent_by_key=True,
@@ -38,19 +38,19 @@ def features() -> ResponseReturnValue:
     wanted = parse(FEATURES, empty="{}")
     job = job_requests.request_features(
         services().engine,
-        services().messenger,
+        services().publisher,
         requested_by=caller(),
         days=None if wanted.all else wanted.days,
         idempotency_key=idempotency_key(),
     )
-    return asked_for(job)
+    return accepted_response(job)
 
 
 @bp.post("/train")
 @documented(
     body=schemas.TrainRequest,
     body_may_be_empty=True,
-    answer=schemas.Asked,
+    answer=schemas.AcceptedJob,
     status=202,
     errors=(409, 503),
     idempotent_by_key=True,
@@ -71,13 +71,13 @@ def train() -> ResponseReturnValue:
         )
     job = job_requests.request_training(
         services().engine,
-        services().messenger,
+        services().publisher,
         requested_by=caller(),
         limit=wanted.limit,
         deploy=wanted.deploy,
         idempotency_key=key,
     )
-    return asked_for(job)
+    return accepted_response(job)
 
 
 @bp.get("/jobs")

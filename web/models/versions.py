@@ -6,30 +6,30 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
-from shared.registry.deployments import Pointer
+from shared.registry.deployments import Deployment
 from shared.registry.store import ModelVersion, Registry
 
 
-def listed(registry: Registry) -> list[dict[str, Any]]:
+def list_versions(registry: Registry) -> list[dict[str, Any]]:
     """All versions, newest first, each with its deploys, newest first."""
     live = registry.current()
     deploys = _deploys(registry)
-    return [_shown(version, live, deploys[version.run_id]) for version in registry.versions()]
+    return [_version(version, live, deploys[version.run_id]) for version in registry.versions()]
 
 
-def shown(registry: Registry, run_id: str) -> dict[str, Any]:
+def version_detail(registry: Registry, run_id: str) -> dict[str, Any]:
     """One version with its evaluation report.
 
     Raises:
         NotFound: there is none of this id.
     """
     version = registry.version(run_id)
-    found = _shown(version, registry.current(), _deploys(registry)[run_id])
+    found = _version(version, registry.current(), _deploys(registry)[run_id])
     return {**found, "report": version.manifest.evaluation, "meta": _without_report(version)}
 
 
-def _shown(
-    version: ModelVersion, live: Pointer | None, deploys: list[dict[str, Any]]
+def _version(
+    version: ModelVersion, live: Deployment | None, deploys: list[dict[str, Any]]
 ) -> dict[str, Any]:
     return {
         "run_id": version.run_id,

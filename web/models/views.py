@@ -15,14 +15,14 @@ from web.http.openapi import documented
 from web.http.parsing import parse
 from web.models import versions
 
-WHY = TypeAdapter(schemas.WhyRequest)
+WHY = TypeAdapter(schemas.ReasonRequest)
 
 
 @bp.get("/model/status")
 @documented(answer=schemas.ModelStatus)
 def model_status() -> ResponseReturnValue:
     """The version that this process answers with."""
-    status = services().runtime.status()
+    status = services().live_model.status()
     meta = {key: value for key, value in status.meta.items() if key != "report"}
     if status.available and status.error:
         meta["problem"] = status.error
@@ -33,19 +33,19 @@ def model_status() -> ResponseReturnValue:
 @documented(answer=schemas.Models, errors=(503,))
 def list_models() -> ResponseReturnValue:
     """The versions, newest first: figures, verdict of the gate, deploys with who, when and why."""
-    return {"models": versions.listed(services().registry)}
+    return {"models": versions.list_versions(services().registry)}
 
 
 @bp.get("/models/<run_id>")
 @documented(answer=schemas.VersionWithReport, errors=(404, 409, 503))
 def show_model(run_id: str) -> ResponseReturnValue:
     """One version, with its evaluation report."""
-    return versions.shown(services().registry, run_id)
+    return versions.version_detail(services().registry, run_id)
 
 
 @bp.post("/models/<run_id>/deploy")
 @documented(
-    body=schemas.WhyRequest,
+    body=schemas.ReasonRequest,
     body_may_be_empty=True,
     answer=schemas.Deploy,
     errors=(404, 409, 503),
@@ -58,7 +58,10 @@ def deploy(run_id: str) -> ResponseReturnValue:
 
 @bp.post("/model/rollback")
 @documented(
-    body=schemas.WhyRequest, body_may_be_empty=True, answer=schemas.Deploy, errors=(404, 409, 503)
+    body=schemas.ReasonRequest,
+    body_may_be_empty=True,
+    answer=schemas.Deploy,
+    errors=(404, 409, 503),
 )
 def rollback() -> ResponseReturnValue:
     """Make the version live again that was live before this one."""

@@ -16,18 +16,18 @@ CLASSES = 15
 _BASELINES = ("merchant_lookup", "linear_text_model")
 
 
-def drawn(name: str, registry: Registry) -> bytes:
+def render(name: str, registry: Registry) -> bytes:
     """The chart of this name.
 
     Raises:
         NotFound: there is no such chart, or no live version to draw.
     """
     if name == "history":
-        return _history(versions.listed(registry)[:VERSIONS][::-1])
+        return _history(versions.list_versions(registry)[:VERSIONS][::-1])
     live = registry.current()
     if name not in _OF_REPORT or live is None:
         raise NotFound("There is no such chart")
-    return _OF_REPORT[name](versions.shown(registry, live.run_id)["report"] or {})
+    return _OF_REPORT[name](versions.version_detail(registry, live.run_id)["report"] or {})
 
 
 def _line(**more: Any) -> Any:

@@ -29,7 +29,7 @@ _COUNTS = text(
 _LABELS = text("SELECT source, count(*) FROM transaction_labels GROUP BY 1 ORDER BY 2 DESC")
 
 
-def gathered(own: Services) -> dict[str, Any]:
+def load_summary(own: Services) -> dict[str, Any]:
     """What is quickly known; `counted` has the rest of the page."""
     found = {**_of_models(own), "away": False}
     try:
@@ -37,14 +37,14 @@ def gathered(own: Services) -> dict[str, Any]:
             found |= {
                 "jobs": job_store.newest(session, limit=SHOWN_JOBS),
                 "rollout": traffic_split.current(session, own.settings),
-                "drift": drift_metrics.newest(session, own.registry),
+                "drift": drift_metrics.load_newest_reports(session, own.registry),
             }
     except Unavailable:
         found["away"] = True
     return found
 
 
-def counted(own: Services) -> dict[str, Any]:
+def load_counts(own: Services) -> dict[str, Any]:
     """What has to be counted, which takes longer the more there is.
 
     Raises:
@@ -52,22 +52,22 @@ def counted(own: Services) -> dict[str, Any]:
     """
     with transaction(own.engine) as session:
         now = traffic_split.current(session, own.settings)
-        arms = arm_statistics.figures(session, arm_statistics.begin(now))
+        arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
         return {
             "counts": session.execute(_COUNTS).mappings().one(),
             "labels": session.execute(_LABELS).all(),
             "arms": arms,
-            "verdicts": verdicts.verdicts(now, arms),
+            "verdicts": verdicts.compare_with_control(now, arms),
         }
 
 
 def _of_models(own: Services) -> dict[str, Any]:
-    listed = versions.listed(own.registry)
+    listed = versions.list_versions(own.registry)
     live = next((it for it in listed if it["live"]), None)
     report: Mapping[str, Any] = {}
     if live:
         try:
-            report = versions.shown(own.registry, live["run_id"])["report"] or {}
+            report = versions.version_detail(own.registry, live["run_id"])["report"] or {}
         except LedgerError:
             report = {}
     classes = sorted(report.get("classes") or [], key=lambda it: -it["support"])
@@ -76,5 +76,5 @@ def _of_models(own: Services) -> dict[str, Any]:
         "versions": listed[:10],
         "report": report,
         "classes": classes[:SHOWN_CLASSES],
-        "can_roll_back": len(own.registry.lineage()) > 1,
+        "can_roll_back": len(own.registry.rollback_stack()) > 1,
     }

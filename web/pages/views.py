@@ -23,13 +23,13 @@ _SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings 
 def dashboard() -> ResponseReturnValue:
     """What is live, how good it is, what runs, and what people say to it."""
     own = services()
-    return render("dashboard.html", links=own.settings.links, **overview.gathered(own))
+    return render("dashboard.html", links=own.settings.links, **overview.load_summary(own))
 
 
 @bp.get("/figures")
 def figures() -> ResponseReturnValue:
     """The part of the dashboard that has to be counted; the page fetches it."""
-    return render("figures.html", **overview.counted(services()))
+    return render("figures.html", **overview.load_counts(services()))
 
 
 @bp.get("/try")
@@ -47,13 +47,13 @@ def csv_file() -> ResponseReturnValue:
 @bp.get("/review")
 def review_queue() -> ResponseReturnValue:
     """Suggestions to confirm, by keyboard alone."""
-    return render("review.html", **review_views.choices(services()))
+    return render("review.html", **review_views.load_filter_choices(services()))
 
 
 @bp.get("/charts/<name>.svg")
 def chart(name: str) -> ResponseReturnValue:
     """A picture of the live version's report; the page has the same figures as a table."""
-    drawn = charts.drawn(name, services().registry)
+    drawn = charts.render(name, services().registry)
     headers = {"Content-Security-Policy": _SVG_POLICY}
     return Response(drawn, mimetype="image/svg+xml", headers=headers)
 

@@ -9,12 +9,12 @@ from pydantic import Field
 from shared.features.brands import Source
 from shared.model import explain
 from shared.model.explain import Candidate
-from shared.registry.live_model import Served
+from shared.registry.live_model import LoadedModel
 from web.http.schemas import Answer, ModelName
 from web.predictions import lookup
 
 
-class Kind(Answer):
+class CategoryReason(Answer):
     """The kind of shop, what told it, and the code, name or words that did."""
 
     kind: str
@@ -29,18 +29,18 @@ class Explanation(Answer):
     label: str | None = None
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     merchant: str | None = None
-    kind: Kind | None = None
+    kind: CategoryReason | None = None
     candidates: tuple[Candidate, ...] = ()
     model: ModelName | None = None
 
 
-def explained(explanation: explain.Explanation, served: Served) -> Explanation:
+def explanation_response(explanation: explain.Explanation, served: LoadedModel) -> Explanation:
     """An explanation and the version that it is of."""
-    predicted = lookup.as_json(explanation.prediction, served)
+    predicted = lookup.prediction_response(explanation.prediction, served)
     del predicted["alternatives"]  # the candidates say more
     return Explanation(
         **predicted,
         merchant=explanation.merchant,
-        kind=explanation.guess and Kind.model_validate(explanation.guess),
+        kind=explanation.match and CategoryReason.model_validate(explanation.match),
         candidates=explanation.candidates,
     )

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PATH = "/ml/v2/predict"
-_OUT_OF_ORDER = frozenset(
+_EXCLUDED_HEADERS = frozenset(
     {"HTTP_TRANSFER_ENCODING", "HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_COOKIE", "HTTP_EXPECT"}
 )
 
 
-def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
+def fast_path(flask: WSGIApplication, held: Services) -> WSGIApplication:
     """Answer well-formed predictions before *flask*."""
     tokens = Tokens(held.settings.api_tokens) if held.settings.api_auth else None
 
     def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != PATH or not _in_order(environ, tokens):
+        if environ.get("PATH_INFO") != PATH or not _is_eligible(environ, tokens):
             return flask(environ, start)
         started = time.perf_counter()
         length = int(environ["CONTENT_LENGTH"])
@@ -43,7 +43,7 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
         try:
             if len(body) != length:
                 raise EOFError("the body is shorter than its Content-Length")
-            content = to_json(prediction_views.told(_raw(body), held))
+            content = to_json(prediction_views.predict_response(_raw(body), held))
         except Exception:  # bad input, or a bug: Flask meets the same, and reports it
             environ["wsgi.input"] = io.BytesIO(body)
             return flask(environ, start)
@@ -62,7 +62,7 @@ def shortcut(flask: WSGIApplication, held: Services) -> WSGIApplication:
     return answer
 
 
-def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
+def _is_eligible(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
     length = environ.get("CONTENT_LENGTH") or ""
     return (
         environ.get("REQUEST_METHOD") == "POST"
@@ -73,7 +73,7 @@ def _in_order(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
         and 0 < int(length) <= parsing.LARGE_BYTES
         and not environ.get("QUERY_STRING")
         and not environ.get("SCRIPT_NAME")
-        and _OUT_OF_ORDER.isdisjoint(environ)
+        and _EXCLUDED_HEADERS.isdisjoint(environ)
         and parsing.HOST.fullmatch(environ.get("HTTP_HOST", "")) is not None
         and (
             is_local(environ["HTTP_HOST"])

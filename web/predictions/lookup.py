@@ -9,16 +9,16 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 
 from shared.db.engine import transaction
-from shared.db.feature_store import raws
+from shared.db.feature_store import load_raw
 from shared.errors import LedgerError, NotFound
 from shared.features.extract import RawTransaction, features_of
 from shared.model.classifier import Prediction
-from shared.registry.live_model import Served
+from shared.registry.live_model import LoadedModel
 from web.http import parsing, schemas
 from web.http.problems import item_problem
 
 
-def one(engine: Engine, txn_id: int) -> RawTransaction:
+def load_transaction(engine: Engine, txn_id: int) -> RawTransaction:
     """A stored transaction as `features_of` reads it.
 
     Raises:
@@ -31,8 +31,8 @@ def one(engine: Engine, txn_id: int) -> RawTransaction:
     return found[txn_id]
 
 
-def many(
-    engine: Engine, adapter: TypeAdapter[Any], rows: Sequence[Any], served: Served | None
+def predict_many(
+    engine: Engine, adapter: TypeAdapter[Any], rows: Sequence[Any], served: LoadedModel | None
 ) -> list[dict[str, Any]]:
     """An answer for each row, in order, all from one version.
 
@@ -48,7 +48,7 @@ def many(
         answers: Iterable[dict[str, Any]] = ({"available": False} for _ in good)
     else:
         predictions = served.model.predict_many([features_of(raw) for raw in good])
-        answers = (as_json(prediction, served) for prediction in predictions)
+        answers = (prediction_response(prediction, served) for prediction in predictions)
     following = iter(answers)
     return [
         next(following) if isinstance(raw, RawTransaction) else {"error": item_problem(raw)}
@@ -56,7 +56,7 @@ def many(
     ]
 
 
-def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
+def prediction_response(prediction: Prediction, served: LoadedModel) -> dict[str, Any]:
     """A prediction and the version that made it."""
     return {
         "available": True,
@@ -66,7 +66,7 @@ def as_json(prediction: Prediction, served: Served) -> dict[str, Any]:
             {"label": other.label, "confidence": other.confidence}
             for other in prediction.alternatives
         ],
-        "model": {"run_id": served.pointer.run_id, "sequence": served.pointer.sequence},
+        "model": {"run_id": served.deployment.run_id, "sequence": served.deployment.sequence},
     }
 
 
@@ -87,4 +87,4 @@ def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | Ledger
 
 def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
     with transaction(engine) as session:
-        return raws(session, txn_ids)
+        return load_raw(session, txn_ids)

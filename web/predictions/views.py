@@ -32,20 +32,20 @@ def predict() -> ResponseReturnValue:
     Raw fields, each of which may be missing, or `{"txn_id": …}`. Raw fields need neither the
     database nor the broker; only the look-up of a `txn_id` answers 503 while PostgreSQL is down.
     """
-    return told(_transaction(parse(PREDICT)), services())
+    return predict_response(_transaction(parse(PREDICT)), services())
 
 
-def told(raw: RawTransaction, held: Services) -> dict[str, Any]:
+def predict_response(raw: RawTransaction, held: Services) -> dict[str, Any]:
     """The answer for one transaction."""
     started = time.perf_counter()
-    with metrics.phase("predict", "features"):
+    with metrics.time_phase("predict", "features"):
         row = features_of(raw)
-    with metrics.phase("predict", "model"):
-        answer = held.runtime.predict(row)
-    metrics.predicted(available=answer is not None, seconds=time.perf_counter() - started)
+    with metrics.time_phase("predict", "model"):
+        answer = held.live_model.predict(row)
+    metrics.count_prediction(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}
-    return lookup.as_json(answer.prediction, answer.served)
+    return lookup.prediction_response(answer.prediction, answer.model)
 
 
 @bp.post("/predict/batch")
@@ -54,9 +54,9 @@ def predict_batch() -> ResponseReturnValue:
     """Predict up to 1,000 rows, in order, all by one version; a bad row gets an error."""
     rows = parse(PREDICT_BATCH).rows
     started = time.perf_counter()
-    served = services().runtime.served()
-    results = lookup.many(services().engine, PREDICT, rows, served)
-    metrics.predicted(available=served is not None, seconds=time.perf_counter() - started)
+    served = services().live_model.current()
+    results = lookup.predict_many(services().engine, PREDICT, rows, served)
+    metrics.count_prediction(available=served is not None, seconds=time.perf_counter() - started)
     return {"results": results}
 
 
@@ -68,15 +68,15 @@ def predict_explain() -> ResponseReturnValue:
     Takes what `/ml/v2/predict` takes, and answers the same label and confidence.
     """
     row = features_of(_transaction(parse(PREDICT)))
-    served = services().runtime.served()
+    served = services().live_model.current()
     if served is None:
         return {"available": False}
-    return jsonify(explanation_schemas.explained(explain(served.model, row), served))
+    return jsonify(explanation_schemas.explanation_response(explain(served.model, row), served))
 
 
 def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
     """What the caller tells of it, or what is stored of it."""
     if isinstance(wanted, schemas.StoredTransaction):
-        with metrics.phase("predict", "lookup"):
-            return lookup.one(services().engine, wanted.txn_id)
+        with metrics.time_phase("predict", "lookup"):
+            return lookup.load_transaction(services().engine, wanted.txn_id)
     return RawTransaction(**wanted.__dict__)

@@ -16,8 +16,8 @@ from shared.db.tables import Action
 from shared.errors import FieldError, InvalidInput, Unavailable
 from shared.services import Services
 from shared.suggestions import review_queue
-from shared.suggestions.feedback import State
-from shared.suggestions.review_queue import Group, Place, Waiting, Whose
+from shared.suggestions.feedback import AnswerState
+from shared.suggestions.review_queue import Cursor, QueueFilter, QueueGroup, QueueItem
 from web.http import problems
 from web.http.context import services
 from web.http.openapi import documented
@@ -57,7 +57,7 @@ class ReviewQuery(BaseModel):
     after: After | None = None
 
 
-class _Said(Body):
+class _Answer(Body):
     """An answer; `label` says what it is instead, for correct, and for nothing else."""
 
     model_config = ConfigDict(
@@ -84,7 +84,7 @@ class _Said(Body):
     label: Label | None = None
 
 
-class ReviewRequest(_Said):
+class ReviewRequest(_Answer):
     """One answer to up to 1,000 suggestions."""
 
     only_waiting: bool = Field(
@@ -94,7 +94,7 @@ class ReviewRequest(_Said):
     suggestion_ids: Annotated[list[SuggestionId], Field(min_length=1, max_length=ITEMS_MAX)]
 
 
-class MerchantRequest(_Said):
+class MerchantRequest(_Answer):
     """One answer to all that wait of a user and a merchant, and for which `suggested` was."""
 
     action: Literal["accept", "correct", "reject"]
@@ -177,16 +177,16 @@ def show_queue() -> ResponseReturnValue:
     meanwhile.
     """
     wanted = parse_query(ReviewQuery)
-    whose = Whose(wanted.user_id, wanted.merchant)
+    whose = QueueFilter(wanted.user_id, wanted.merchant)
     after = _place(wanted.after) if wanted.after else None
-    items: list[Waiting] = []
-    groups: list[Group] = []
+    items: list[QueueItem] = []
+    groups: list[QueueGroup] = []
     with transaction(services().engine) as session:
         if wanted.order == "unsure":
-            items, following = review_queue.least_sure(session, whose, wanted.limit, after)
+            items, following = review_queue.by_uncertainty(session, whose, wanted.limit, after)
         else:
             groups, following = review_queue.by_merchant(session, whose, wanted.limit, after)
-        left = None if after else review_queue.left(session, whose)
+        left = None if after else review_queue.count_pending(session, whose)
     return jsonify(
         Queue(
             items=[WaitingItem.model_validate(item) for item in items],
@@ -216,16 +216,16 @@ def answer_merchant() -> ResponseReturnValue:
     wanted = parse(MERCHANT)
     _check(wanted)
     with transaction(services().engine) as session:
-        ids = review_queue.of_group(
+        ids = review_queue.group_items(
             session, wanted.user_id, wanted.merchant, wanted.suggested, GROUP_MAX + 1
         )
     items = _answered(ids[:GROUP_MAX], wanted, only_waiting=True)
     return {"items": items, "more": len(ids) > GROUP_MAX}
 
 
-def choices(own: Services) -> dict[str, Any]:
+def load_filter_choices(own: Services) -> dict[str, Any]:
     """What one may choose from on the page; nothing while PostgreSQL is away."""
-    served = own.runtime.served()
+    served = own.live_model.current()
     known = set(served.model.labels) if served else set()
     try:
         with transaction(own.engine) as session:
@@ -236,7 +236,7 @@ def choices(own: Services) -> dict[str, Any]:
     return {**found, "categories": sorted(known, key=str.casefold)}
 
 
-def _check(wanted: _Said) -> None:
+def _check(wanted: _Answer) -> None:
     """InvalidInput, if there is a label where none is meant, or none where one is needed."""
     if (wanted.action == "correct") != (wanted.label is not None):
         needed = wanted.label is None
@@ -244,26 +244,26 @@ def _check(wanted: _Said) -> None:
         raise InvalidInput(f"label {message}", [FieldError("label", message)])
 
 
-def _answered(ids: Sequence[str], wanted: _Said, *, only_waiting: bool) -> list[dict[str, Any]]:
+def _answered(ids: Sequence[str], wanted: _Answer, *, only_waiting: bool) -> list[dict[str, Any]]:
     action = None if wanted.action == "undo" else Action(wanted.action)
     with transaction(services().engine) as session:
         states = review_queue.answer(session, ids, action, wanted.label, only_waiting=only_waiting)
     return [
         state._asdict()
-        if isinstance(state, State)
+        if isinstance(state, AnswerState)
         else {"suggestion_id": suggestion_id, "error": problems.item_problem(state)}
         for suggestion_id, state in zip(ids, states, strict=True)
     ]
 
 
-def _text(place: Place) -> str:
+def _text(place: Cursor) -> str:
     number = struct.pack(">d", place.number).hex()
     return f"{number}-{place.key}-{(place.as_of - _EPOCH) // _MICROSECOND}"
 
 
-def _place(text: str) -> Place:
+def _place(text: str) -> Cursor:
     """What `_text` was made of."""
     number, key, time = text.split("-")
-    return Place(
+    return Cursor(
         struct.unpack(">d", bytes.fromhex(number))[0], key, _EPOCH + int(time) * _MICROSECOND
     )

@@ -15,7 +15,7 @@ from shared.errors import FieldError, InvalidInput
 from shared.experiments import traffic_split
 from shared.rules import store as rule_store
 from shared.rules import yaml_format
-from shared.rules.schema import RULES_MAX, Rule, as_plain
+from shared.rules.schema import RULES_MAX, Rule, to_json
 from shared.suggestions import rule_preview
 from shared.suggestions import service as suggestion_service
 from web.http import parsing, schemas
@@ -25,7 +25,7 @@ from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
 from web.http.schemas import Answer, Body, Identity, UserQuery
 from web.suggestions.schemas import HistoryRequest
-from web.suggestions.views import ask_for
+from web.suggestions.views import request_user_job
 
 bp = Blueprint("rules", __name__, url_prefix="/ml/v2")
 
@@ -39,7 +39,7 @@ class RulesRequest(Body):
     rules: Annotated[list[Rule], Field(max_length=RULES_MAX)]
 
 
-class WhoseQuery(BaseModel):
+class OwnerQuery(BaseModel):
     """Whose rules."""
 
     model_config = ConfigDict(extra="forbid")
@@ -47,13 +47,13 @@ class WhoseQuery(BaseModel):
     user_id: Identity | None = Field(None, description="missing: everyone's")
 
 
-class VersionQuery(WhoseQuery):
+class VersionQuery(OwnerQuery):
     """Which version of them; missing: the newest."""
 
     version: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
-class PreviewQuery(WhoseQuery):
+class PreviewQuery(OwnerQuery):
     """How many of the newest transactions are looked at."""
 
     limit: Annotated[int, Field(ge=1, le=20_000)] = 5_000
@@ -91,21 +91,21 @@ def show_rules() -> ResponseReturnValue:
     wanted = parse_query(VersionQuery)
     with transaction(services().engine) as session:
         found = rule_store.read(session, _set_of(wanted.user_id), wanted.version)
-    return _shown(found)
+    return _queue_item(found)
 
 
 @bp.put("/rules")
-@documented(body=RulesRequest, query=WhoseQuery, answer=RuleSet, errors=(409, 503))
+@documented(body=RulesRequest, query=OwnerQuery, answer=RuleSet, errors=(409, 503))
 def put_rules() -> ResponseReturnValue:
     """Replace the rules of a user, or everyone's, by these; JSON, or a YAML file.
 
     With `If-Match`, the `ETag` of the rules they were made from, it is 409 if those were changed
     meanwhile.
     """
-    whose, rules, expected = parse_query(WhoseQuery).user_id, _rules(), _expected()
+    whose, rules, expected = parse_query(OwnerQuery).user_id, _rules(), _expected()
     with transaction(services().engine) as session:
         saved = rule_store.save(session, _set_of(whose), rules, by=caller(), expected=expected)
-    return _shown(saved)
+    return _queue_item(saved)
 
 
 @bp.post("/rules/preview")
@@ -115,8 +115,11 @@ def preview_rules() -> ResponseReturnValue:
     wanted, rules = parse_query(PreviewQuery), _rules()
     own = services()
     with transaction(own.engine) as session:
-        heard = suggestion_service.heard(
-            own.runtime, own.challengers, own.settings, traffic_split.current(session, own.settings)
+        heard = suggestion_service.serving_context(
+            own.live_model,
+            own.challenger,
+            own.settings,
+            traffic_split.current(session, own.settings),
         )
         seen = rule_preview.preview(session, _set_of(wanted.user_id), rules, heard, wanted.limit)
     return jsonify(seen)
@@ -126,14 +129,14 @@ def preview_rules() -> ResponseReturnValue:
 @documented(
     body=HistoryRequest,
     body_may_be_empty=True,
-    answer=schemas.Asked,
+    answer=schemas.AcceptedJob,
     status=202,
     errors=(503,),
     idempotent_by_key=True,
 )
 def apply_rules() -> ResponseReturnValue:
     """Have the rules label stored transactions; what a person or an import said stays."""
-    return ask_for(JobKind.RULES)
+    return request_user_job(JobKind.RULES)
 
 
 @bp.get("/rules/proposals")
@@ -142,11 +145,11 @@ def show_proposals() -> ResponseReturnValue:
     """Rules that a user's own corrections ask for."""
     whose = parse_query(UserQuery).user_id
     with transaction(services().engine) as session:
-        found = rule_store.proposals(session, whose)
+        found = rule_store.propose_rules(session, whose)
     return {
         "proposals": [
             {
-                "rule": as_plain([it.rule])[0],
+                "rule": to_json([it.rule])[0],
                 "corrections": it.corrections,
                 "last": it.last.isoformat(),
             }
@@ -160,12 +163,12 @@ def show_proposals() -> ResponseReturnValue:
 def show_starter() -> ResponseReturnValue:
     """Rules to begin with, for everyone; as a file with `Accept: application/yaml`."""
     if _wants_yaml():
-        return Response(yaml_format.starter(), mimetype=YAML)
-    return {"rules": as_plain(yaml_format.load(yaml_format.starter()))}
+        return Response(yaml_format.starter_rules(), mimetype=YAML)
+    return {"rules": to_json(yaml_format.load(yaml_format.starter_rules()))}
 
 
 def _set_of(user_id: str | None) -> str:
-    return rule_store.EVERYONE if user_id is None else user_id
+    return rule_store.SHARED if user_id is None else user_id
 
 
 def _rules() -> list[Rule]:
@@ -195,14 +198,14 @@ def _wants_yaml() -> bool:
     return best == YAML
 
 
-def _shown(found: rule_store.Version) -> Response:
+def _queue_item(found: rule_store.RuleSetVersion) -> Response:
     if _wants_yaml():
         answer = Response(yaml_format.dump(found.rules), mimetype=YAML)
     else:
         answer = jsonify(
             user_id=found.user_id or None,
             version=found.version,
-            rules=as_plain(found.rules),
+            rules=to_json(found.rules),
             updated_by=found.updated_by,
             updated_at=found.updated_at and found.updated_at.isoformat(),
         )

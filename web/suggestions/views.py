@@ -13,21 +13,26 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from shared.db import feature_store
-from shared.db.engine import patience, questions, transaction
+from shared.db.engine import read_only, transaction, wait_timeout
 from shared.db.tables import Action, Arm, JobKind
 from shared.errors import Conflict, LedgerError, NotFound, Unavailable
-from shared.experiments.traffic_split import Rollout
+from shared.experiments.traffic_split import TrafficSplit
 from shared.features.extract import RawTransaction, features_of
 from shared.jobs import requests as job_requests
 from shared.monitoring import metrics
 from shared.suggestions import feedback, suggestion_store
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import NOTHING, Known, known_but_habits, with_habits
-from shared.suggestions.service import Asked, Gathered, Heard
+from shared.suggestions.context import (
+    EMPTY_CONTEXT,
+    SuggestionContext,
+    add_label_profiles,
+    load_context_without_profiles,
+)
+from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
 from web.http import parsing, problems, schemas
 from web.http.auth import caller
 from web.http.context import services
-from web.http.job_responses import asked_for, idempotency_key
+from web.http.job_responses import accepted_response, idempotency_key
 from web.http.openapi import documented
 from web.http.parsing import parse
 from web.models.canary import forced_arm
@@ -45,13 +50,13 @@ from web.suggestions.schemas import (
 bp = Blueprint("suggest", __name__, url_prefix="/ml/v2")
 
 # A silent PostgreSQL is waited for so long, in seconds, and not asked again for OUTAGE_S.
-RAW_PATIENCE_S = 0.5
-STORED_PATIENCE_S = 5.0
-OUTAGE_S = 1.0
+RAW_WAIT_S = 0.5
+STORED_WAIT_S = 5.0
+OPEN_S = 1.0
 
 
 @dataclass(slots=True)
-class Outage:
+class DatabaseCircuitBreaker:
     """What raw transactions are answered by while PostgreSQL is away.
 
     Attributes:
@@ -60,15 +65,15 @@ class Outage:
     """
 
     until: float = 0.0
-    holds: Rollout | None = None
+    is_open: TrafficSplit | None = None
 
 
 class LookedUp(NamedTuple):
     """What a request finds of its transactions, and the models that it uses."""
 
-    gathered: list[Gathered]
-    said: Known
-    heard: Heard
+    gathered: list[RuleEvidence]
+    said: SuggestionContext
+    heard: ServingContext
 
 
 SUGGEST: TypeAdapter[SuggestStored | SuggestRaw] = TypeAdapter(SuggestRequest)
@@ -91,29 +96,33 @@ def suggest() -> ResponseReturnValue:
         items, found = _look_up_stored(wanted, forced)
         degraded = False
     else:
-        with metrics.phase("suggest", "features"):
+        with metrics.time_phase("suggest", "features"):
             items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
         found, degraded = _look_up_raw(items, forced)
     if forced is Arm.CHALLENGER and found.heard.challenger is None:
         raise Conflict("No version on trial is loaded here")
-    with metrics.phase("suggest", "model"):
-        answers = suggestion_service.answer_gathered(*found)
+    with metrics.time_phase("suggest", "model"):
+        answers = suggestion_service.suggest_from_evidence(*found)
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
             with (
-                metrics.phase("suggest", "store"),
-                patience(STORED_PATIENCE_S),
+                metrics.time_phase("suggest", "store"),
+                wait_timeout(STORED_WAIT_S),
                 transaction(services().engine) as session,
             ):
-                ids = [*suggestion_store.keep(session, answers, forced=forced is not None)]
+                ids = [*suggestion_store.store(session, answers, forced=forced is not None)]
         except Unavailable:
             degraded = True
-    metrics.suggested((it.suggested.source, it.rules_label, it.model_label) for it in answers)
+    metrics.count_suggestions(
+        (it.decision.source, it.rules_label, it.model_label) for it in answers
+    )
     following = iter(map(_as_json, answers, ids))
     return {
         "items": [
-            next(following) if isinstance(item, Asked) else {"error": problems.item_problem(item)}
+            next(following)
+            if isinstance(item, SuggestionRequest)
+            else {"error": problems.item_problem(item)}
             for item in items
         ],
         "degraded": degraded,
@@ -124,7 +133,7 @@ def suggest() -> ResponseReturnValue:
 @documented(body=schemas.RawFields, answer=ExplainedSuggestion, errors=(503,))
 def explain_suggestion() -> ResponseReturnValue:
     """Take the answer for one transaction apart; nothing is stored."""
-    item = Asked(features_of(RawTransaction(**parse(RAW).__dict__)))
+    item = SuggestionRequest(features_of(RawTransaction(**parse(RAW).__dict__)))
     found, degraded = _look_up_raw([item], None, all_layers=True)
     told = suggestion_service.explain(item, found.said, found.heard)
     features = item.row._asdict() | {
@@ -133,23 +142,23 @@ def explain_suggestion() -> ResponseReturnValue:
     }
     return {
         "features": features,
-        "label": told.shown.label,
-        "confidence": told.shown.confidence,
-        "layer": told.shown.layer,
-        "alternatives": [other._asdict() for other in told.shown.alternatives],
-        "reasons": list(told.shown.reasons),
+        "label": told.decision.label,
+        "confidence": told.decision.confidence,
+        "layer": told.decision.layer,
+        "alternatives": [other._asdict() for other in told.decision.alternatives],
+        "reasons": list(told.decision.reasons),
         "arm": told.arm,
         "layers": [
             {
                 "layer": it.layer,
                 "label": it.label,
                 "confidence": it.confidence,
-                "needed": it.bar,
+                "needed": it.threshold,
                 "reason": it.reason,
                 "rejected": it.label in told.rejected,
-                "heard": it not in told.unheard,
+                "heard": it not in told.shadow,
             }
-            for it in [*told.voices, *told.unheard]
+            for it in [*told.candidates, *told.shadow]
         ],
         "degraded": degraded,
     }
@@ -159,28 +168,28 @@ def explain_suggestion() -> ResponseReturnValue:
 @documented(
     body=HistoryRequest,
     body_may_be_empty=True,
-    answer=schemas.Asked,
+    answer=schemas.AcceptedJob,
     status=202,
     errors=(503,),
     idempotent_by_key=True,
 )
 def suggest_history() -> ResponseReturnValue:
     """Have a suggestion made for every transaction that nobody has labelled."""
-    return ask_for(JobKind.SUGGEST)
+    return request_user_job(JobKind.SUGGEST)
 
 
-def ask_for(kind: Literal[JobKind.SUGGEST, JobKind.RULES]) -> ResponseReturnValue:
+def request_user_job(kind: Literal[JobKind.SUGGEST, JobKind.RULES]) -> ResponseReturnValue:
     """Ask for a job over the transactions of the user whom the body names, or everybody's."""
     wanted = parse(HISTORY, empty="{}")
     job = job_requests.request_for_user(
         services().engine,
-        services().messenger,
+        services().publisher,
         kind,
         requested_by=caller(),
         user_id=wanted.user_id,
         idempotency_key=idempotency_key(),
     )
-    return asked_for(job)
+    return accepted_response(job)
 
 
 @bp.post("/suggestions/<suggestion_id>/feedback")
@@ -195,91 +204,110 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
         if wanted.action == "undo":
             state = feedback.undo(session, suggestion_id)
         else:
-            state = feedback.give(session, suggestion_id, Action(wanted.action), wanted.label)
+            state = feedback.record(session, suggestion_id, Action(wanted.action), wanted.label)
     return state._asdict()
 
 
 def _look_up_stored(
     wanted: SuggestStored, forced: Arm | None
-) -> tuple[Sequence[Asked | LedgerError], LookedUp]:
+) -> tuple[Sequence[SuggestionRequest | LedgerError], LookedUp]:
     with (
-        metrics.phase("suggest", "lookup"),
-        patience(STORED_PATIENCE_S),
-        questions(services().engine) as session,
+        metrics.time_phase("suggest", "lookup"),
+        wait_timeout(STORED_WAIT_S),
+        read_only(services().engine) as session,
     ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
         return items, _look_up(session, _asked(items), forced)
 
 
 def _look_up_raw(
-    items: Sequence[Asked | LedgerError], forced: Arm | None, *, all_layers: bool = False
+    items: Sequence[SuggestionRequest | LedgerError],
+    forced: Arm | None,
+    *,
+    all_layers: bool = False,
 ) -> tuple[LookedUp, bool]:
     """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
-    outage: Outage = current_app.extensions.setdefault("ledger_outage", Outage())
+    outage: DatabaseCircuitBreaker = current_app.extensions.setdefault(
+        "ledger_outage", DatabaseCircuitBreaker()
+    )
     asked = _asked(items)
     if time.monotonic() >= outage.until:
         try:
             with (
-                metrics.phase("suggest", "lookup"),
-                patience(RAW_PATIENCE_S),
-                questions(services().engine) as session,
+                metrics.time_phase("suggest", "lookup"),
+                wait_timeout(RAW_WAIT_S),
+                read_only(services().engine) as session,
             ):
                 found = _look_up(session, asked, forced, all_layers=all_layers)
-                outage.holds = found.said.rollout
+                outage.is_open = found.said.rollout
                 return found, False
         except Unavailable:
-            outage.until = time.monotonic() + OUTAGE_S
-    heard = _heard(outage.holds)
-    return LookedUp(suggestion_service.gather(asked, NOTHING, heard, forced), NOTHING, heard), True
+            outage.until = time.monotonic() + OPEN_S
+    heard = _heard(outage.is_open)
+    return LookedUp(
+        suggestion_service.gather_evidence(asked, EMPTY_CONTEXT, heard, forced),
+        EMPTY_CONTEXT,
+        heard,
+    ), True
 
 
 def _look_up(
-    session: Session, asked: Sequence[Asked], forced: Arm | None, *, all_layers: bool = False
+    session: Session,
+    asked: Sequence[SuggestionRequest],
+    forced: Arm | None,
+    *,
+    all_layers: bool = False,
 ) -> LookedUp:
-    said = known_but_habits(session, [(it.row.user_id, it.row.merchant) for it in asked])
+    said = load_context_without_profiles(
+        session, [(it.row.user_id, it.row.merchant) for it in asked]
+    )
     heard = _heard(said.rollout)
-    gathered = suggestion_service.gather(asked, said, heard, forced)
+    gathered = suggestion_service.gather_evidence(asked, said, heard, forced)
     if all_layers:
         users = {it.row.user_id for it in asked}
     else:
         users = suggestion_service.users_needing_profile(gathered)
-    return LookedUp(gathered, with_habits(session, said, users), heard)
+    return LookedUp(gathered, add_label_profiles(session, said, users), heard)
 
 
-def _heard(newest: Rollout | None) -> Heard:
+def _heard(newest: TrafficSplit | None) -> ServingContext:
     own = services()
-    return suggestion_service.heard(own.runtime, own.challengers, own.settings, newest)
+    return suggestion_service.serving_context(own.live_model, own.challenger, own.settings, newest)
 
 
-def _asked(items: Sequence[Asked | LedgerError]) -> list[Asked]:
-    return [item for item in items if isinstance(item, Asked)]
+def _asked(items: Sequence[SuggestionRequest | LedgerError]) -> list[SuggestionRequest]:
+    return [item for item in items if isinstance(item, SuggestionRequest)]
 
 
-def _raw_item(item: Any, user_id: str | None) -> Asked | LedgerError:
+def _raw_item(item: Any, user_id: str | None) -> SuggestionRequest | LedgerError:
     try:
         told = RAW.validate_json(parsing.as_json(item))
     except ValidationError as error:
         return parsing.invalid(error)
     raw = RawTransaction(**{**told.__dict__, "user_id": told.user_id or user_id})
-    return Asked(features_of(raw))
+    return SuggestionRequest(features_of(raw))
 
 
 def _stored_items(
     session: Session, txn_ids: Sequence[int], user_id: str | None
-) -> list[Asked | LedgerError]:
+) -> list[SuggestionRequest | LedgerError]:
     """Of another user's transactions it is not even said that they exist."""
-    rows = feature_store.rows(session, txn_ids, user_id)
+    rows = feature_store.load_rows(session, txn_ids, user_id)
     return [
-        Asked(rows[txn_id], txn_id) if txn_id in rows else NotFound("There is no such transaction")
+        SuggestionRequest(rows[txn_id], txn_id)
+        if txn_id in rows
+        else NotFound("There is no such transaction")
         for txn_id in txn_ids
     ]
 
 
-def _as_json(answer: suggestion_service.Answer, suggestion_id: str | None) -> dict[str, Any]:
-    shown = answer.suggested
+def _as_json(
+    answer: suggestion_service.SuggestionResult, suggestion_id: str | None
+) -> dict[str, Any]:
+    shown = answer.decision
     return {
         "suggestion_id": suggestion_id,
-        "txn_id": answer.asked.txn_id,
+        "txn_id": answer.request.txn_id,
         "label": shown.label,
         "confidence": shown.confidence,
         "source": shown.source,

@@ -23,18 +23,18 @@ from shared.db.engine import transaction
 from shared.errors import Conflict, FieldError, InvalidInput, NotATable
 from shared.jobs import requests as job_requests
 from shared.statements import preview, uploads
-from shared.statements.annotated_csv import Rows, is_copy, wants_mark
-from shared.statements.cell_parsers import currency_of, date_format_named, encoding_named
+from shared.statements.annotated_csv import Rows, is_copy, needs_bom
+from shared.statements.cell_parsers import find_date_format, find_encoding, parse_currency
 from shared.statements.column_names import FIELDS
-from shared.statements.reader import DELIMITERS, Table, understand
+from shared.statements.reader import DELIMITERS, Table, open_statement
 from shared.statements.schema import ImportOptions
-from shared.statements.uploads import Brought
+from shared.statements.uploads import Upload
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import statement_rows
 from web.http import parsing, schemas
 from web.http.auth import caller
 from web.http.context import services
-from web.http.job_responses import asked_for, idempotency_key
+from web.http.job_responses import accepted_response, idempotency_key
 from web.http.openapi import documented
 from web.http.problems import TooLarge, WrongContentType
 from web.http.schemas import Answer, Body, Identity, Text, Timestamp
@@ -54,7 +54,7 @@ _HERE = (
 
 
 def _date_format(text: str) -> str:
-    date_format_named(text)
+    find_date_format(text)
     return text
 
 
@@ -71,15 +71,15 @@ class ImportRequest(Body):
         default_factory=dict, description="field to column; '' leaves the field out"
     )
     delimiter: Annotated[Literal[",", ";", "\t", "|"], BeforeValidator(_delimiter)] | None = None
-    encoding: Annotated[str, AfterValidator(encoding_named)] | None = None
+    encoding: Annotated[str, AfterValidator(find_encoding)] | None = None
     date_format: Annotated[str, AfterValidator(_date_format)] | None = None
     decimal: Literal[".", ","] | None = None
     sign: Literal["spend-positive", "spend-negative"] | None = None
-    currency: Annotated[str, AfterValidator(currency_of)] | None = None
+    currency: Annotated[str, AfterValidator(parse_currency)] | None = None
     account: Identity | None = None
 
 
-class AskedImport(schemas.Asked):
+class AskedImport(schemas.AcceptedJob):
     """Follow `status_url`; the file is kept as `import_id`."""
 
     import_id: str
@@ -101,15 +101,15 @@ OPTIONS = TypeAdapter(ImportRequest)
 
 
 @bp.post("/look")
-@documented(upload=ImportRequest, answer=preview.Look)
-def look() -> ResponseReturnValue:
+@documented(upload=ImportRequest, answer=preview.Preview)
+def preview_import() -> ResponseReturnValue:
     """What a file is taken for, before anything is stored."""
-    brought = _brought()
+    brought = _read_upload()
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / uploads.safe_name(brought.name)
         path.write_bytes(brought.content)
-        seen = preview.look(_table(path, brought.options))
-    detected = [_here(fact) for fact in seen.detected]
+        seen = preview.preview(_table(path, brought.options))
+    detected = [_check_name(fact) for fact in seen.detected]
     return jsonify(replace(seen, name=brought.name, detected=detected))
 
 
@@ -121,30 +121,30 @@ def look() -> ResponseReturnValue:
     errors=(503,),
     idempotent_by_key=True,
 )
-def bring() -> ResponseReturnValue:
+def upload_import() -> ResponseReturnValue:
     """Have a file's transactions stored and suggested for; the file is kept for 30 days."""
-    brought, key = _brought(), idempotency_key()
+    brought, key = _read_upload(), idempotency_key()
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / uploads.safe_name(brought.name)
         path.write_bytes(brought.content)
         _table(path, brought.options)
     own = services()
     job = job_requests.request_import(
-        own.engine, own.messenger, requested_by=caller(), file=brought, idempotency_key=key
+        own.engine, own.publisher, requested_by=caller(), file=brought, idempotency_key=key
     )
-    return asked_for(job, import_id=job.params["import_id"])
+    return accepted_response(job, import_id=job.params["import_id"])
 
 
 @bp.get("")
 @documented(answer=KeptImports, errors=(503,))
-def listed() -> ResponseReturnValue:
+def list_imports() -> ResponseReturnValue:
     """The files that are kept, the newest first."""
     with transaction(services().engine) as session:
         found = uploads.newest(session, SHOWN)
     return jsonify(KeptImports(imports=[_kept(it) for it in found]))
 
 
-def _kept(found: uploads.Kept) -> KeptImport:
+def _kept(found: uploads.UploadInfo) -> KeptImport:
     return KeptImport(**found._asdict() | {"user_id": found.user_id or None})
 
 
@@ -153,7 +153,7 @@ def _kept(found: uploads.Kept) -> KeptImport:
 def categorized_file(import_id: str) -> ResponseReturnValue:
     """The file with category, confidence, source and reason of each row, as they are now."""
     with transaction(services().engine) as session:
-        found = uploads.named(session, import_id)
+        found = uploads.get(session, import_id)
     if not found.imported:
         raise Conflict("The file is not imported yet, or its import failed: see its job")
     return _file(_written(import_id), found.name, "categorized")
@@ -164,8 +164,8 @@ def categorized_file(import_id: str) -> ResponseReturnValue:
 def rejects_file(import_id: str) -> ResponseReturnValue:
     """The rows that were not taken, each with its line and why."""
     with transaction(services().engine) as session:
-        name = uploads.named(session, import_id).name
-        content = uploads.rejects_of(session, import_id)
+        name = uploads.get(session, import_id).name
+        content = uploads.load_rejects(session, import_id)
     return _file(iter([content]), name, "rejects")
 
 
@@ -174,15 +174,17 @@ def _written(import_id: str) -> Iterator[bytes]:
     own = services()
 
     def pages() -> Iterator[bytes]:
-        with uploads.opened(own.engine, import_id) as file:
-            table = understand(file.path, file.options)
+        with uploads.open_upload(own.engine, import_id) as file:
+            table = open_statement(file.path, file.options)
             text = io.StringIO(newline="")
-            rows = Rows(text, table, mark=wants_mark(table))
-            heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
-            lines = statement_rows.lines(
+            rows = Rows(text, table, mark=needs_bom(table))
+            heard_in = partial(
+                suggestion_service.serving_context, own.live_model, own.challenger, own.settings
+            )
+            lines = statement_rows.annotate_rows(
                 table,
-                file.placed,
-                lambda ids: statement_rows.said_now(own.engine, heard_in, ids)[0],
+                file.row_ids,
+                lambda ids: statement_rows.annotate(own.engine, heard_in, ids)[0],
             )
             while True:
                 page = list(islice(lines, statement_rows.PAGE))
@@ -204,7 +206,7 @@ def _file(content: Iterator[bytes], name: str, kind: str) -> Response:
     return answer
 
 
-def _brought() -> Brought:
+def _read_upload() -> Upload:
     """The file of the request, and what is said of it."""
     request.max_content_length = FILE_MAX_BYTES
     if request.mimetype != "multipart/form-data":
@@ -224,7 +226,7 @@ def _brought() -> Brought:
     )
     content = file.read()
     _check_unpacked(content)
-    return Brought(file.filename.replace("\0", "_")[:200], content, options)
+    return Upload(file.filename.replace("\0", "_")[:200], content, options)
 
 
 def _check_unpacked(content: bytes) -> None:
@@ -250,16 +252,16 @@ def _table(path: Path, options: ImportOptions) -> Table:
         InvalidInput: it is not; the field is `file`.
     """
     try:
-        table = understand(path, options)
+        table = open_statement(path, options)
         if is_copy(table.header):
             raise NotATable("it is a copy with suggestions: give the bank's own file")
     except InvalidInput as error:
-        message = _here(str(error).replace(str(path), path.name))
+        message = _check_name(str(error).replace(str(path), path.name))
         raise type(error)(message, [FieldError("file", message)], **error.facts) from None
     return table
 
 
-def _here(told: str) -> str:
+def _check_name(told: str) -> str:
     """What the readers say to a person in a shell, said to one who calls."""
     for pattern, instead in _HERE:
         told = pattern.sub(instead, told)

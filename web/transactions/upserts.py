@@ -15,7 +15,7 @@ from shared.db import labels
 from shared.db.tables import TRANSACTION_CONTENT, LabelSource, Transaction
 from shared.errors import FieldError
 from web.http import parsing, schemas
-from web.http.problems import listed
+from web.http.problems import field_errors
 
 _TRANSACTION = TypeAdapter(schemas.TransactionItem)
 _LABEL = TypeAdapter(schemas.LabelItem)
@@ -26,7 +26,7 @@ _IS_NEW: ColumnElement[bool] = literal_column("xmax = 0")
 
 
 @dataclass(slots=True)
-class Stored:
+class UpsertResult:
     """What became of the items of a request."""
 
     inserted: int = 0
@@ -34,9 +34,9 @@ class Stored:
     unchanged: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
 
-    def refuse(self, index: int, *errors: FieldError, code: str = "invalid_input") -> None:
+    def add_error(self, index: int, *errors: FieldError, code: str = "invalid_input") -> None:
         """Note that one item was not stored, and why."""
-        self.errors.append({"index": index, "code": code, "errors": listed(errors)})
+        self.errors.append({"index": index, "code": code, "errors": field_errors(errors)})
 
     def count(self, written: Iterable[bool]) -> None:
         """Of the rows that were written, those that are new and those that were there."""
@@ -58,13 +58,13 @@ def count_labels(session: Session) -> int:
     return labels.count(session)
 
 
-def store_transactions(session: Session, items: Sequence[Any]) -> Stored:
+def store_transactions(session: Session, items: Sequence[Any]) -> UpsertResult:
     """Insert or update by `external_id`; an item that says nothing new changes nothing.
 
     Whose a transaction is, is asked in the same statement that writes: of two users who bring the
     same id at the same moment, the second is refused.
     """
-    stored = Stored()
+    stored = UpsertResult()
     good = _checked(_TRANSACTION, items, stored, key=lambda item: ("external_id", item.external_id))
     if not good:
         return stored
@@ -106,13 +106,13 @@ def store_transactions(session: Session, items: Sequence[Any]) -> Stored:
             stored.unchanged += 1
         else:
             error = FieldError("external_id", "belongs to another user")
-            stored.refuse(left[external_id], error, code="conflict")
+            stored.add_error(left[external_id], error, code="conflict")
     return stored
 
 
-def store_labels(session: Session, items: Sequence[Any]) -> Stored:
+def store_labels(session: Session, items: Sequence[Any]) -> UpsertResult:
     """Set labels. One of a person is never replaced by one of an import or a rule."""
-    stored = Stored()
+    stored = UpsertResult()
     good = _checked(_LABEL, items, stored, key=_label_key)
     by_external = {
         row.external_id: row.id
@@ -138,9 +138,11 @@ def store_labels(session: Session, items: Sequence[Any]) -> Stored:
         name = "external_id" if item.txn_id is None else "txn_id"
         txn_id = by_external.get(item.external_id) if item.txn_id is None else item.txn_id
         if txn_id is None or (item.txn_id is not None and txn_id not in known):
-            stored.refuse(index, FieldError(name, "there is no such transaction"), code="not_found")
+            stored.add_error(
+                index, FieldError(name, "there is no such transaction"), code="not_found"
+            )
         elif txn_id in rows:
-            stored.refuse(index, FieldError(name, "is labelled by an earlier item too"))
+            stored.add_error(index, FieldError(name, "is labelled by an earlier item too"))
         else:
             rows[txn_id] = item.label, item.source
     written = labels.put(session, rows).values()
@@ -163,7 +165,7 @@ def _label_key(item: schemas.LabelItem) -> tuple[str, str | int | None]:
 def _checked(
     adapter: TypeAdapter[Any],
     items: Sequence[Any],
-    stored: Stored,
+    stored: UpsertResult,
     key: Callable[[Any], tuple[str, str | int | None]],
 ) -> dict[int, Any]:
     """The good items by their index; the bad ones, and repeated ones, are refused in *stored*.
@@ -178,12 +180,12 @@ def _checked(
             # JSON's own rules for types, as for a body: a date is text there.
             item = adapter.validate_json(parsing.as_json(raw))
         except ValidationError as error:
-            stored.refuse(index, *parsing.invalid(error).errors)
+            stored.add_error(index, *parsing.invalid(error).errors)
             continue
         given = key(item)
         if given in first:
             message = f"is in item {first[given]} of this request too"
-            stored.refuse(index, FieldError(given[0], message))
+            stored.add_error(index, FieldError(given[0], message))
         else:
             first[given] = index
             good[index] = item

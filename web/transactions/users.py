@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from shared import model_retention
 from shared.db.engine import transaction
-from shared.user_deletion import forget
+from shared.user_deletion import delete_user
 from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse_query
@@ -26,7 +26,7 @@ class LearnedModel(Answer):
     retire_by: dt.datetime
 
 
-class ForgottenUser(Answer):
+class DeletedUser(Answer):
     """How much was deleted, and which `models` may have learned from the user's labels."""
 
     transactions: int
@@ -36,8 +36,8 @@ class ForgottenUser(Answer):
 
 
 @bp.delete("/users")
-@documented(query=UserQuery, answer=ForgottenUser, errors=(503,))
-def forget_user() -> ResponseReturnValue:
+@documented(query=UserQuery, answer=DeletedUser, errors=(503,))
+def delete_user_data() -> ResponseReturnValue:
     """Delete all data of a user, for good.
 
     Their transactions, labels, features, suggestions, answers, rules and files.
@@ -50,12 +50,12 @@ def forget_user() -> ResponseReturnValue:
     own, whose = services(), parse_query(UserQuery).user_id
     versions, live = own.registry.versions(), model_retention.live(own.registry)
     with transaction(own.engine) as session:
-        gone = forget(session, whose)
-        retire_by = model_retention.due(session, versions, own.settings.retire_days)
+        gone = delete_user(session, whose)
+        retire_by = model_retention.retirement_due(session, versions, own.settings.retire_days)
     learned = [
         LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=retire_by[it.run_id])
         for it in versions
-        if gone.known_since and model_retention.made_at(it) >= gone.known_since
+        if gone.known_since and model_retention.training_time(it) >= gone.known_since
     ]
     return {
         "transactions": gone.transactions,

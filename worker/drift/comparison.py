@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc, fdtri  # a tenth of the weight of scipy.stats
 
 from shared.monitoring.drift_metrics import ANSWERS, INPUTS
-from worker.drift.profile import Counts, Reference, Seen
+from worker.drift.profile import Counts, ReferenceProfile, WindowProfile
 
 FAMILY_ERROR = 0.05  # chance that a week like those of the reference raises any alarm
 SIZE_MIN = 0.1  # population stability index below which a difference does not matter
@@ -56,7 +56,7 @@ class Check(NamedTuple):
     alarm: bool
 
 
-def compare(reference: Reference, window: Seen) -> list[Check]:
+def compare(reference: ReferenceProfile, window: WindowProfile) -> list[Check]:
     """Every check, in the order of drift_facts.CHECKS."""
     parts = [
         *((check, reference.inputs, window.inputs) for check in INPUTS),
@@ -75,13 +75,13 @@ def compare(reference: Reference, window: Seen) -> list[Check]:
     ]
 
 
-def estimated_accuracy(reference: Reference, confidence: float) -> float:
+def estimated_accuracy(reference: ReferenceProfile, confidence: float) -> float:
     """What share of the window's answers is right, without a label: the reference's accuracy, moved
     by as much as the mean confidence has moved."""
     return min(max(reference.accuracy + confidence - reference.confidence, 0.0), 1.0)
 
 
-class _Raw(NamedTuple):
+class _RawCheck(NamedTuple):
     found: Check
     p: float | None
     scale: float  # Pearson's statistic for a PSI of 1, by spread and freedom
@@ -93,13 +93,13 @@ class _Raw(NamedTuple):
         return max(float(fdtri(*self.freedom, 1 - alpha)) / self.scale, SIZE_MIN)
 
 
-def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _Raw:
+def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _RawCheck:
     table, counts = _table(check, weeks), _table(check, now).sum()
     table = table[table.sum(axis=1) >= WEEK_ROWS_MIN]
     table, counts = _merge_rare(table, counts)
     n, m = table.to_numpy().sum(), counts.sum()
     if len(table) < WEEKS_MIN or m < WINDOW_MIN or counts.size < 2:
-        return _Raw(Check(check, 0.0, 0.0, None, None, 1.0, alarm=False), None, 0.0, (1, 1))
+        return _RawCheck(Check(check, 0.0, 0.0, None, None, 1.0, alarm=False), None, 0.0, (1, 1))
     # As if each bin had half a row more: one that is empty would make all else infinite.
     usual, new = _shares(table.sum()), _shares(counts)
     freedom = counts.size - 1, (len(table) - 1) * (counts.size - 1)
@@ -110,7 +110,7 @@ def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _Raw:
     p = float(fdtrc(*freedom, statistic / spread / freedom[0]))
     psi = float(((new - usual) * np.log(new / usual)).sum())
     found = Check(check, psi, _js(usual, new), None, None, spread, alarm=False)
-    return _Raw(found, p, rows / spread / freedom[0], freedom)
+    return _RawCheck(found, p, rows / spread / freedom[0], freedom)
 
 
 def _shares(counts: pd.Series[float]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from shared.registry.store import Registry
 from shared.services import Services
 from worker.drift import retraining as retrain
 from worker.drift.comparison import compare, estimated_accuracy
-from worker.drift.profile import FILE, WEEK, Reference, Span, end_of_traffic, observe
+from worker.drift.profile import FILE, WEEK, DateRange, ReferenceProfile, newest_date, profile
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
 
@@ -43,11 +43,11 @@ _LATER_LABELS = text(
 )
 
 
-def watch(own: Services, claim: Claim, lease: Lease) -> Outcome:
+def run(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """Compare, if there is a new day to look at; then ask for training, or say why not."""
     lease.report("compare")
     try:
-        alarms = look(own)
+        alarms = report_drift(own)
     finally:  # new labels are counted even where the comparison breaks
         lease.report("decide")
         retraining = _retraining(own)
@@ -59,11 +59,11 @@ def _retraining(own: Services) -> dict[str, Any]:
     with transaction(own.engine) as session:
         decision = retrain.decide(session, own.registry, own.settings)
     job_id = None
-    if decision.ask:
+    if decision.retrain:
         try:
             job_id = job_requests.request_training(
                 own.engine,
-                own.messenger,
+                own.publisher,
                 requested_by="drift",
                 limit=None,
                 deploy="gate",
@@ -71,11 +71,11 @@ def _retraining(own: Services) -> dict[str, Any]:
                 reason=decision.why,
             ).id
         except AlreadyRunning as running:
-            decision = retrain.Decision(ask=False, why=str(running))
+            decision = retrain.Decision(retrain=False, why=str(running))
     return {**decision._asdict(), "job_id": job_id}
 
 
-def look(own: Services) -> list[str] | None:
+def report_drift(own: Services) -> list[str] | None:
     """Write the report of the last week; give the checks with an alarm, None if nothing was new."""
     try:
         pointer = own.registry.current()
@@ -88,7 +88,7 @@ def look(own: Services) -> list[str] | None:
         log.warning("drift.version_damaged", reason=str(error))
         return None
     trained = version.manifest.trained_through
-    last = end_of_traffic(own.engine)
+    last = newest_date(own.engine)
     with transaction(own.engine) as session:
         _check_estimates(session, own.registry)
         done = select(DriftReport.id).where(
@@ -96,9 +96,9 @@ def look(own: Services) -> list[str] | None:
         )
         if last is None or FILE not in version.files or session.scalar(done):
             return None
-    reference = Reference.from_file(version.files[FILE])
-    span = Span(last - WEEK, last)
-    seen = observe(own.engine, span, model, learned=trained)
+    reference = ReferenceProfile.from_file(version.files[FILE])
+    span = DateRange(last - WEEK, last)
+    seen = profile(own.engine, span, model, learned=trained)
     checks = compare(reference, seen)
     alarms = [check.check for check in checks if check.alarm]
     sure = seen.confidence

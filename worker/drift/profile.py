@@ -51,7 +51,7 @@ _END = text("SELECT max(date) FROM ml_features WHERE date < :today")
 _COUNT = text("SELECT count(*) FROM ml_features WHERE date >= :first AND date < :last")
 
 
-class Span(NamedTuple):
+class DateRange(NamedTuple):
     """Days, from *first* up to but not including *last*."""
 
     first: dt.date
@@ -59,7 +59,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ReferenceProfile:
     """What traffic looked like to a version.
 
     Attributes:
@@ -106,7 +106,7 @@ def answers_of(prediction: Prediction) -> Iterator[tuple[str, str]]:
     yield "confidence", str(min(int(prediction.confidence * 10), 9))
 
 
-class Seen(NamedTuple):
+class WindowProfile(NamedTuple):
     """What was counted over a span, by whole weeks from its end back, the earliest first."""
 
     inputs: list[Counts]
@@ -115,7 +115,7 @@ class Seen(NamedTuple):
     confidence: float | None  # mean of the answers; None without any
 
 
-def end_of_traffic(engine: Engine) -> dt.date | None:
+def newest_date(engine: Engine) -> dt.date | None:
     """The first day after the newest whole one with transactions; None without any.
 
     Who imports his statements once a month has a last week, too.
@@ -126,14 +126,14 @@ def end_of_traffic(engine: Engine) -> dt.date | None:
     return newest + dt.timedelta(days=1) if newest else None
 
 
-def observe(
+def profile(
     engine: Engine,
-    span: Span,
+    span: DateRange,
     model: Model,
     *,
     answers_from: dt.date = dt.date.min,
     learned: dt.datetime = NEVER,
-) -> Seen:
+) -> WindowProfile:
     """Count a sample of the rows of *span*, of at most about SAMPLE rows.
 
     Args:
@@ -159,7 +159,7 @@ def observe(
         for (week, _), prediction in zip(asked, told, strict=True):
             _count(answers[week], answers_of(prediction))
             sure, said = sure + prediction.confidence, said + 1
-    return Seen(
+    return WindowProfile(
         [_plain(week) for week in inputs],
         [_plain(week) for week in answers],
         rows,
@@ -167,14 +167,14 @@ def observe(
     )
 
 
-def reference(
+def build_reference(
     engine: Engine,
     model: Model,
     *,
     learned_through: dt.date,
     predictions: Sequence[Prediction],
     right: Sequence[bool],
-) -> Reference:
+) -> ReferenceProfile:
     """The reference of a version: the WEEKS weeks before the newest one of traffic.
 
     The newest is left out: it is what the reference is first compared with.
@@ -183,11 +183,11 @@ def reference(
         model: the judged one, which has learned from nothing after *learned_through*.
         predictions, right: what it said of the judged rows.
     """
-    last = (end_of_traffic(engine) or dt.datetime.now(dt.UTC).date()) - WEEK
-    span = Span(last - WEEKS * WEEK, last)
-    seen = observe(engine, span, model, answers_from=learned_through + dt.timedelta(days=1))
+    last = (newest_date(engine) or dt.datetime.now(dt.UTC).date()) - WEEK
+    span = DateRange(last - WEEKS * WEEK, last)
+    seen = profile(engine, span, model, answers_from=learned_through + dt.timedelta(days=1))
     n = max(len(right), 1)
-    return Reference(
+    return ReferenceProfile(
         inputs=tuple(seen.inputs),
         answers=tuple(seen.answers),
         accuracy=sum(right) / n,
@@ -196,7 +196,7 @@ def reference(
 
 
 def _pages(
-    engine: Engine, span: Span, learned: dt.datetime
+    engine: Engine, span: DateRange, learned: dt.datetime
 ) -> Iterator[Sequence[tuple[FeatureRow, bool, bool]]]:
     days = span._asdict()
     streaming = {"stream_results": True, "max_row_buffer": _PAGE}

@@ -26,53 +26,53 @@ _LOOKED_AT = 20  # ended runs
 class Decision(NamedTuple):
     """Whether to ask for training now, and the reason."""
 
-    ask: bool
+    retrain: bool
     why: str
 
 
 def decide(session: Session, registry: Registry, settings: Settings) -> Decision:
     """By the labels of people since the newest version, and by drift of the live one."""
     if not settings.retrain_labels:
-        return Decision(ask=False, why="early training is off (ML_RETRAIN_LABELS=0)")
-    need = _need(session, registry, settings)
-    if not need.ask:
+        return Decision(retrain=False, why="early training is off (ML_RETRAIN_LABELS=0)")
+    need = _find_reason(session, registry, settings)
+    if not need.retrain:
         return need
-    if skipped := _skipped(session):
+    if skipped := _last_skipped(session):
         why = f"{need.why}; but at {skipped:%Y-%m-%d %H:%M} UTC nothing had changed to learn from"
-        return Decision(ask=False, why=why)
-    refused, last = _refused(session)
+        return Decision(retrain=False, why=why)
+    refused, last = _last_refused(session)
     if refused:
         wait = min(WAIT_FIRST * 2 ** (refused - 1), WAIT_MAX)
         until = last + wait
         if until > dt.datetime.now(dt.UTC):
             return Decision(
-                ask=False,
+                retrain=False,
                 why=f"{need.why}; but {refused} runs in a row did not go live, so the next early "
                 f"one is not before {until:%Y-%m-%d %H:%M} UTC",
             )
     return need
 
 
-def _need(session: Session, registry: Registry, settings: Settings) -> Decision:
+def _find_reason(session: Session, registry: Registry, settings: Settings) -> Decision:
     total = labels.count(session)
     newest = next((it for it in registry.versions() if not it.problem), None)
     if newest is None:
         needed = settings.min_labels
         why = f"no version yet, {total} labels of {needed} needed"
-        return Decision(ask=total >= needed, why=why)
+        return Decision(retrain=total >= needed, why=why)
     since = newest.manifest.trained_through
     by_people = TransactionLabel.source == LabelSource.HUMAN
     new = labels.count(session, by_people, TransactionLabel.updated_at > since)
     enough = max(settings.retrain_labels, round(SHARE_NEW * total))
     if new >= enough:
-        return Decision(ask=True, why=f"{new} new labels of people, {enough} are enough")
+        return Decision(retrain=True, why=f"{new} new labels of people, {enough} are enough")
     drifted, known = _drifted(session, registry, newest.created_at)
     if drifted:
-        return Decision(ask=True, why=f"drift of {', '.join(drifted)}")
+        return Decision(retrain=True, why=f"drift of {', '.join(drifted)}")
     why = f"{new} new labels of people, {enough} are enough; no drift"
     if known:
         why += f" but of {', '.join(known)}, since which there has been training"
-    return Decision(ask=False, why=why)
+    return Decision(retrain=False, why=why)
 
 
 def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str], list[str]]:
@@ -82,7 +82,7 @@ def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str]
     A new version's reference leaves the newest week out, so the same week raises the same alarm
     once more; were that news, it would bring training forward again and again.
     """
-    report = drift_metrics.newest(session, registry)
+    report = drift_metrics.load_newest_reports(session, registry)
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
         return [], []
     overlapping = select(DriftReport).where(
@@ -99,7 +99,7 @@ def _alarms(report: DriftReport) -> list[str]:
     return [check["check"] for check in report.checks if check["alarm"]]
 
 
-def _skipped(session: Session) -> dt.datetime | None:
+def _last_skipped(session: Session) -> dt.datetime | None:
     """When the newest run ended, if it found nothing new, less than a day ago, and no label has
     come since."""
     runs = select(Job).where(Job.kind == JobKind.TRAIN, Job.finished_at.is_not(None))
@@ -112,14 +112,14 @@ def _skipped(session: Session) -> dt.datetime | None:
     return None if labels.count(session, since) else newest.finished_at
 
 
-def _refused(session: Session) -> tuple[int, dt.datetime]:
+def _last_refused(session: Session) -> tuple[int, dt.datetime]:
     """How many runs in a row have not gone live, and when the last of them ended."""
-    ended = list(_ended(session))
+    ended = list(_last_ended(session))
     refused = next((n for n, (live, _) in enumerate(ended) if live), len(ended))
     return refused, ended[0][1] if ended else dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
-def _ended(session: Session) -> Iterator[tuple[bool, dt.datetime]]:
+def _last_ended(session: Session) -> Iterator[tuple[bool, dt.datetime]]:
     """The newest runs that trained: whether they went live, and when they ended."""
     runs = select(Job).where(
         Job.kind == JobKind.TRAIN, Job.state.in_([JobState.SUCCEEDED, JobState.FAILED])

@@ -71,7 +71,7 @@ def coverage(confidence: FloatArray, correct: BoolArray, precision: float = PREC
         `precision` as asked for, `share` 0..1, and `confidence`, the least that is taken; None
         where no threshold is precise enough.
     """
-    taken, right, least = _surest_first(confidence, correct)
+    taken, right, least = _by_confidence(confidence, correct)
     enough = np.flatnonzero(right / taken >= precision)
     if not enough.size:
         return Coverage(precision=precision, share=0.0, confidence=None)
@@ -87,7 +87,7 @@ def precision_curve(
 
     Fewer points where many rows have the same confidence.
     """
-    taken, right, least = _surest_first(confidence, correct)
+    taken, right, least = _by_confidence(confidence, correct)
     wanted = np.arange(1, points + 1) * confidence.size / points
     chosen = np.unique(np.minimum(np.searchsorted(taken, wanted), taken.size - 1))
     return [
@@ -104,7 +104,7 @@ def _bin(confidence: FloatArray, bins: int) -> NDArray[np.int64]:
     return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
-def _surest_first(
+def _by_confidence(
     confidence: FloatArray, correct: BoolArray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
     """At each confidence that occurs, falling: rows with as much or more, right ones, itself."""

@@ -10,13 +10,13 @@ import lightgbm
 import numpy as np
 
 from shared.features.extract import FeatureRow
-from shared.model.candidates import PAIR_FEATURES, inputs_of
+from shared.model.candidates import PAIR_FEATURES, encode_rows
 from shared.model.classifier import CHUNK, Model, Prediction
 
 TOP_FEATURES = 15
 
 
-def leans_on(model: Model) -> dict[str, list[dict[str, Any]]]:
+def feature_importance(model: Model) -> dict[str, list[dict[str, Any]]]:
     """How much of the forest's gain in training each feature had, and each group of features.
 
     Returns:
@@ -44,22 +44,22 @@ def _shares(gain: Counter[str]) -> list[dict[str, Any]]:
     ]
 
 
-class Answers(NamedTuple):
+class BaselinePredictions(NamedTuple):
     """What was said of n rows."""
 
     model: list[Prediction]
     linear: list[str]  # the labels that the linear scorer of the model's base gives alone
 
 
-def answers(model: Model, rows: Sequence[FeatureRow]) -> Answers:
+def predict_with_baseline(model: Model, rows: Sequence[FeatureRow]) -> BaselinePredictions:
     """What the model says of each row, as `predict_many` says it, and what its linear scorer would:
     its best among the candidates. Each row is read once for both.
 
     As a baseline the scorer has learned from the same rows as the model.
     """
-    said = Answers([], [])
+    said = BaselinePredictions([], [])
     for start in range(0, len(rows), CHUNK):
-        ranking = model.rank(inputs_of(rows[start : start + CHUNK], model.hash_key))
+        ranking = model.rank(encode_rows(rows[start : start + CHUNK], model.hash_key))
         proposal = ranking.candidates
         said.model.extend(model.answers(proposal, ranking.shares))
         best = proposal.linear.argmax(axis=1)[:, None]

@@ -30,7 +30,7 @@ KEYS = (
 )
 
 
-def ceiling(
+def noise_ceiling(
     rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int], model: Figures
 ) -> Ceiling:
     """Estimate what a model that always gives the likeliest label would score.
@@ -69,24 +69,24 @@ def ceiling(
     on leave-one-out and resubstitution as bounds of the Bayes error; Cover, Hart, "Nearest Neighbor
     Pattern Classification", IEEE Trans. Inf. Theory 13, 1967.
     """
-    found = _look_up(rows, labels, judged)
+    found = _peer_labels(rows, labels, judged)
     low, high = figures(found["label"], found["without"]), figures(found["label"], found["within"])
     return Ceiling(
         rows=len(found),
-        accuracy=_middle(low["accuracy"], high["accuracy"], model["accuracy"]),
-        f1_macro=_middle(low["f1_macro"], high["f1_macro"], model["f1_macro"]),
+        accuracy=_midpoint(low["accuracy"], high["accuracy"], model["accuracy"]),
+        f1_macro=_midpoint(low["f1_macro"], high["f1_macro"], model["f1_macro"]),
         low=low,
         high=high,
     )
 
 
-def _middle(low: float | None, high: float | None, model: float | None) -> float | None:
+def _midpoint(low: float | None, high: float | None, model: float | None) -> float | None:
     if low is None or high is None or model is None:
         return None
     return max((low + high) / 2, model)
 
 
-def _look_up(rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int]) -> pd.DataFrame:
+def _peer_labels(rows: Sequence[FeatureRow], labels: Labels, judged: Sequence[int]) -> pd.DataFrame:
     """The judged rows that have a peer, with the most frequent labels of their key.
 
     Returns:

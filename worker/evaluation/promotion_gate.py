@@ -49,7 +49,7 @@ def compare(
     )
 
 
-def judge(report: EvaluationReport, *, threshold_f1: float, live: Comparison | None) -> Verdict:
+def decide(report: EvaluationReport, *, threshold_f1: float, live: Comparison | None) -> Verdict:
     """Decide by the absolute part of the gate, then by the live model on the same rows.
 
     Args:

@@ -19,7 +19,7 @@ from shared.registry.train_report import (
     RareClass,
 )
 from worker.evaluation.calibration import calibration_error, coverage, precision_curve, reliability
-from worker.evaluation.noise_ceiling import ceiling
+from worker.evaluation.noise_ceiling import noise_ceiling
 from worker.evaluation.scores import Labels, figures
 
 MIN_SUPPORT = 20  # rows in training and evaluation together; a class with fewer is not evaluated
@@ -27,7 +27,7 @@ TOP_CONFUSIONS = 20
 TOP = 3
 
 
-def report(
+def evaluate(
     rows: Sequence[FeatureRow],
     labels: Labels,
     predictions: Sequence[Prediction],
@@ -70,7 +70,7 @@ def report(
             "unseen": _group(table[~table["is_seen"]]),
         },
         baselines=_baselines(table),
-        ceiling=ceiling(
+        ceiling=noise_ceiling(
             [*learned_rows, *rows],
             [*learned_labels, *labels],
             (table.index + len(learned_rows)).tolist(),

@@ -27,12 +27,12 @@ def sent_at(request: Any) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else now
 
 
-class Pulse:
+class BeatHeartbeat:
     """Stores the beat's ticks from a background thread: a dead database must not stop the beat."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(
-            settings.database_url, pool_size=1, spare=0, application="ledger beat"
+            settings.database_url, pool_size=1, max_overflow=0, application="ledger beat"
         )
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulse")
         self._idle = threading.Semaphore()  # ticks during a write are dropped
@@ -50,7 +50,7 @@ class Pulse:
     def _write(self, at: dt.datetime) -> None:
         try:
             with transaction(self._engine) as session:
-                heartbeats.note(session, heartbeats.BEAT, at)
+                heartbeats.record(session, heartbeats.BEAT, at)
         except (Unavailable, SQLAlchemyError) as error:
             log.warning("beat.tick_not_written", error=type(error).__name__)
         finally:
@@ -58,9 +58,9 @@ class Pulse:
 
 
 @beat_init.connect
-def _begin(**_: Any) -> None:
+def _start(**_: Any) -> None:
     before_task_publish.connect(_date, weak=False)
-    after_task_publish.connect(Pulse(process_settings()).tick, weak=False)
+    after_task_publish.connect(BeatHeartbeat(process_settings()).tick, weak=False)
 
 
 def _date(headers: dict[str, Any], **_: Any) -> None:

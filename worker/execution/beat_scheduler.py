@@ -11,7 +11,7 @@ from typing import Any
 
 from celery.beat import PersistentScheduler
 
-SLACK = dt.timedelta(seconds=5)
+TOLERANCE = dt.timedelta(seconds=5)
 
 
 class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no types
@@ -20,7 +20,7 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no typ
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due; return the seconds until the next tick."""
         now = self.app.now()
-        ahead = [it for it in self.schedule.values() if it.last_run_at > now + SLACK]
+        ahead = [it for it in self.schedule.values() if it.last_run_at > now + TOLERANCE]
         for entry in ahead:
             entry.last_run_at = now
         if ahead:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from shared.db.engine import transaction
 from shared.errors import JobCancelled, LeaseLost, Unavailable
 from shared.jobs import store as job_store
-from shared.jobs.store import Claim, Progress
+from shared.jobs.store import Claim, JobProgress
 from shared.log import get_logger
 
 RENEW_EVERY_S = 2.0
@@ -28,12 +28,12 @@ class Lease:
     def __init__(self, engine: Engine, claim: Claim) -> None:
         self._engine = engine
         self._claim = claim
-        self.progress: Progress | None = None
+        self.progress: JobProgress | None = None
         self._cancelled = False
         self._lost = False
         self._news = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._renew_until_closed, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -54,7 +54,7 @@ class Lease:
         Raises:
             JobCancelled, LeaseLost: see `check`.
         """
-        self.progress = Progress(phase, done, total)
+        self.progress = JobProgress(phase, done, total)
         self.check()
 
     def check(self) -> None:
@@ -87,7 +87,7 @@ class Lease:
         if self._cancelled or self._lost:
             self._news.set()
 
-    def _keep(self) -> None:
+    def _renew_until_closed(self) -> None:
         while not self._stop.wait(RENEW_EVERY_S) and not self._lost:
             try:
                 self.renew()

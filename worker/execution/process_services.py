@@ -11,10 +11,10 @@ from shared.settings import process_settings
 
 
 @lru_cache(maxsize=1)
-def _built_in(pid: int) -> Services:
+def _services_of_process(pid: int) -> Services:
     return composition.build(process_settings())
 
 
 def services() -> Services:
     """This process's own engine, messenger and registry; never those of the parent."""
-    return _built_in(os.getpid())
+    return _services_of_process(os.getpid())

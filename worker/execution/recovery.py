@@ -15,11 +15,11 @@ from shared.log import get_logger
 from shared.settings import Settings
 
 EVERY_S = 2.0
-AGAIN_S = 1.0  # after a failed round: each round finds one dead connection
+RETRY_S = 1.0  # after a failed round: each round finds one dead connection
 log = get_logger()
 
 
-class Keeper:
+class JobRecovery:
     """Runs in the main process of every worker; several at once do no harm."""
 
     def __init__(self, settings: Settings) -> None:
@@ -28,18 +28,18 @@ class Keeper:
             settings.redis_url, socket_timeout=2, socket_connect_timeout=1
         )
 
-    def keep(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Run a round every few seconds until *stop* is set; an outage does not end it."""
         pause = EVERY_S
         while not stop.wait(pause):
             try:
-                self.tidy()
+                self.run_once()
                 pause = EVERY_S
             except (Unavailable, SQLAlchemyError, *broker.BROKER_ERRORS) as error:
-                pause = AGAIN_S
+                pause = RETRY_S
                 log.warning("keeper.waits", error=type(error).__name__)
 
-    def tidy(self) -> None:
+    def run_once(self) -> None:
         """Run one round: queue again what a dead worker held, resend lost messages.
 
         Raises:

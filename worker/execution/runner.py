@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from shared.db.engine import AWAY, transaction
+from shared.db.engine import CONNECTION_ERRORS, transaction
 from shared.db.tables import Job, JobState
 from shared.errors import JobCancelled, LeaseLost, LedgerError, Unavailable
 from shared.jobs import requests as job_requests
@@ -22,7 +22,7 @@ from worker.execution.lease import Lease
 log = get_logger()
 
 
-class TryAgain(Exception):
+class Retryable(Exception):
     """The work was ended from outside (killed, say); another attempt may succeed."""
 
 
@@ -31,7 +31,9 @@ class Outcome:
     """What the work gave, and what must still be done while the job is surely our own."""
 
     result: dict[str, Any] = field(default_factory=dict)
-    settle: Callable[[], Mapping[str, Any]] = dict  # more results; called under the job's row lock
+    finalize: Callable[[], Mapping[str, Any]] = (
+        dict  # more results; called under the job's row lock
+    )
 
 
 Work = Callable[[Services, Claim, Lease], Outcome]
@@ -45,7 +47,7 @@ def run(own: Services, claim: Claim, work: Work) -> None:
     log.info("job.started", kind=claim.kind.value, attempt=claim.attempt)
     try:
         with Lease(own.engine, claim) as lease:
-            end = _ending(own, claim, lease, work)
+            end = _run_work(own, claim, lease, work)
             follow_up = _write(own, claim, end)
     except LeaseLost:
         log.warning("job.lease_lost", attempt=claim.attempt)
@@ -53,13 +55,13 @@ def run(own: Services, claim: Claim, work: Work) -> None:
     except Unavailable:
         log.error("job.end_not_written", attempt=claim.attempt)
         return
-    own.messenger.announce(follow_up)
+    own.publisher.publish(follow_up)
 
 
 Ending = Callable[[Session], JobState]
 
 
-def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
+def _run_work(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
     """Do the work; give what is to be written in the transaction that ends the job."""
     try:
         outcome = work(own, claim, lease)
@@ -67,10 +69,10 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
         raise
     except JobCancelled:
         return lambda session: _finish(session, claim, JobState.CANCELLED)
-    except (TryAgain, *AWAY) as error:
-        reason = str(error) if isinstance(error, TryAgain) else "PostgreSQL went away"
+    except (Retryable, *CONNECTION_ERRORS) as error:
+        reason = str(error) if isinstance(error, Retryable) else "PostgreSQL went away"
         log.warning("job.tried_in_vain", attempt=claim.attempt, error=type(error).__name__)
-        return lambda session: job_store.give_back(session, claim, reason)
+        return lambda session: job_store.release(session, claim, reason)
     except LedgerError as error:
         return _failing(claim, {"code": error.code, "message": str(error), **error.facts})
     except Exception:
@@ -78,11 +80,11 @@ def _ending(own: Services, claim: Claim, lease: Lease, work: Work) -> Ending:
         return _failing(claim, {"code": "internal_error", "message": "See the worker's log"})
 
     def succeed(session: Session) -> JobState:
-        job_store.hold(session, claim)
+        job_store.lock_claim(session, claim)
         if job_store.renew(session, claim, lease.progress):
             return _finish(session, claim, JobState.CANCELLED)
         try:
-            result = {**outcome.result, **outcome.settle()}
+            result = {**outcome.result, **outcome.finalize()}
         except LedgerError as error:
             return _failing(claim, {"code": error.code, "message": str(error)})(session)
         return _finish(session, claim, JobState.SUCCEEDED, result=result)

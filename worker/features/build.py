@@ -76,7 +76,7 @@ class BuildReport:
     elapsed_seconds: float
 
 
-def refresh(engine: Engine, scope: Scope, *, progress: Progress | None = None) -> BuildReport:
+def build_pending(engine: Engine, scope: Scope, *, progress: Progress | None = None) -> BuildReport:
     """Bring the features in scope up to date, in this process.
 
     Args:
@@ -157,7 +157,7 @@ def count(engine: Engine, scope: Scope) -> int:
         )
 
 
-def window(days: int | None) -> Scope:
+def last_days(days: int | None) -> Scope:
     """The last *days*, counted back from today (UTC); None means all."""
     if days is None:
         return Scope()
@@ -202,9 +202,9 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--days must be a whole number from 0")
 
     def command() -> str:
-        report = refresh(
+        report = build_pending(
             make_engine(command_settings().database_url),
-            window(None if wanted.all else wanted.days),
+            last_days(None if wanted.all else wanted.days),
             progress=lambda done: print(f"{done:,} rows built", file=sys.stderr),
         )
         if not report.built and not report.removed:

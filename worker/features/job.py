@@ -23,14 +23,14 @@ class RangeFailed(LedgerError):
     title = "A range of the build failed"
 
 
-def build(own: Services, claim: Claim, lease: Lease) -> Outcome:
+def build_features(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """Build what is pending of the last `days`; with much of it, together with other workers.
 
     This worker cuts the ranges, takes them one after another like any other worker, and waits for
     those that others have taken. An attempt after a lost worker goes on with the ranges left.
     """
     started = time.monotonic()
-    scope = feature_build.window(claim.params.get("days"))
+    scope = feature_build.last_days(claim.params.get("days"))
     lease.report("remove deleted")
     removed = feature_build.remove_deleted(own.engine)
     lease.report("look for changes")
@@ -84,7 +84,7 @@ def _build_together(
         else:
             parts = [{**part._asdict(), **window} for part in ranges]
             added = job_store.add_ranges(session, claim, parts)
-    own.messenger.announce(added)
+    own.publisher.publish(added)
     while True:
         with transaction(own.engine) as session:
             standing = job_store.ranges_of(session, claim.job_id)

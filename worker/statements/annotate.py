@@ -32,8 +32,8 @@ from shared.errors import InvalidInput
 from shared.services import Services
 from shared.settings import command_settings
 from shared.statements import annotated_csv
-from shared.statements.annotated_csv import Copy, Lost, Rows, Said
-from shared.statements.reader import Table, understand
+from shared.statements.annotated_csv import AtomicOutput, RejectedLabel, Rows, UserLabel
+from shared.statements.reader import Table, open_statement
 from shared.statements.schema import ImportOptions
 from shared.suggestions import feedback, statement_rows, suggestion_store
 from shared.suggestions import service as suggestion_service
@@ -55,13 +55,13 @@ class Report:
     model: str | None  # the version that was heard
     rows: int = 0
     corrections: int = 0  # read back, and news
-    lost: list[Lost] = field(default_factory=list)
-    kept_copy: Path | None = None  # the earlier copy, where something in it could not be taken
+    lost: list[RejectedLabel] = field(default_factory=list)
+    backup: Path | None = None  # the earlier copy, where something in it could not be taken
     kinds: Counter[str] = field(default_factory=Counter)
     categories: Counter[str] = field(default_factory=Counter)
 
 
-def categorize(
+def annotate_statement(
     own: Services,
     source: Path,
     out: Path | None = None,
@@ -79,10 +79,10 @@ def categorize(
         Unavailable: PostgreSQL does not answer. What was stored stays; an earlier copy, too.
     """
     out = out or beside(source)
-    table = understand(source, options)
+    table = open_statement(source, options)
     if out.exists() and out.samefile(source):
         raise InvalidInput(f"{out} is the bank's own file; name another place with --out")
-    with Copy(out) as copy:
+    with AtomicOutput(out) as copy:
         # Sixteen bytes a row: lines, and the transactions that they became.
         lines, ids = array("q"), array("q")
 
@@ -91,20 +91,25 @@ def categorize(
             ids.append(txn_id)
 
         if out.exists():  # refused before anything is stored
-            annotated_csv.check(out, table.header, options)
+            annotated_csv.check_unchanged(out, table.header, options)
         imported = import_csv(own.engine, table, options=options, progress=progress, placed=placed)
-        served = own.runtime.served()
+        served = own.live_model.current()
         report = Report(
-            imported=imported, path=out, model=served.pointer.run_id if served else None
+            imported=imported, path=out, model=served.deployment.run_id if served else None
         )
         if out.exists():
-            _learn(own, report, annotated_csv.read_back(out, table.header, options), options.user)
-        feature_build.refresh(own.engine, feature_build.Scope())
+            _import_corrections(
+                own,
+                report,
+                annotated_csv.read_corrections(out, table.header, options),
+                options.user,
+            )
+        feature_build.build_pending(own.engine, feature_build.Scope())
         placed_rows = zip(lines, ids, strict=True)
         _write(own, table, placed_rows, copy.begin(table), report)
         if report.lost:
-            report.kept_copy = _free(out)
-            out.replace(report.kept_copy)
+            report.backup = _check_writable(out)
+            out.replace(report.backup)
         copy.publish()
     return report
 
@@ -116,24 +121,26 @@ def beside(source: Path) -> Path:
     return source.with_name(name + ".categorized.csv")
 
 
-def _free(out: Path) -> Path:
+def _check_writable(out: Path) -> Path:
     """A name for the earlier copy under which nothing is kept yet."""
     names = (f"{out.stem}.before{n or ''}{out.suffix}" for n in count())
     return next(path for name in names if not (path := out.with_name(name)).exists())
 
 
-def _learn(own: Services, report: Report, said: Iterator[Said | Lost], user: str | None) -> None:
+def _import_corrections(
+    own: Services, report: Report, said: Iterator[UserLabel | RejectedLabel], user: str | None
+) -> None:
     """Make labels of what a person wrote into the copy."""
     while page := list(islice(said, PAGE)):
-        report.lost += [item for item in page if isinstance(item, Lost)]
-        told = {item.external_id: item for item in page if isinstance(item, Said)}
+        report.lost += [item for item in page if isinstance(item, RejectedLabel)]
+        told = {item.external_id: item for item in page if isinstance(item, UserLabel)}
         with transaction(own.engine) as session:
-            for external_id, *row in session.execute(_standing(list(told), user)):
-                report.corrections += _take(session, told.pop(external_id), *row)
-        report.lost += [Lost(0, f"no transaction of this user is {it}") for it in told]
+            for external_id, *row in session.execute(_current_labels(list(told), user)):
+                report.corrections += _apply_correction(session, told.pop(external_id), *row)
+        report.lost += [RejectedLabel(0, f"no transaction of this user is {it}") for it in told]
 
 
-def _standing(external_ids: Sequence[str], user: str | None) -> Any:
+def _current_labels(external_ids: Sequence[str], user: str | None) -> Any:
     """Transactions with the label there now and the newest suggestion for each."""
     newest = (
         select(Suggestion.id)
@@ -159,9 +166,9 @@ def _standing(external_ids: Sequence[str], user: str | None) -> Any:
     )
 
 
-def _take(
+def _apply_correction(
     session: Session,
-    said: Said,
+    said: UserLabel,
     txn_id: int,
     label: str | None,
     source: LabelSource | None,
@@ -172,7 +179,7 @@ def _take(
     if is_human and (label == said.label or not said.is_new):
         return False
     if suggestion_id is not None:
-        feedback.give(session, suggestion_id, Action.CORRECT, said.label)
+        feedback.record(session, suggestion_id, Action.CORRECT, said.label)
     labels.put(session, {txn_id: (said.label, LabelSource.HUMAN)})
     return True
 
@@ -184,7 +191,7 @@ def _write(
     copy: Rows,
     report: Report,
 ) -> None:
-    for kind, cells, ours in statement_rows.lines(
+    for kind, cells, ours in statement_rows.annotate_rows(
         table, placed, lambda ids: _categorized(own, ids)
     ):
         report.rows += 1
@@ -194,12 +201,14 @@ def _write(
         copy.add(cells, ours)
 
 
-def _categorized(own: Services, ids: Sequence[int]) -> dict[int, statement_rows.Said]:
+def _categorized(own: Services, ids: Sequence[int]) -> dict[int, statement_rows.RowAnnotation]:
     """What is written beside each of these transactions; its suggestions are kept."""
-    heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
-    found, answers = statement_rows.said_now(own.engine, heard_in, ids, at_home=True)
+    heard_in = partial(
+        suggestion_service.serving_context, own.live_model, own.challenger, own.settings
+    )
+    found, answers = statement_rows.annotate(own.engine, heard_in, ids, at_home=True)
     with transaction(own.engine) as session:
-        suggestion_store.keep_news(session, answers, forced=True)
+        suggestion_store.store_changed(session, answers, forced=True)
     return found
 
 
@@ -226,10 +235,8 @@ def summary(report: Report) -> str:
     for lost in report.lost[:_SHOWN]:
         where = f"line {lost.line} of the copy" if lost.line else "a row of the copy"
         lines.append(f"Not taken: {where}: {lost.why}")
-    if report.kept_copy:
-        lines.append(
-            f"{len(report.lost):,} not taken in all; that copy is kept: {report.kept_copy}"
-        )
+    if report.backup:
+        lines.append(f"{len(report.lost):,} not taken in all; that copy is kept: {report.backup}")
     model = f"model {report.model}" if report.model else "no model yet: rules and memory alone"
     lines += [f"Answered by: {model}", f"The copy: {report.path}"]
     if kinds["sure"] + kinds["to review"] + kinds["unknown"]:
@@ -250,7 +257,7 @@ def main(argv: Sequence[str]) -> int:
     cli_options.add_options(parser)
     wanted = parser.parse_args(argv)
     try:
-        options = cli_options.options_of(wanted)
+        options = cli_options.options_from(wanted)
     except ValueError as error:
         parser.error(str(error))
     log.configure("error")  # what matters here is told in words
@@ -258,10 +265,10 @@ def main(argv: Sequence[str]) -> int:
     def command() -> str:
         with (
             closing(services.build(command_settings(), application="categorize")) as own,
-            cli_options.telling() as progress,
+            cli_options.progress_printer() as progress,
         ):
             return summary(
-                categorize(own, wanted.file, wanted.out, options=options, progress=progress)
+                annotate_statement(own, wanted.file, wanted.out, options=options, progress=progress)
             )
 
     return command_line.run("categorize", command, outcome="an earlier copy is as it was")

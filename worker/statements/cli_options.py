@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.statements.cell_parsers import currency_of, date_format_named, encoding_named
+from shared.statements.cell_parsers import find_date_format, find_encoding, parse_currency
 from shared.statements.reader import DELIMITERS
 from shared.statements.schema import ImportOptions
 
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rejects", type=Path, metavar="PATH")
 
 
-def options_of(wanted: argparse.Namespace) -> ImportOptions:
+def options_from(wanted: argparse.Namespace) -> ImportOptions:
     """What was typed, checked as far as it can be without the file; ValueError if it is wrong."""
     columns = {}
     for item in wanted.map:
@@ -45,11 +45,11 @@ def options_of(wanted: argparse.Namespace) -> ImportOptions:
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError("--delimiter: give one character, or comma, semicolon, tab or bar")
     if wanted.encoding is not None:
-        encoding_named(wanted.encoding)
+        find_encoding(wanted.encoding)
     if wanted.date_format is not None:
-        date_format_named(wanted.date_format)
+        find_date_format(wanted.date_format)
     if wanted.currency is not None:
-        currency_of(wanted.currency)
+        parse_currency(wanted.currency)
     return ImportOptions(
         user=wanted.user or None,
         columns=columns,
@@ -65,7 +65,7 @@ def options_of(wanted: argparse.Namespace) -> ImportOptions:
 
 
 @contextmanager
-def telling() -> Iterator[Callable[[int], None]]:
+def progress_printer() -> Iterator[Callable[[int], None]]:
     """Tell every few seconds how far it is, also while PostgreSQL works and no row is read."""
     read, told = 0, 0
     ended = threading.Event()

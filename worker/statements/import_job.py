@@ -16,7 +16,7 @@ from shared.jobs.store import Claim
 from shared.services import Services
 from shared.statements import uploads
 from shared.statements.reader import line_count
-from shared.statements.uploads import Opened
+from shared.statements.uploads import OpenUpload
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import statement_rows, suggestion_store
 from worker.execution.lease import Lease
@@ -26,7 +26,7 @@ from worker.statements import importer
 from worker.statements.importer import ImportReport
 
 
-def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
+def import_upload(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """Import the file of `import_id`, build features, suggest for what nobody has labelled.
 
     Raises:
@@ -35,12 +35,12 @@ def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """
     import_id = claim.params["import_id"]
     lease.report("import")
-    with uploads.held(own.engine, import_id), uploads.opened(own.engine, import_id) as file:
+    with uploads.lock(own.engine, import_id), uploads.open_upload(own.engine, import_id) as file:
         report = _import(own, import_id, file, lease)
-    with uploads.opened(own.engine, import_id) as file:
-        ids = [txn_id for _, txn_id in file.placed]
+    with uploads.open_upload(own.engine, import_id) as file:
+        ids = [txn_id for _, txn_id in file.row_ids]
     lease.report("features", 0, len(ids))
-    feature_build.refresh(
+    feature_build.build_pending(
         own.engine,
         feature_build.Scope(),
         progress=lambda done: lease.report("features", done, max(done, len(ids))),
@@ -51,7 +51,7 @@ def take_file(own: Services, claim: Claim, lease: Lease) -> Outcome:
     return Outcome({"import_id": import_id, **told, "kinds": kinds})
 
 
-def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> ImportReport:
+def _import(own: Services, import_id: str, file: OpenUpload, lease: Lease) -> ImportReport:
     total = line_count(file.path)
     placed: list[tuple[int, int]] = []
     rejects = file.path.with_name("rejects.csv")
@@ -64,7 +64,7 @@ def _import(own: Services, import_id: str, file: Opened, lease: Lease) -> Import
     )
     with transaction(own.engine) as session:
         refused = rejects.read_bytes() if rejects.exists() else None
-        uploads.note(session, import_id, placed, refused)
+        uploads.record_result(session, import_id, placed, refused)
     return report
 
 
@@ -72,13 +72,15 @@ def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
     """Suggest for those of these transactions that are open; how all of them stand then."""
     kinds: Counter[str] = Counter(labelled=0, sure=0)
     kinds["to review"] = kinds["unknown"] = 0
-    heard_in = partial(suggestion_service.heard, own.runtime, own.challengers, own.settings)
+    heard_in = partial(
+        suggestion_service.serving_context, own.live_model, own.challenger, own.settings
+    )
     for begin in range(0, len(ids), statement_rows.PAGE):
         lease.report("suggest", begin, len(ids))
         page = ids[begin : begin + statement_rows.PAGE]
-        said, answers = statement_rows.said_now(own.engine, heard_in, page)
+        said, answers = statement_rows.annotate(own.engine, heard_in, page)
         kinds.update(kind for kind, _ in said.values())
         with transaction(own.engine) as session:
-            suggestion_store.keep_news(session, answers, forced=False)
+            suggestion_store.store_changed(session, answers, forced=False)
     lease.report("suggest", len(ids), len(ids))
     return dict(kinds)

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from shared.errors import NotATable
 from shared.statements.annotated_csv import is_copy
 from shared.statements.cell_parsers import BadCell
-from shared.statements.reader import Row, Table, understand
+from shared.statements.reader import Row, Table, open_statement
 from shared.statements.rejects import Reject, Rejects, beside
 from shared.statements.schema import ImportOptions
 from worker.statements.merge import Counts, Merge
@@ -83,7 +83,7 @@ def import_csv(
                 "make categorize reads what you wrote into the copy"
             )
         rejects = Rejects(options.rejects or beside(file), table.header)
-        pieces = _Pieces(table, rejects)
+        pieces = _Chunks(table, rejects)
         counts = _store(engine, pieces, options.user, progress, placed)
     return ImportReport(
         read=pieces.read_rows,
@@ -99,26 +99,26 @@ def import_csv(
 
 def _store(
     engine: Engine,
-    pieces: _Pieces,
+    pieces: _Chunks,
     user: str | None,
     progress: Callable[[int], None] | None,
     placed: Callable[[int, int], None] | None,
 ) -> Counts:
     """Merge the rows into the tables and give the rejects their file; all of it or nothing."""
     table, rejects = pieces.table, pieces.rejects
-    merge = Merge(columns=table.meaning.columns, user=user)
+    merge = Merge(columns=table.schema.columns, user=user)
     try:
         with engine.begin() as connection:
             merge.prepare(connection)
             for piece in _ahead(pieces):
-                merge.take(connection, piece)
+                merge.copy(connection, piece)
                 if progress:
                     progress(pieces.read_rows)
-            if merge.settle(connection):
+            if merge.resolve_ids(connection):
                 _reject_refused(connection, merge, table, rejects)
             counts = merge.run(connection)
             if placed:
-                for line, txn_id in merge.placed(connection):
+                for line, txn_id in merge.row_ids(connection):
                     placed(line, txn_id)
             rejects.close()
         rejects.publish()
@@ -133,12 +133,12 @@ def _table_of(source: Path | BinaryIO | Table, options: ImportOptions) -> Iterat
     if isinstance(source, Table):
         yield source
     elif isinstance(source, Path):
-        yield understand(source, options)
+        yield open_statement(source, options)
     else:
         with tempfile.NamedTemporaryFile(prefix="import-", suffix=".csv") as file:
             shutil.copyfileobj(source, file, 1 << 20)
             file.flush()
-            yield understand(Path(file.name), options)
+            yield open_statement(Path(file.name), options)
 
 
 def _ahead(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -151,7 +151,7 @@ def _ahead(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-class _Pieces:
+class _Chunks:
     """The file's rows in COPY's text form, some ten thousand at a time."""
 
     def __init__(self, table: Table, rejects: Rejects) -> None:
@@ -181,7 +181,7 @@ class _Pieces:
             chunk = None
             if not any(wrongs):
                 with suppress(BadCell):
-                    chunk = self.table.meaning.lines(numbers, cells)
+                    chunk = self.table.schema.lines(numbers, cells)
             if chunk is None:
                 chunk = "".join(self._one_by_one(batch))
             else:
@@ -190,7 +190,7 @@ class _Pieces:
 
     def _one_by_one(self, batch: Sequence[Row]) -> Iterator[str]:
         """The good rows of a batch that has a bad one."""
-        line = self.table.meaning.line
+        line = self.table.schema.line
         for number, cells, wrong in batch:
             if wrong is None:
                 try:
@@ -200,7 +200,7 @@ class _Pieces:
             if wrong is None:
                 self.read_rows += 1
                 yield f"{number}\t{values}"
-            elif self.table.is_no_row(cells):
+            elif self.table.is_footer(cells):
                 self.skipped += 1
             else:
                 self.read_rows += 1
@@ -209,7 +209,7 @@ class _Pieces:
 
 def _reject_refused(connection: Connection, merge: Merge, table: Table, rejects: Rejects) -> None:
     """Write the rows that the database refused, with their cells, which only the file has."""
-    refused = merge.refused(connection)
+    refused = merge.refused_rows(connection)
     wanted = next(refused, None)
     for number, cells, _ in table.rows():
         if wanted is None:

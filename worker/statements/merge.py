@@ -64,7 +64,7 @@ class Merge:
                       "refused (line bigint, reason text)"):  # fmt: skip
             connection.execute(text(f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP"))
 
-    def take(self, connection: Connection, rows: bytes) -> None:
+    def copy(self, connection: Connection, rows: bytes) -> None:
         """Store some rows, given in COPY's text form, UTF-8; insert those with ids that are new."""
         columns = ", ".join(self._columns)
         table = "piece" if self._own else "incoming"
@@ -74,7 +74,7 @@ class Merge:
             self._insert(connection, "piece")
             connection.execute(text("INSERT INTO incoming SELECT * FROM piece; TRUNCATE piece"))
 
-    def settle(self, connection: Connection) -> int:
+    def resolve_ids(self, connection: Connection) -> int:
         """Give each row its id and take out those that cannot be merged; how many those are."""
         if not self._own:
             self._derive_ids(connection)
@@ -87,7 +87,7 @@ class Merge:
         self._taken -= refused
         return refused
 
-    def refused(self, connection: Connection) -> Iterator[tuple[int, str]]:
+    def refused_rows(self, connection: Connection) -> Iterator[tuple[int, str]]:
         """The rows that were taken out, in the file's order, with the reason."""
         result = connection.execute(
             text("SELECT line, reason FROM refused ORDER BY line"),
@@ -117,7 +117,7 @@ class Merge:
             labels_unchanged=labels - new - changed - kept,
         )
 
-    def placed(self, connection: Connection) -> Iterator[tuple[int, int]]:
+    def row_ids(self, connection: Connection) -> Iterator[tuple[int, int]]:
         """The line of each row that was taken and the id of its transaction, in order."""
         result = connection.execute(
             text(

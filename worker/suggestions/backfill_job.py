@@ -11,15 +11,15 @@ from shared.jobs.store import Claim
 from shared.services import Services
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
-from shared.suggestions.context import known
-from shared.suggestions.service import Asked
+from shared.suggestions.context import load_context
+from shared.suggestions.service import SuggestionRequest
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
 
 PAGE = 1_000
 
 
-def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
+def run(own: Services, claim: Claim, lease: Lease) -> Outcome:
     """Suggest for all of `user_id`, or of everybody; each page is kept before the next begins.
 
     An attempt after a lost worker goes through all of it again: suggestions are added, none is
@@ -33,25 +33,27 @@ def suggest_history(own: Services, claim: Claim, lease: Lease) -> Outcome:
     for asked in pages(own, user_id):
         lease.report("suggest", done, total)
         with transaction(own.engine) as session:
-            said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-        heard = suggestion_service.heard(own.runtime, own.challengers, own.settings, said.rollout)
-        answers = suggestion_service.answer_all(asked, said, heard)
+            said = load_context(session, [(it.row.user_id, it.row.merchant) for it in asked])
+        heard = suggestion_service.serving_context(
+            own.live_model, own.challenger, own.settings, said.rollout
+        )
+        answers = suggestion_service.suggest_all(asked, said, heard)
         with transaction(own.engine) as session:
-            suggestion_store.keep(session, answers, forced=False)
-        by_source.update(answer.suggested.source for answer in answers)
+            suggestion_store.store(session, answers, forced=False)
+        by_source.update(answer.decision.source for answer in answers)
         done += len(answers)
     lease.report("suggest", done, total)
     return Outcome({"suggested": done, "by_source": dict(by_source)})
 
 
-def pages(own: Services, user_id: str | None) -> Iterator[list[Asked]]:
+def pages(own: Services, user_id: str | None) -> Iterator[list[SuggestionRequest]]:
     """All open transactions of a user, or of all users, in the order of their ids."""
     after = 0
     while True:
         with transaction(own.engine) as session:
             ids = open_transactions.next_ids(session, user_id, after=after, limit=PAGE)
-            rows = feature_store.rows(session, ids)
+            rows = feature_store.load_rows(session, ids)
         if not ids:
             return
-        yield [Asked(rows[txn_id], txn_id) for txn_id in ids if txn_id in rows]
+        yield [SuggestionRequest(rows[txn_id], txn_id) for txn_id in ids if txn_id in rows]
         after = ids[-1]

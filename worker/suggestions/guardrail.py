@@ -15,7 +15,7 @@ from shared.settings import Settings
 log = get_logger()
 
 
-def look(engine: Engine, settings: Settings) -> list[Verdict]:
+def check_guardrail(engine: Engine, settings: Settings) -> list[Verdict]:
     """Judge the arms, end what is worse, and give the verdicts for which something was ended.
 
     Any number of guards may look at once: each arm is ended once. The verdicts allow for being
@@ -28,15 +28,19 @@ def look(engine: Engine, settings: Settings) -> list[Verdict]:
         now = traffic_split.current(session, settings)
         if now.canary == 0 and now.challenger is None:
             return []
-        found = verdicts.verdicts(now, arm_statistics.figures(session, arm_statistics.begin(now)))
+        found = verdicts.compare_with_control(
+            now, arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
+        )
     tripped = []
     # The trial first: where both are worse, its end leaves the evidence on the canary in place.
     for verdict in sorted(found, key=lambda it: it.arm is not Arm.CHALLENGER):
-        if verdict.word != "worse":
+        if verdict.outcome != "worse":
             continue
         try:
             with transaction(engine) as session:
-                now = traffic_split.trip(session, settings, now, verdict.arm, why=verdict.why)
+                now = traffic_split.stop_by_guardrail(
+                    session, settings, now, verdict.arm, why=verdict.why
+                )
         except Conflict as conflict:  # another guard, or an admin, was first
             log.info("guard.not_needed", reason=str(conflict))
             break

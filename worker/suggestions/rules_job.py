@@ -16,11 +16,11 @@ from shared.db import labels, open_transactions
 from shared.db.engine import transaction
 from shared.db.tables import Arm, LabelSource, Transaction, TransactionLabel
 from shared.jobs.store import Claim
-from shared.model.thresholds import Bars
+from shared.model.thresholds import Thresholds
 from shared.services import Services
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import known
-from shared.suggestions.service import Answer
+from shared.suggestions.context import load_context
+from shared.suggestions.service import SuggestionResult
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
 from worker.suggestions.backfill_job import pages
@@ -34,8 +34,8 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
     Each page is committed before the next begins; doing it again changes nothing.
     """
     user_id = claim.params.get("user_id")
-    served = own.runtime.served()
-    bars = served.model.bars if served else Bars()
+    served = own.live_model.current()
+    bars = served.model.thresholds if served else Thresholds()
     with transaction(own.engine) as session:
         total = open_transactions.count(session, user_id)
     counts: Counter[str] = Counter(labelled=0, changed=0, unchanged=0, removed=0)
@@ -43,18 +43,18 @@ def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
     for asked in pages(own, user_id):
         lease.report("apply", done, total)
         with transaction(own.engine) as session:
-            said = known(session, [(it.row.user_id, it.row.merchant) for it in asked])
-            answers = suggestion_service.answer(asked, said, Arm.RULES, None, bars)
-            counts.update(write(session, answers))
+            said = load_context(session, [(it.row.user_id, it.row.merchant) for it in asked])
+            answers = suggestion_service.suggest(asked, said, Arm.RULES, None, bars)
+            counts.update(write_labels(session, answers))
         done += len(asked)
     lease.report("apply", done, total)
     return Outcome({"looked_at": done, **counts})
 
 
-def write(session: Session, answers: Sequence[Answer]) -> dict[str, int]:
+def write_labels(session: Session, answers: Sequence[SuggestionResult]) -> dict[str, int]:
     """Labels of a page as its answers say; a person's word that came meanwhile stands, and so does
     that a user was deleted."""
-    said = {it.asked.txn_id: it.suggested for it in answers if it.asked.txn_id}
+    said = {it.request.txn_id: it.decision for it in answers if it.request.txn_id}
     there = select(Transaction.id).where(Transaction.id.in_(said)).order_by(Transaction.id)
     left = {*session.scalars(there.with_for_update(read=True, key_share=True))}
     given = {

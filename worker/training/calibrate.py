@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from shared.model.candidates import Proposal
-from shared.model.classifier import UNSURE, Calibration
+from shared.model.candidates import Candidates
+from shared.model.classifier import PROBABILITY_EPS, Calibration
 from shared.model.linear import softmax
 
 BETA_PULL = 4.0  # of the correction towards none, in rows' worth
@@ -17,7 +17,7 @@ DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 
 
 def calibrate(
-    pairs: Proposal,
+    pairs: Candidates,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
     weight: NDArray[np.float64],
@@ -39,7 +39,7 @@ def calibrate(
 
 def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
     """The correction of Calibration, by likelihood; three numbers, since steps learn the noise."""
-    share = np.clip(share, UNSURE, 1 - UNSURE)
+    share = np.clip(share, PROBABILITY_EPS, 1 - PROBABILITY_EPS)
     logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
     sign = np.where(right, 1.0, -1.0)
     start = np.array([1.0, 1.0, 0.0])
@@ -57,7 +57,7 @@ def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, 
 
 
 def _weigh(
-    pairs: Proposal,
+    pairs: Candidates,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
     weight: NDArray[np.float64],

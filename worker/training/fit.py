@@ -22,14 +22,21 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.features.extract import FeatureRow
-from shared.model.candidates import CANDIDATES, PAIR_FEATURES, Base, Inputs, Proposal, inputs_of
+from shared.model.candidates import (
+    CANDIDATES,
+    PAIR_FEATURES,
+    CandidateGenerator,
+    Candidates,
+    EncodedRows,
+    encode_rows,
+)
 from shared.model.classifier import CHUNK, Calibration, Model
-from shared.model.reranker import Forest, difference
-from shared.model.thresholds import Bars
+from shared.model.reranker import Reranker, max_abs_difference
+from shared.model.thresholds import Thresholds
 from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
-from worker.training.fit_candidates import LabelArray, fit_base
+from worker.training.fit_candidates import LabelArray, fit_generator
 from worker.training.parallel import FitPool, Progress
-from worker.training.thresholds import Remembered, bars_of, remembered
+from worker.training.thresholds import RepeatRateFit, fit_repeat_rates, fit_thresholds
 
 ROUNDS = 400
 EVERY = 5  # rounds, a forest tells of itself
@@ -39,7 +46,7 @@ MIN_RERANKED = 200  # rows in the blocks; with fewer, no forest is grown
 CALIBRATE_SHARE = 0.5  # of the blocks' rows, the latest
 MIN_CALIBRATE = 20  # rows, to weigh the scores
 BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
-TRIED = 10_000  # rows whose candidates the kernel must score as LightGBM does
+SELF_TEST_ROWS = 10_000  # rows whose candidates the kernel must score as LightGBM does
 PROPOSED = CHUNK  # rows for which the kernel must propose as the reference does
 NO_LABEL = -50.0  # linear score of a candidate that is none
 
@@ -121,14 +128,14 @@ def fit_and_refit(
         forests = _grow_forests(pairs, truth, seed, pool) if truth.size >= MIN_RERANKED else None
         all_names, all_ids = _numbered(labels)
 
-        def refit() -> tuple[Base, bool | None]:
+        def refit() -> tuple[CandidateGenerator, bool | None]:
             later = _read(rows[learned:], hash_key, lambda *_: pool.check_cancelled())
             return _tried_base(
-                Inputs.joined([known, later]), all_ids, len(all_names), pool.check_cancelled
+                EncodedRows.joined([known, later]), all_ids, len(all_names), pool.check_cancelled
             )
 
         refitted = pool.submit(refit) if learned < len(rows) else base
-        memory = pool.submit(lambda: remembered(early, labels[:learned], target_precision))
+        memory = pool.submit(lambda: fit_repeat_rates(early, labels[:learned], target_precision))
         reranker = forests.result(pool) if forests else _without_forest(pairs, truth)
         booster, agreement, calibration, held_out = reranker
         facts = {
@@ -144,7 +151,7 @@ def fit_and_refit(
         model = Model(names, own, booster, calibration, hash_key, facts, bars, agreement, alike)
         own, alike = refitted.result()
     facts = {**facts, "base_rows": len(rows)}
-    stored = replace(model, labels=all_names, base=own, facts=facts, proposals_agree=alike)
+    stored = replace(model, labels=all_names, generator=own, metadata=facts, proposals_agree=alike)
     return FitResult(model, stored)
 
 
@@ -166,19 +173,19 @@ def _hash_key(rows: Sequence[FeatureRow], labels: Sequence[str], seed: int) -> b
     return digest.digest()
 
 
-def _read(rows: Sequence[FeatureRow], hash_key: bytes, tell: Progress) -> Inputs:
+def _read(rows: Sequence[FeatureRow], hash_key: bytes, tell: Progress) -> EncodedRows:
     parts = []
     for start in range(0, len(rows), CHUNK):
         tell("encode", start, len(rows))
-        parts.append(inputs_of(rows[start : start + CHUNK], hash_key))
-    return Inputs.joined(parts)
+        parts.append(encode_rows(rows[start : start + CHUNK], hash_key))
+    return EncodedRows.joined(parts)
 
 
 def _tried_base(
-    inputs: Inputs, ids: LabelArray, label_count: int, tick: Callable[[], None]
-) -> tuple[Base, bool | None]:
+    inputs: EncodedRows, ids: LabelArray, label_count: int, tick: Callable[[], None]
+) -> tuple[CandidateGenerator, bool | None]:
     """A base, and whether the kernel proposes as the reference does for the newest rows."""
-    base = fit_base(inputs, ids, label_count, tick)
+    base = fit_generator(inputs, ids, label_count, tick)
     agree = base.native_agrees(inputs.part(max(0, inputs.size - PROPOSED), inputs.size))
     return replace(base, use_native=agree is True), agree
 
@@ -204,8 +211,8 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
 
 
 def _held_out(
-    inputs: Inputs, ids: LabelArray, label_count: int, pool: FitPool
-) -> tuple[Proposal, LabelArray]:
+    inputs: EncodedRows, ids: LabelArray, label_count: int, pool: FitPool
+) -> tuple[Candidates, LabelArray]:
     """What bases say of the blocks' rows, each base knowing only earlier rows; and the truth."""
     width = min(label_count, CANDIDATES)
     steps = count(1)
@@ -213,14 +220,14 @@ def _held_out(
     def tick() -> None:
         pool.report_progress("base", next(steps), 0)
 
-    def propose(cut: int, end: int) -> list[Proposal]:
+    def propose(cut: int, end: int) -> list[Candidates]:
         # A label that comes only later must not even have a column: it would take a share.
         known, known_ids = np.unique(ids[:cut], return_inverse=True)
-        base = fit_base(inputs.part(0, cut), known_ids, known.size, tick)
+        base = fit_generator(inputs.part(0, cut), known_ids, known.size, tick)
         proposals = []
         for start in range(cut, end, CHUNK):
             pool.report_progress("candidates", start, inputs.size)
-            proposed = base.propose(inputs.part(start, min(start + CHUNK, end)))
+            proposed = base.generate(inputs.part(start, min(start + CHUNK, end)))
             proposals.append(_widened(proposed._replace(labels=known[proposed.labels]), width))
         return proposals
 
@@ -232,17 +239,17 @@ def _held_out(
     proposals = [proposal for block in blocks for proposal in block.result()]
     if not proposals:
         nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
-        return Proposal(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
-    joined = Proposal(*(np.concatenate(parts) for parts in zip(*proposals, strict=True)))
+        return Candidates(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
+    joined = Candidates(*(np.concatenate(parts) for parts in zip(*proposals, strict=True)))
     return joined, ids[inputs.size - joined.labels.shape[0] :]
 
 
-def _widened(proposed: Proposal, width: int) -> Proposal:
+def _widened(proposed: Candidates, width: int) -> Candidates:
     """With *width* candidates a row, though fewer labels were known: the others are no label."""
     missing = width - proposed.labels.shape[1]
     if not missing:
         return proposed
-    return Proposal(
+    return Candidates(
         np.pad(proposed.labels, ((0, 0), (0, missing)), constant_values=-1),
         np.pad(proposed.linear, ((0, 0), (0, missing)), constant_values=NO_LABEL),
         np.pad(proposed.features, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan),
@@ -264,7 +271,7 @@ class RerankerFit(NamedTuple):
     held_out: HeldOut | None
 
 
-def _without_forest(pairs: Proposal, truth: LabelArray) -> RerankerFit:
+def _without_forest(pairs: Candidates, truth: LabelArray) -> RerankerFit:
     """For rows too few to grow a forest: the linear score alone, calibrated if that can be."""
     if truth.size < MIN_CALIBRATE:
         return RerankerFit("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
@@ -293,12 +300,12 @@ class _Forests(NamedTuple):
         text = self.serving.result()
         # Both ways through all its trees take a third of the time that it took to grow.
         parts = np.array_split(self.samples.result(), pool.size)
-        apart = [pool.submit(partial(difference, text, part)) for part in parts]
+        apart = [pool.submit(partial(max_abs_difference, text, part)) for part in parts]
         found = [it for it in (part.result() for part in apart) if it is not None]
         return RerankerFit(text, max(found, default=None), calibration, held_out)
 
 
-def _grow_forests(pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool) -> _Forests:
+def _grow_forests(pairs: Candidates, truth: LabelArray, seed: int, pool: FitPool) -> _Forests:
     """Start to grow the forests; `result` waits for them."""
     n = truth.size
     right = np.equal(pairs.labels, truth[:, None])
@@ -313,9 +320,11 @@ def _grow_forests(pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool) 
 
     def calibrated() -> tuple[Calibration, HeldOut]:
         text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
-        late = Proposal._make(part[cut:] for part in pairs)
+        late = Candidates._make(part[cut:] for part in pairs)
         # It never serves: that the kernel is equal on some rows is enough.
-        odds = Forest(text, difference(text, late.features[-CHUNK:])).odds(late.features)
+        odds = Reranker(text, max_abs_difference(text, late.features[-CHUNK:])).log_odds(
+            late.features
+        )
         calibration = calibrate(late, odds, right[cut:], weight[cut:])
         return calibration, _predict(calibration, late, odds, right[cut:])
 
@@ -328,7 +337,7 @@ def _grow_forests(pairs: Proposal, truth: LabelArray, seed: int, pool: FitPool) 
 
 def _predict(
     calibration: Calibration,
-    pairs: Proposal,
+    pairs: Candidates,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
 ) -> HeldOut:
@@ -339,15 +348,15 @@ def _predict(
 
 
 def _bars(
-    memory: Remembered, names: Sequence[str], held_out: HeldOut | None, target: float
-) -> Bars:
-    known = Bars(memory=memory.bar, trust=memory.trust)
+    memory: RepeatRateFit, names: Sequence[str], held_out: HeldOut | None, target: float
+) -> Thresholds:
+    known = Thresholds(memory=memory.threshold, repeat_rates=memory.trust)
     if held_out is None:
         return known
     # The model is asked where memory is not sure, and those are the harder rows.
-    asked = ~memory.speaks[memory.speaks.size - held_out.labels.size :]
+    asked = ~memory.answers[memory.answers.size - held_out.labels.size :]
     said = [names[number] for number in held_out.labels[asked].tolist()]
-    model, default = bars_of(said, held_out.confidence[asked], held_out.right[asked], target)
+    model, default = fit_thresholds(said, held_out.confidence[asked], held_out.right[asked], target)
     return replace(known, model=model, model_default=default)
 
 
@@ -410,9 +419,9 @@ def _tried(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """
     rng = np.random.default_rng(seed)
     n, _, width = features.shape
-    if n >= TRIED:
-        return features[rng.choice(n, TRIED, replace=False)]
-    return np.take_along_axis(features, rng.integers(n, size=(TRIED, 1, width)), axis=0)
+    if n >= SELF_TEST_ROWS:
+        return features[rng.choice(n, SELF_TEST_ROWS, replace=False)]
+    return np.take_along_axis(features, rng.integers(n, size=(SELF_TEST_ROWS, 1, width)), axis=0)
 
 
 def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:

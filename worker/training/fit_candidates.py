@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 
 from shared.features.encoder import AMOUNT_BINS, WIDTH, Encoder
 from shared.features.extract import CHANNELS
-from shared.model.candidates import UNKNOWN_DAY, WEEKDAYS, Base, Inputs
-from shared.model.label_history import LAST_KEY, NO_KEY, History
-from shared.model.linear import Weights, softmax
+from shared.model.candidates import UNKNOWN_DAY, WEEKDAYS, CandidateGenerator, EncodedRows
+from shared.model.label_history import LAST_KEY, NO_KEY, LabelHistory
+from shared.model.linear import QuantizedWeights, softmax
 
 HALF_LIFE_DAYS = 180.0
 OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
@@ -28,10 +28,12 @@ RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's 
 
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.int64]
-Tick = Callable[[], None]
+CheckCancelled = Callable[[], None]
 
 
-def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -> Base:
+def fit_generator(
+    inputs: EncodedRows, labels: LabelArray, label_count: int, tick: CheckCancelled
+) -> CandidateGenerator:
     """Fit every scorer on the same rows.
 
     Args:
@@ -40,8 +42,8 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
         label_count: K; labels without a row get a prior of next to nothing.
         tick: called now and then; may raise to end the work.
     """
-    encoder = Encoder.fitted(inputs.grams)
-    matrix = encoder.weigh(inputs.grams)
+    encoder = Encoder.fitted(inputs.text)
+    matrix = encoder.weigh(inputs.text)
     targets = csr_array(
         (np.ones(labels.size, np.float32), (np.arange(labels.size), labels)),
         shape=(labels.size, label_count),
@@ -57,9 +59,9 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
     history = _history(inputs, labels, label_count, recent)
     tick()
-    return Base(
+    return CandidateGenerator(
         encoder,
-        Weights.of(weights),
+        QuantizedWeights.of(weights),
         history,
         _log_prior(labels, label_count),
         _ratio(inputs.rows["amount_bin"], AMOUNT_BINS, labels, label_count),
@@ -69,7 +71,7 @@ def fit_base(inputs: Inputs, labels: LabelArray, label_count: int, tick: Tick) -
 
 
 def _softmax_regression(
-    matrix: csr_array, labels: LabelArray, label_count: int, tick: Tick
+    matrix: csr_array, labels: LabelArray, label_count: int, tick: CheckCancelled
 ) -> FloatArray:
     """Weights of multinomial logistic regression, shape (WIDTH, K).
 
@@ -94,7 +96,7 @@ def _softmax_regression(
         part = matrix[rows]
         error = softmax(part @ weights)
         error[np.arange(rows.size), labels[rows]] -= 1
-        used, by_column = _by_column(part)
+        used, by_column = _column_contributions(part)
         rate = np.float32(LEARNING_RATE * (1 - step / steps))
         for first in range(0, used.size, at_once):
             columns = used[first : first + at_once]
@@ -107,7 +109,7 @@ def _softmax_regression(
     return weights
 
 
-def _by_column(part: csr_array) -> tuple[NDArray[np.intp], csr_array]:
+def _column_contributions(part: csr_array) -> tuple[NDArray[np.intp], csr_array]:
     """The columns that some row of *part* sets, and the transpose of *part* with only those."""
     across = part.T.tocsr()
     sizes = np.diff(across.indptr)
@@ -155,8 +157,8 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
 
 
 def _history(
-    inputs: Inputs, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
-) -> History:
+    inputs: EncodedRows, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
+) -> LabelHistory:
     """Count labels by key; see History for what comes out."""
     row, _ = np.nonzero(inputs.rows["keys"] != NO_KEY)
     keys, key = np.unique(inputs.rows["keys"][inputs.rows["keys"] != NO_KEY], return_inverse=True)
@@ -177,7 +179,7 @@ def _history(
     total = np.bincount(pair, np.where(has_amount, amount, 0), minlength=size)
     mean = np.divide(total, amounts, out=np.full(size, np.nan), where=amounts > 0)
     sizes = np.append(np.bincount(owner, minlength=keys.size), 0)  # LAST_KEY has no entries
-    return History(
+    return LabelHistory(
         label_count,
         np.append(keys, np.uint64(LAST_KEY)),
         np.concatenate(([0], np.cumsum(sizes))).astype(np.int32),

@@ -25,7 +25,7 @@ from shared.log import get_logger
 from shared.registry.train_report import SkippedRun, TrainReport, result_from_json
 from shared.services import Services
 from worker.execution.lease import Lease
-from worker.execution.runner import Outcome, TryAgain
+from worker.execution.runner import Outcome, Retryable
 
 LOOK_EVERY_S = 0.25
 log = get_logger()
@@ -132,7 +132,9 @@ def _follow(
     code = process.wait()
     how = f"killed (signal {-code})" if code < 0 else f"ended with exit status {code}"
     log.warning("trainer.died", exit_code=code)
-    raise TryAgain(f"the training process was {how}" if code < 0 else f"the training process {how}")
+    raise Retryable(
+        f"the training process was {how}" if code < 0 else f"the training process {how}"
+    )
 
 
 def _read_lines(pipe: IO[str] | None, lines: queues.Queue[str | None]) -> None:

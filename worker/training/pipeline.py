@@ -19,7 +19,7 @@ from shared.db.engine import transaction
 from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
 from shared.model.classifier import Model, Prediction
-from shared.registry.deployments import Pointer
+from shared.registry.deployments import Deployment
 from shared.registry.store import Registry, new_run_id
 from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport
 from worker.drift import profile as drift_profile
@@ -73,7 +73,9 @@ def run(
     """
     report_progress("features")
     labelled = feature_build.Scope(labelled=True)
-    feature_build.refresh(engine, labelled, progress=lambda done: report_progress("features", done))
+    feature_build.build_pending(
+        engine, labelled, progress=lambda done: report_progress("features", done)
+    )
     merchant_priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
     if request.only_if_new and _is_known(engine, registry, fingerprint, request.retire_days):
@@ -100,7 +102,7 @@ def run(
     # The pointer is read as late as can be: another version may be live by now.
     live = _live(engine, registry, request.retire_days)
     comparison = _compare_with_live(registry, live, held_out, evaluation.predictions)
-    verdict = promotion_gate.judge(
+    verdict = promotion_gate.decide(
         evaluation.report, threshold_f1=request.threshold_f1, live=comparison
     )
     report_progress("save")
@@ -110,7 +112,7 @@ def run(
         val_accuracy=evaluation.report.accuracy,
         class_count=len(models.stored.labels),
         train_size=len(train),
-        calibrate_size=models.judged.facts["calibrate_rows"],
+        calibrate_size=models.judged.metadata["calibrate_rows"],
         val_size=len(held_out),
         baselines=evaluation.report.baselines,
         ceiling=evaluation.report.ceiling,
@@ -119,7 +121,7 @@ def run(
         warnings=_warnings(data),
         live_sequence=live.sequence,
     )
-    importance = feature_importance.leans_on(models.judged)
+    importance = feature_importance.feature_importance(models.judged)
     reference = _reference(engine, models.judged, train, held_out, evaluation.predictions)
     registry.save(
         {**models.stored.to_files(), drift_profile.FILE: reference.to_file()},
@@ -145,8 +147,8 @@ class Evaluation(NamedTuple):
 
 
 def _evaluate(model: Model, train: Dataset, held_out: Dataset) -> Evaluation:
-    predictions, linear = feature_importance.answers(model, held_out.rows)
-    report = evaluation_report.report(
+    predictions, linear = feature_importance.predict_with_baseline(model, held_out.rows)
+    report = evaluation_report.evaluate(
         held_out.rows,
         held_out.labels,
         predictions,
@@ -163,9 +165,9 @@ def _reference(
     train: Dataset,
     held_out: Dataset,
     predictions: list[Prediction],
-) -> drift_profile.Reference:
+) -> drift_profile.ReferenceProfile:
     pairs = zip(predictions, held_out.labels, strict=True)
-    return drift_profile.reference(
+    return drift_profile.build_reference(
         engine,
         model,
         learned_through=max(row.date for row in train.rows if row.date),
@@ -183,7 +185,7 @@ class Live(NamedTuple):
         is_retiring: whether it may be replaced by any version that reaches the threshold.
     """
 
-    pointer: Pointer | None
+    pointer: Deployment | None
     sequence: int | None
     is_retiring: bool
 
@@ -197,8 +199,8 @@ def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
     if pointer is None:
         return Live(None, 0, is_retiring=False)
     with transaction(engine) as session:
-        retire_by = model_retention.due(session, registry.versions(), retire_days)
-    return Live(pointer, pointer.sequence, model_retention.is_over(retire_by, pointer.run_id))
+        retire_by = model_retention.retirement_due(session, registry.versions(), retire_days)
+    return Live(pointer, pointer.sequence, model_retention.is_retired(retire_by, pointer.run_id))
 
 
 def _is_known(engine: Engine, registry: Registry, fingerprint: str, retire_days: int) -> bool:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from shared.features.extract import FeatureRow
 from shared.model.thresholds import (
-    DEFAULT_TRUST,
+    DEFAULT_REPEAT_RATES,
     RECENT,
     SHARES,
     TIMES,
-    Bars,
-    Trust,
+    RepeatRates,
+    Thresholds,
     share_bin,
     times_bin,
 )
@@ -27,7 +27,7 @@ MIN_OF_LABEL = 30  # rows that a label needs for a bar of its own
 LOWEST, HIGHEST = 0.5, 0.99  # of any bar: nothing is shown that is likelier wrong than right
 
 
-class Remembered(NamedTuple):
+class RepeatRateFit(NamedTuple):
     """What memory is worth on some rows.
 
     Attributes:
@@ -36,12 +36,14 @@ class Remembered(NamedTuple):
         speaks: shape (n,): whether memory would have answered, and nothing else been asked.
     """
 
-    trust: Trust
-    bar: float
-    speaks: NDArray[np.bool_]
+    trust: RepeatRates
+    threshold: float
+    answers: NDArray[np.bool_]
 
 
-def remembered(rows: Sequence[FeatureRow], labels: Sequence[str], target: float) -> Remembered:
+def fit_repeat_rates(
+    rows: Sequence[FeatureRow], labels: Sequence[str], target: float
+) -> RepeatRateFit:
     """How often what a user called a merchant held the next time, and from when on to say so.
 
     Args:
@@ -50,7 +52,7 @@ def remembered(rows: Sequence[FeatureRow], labels: Sequence[str], target: float)
     """
     seen: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
     asked = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
-    held = asked * DEFAULT_TRUST
+    held = asked * DEFAULT_REPEAT_RATES
     said = []  # of each row's most frequent label: the row, its cell, and whether it held
     for place, (row, truth) in enumerate(zip(rows, labels, strict=True)):
         if not row.merchant:
@@ -66,15 +68,15 @@ def remembered(rows: Sequence[FeatureRow], labels: Sequence[str], target: float)
     trust = (held / asked).round(4)
     speaks = np.zeros(len(rows), dtype=np.bool_)
     if not said:
-        return Remembered(DEFAULT_TRUST, Bars().memory, speaks)
+        return RepeatRateFit(DEFAULT_REPEAT_RATES, Thresholds().memory, speaks)
     places, times, share, right = np.array(said, dtype=np.int64).T
     confidence = trust[times, share]
-    bar = _bar(confidence, right == 1, target)
+    bar = _threshold(confidence, right == 1, target)
     speaks[places] = confidence >= bar
-    return Remembered(tuple(map(tuple, trust.tolist())), bar, speaks)
+    return RepeatRateFit(tuple(map(tuple, trust.tolist())), bar, speaks)
 
 
-def bars_of(
+def fit_thresholds(
     predicted: Sequence[str],
     confidence: NDArray[np.float64],
     right: NDArray[np.bool_],
@@ -93,14 +95,14 @@ def bars_of(
     """
     names = np.asarray(predicted, dtype=object)
     bars = {
-        name: _bar(confidence[names == name], right[names == name], target)
+        name: _threshold(confidence[names == name], right[names == name], target)
         for name, count in Counter(predicted).items()
         if count >= MIN_OF_LABEL
     }
-    return bars, _bar(confidence, right, target)
+    return bars, _threshold(confidence, right, target)
 
 
-def _bar(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
+def _threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
     """The lowest confidence from which on *target* of the rows are right, a few rows aside."""
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]

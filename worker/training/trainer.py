@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from shared import log as logs
-from shared.db.engine import AWAY, make_engine
+from shared.db.engine import CONNECTION_ERRORS, make_engine
 from shared.errors import LedgerError, Unavailable
 from shared.registry.store import Registry
 from shared.settings import Settings, process_settings
@@ -40,7 +40,7 @@ def main() -> int:
         _write({"result": _train(settings, request)})
     except MemoryError:
         _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
-    except AWAY:
+    except CONNECTION_ERRORS:
         _fail(Unavailable.code, "PostgreSQL went away", {})
     except LedgerError as error:
         _fail(error.code, str(error), error.facts)

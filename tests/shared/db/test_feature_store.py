@@ -23,7 +23,7 @@ def change(engine: Engine, statement: str, txn_id: int) -> None:
 
 def test_features_that_were_built_are_read_and_the_others_made(engine):
     ids = add_transactions(engine, 12)
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
     late = add_transactions(engine, 2, seed=2)
     change(engine, "UPDATE transactions SET merchant = 'Zoo' WHERE id = :id", ids[0])
     change(engine, "UPDATE transactions SET user_id = 'anna' WHERE id = :id", ids[1])
@@ -34,9 +34,10 @@ def test_features_that_were_built_are_read_and_the_others_made(engine):
 
     with Session(engine) as session:
         made = {
-            it: features_of(raw) for it, raw in feature_store.raws(session, [*ids, *late]).items()
+            it: features_of(raw)
+            for it, raw in feature_store.load_raw(session, [*ids, *late]).items()
         }
-        found = feature_store.rows(session, [*ids, *late, 10**9])
+        found = feature_store.load_rows(session, [*ids, *late, 10**9])
 
     assert found == made
     assert set(found) == {*ids, *late} - {ids[3]}
@@ -48,12 +49,12 @@ def test_features_that_were_built_are_read_and_the_others_made(engine):
 def test_of_another_user_nothing_is_read_however_alike_he_is_spelled(engine):
     built, late = add_transactions(engine, 2)
     change(engine, "UPDATE transactions SET user_id = E'Anna\u00a0Maria' WHERE id = :id", built)
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
     change(engine, "UPDATE transactions SET user_id = E'Anna\u00a0Maria' WHERE id = :id", late)
 
     with Session(engine) as session:
         found = [
-            set(feature_store.rows(session, [built, late], name))
+            set(feature_store.load_rows(session, [built, late], name))
             for name in ("Anna\u00a0Maria", "Anna Maria", "")
         ]
 
@@ -70,13 +71,13 @@ def test_any_number_of_them_costs_one_query_and_one_more_where_some_were_not_bui
     def asked() -> int:
         queries.clear()
         with Session(engine) as session:
-            feature_store.rows(session, ids)
+            feature_store.load_rows(session, ids)
         return len(queries)
 
     event.listen(engine, "before_cursor_execute", heard)
     try:
         assert asked() == 2
-        feature_build.refresh(engine, feature_build.Scope())
+        feature_build.build_pending(engine, feature_build.Scope())
         assert asked() == 1
     finally:
         event.remove(engine, "before_cursor_execute", heard)

@@ -12,8 +12,8 @@ from shared.db.engine import transaction
 from shared.db.tables import Action, Arm
 from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.arm_statistics import MIN_ANSWERS, MIN_USERS
-from shared.experiments.traffic_split import Rollout
-from shared.monitoring.database_collector import JobFacts
+from shared.experiments.traffic_split import TrafficSplit
+from shared.monitoring.database_collector import DatabaseCollector
 from tests.support.suggestions import add, an_arm
 from worker.suggestions import guardrail
 
@@ -27,11 +27,11 @@ OFTEN = {"accepted": 16, "corrected": 4, "users": 200}
 
 def figures(engine, since=LONG_AGO):
     with transaction(engine) as session:
-        return arm_statistics.figures(session, since)
+        return arm_statistics.load_statistics(session, since)
 
 
 def verdict(engine, arm=Arm.MODEL, against=Arm.RULES):
-    return verdicts.judge(arm, against, figures(engine))
+    return verdicts.compare_arms(arm, against, figures(engine))
 
 
 def start(engine, settings, *, canary=0.5, trial=0.0):
@@ -48,7 +48,7 @@ def now(engine, settings):
 
 
 def metrics(held):
-    families = list(JobFacts(held.engine, held.registry).collect())
+    families = list(DatabaseCollector(held.engine, held.registry).collect())
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
@@ -107,7 +107,7 @@ def test_the_verdict_is_one_plain_word(engine, clean, model, rules, expected):
         if given.get("users", 1):
             an_arm(engine, arm, **{"users": 60, "corrected": 0, **given})
 
-    assert verdict(engine).word == expected
+    assert verdict(engine).outcome == expected
 
 
 def test_too_little_data_says_how_much_is_missing(engine, clean):
@@ -137,7 +137,7 @@ def test_many_rows_of_a_few_users_prove_little(engine, clean):
     found = verdict(engine)
 
     assert found.acceptance.value == pytest.approx(-0.15, abs=0.02)
-    assert found.word == "no difference seen"
+    assert found.outcome == "no difference seen"
 
 
 def test_evidence_begins_with_the_last_change(engine, settings, clean):
@@ -146,10 +146,10 @@ def test_evidence_begins_with_the_last_change(engine, settings, clean):
     an_arm(engine, Arm.RULES, **GOOD, ago="1 hour")
     start(engine, settings)
 
-    found = figures(engine, arm_statistics.begin(now(engine, settings)))
+    found = figures(engine, arm_statistics.evidence_start(now(engine, settings)))
 
     assert found[Arm.MODEL].suggestions == found[Arm.RULES].suggestions == 0
-    old = arm_statistics.begin(Rollout(canary=1.0))
+    old = arm_statistics.evidence_start(TrafficSplit(canary=1.0))
     assert dt.datetime.now(dt.UTC) - old < dt.timedelta(days=28, minutes=1)
 
 
@@ -159,7 +159,10 @@ def test_the_guard_turns_a_worse_canary_off_once(engine, held, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    first, again = guardrail.look(engine, settings), guardrail.look(engine, settings)
+    first, again = (
+        guardrail.check_guardrail(engine, settings),
+        guardrail.check_guardrail(engine, settings),
+    )
 
     state = now(engine, settings)
     assert [it.arm for it in first] == [Arm.MODEL]
@@ -180,7 +183,7 @@ def test_many_guards_at_once_trip_once(engine, held, settings, clean):
 
     def look():
         begin.wait()
-        tripped.extend(guardrail.look(engine, settings))
+        tripped.extend(guardrail.check_guardrail(engine, settings))
 
     threads = [threading.Thread(target=look) for _ in range(6)]
     for thread in threads:
@@ -207,7 +210,7 @@ def test_the_guard_leaves_alone_what_is_not_worse(engine, settings, clean, model
     an_arm(engine, Arm.MODEL, **model)
     an_arm(engine, Arm.RULES, **rules)
 
-    assert guardrail.look(engine, settings) == []
+    assert guardrail.check_guardrail(engine, settings) == []
     assert now(engine, settings).canary == 0.5
 
 
@@ -217,7 +220,7 @@ def test_forced_arms_never_trip_the_guard(engine, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR, forced=True)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    assert guardrail.look(engine, settings) == []
+    assert guardrail.check_guardrail(engine, settings) == []
 
 
 @pytest.mark.parametrize("canary", [0.5, 0.0], ids=["beside the model", "beside the rules"])
@@ -228,7 +231,7 @@ def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
     an_arm(engine, Arm.CHALLENGER, **POOR)
     an_arm(engine, Arm.MODEL if canary else Arm.RULES, **GOOD)
 
-    guardrail.look(engine, settings)
+    guardrail.check_guardrail(engine, settings)
 
     state = now(engine, settings)
     assert (state.canary, state.challenger, state.trial) == (canary, None, 0.0)
@@ -243,7 +246,7 @@ def test_the_guard_ends_both_if_both_are_worse(engine, held, settings, clean):
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    guardrail.look(engine, settings)
+    guardrail.check_guardrail(engine, settings)
 
     state = now(engine, settings)
     assert (state.canary, state.challenger) == (0.0, None)
@@ -257,7 +260,7 @@ def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clea
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
 
-    guardrail.look(engine, settings)
+    guardrail.check_guardrail(engine, settings)
 
     assert now(engine, replace(settings, suggest_canary=1.0)).canary == 0.0
 
@@ -293,8 +296,8 @@ def test_disagreements_are_told_by_pair_and_by_who_was_right(engine, clean):
     add(engine, {**one, **right}, ago="8 days")
 
     with transaction(engine) as session:
-        count, pairs = arm_statistics.disagreements(session, days=7)
-        longer, _ = arm_statistics.disagreements(session, days=30)
+        count, pairs = arm_statistics.load_disagreements(session, days=7)
+        longer, _ = arm_statistics.load_disagreements(session, days=30)
 
     assert (count, longer) == (6, 7)
     assert [(it.rules_label, it.count) for it in pairs] == [("Fuel", 5), ("Rent", 1)]

@@ -65,7 +65,7 @@ def test_looking_again_and_again_finds_no_harm_where_there_is_none(users, mean):
             found = difference(rate(x[0], y[0]), rate(x[1], y[1]))
             if x.sum(axis=1).min() >= 100:
                 ended[0] |= found.interval.high < 0
-                ended[1] |= found.always.high < 0
+                ended[1] |= found.anytime_interval.high < 0
         once, always = once + ended[0], always + ended[1]
 
     assert always / rounds <= 0.025

@@ -13,7 +13,7 @@ from shared.db.engine import transaction
 from shared.db.tables import Arm
 from shared.errors import Conflict, SettingsError
 from shared.experiments import traffic_split
-from shared.experiments.traffic_split import Rollout, arm_of
+from shared.experiments.traffic_split import TrafficSplit, assign_arm
 from shared.settings import Settings
 from tests.shared.test_settings import LEAST
 
@@ -23,7 +23,7 @@ RUN = "20260101T000000Z-00000001"
 
 
 def arms(state, salt=SALT, users=USERS):
-    return [arm_of(user, state, salt) for user in users]
+    return [assign_arm(user, state, salt) for user in users]
 
 
 @pytest.mark.parametrize(
@@ -56,16 +56,16 @@ def test_shadow_and_salt_have_defaults():
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99, 1.0])
 def test_the_share_is_met(share):
     """Within three standard deviations of drawing each user by chance; 0 and 1 exactly."""
-    found = arms(Rollout(canary=share)).count(Arm.MODEL)
+    found = arms(TrafficSplit(canary=share)).count(Arm.MODEL)
 
     assert abs(found - share * len(USERS)) <= 3 * (share * (1 - share) * len(USERS)) ** 0.5
 
 
 def test_who_is_in_stays_in_when_the_share_grows():
     """For the canary, and for a trial."""
-    ten = arms(Rollout(canary=0.1, challenger=RUN, trial=0.05))
-    fifty = arms(Rollout(canary=0.5, challenger=RUN, trial=0.05))
-    more = arms(Rollout(canary=0.5, challenger=RUN, trial=0.3))
+    ten = arms(TrafficSplit(canary=0.1, challenger=RUN, trial=0.05))
+    fifty = arms(TrafficSplit(canary=0.5, challenger=RUN, trial=0.05))
+    more = arms(TrafficSplit(canary=0.5, challenger=RUN, trial=0.3))
 
     assert all(
         after is Arm.MODEL for before, after in zip(ten, fifty, strict=True) if before is Arm.MODEL
@@ -96,13 +96,13 @@ def test_an_arm_is_the_same_in_every_process():
         for seed in ("1", "2")
     }
 
-    here = arms(Rollout(canary=0.5, challenger=RUN, trial=0.2), users=USERS[:500])
+    here = arms(TrafficSplit(canary=0.5, challenger=RUN, trial=0.2), users=USERS[:500])
     assert told == {"".join(arm[0] for arm in here)}
 
 
 def test_trial_canary_and_salt_draw_independently():
     """A trial takes as many from the canary's users as from the others; each trial draws anew."""
-    state = Rollout(canary=0.5, challenger=RUN, trial=0.2)
+    state = TrafficSplit(canary=0.5, challenger=RUN, trial=0.2)
     without, with_trial = arms(state.without_trial()), arms(state)
     other = arms(replace(state, challenger=RUN.replace("1", "2")))
     salted = arms(state.without_trial(), salt="another")
@@ -120,8 +120,8 @@ def test_trial_canary_and_salt_draw_independently():
 @pytest.mark.parametrize("user", ["", "Zoë", "\ud800", "x" * 200])
 def test_any_name_has_an_arm(user):
     """'' (none is known) is a user, too."""
-    assert arm_of(user, Rollout(canary=1.0), "s" * 500) is Arm.MODEL
-    assert arm_of(user, Rollout(canary=0.0), "") is Arm.RULES
+    assert assign_arm(user, TrafficSplit(canary=1.0), "s" * 500) is Arm.MODEL
+    assert assign_arm(user, TrafficSplit(canary=0.0), "") is Arm.RULES
 
 
 def test_the_environment_gives_the_first_value_and_a_change_outlives_it(engine, settings, clean):

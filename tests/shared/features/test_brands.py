@@ -15,22 +15,31 @@ from hypothesis import strategies as st
 
 from local.demo.sample_merchants import CATEGORIES, REGULARS
 from local.setup import make_brands
-from shared.features.brands import MARKS, Guess, brand_of, guess
+from shared.features.brands import MARKS, CategoryMatch, brand_of, lookup_category
 from shared.features.extract import RawTransaction, features_of
-from shared.features.taxonomy import bank_names, kind_named, kind_of_mcc, kinds, wider_kind, word_in
+from shared.features.taxonomy import (
+    bank_names,
+    categories,
+    category_of_label,
+    category_of_mcc,
+    match_keyword,
+    parent_category,
+)
 from shared.text.normalize import spaced
 
 DATA = Path(make_brands.DATA)
 INDEX = "NAME_SUGGESTION_INDEX"  # names the unpacked package, where it is at hand
 
 
-def guess_of(merchant: str, **known: object) -> Guess | None:
-    return guess(features_of(RawTransaction(merchant=merchant, **{"amount": -9.5, **known})))
+def guess_of(merchant: str, **known: object) -> CategoryMatch | None:
+    return lookup_category(
+        features_of(RawTransaction(merchant=merchant, **{"amount": -9.5, **known}))
+    )
 
 
 def kind_of(merchant: str, **known: object) -> str | None:
     found = guess_of(merchant, **known)
-    return found.kind if found else None
+    return found.category if found else None
 
 
 BANK_LINES = {
@@ -139,15 +148,17 @@ def test_what_a_shop_also_sells_goes_before_its_name():
     """`costco gas` is fuel, and a brand that is a family name leaves `paint` to the words."""
     assert kind_of("SAFEWAY PHARMACY 12") == "Pharmacy"
     assert kind_of("MARRIOTT PARKING") == "Parking"
-    assert guess_of("HARVEY'S PAINT") == Guess("Home", "word", "paint")
+    assert guess_of("HARVEY'S PAINT") == CategoryMatch("Home", "word", "paint")
 
 
 def test_the_code_goes_first_then_brand_then_word_then_channel():
     """And each guess says what told it."""
-    assert guess_of("STARBUCKS", mcc="5411") == Guess("Groceries", "mcc", "5411")
-    assert guess_of("STARBUCKS HOTEL") == Guess("Coffee", "brand", "Starbucks")
-    assert guess_of("MOUNTAIN VIEW HOTEL") == Guess("Hotels", "word", "hotel")
-    assert guess_of("J OKAFOR", channel="transfer") == Guess("Transfers", "channel", "transfer")
+    assert guess_of("STARBUCKS", mcc="5411") == CategoryMatch("Groceries", "mcc", "5411")
+    assert guess_of("STARBUCKS HOTEL") == CategoryMatch("Coffee", "brand", "Starbucks")
+    assert guess_of("MOUNTAIN VIEW HOTEL") == CategoryMatch("Hotels", "word", "hotel")
+    assert guess_of("J OKAFOR", channel="transfer") == CategoryMatch(
+        "Transfers", "channel", "transfer"
+    )
     assert guess_of("STARBUCKS", mcc="9950").source == "brand"
 
 
@@ -177,15 +188,15 @@ def test_a_memo_about_transfers_does_not_make_a_purchase_one():
 @example("\ud800", "")
 def test_no_text_is_too_odd(text, country):
     """Whatever is printed, an answer of a known kind or none, the same each time."""
-    known = {*kinds(), None}
+    known = {*categories(), None}
 
-    brand, word = brand_of(text, country), word_in(text)
+    brand, word = brand_of(text, country), match_keyword(text)
 
-    assert brand is None or brand.kind in known
+    assert brand is None or brand.category in known
     assert brand_of.__wrapped__(text, country) == brand
-    assert word is None or word.kind in known
-    assert kind_named(text) in known
-    assert kind_of_mcc(text) in known
+    assert word is None or word.category in known
+    assert category_of_label(text) in known
+    assert category_of_mcc(text) in known
     assert kind_of(text) in known
 
 
@@ -203,7 +214,7 @@ def test_no_text_is_too_odd(text, country):
 )
 def test_a_merchant_category_code_tells_its_kind(code, kind):
     """By the ranges of ISO 18245."""
-    assert kind_of_mcc(code) == kind
+    assert category_of_mcc(code) == kind
 
 
 def test_no_code_and_no_word_belongs_to_two_kinds():
@@ -263,22 +274,26 @@ LABELS = {
 @pytest.mark.parametrize(("label", "kind"), LABELS.items())
 def test_a_persons_own_category_is_recognized_or_left_alone(label, kind):
     """By exact names and aliases; what is not clear is nobody's."""
-    assert kind_named(label) == kind
+    assert category_of_label(label) == kind
 
 
 def test_every_kind_is_recognized_by_its_own_name_and_nothing_is_wider_than_itself():
     """The list of kinds is sound."""
-    assert [kind for kind in kinds() if kind_named(kind.upper()) != kind] == []
-    assert {wider_kind(kind) for kind in kinds()} <= {*kinds(), None}
-    assert all(wider_kind(wider_kind(kind) or "") is None for kind in kinds() if kind != "Software")
-    assert 35 <= len(kinds()) <= 48
+    assert [kind for kind in categories() if category_of_label(kind.upper()) != kind] == []
+    assert {parent_category(kind) for kind in categories()} <= {*categories(), None}
+    assert all(
+        parent_category(parent_category(kind) or "") is None
+        for kind in categories()
+        if kind != "Software"
+    )
+    assert 35 <= len(categories()) <= 48
 
 
 def test_the_sample_statements_use_the_same_names():
     """What the demo calls a category, the default list knows."""
     labels = {*CATEGORIES, *(regular.label for regular in REGULARS)}
 
-    assert [label for label in sorted(labels) if kind_named(label) is None] == []
+    assert [label for label in sorted(labels) if category_of_label(label) is None] == []
 
 
 def test_the_chains_of_the_sample_statements_are_recognized():
@@ -288,7 +303,7 @@ def test_the_chains_of_the_sample_statements_are_recognized():
     wrong = [
         (line, label, kind_of(line))
         for line, label in lines
-        if label not in (kind_of(line), wider_kind(kind_of(line) or ""))
+        if label not in (kind_of(line), parent_category(kind_of(line) or ""))
     ]
 
     assert wrong == []
@@ -302,7 +317,7 @@ def test_every_brand_of_the_data_file_is_of_a_kind_in_the_list():
 
     assert head.startswith("# name-suggestion-index ")
     assert {len(row) for row in cells} == {5}
-    assert {row[3] for row in cells} <= set(kinds())
+    assert {row[3] for row in cells} <= set(categories())
     assert len({(row[2], row[3]) for row in cells}) == len(rows) > 10_000
     assert not [row for row in cells if re.search("[A-Z]", row[0])]
 

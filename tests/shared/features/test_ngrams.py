@@ -22,7 +22,7 @@ compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C 
 def test_native_and_python_columns_of_a_text_are_equal(
     hashes: list[int], text: str, in_words: bool
 ) -> None:
-    found = ngrams.columns(hashes, text, 3, 5, in_words=in_words)
+    found = ngrams.ngram_columns(hashes, text, 3, 5, in_words=in_words)
 
     expected = ngrams.ngram_columns_reference(hashes, text, 3, 5, in_words)
     assert found.tolist() == expected.tolist()

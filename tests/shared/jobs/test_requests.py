@@ -13,7 +13,7 @@ from shared.db.tables import JobKind
 from shared.jobs import broker
 from shared.jobs import requests as job_requests
 from shared.jobs import store as job_store
-from shared.jobs.publisher import Messenger
+from shared.jobs.publisher import JobPublisher
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -27,7 +27,7 @@ def redis(redis_url):
 
 @pytest.fixture
 def messenger(engine):
-    messenger = Messenger(engine)
+    messenger = JobPublisher(engine)
     yield messenger
     messenger.close()
 

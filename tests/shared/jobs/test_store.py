@@ -12,7 +12,7 @@ from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState
 from shared.errors import AlreadyRunning, Conflict, LeaseLost, NotFound
 from shared.jobs import store as job_store
-from shared.jobs.store import MAX_ATTEMPTS, Claim, Progress
+from shared.jobs.store import MAX_ATTEMPTS, Claim, JobProgress
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -160,10 +160,10 @@ def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
     other = claimed(engine, job)
 
     for act in (
-        lambda session: job_store.renew(session, frozen, Progress("fit", 1, 2)),
-        lambda session: job_store.hold(session, frozen),
+        lambda session: job_store.renew(session, frozen, JobProgress("fit", 1, 2)),
+        lambda session: job_store.lock_claim(session, frozen),
         lambda session: job_store.finish(session, frozen, JobState.SUCCEEDED, result={}),
-        lambda session: job_store.give_back(session, frozen, "woke up"),
+        lambda session: job_store.release(session, frozen, "woke up"),
     ):
         with pytest.raises(LeaseLost), transaction(engine) as session:
             act(session)
@@ -179,7 +179,7 @@ def test_a_job_under_lock_is_not_swept(engine):
     let_the_lease_run_out(engine, job)
 
     with transaction(engine) as session:
-        job_store.hold(session, claim)
+        job_store.lock_claim(session, claim)
         assert swept(engine) == {}
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from shared.errors import DamagedVersion
-from shared.features.encoder import TEXT_COLUMNS, WIDTH, Encoder, grams_of
+from shared.features.encoder import TEXT_COLUMNS, WIDTH, Encoder, encode_text
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model import classifier
-from shared.model.candidates import Base, Inputs, Proposal
+from shared.model.candidates import CandidateGenerator, Candidates, EncodedRows
 from shared.model.classifier import Model
 from worker.training import fit, parallel
-from worker.training.fit_candidates import fit_base
+from worker.training.fit_candidates import fit_generator
 
 FIRST_DAY = dt.date(2024, 1, 1)
 SYLLABLES = ("ba", "ku", "ri", "mo", "tel", "san", "vo", "pix", "dra", "une", "gol", "fe")
@@ -143,7 +143,7 @@ def model(request: pytest.FixtureRequest) -> Model:
 class TestEncoder:
     def test_a_row_is_encoded_alike_alone_and_among_others(self) -> None:
         rows = transactions(50, 4)[0] + [features_of(raw) for raw in ODD]
-        encoder = Encoder.fitted(grams_of(rows[:30]))
+        encoder = Encoder.fitted(encode_text(rows[:30]))
 
         together = encoder.encode(rows)
 
@@ -158,14 +158,14 @@ class TestEncoder:
         """Stored models depend on the hash: a changed column would silently blind them."""
         row = features_of(RawTransaction(merchant="Blue Bottle", amount=-4.5))
 
-        columns = grams_of([row]).columns
+        columns = encode_text([row]).columns
 
         assert columns[:5].tolist() == PINNED_COLUMNS
         assert columns.size == len(set(columns.tolist()))
 
     def test_text_has_length_one(self) -> None:
         rows, _ = transactions(20, 3)
-        text = Encoder.fitted(grams_of(rows)).encode(rows)[:, : 2 * TEXT_COLUMNS]
+        text = Encoder.fitted(encode_text(rows)).encode(rows)[:, : 2 * TEXT_COLUMNS]
 
         assert np.allclose(np.sqrt(text.multiply(text).sum(axis=1)), 1)
 
@@ -300,7 +300,7 @@ class TestLearner:
         assert len(held.labels) == len(rows) - cuts[0]
 
     @staticmethod
-    def held_out(rows: list[FeatureRow], labels: list[str]) -> Proposal:
+    def held_out(rows: list[FeatureRow], labels: list[str]) -> Candidates:
         inputs = fit._read(rows, b"key", fit._silent)
         names, ids = fit._numbered(labels)
         with parallel.FitPool(fit._silent) as own:
@@ -432,9 +432,9 @@ def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
     forests = list[int]()
     begun, failed = threading.Event(), threading.Event()
 
-    def failing(inputs: Inputs, *told: Any) -> Base:
+    def failing(inputs: EncodedRows, *told: Any) -> CandidateGenerator:
         if inputs.size < 900:
-            return fit_base(inputs, *told)
+            return fit_generator(inputs, *told)
         begun.wait(60)
         failed.set()
         raise MemoryError("no room for the base")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from shared.features.extract import RawTransaction, features_of
-from shared.model.reranker import Forest
+from shared.model.reranker import Reranker
 from worker.training import fit
 
 LINES = np.random.default_rng(0).normal(size=(2_000, 7)).astype(np.float32)
@@ -27,11 +27,11 @@ def booster() -> lightgbm.Booster:
 
 
 @pytest.fixture(scope="module")
-def forest(booster: lightgbm.Booster) -> Forest:
-    return Forest(booster.model_to_string())
+def forest(booster: lightgbm.Booster) -> Reranker:
+    return Reranker(booster.model_to_string())
 
 
-def test_scores_are_those_of_lightgbm(booster: lightgbm.Booster, forest: Forest) -> None:
+def test_scores_are_those_of_lightgbm(booster: lightgbm.Booster, forest: Reranker) -> None:
     assert np.array_equal(forest.raw_scores(LINES), booster.predict(LINES, raw_score=True))
     assert np.array_equal(
         forest.raw_scores(LINES[3:4]), booster.predict(LINES[3:4], raw_score=True)
@@ -39,7 +39,7 @@ def test_scores_are_those_of_lightgbm(booster: lightgbm.Booster, forest: Forest)
 
 
 def test_contributions_are_those_of_lightgbm_and_sum_to_the_scores(
-    booster: lightgbm.Booster, forest: Forest
+    booster: lightgbm.Booster, forest: Reranker
 ) -> None:
     told = forest.contributions(LINES)
 
@@ -47,7 +47,7 @@ def test_contributions_are_those_of_lightgbm_and_sum_to_the_scores(
     assert np.allclose(told.sum(axis=1), forest.raw_scores(LINES))
 
 
-def test_threads_may_share_a_forest(forest: Forest) -> None:
+def test_threads_may_share_a_forest(forest: Reranker) -> None:
     alone = forest.raw_scores(LINES)
 
     with ThreadPoolExecutor(4) as pool:
@@ -60,7 +60,7 @@ def test_threads_may_share_a_forest(forest: Forest) -> None:
 
 def test_what_is_no_forest_is_refused_with_its_reason() -> None:
     with pytest.raises(ValueError, match=r"^LightGBM: "):
-        Forest("hello")
+        Reranker("hello")
 
 
 def test_answering_imports_neither_pandas_nor_scikit_learn() -> None:
@@ -96,5 +96,5 @@ def test_one_row_dated_centuries_ahead_leaves_the_others_their_history() -> None
 
     model = fit.fit([*rows, typo], [*labels, "Other"])
 
-    assert np.isfinite(model.base.history.proposed_share).all()
+    assert np.isfinite(model.generator.history.proposed_share).all()
     assert [answer.label for answer in model.predict_many(rows[:3])] == labels[:3]

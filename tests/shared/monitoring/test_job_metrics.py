@@ -15,7 +15,7 @@ from shared.db.tables import JobKind
 from shared.jobs import heartbeats
 from shared.jobs import store as job_store
 from shared.monitoring import job_metrics
-from shared.monitoring.database_collector import JobFacts
+from shared.monitoring.database_collector import DatabaseCollector
 from tests.support.api import deploy_a_model
 from worker.execution import beat_heartbeat
 
@@ -54,7 +54,7 @@ def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
     a_job(session, "train", ago=1000, waited=3, worked=40)
     a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
 
-    found = told(job_metrics.history(session))
+    found = told(job_metrics.collect_history(session))
 
     assert found["lm_jobs_ended_total", "train", "succeeded"] == 1
     assert found["lm_jobs_ended_total", "train", "failed"] == 1
@@ -73,13 +73,13 @@ def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
     claim = job_store.claim(session, parent.id)
     job_store.add_ranges(session, claim, [{"first": 1}])
     session.execute(text("UPDATE jobs SET created_at = now() - interval '1 h'"))
-    only_ranges = told(job_metrics.current(session))
+    only_ranges = told(job_metrics.collect_current(session))
     job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.execute(
         text("UPDATE jobs SET created_at = now() - interval '100 s' WHERE kind = 'train'")
     )
 
-    found = told(job_metrics.current(session))
+    found = told(job_metrics.collect_current(session))
 
     assert only_ranges["lm_queue_oldest_job_seconds", "features"] == 0
     assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
@@ -89,11 +89,11 @@ def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
     """Its lease says so, until it runs out."""
     job, _ = job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.flush()
-    idle = told(job_metrics.current(session))
+    idle = told(job_metrics.collect_current(session))
     job_store.claim(session, job.id)
-    working = told(job_metrics.current(session))
+    working = told(job_metrics.collect_current(session))
     session.execute(text("UPDATE jobs SET lease_until = now() - interval '500 s'"))
-    dead = told(job_metrics.current(session))
+    dead = told(job_metrics.collect_current(session))
 
     name = "lm_queue_consumed_timestamp_seconds", "training"
     assert idle[name] == 0
@@ -107,9 +107,9 @@ def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, 
     with transaction(engine) as session:
         now = session.scalar(text("SELECT now()"))
         for seconds in (10, 2, 30):
-            heartbeats.note(session, "training", now - dt.timedelta(seconds=seconds))
+            heartbeats.record(session, "training", now - dt.timedelta(seconds=seconds))
 
-        found = told(job_metrics.current(session))
+        found = told(job_metrics.collect_current(session))
 
     assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2)
     assert ("lm_queue_round_trip_seconds", "features") not in found
@@ -117,10 +117,10 @@ def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, 
 
 def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, clean):
     """It waits neither for a table that is locked nor for a PostgreSQL that is away."""
-    away = beat_heartbeat.Pulse(
+    away = beat_heartbeat.BeatHeartbeat(
         replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d")
     )
-    there = beat_heartbeat.Pulse(settings)
+    there = beat_heartbeat.BeatHeartbeat(settings)
     started = time.time()
     with engine.begin() as connection:
         connection.execute(text("LOCK TABLE heartbeats"))
@@ -132,7 +132,7 @@ def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, cl
     away.close()
 
     with transaction(engine) as session:
-        found = told(job_metrics.current(session))
+        found = told(job_metrics.collect_current(session))
     assert still_writing
     assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
 
@@ -142,10 +142,12 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 ):
     """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(JobFacts, "PATIENCE_S", 60.0)  # however slow this machine is
+    monkeypatch.setattr(DatabaseCollector, "PATIENCE_S", 60.0)  # however slow this machine is
     gone = make_engine("postgresql+psycopg2://u:p@127.0.0.1:9/d")
     hours = itertools.count(1.0, 3600.0)
-    cut_off, other = (JobFacts(engine, registry, clock=lambda: next(hours)) for _ in range(2))
+    cut_off, other = (
+        DatabaseCollector(engine, registry, clock=lambda: next(hours)) for _ in range(2)
+    )
     before = told(cut_off.collect())
     with transaction(engine) as session:
         a_job(session, "train", ago=10, waited=1, worked=1, state="failed")

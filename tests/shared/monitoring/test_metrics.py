@@ -17,7 +17,7 @@ from local.servers import temporary
 from shared import services
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
-from shared.monitoring.database_collector import TRAIN_STATUSES, JobFacts
+from shared.monitoring.database_collector import TRAIN_STATUSES, DatabaseCollector
 from shared.settings import Settings
 from web.app import create_app
 
@@ -58,7 +58,7 @@ def test_training_figures_come_from_the_jobs(engine, clean, registry):
     ended(engine, "succeeded", '{"skipped": true, "reason": "nothing new"}')
     ended(engine, "failed", None)
 
-    families = {family.name: family for family in JobFacts(engine, registry).collect()}
+    families = {family.name: family for family in DatabaseCollector(engine, registry).collect()}
 
     runs = {s.labels["status"]: s.value for s in families["lm_ml_train_runs"].samples}
     assert runs == {"deployed": 1, "kept": 1, "skipped": 1, "failed": 1, "cancelled": 0}
@@ -113,7 +113,7 @@ def frozen(registry):
         settings = Settings.from_env({"DATABASE_URL": server.url, "REDIS_URL": "redis://x"})
         engine = make_engine(settings.database_url)
         migrate(engine)
-        facts = JobFacts(engine, registry)
+        facts = DatabaseCollector(engine, registry)
         list(facts.collect())
         facts.MAX_AGE_S = 0.0
         main = psutil.Process(server.pid)
@@ -146,7 +146,7 @@ def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_se
     held.close()
     empty = make_engine(settings.database_url.rsplit("/", 1)[0] + "/empty_one")
 
-    families = list(JobFacts(empty, registry).collect())
+    families = list(DatabaseCollector(empty, registry).collect())
     empty.dispose()
 
     assert families == []

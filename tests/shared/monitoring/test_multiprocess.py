@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from shared.monitoring.multiprocess import ProcessCounters, fold
+from shared.monitoring.multiprocess import MultiprocessCollector, compact
 
 # Counts as often as it is told, says so, and then waits to be killed.
 COUNTS = (
@@ -69,7 +69,7 @@ def total(place):
     """Predictions counted, by the counter and by the histogram."""
     found = {
         (sample.name, sample.labels.get("available")): sample.value
-        for family in ProcessCounters(place).collect()
+        for family in MultiprocessCollector(place).collect()
         for sample in family.samples
     }
     counted = found["lm_ml_predict_requests_total", "true"]
@@ -82,7 +82,7 @@ def living(place):
     """Processes that say that they hold the live model."""
     return [
         sample.value
-        for family in ProcessCounters(place).collect()
+        for family in MultiprocessCollector(place).collect()
         for sample in family.samples
         if family.name == "lm_model_processes"
     ]
@@ -132,7 +132,7 @@ def test_a_fold_that_was_killed_between_its_steps_counts_nobody_twice(counting, 
     dead = counting(5)
     end(dead, signal.SIGKILL)
     kept = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
-    fold(tmp_path)
+    compact(tmp_path)
     for name, content in kept.items():
         (tmp_path / name).write_bytes(content)
 
@@ -168,7 +168,7 @@ def test_scrapes_see_the_same_sum_while_others_fold(counting, tmp_path):
         scraper.start()
     for process in processes:
         end(process, signal.SIGKILL)
-        fold(tmp_path)
+        compact(tmp_path)
     stop.set()
     for scraper in scrapers:
         scraper.join()

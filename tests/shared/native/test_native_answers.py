@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model import reranker
-from shared.model.candidates import Base, inputs_of
-from shared.model.classifier import Model, Prediction, Scored
+from shared.model.candidates import CandidateGenerator, encode_rows
+from shared.model.classifier import LabelScore, Model, Prediction
 from shared.native import build
 from shared.native import library as kernel
-from shared.native.quickscorer import Trees
+from shared.native.quickscorer import QuickScorer
 from tests.shared.model.test_classifier import transactions
 from worker.training import fit
 
@@ -51,10 +51,10 @@ def known(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
 @pytest.mark.parametrize(("rows", "categories"), [(60, 1), (300, 2), (900, 7), (1_500, 90)])
 def test_native_and_reference_candidates_are_equal(rows: int, categories: int) -> None:
     model, some = known(rows, categories)
-    inputs = inputs_of(some, model.hash_key)
+    inputs = encode_rows(some, model.hash_key)
 
-    assert model.base.native_agrees(inputs)
-    assert not replace(model.base, use_native=False).native
+    assert model.generator.native_agrees(inputs)
+    assert not replace(model.generator, use_native=False).native
 
 
 @compiled
@@ -64,11 +64,11 @@ def test_a_row_has_the_same_candidates_alone_and_among_many(
     rows: int, categories: int, use_native: bool
 ) -> None:
     model, some = known(rows, categories)
-    base = replace(model.base, use_native=use_native)
+    base = replace(model.generator, use_native=use_native)
 
-    together = base.propose(inputs_of(some, model.hash_key))
+    together = base.generate(encode_rows(some, model.hash_key))
 
-    alone = [base.propose(inputs_of([row], model.hash_key)) for row in some]
+    alone = [base.generate(encode_rows([row], model.hash_key)) for row in some]
     for one, many in zip(map(np.concatenate, zip(*alone, strict=True)), together, strict=True):
         assert np.array_equal(one, many, equal_nan=one.dtype.kind == "f")
 
@@ -89,7 +89,7 @@ def test_a_row_has_the_same_candidates_alone_and_among_many(
 def test_native_and_reference_candidates_of_any_transaction_are_equal(raw: RawTransaction) -> None:
     model = _one()
 
-    assert model.base.native_agrees(inputs_of([features_of(raw)], model.hash_key))
+    assert model.generator.native_agrees(encode_rows([features_of(raw)], model.hash_key))
 
 
 _made: list[Model] = []
@@ -127,7 +127,7 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
     lines = hard_lines(booster)
 
     lines[:, 3] = lines[:, 3].repeat(6)[: len(lines)]  # alike in a group, as much of a row is
-    trees = Trees(booster.model_to_string())
+    trees = QuickScorer(booster.model_to_string())
     expected = booster.predict(lines, raw_score=True)
 
     for group in (1, 6, 7):
@@ -159,9 +159,9 @@ def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int]
     text = grown(missing=True, **params).model_to_string()
 
     with pytest.raises(ValueError, match=why):
-        Trees(text)
-    assert reranker.difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
-    assert reranker.Forest(text, agreement=0.0)
+        QuickScorer(text)
+    assert reranker.max_abs_difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
+    assert reranker.Reranker(text, agreement=0.0)
 
 
 @compiled
@@ -171,8 +171,8 @@ def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
     assert model.agreement == 0
     again = Model.from_files(model.to_files())
     assert again.agreement == 0
-    assert again.forest
-    assert again.forest._trees
+    assert again.reranker
+    assert again.reranker._trees
 
 
 @compiled
@@ -187,7 +187,7 @@ def test_where_it_was_not_shown_to_agree_lightgbm_answers(
     def used(*_: object) -> None:
         raise AssertionError("the compiled forest was asked")
 
-    monkeypatch.setattr(Trees, "raw_scores", used)
+    monkeypatch.setattr(QuickScorer, "raw_scores", used)
 
     assert model.predict_many(rows) == expected
 
@@ -234,13 +234,15 @@ def test_training_finds_a_kernel_that_scores_otherwise_than_lightgbm(
 ) -> None:
     """It is tried as it serves: all candidates of a row in one group."""
     model = _one()
-    features = model.base.propose(inputs_of(transactions(400, 9)[0], model.hash_key)).features
+    features = model.generator.generate(
+        encode_rows(transactions(400, 9)[0], model.hash_key)
+    ).features
     faulty(right, wrong)
 
-    difference = reranker.difference(model.booster_text, features)
+    difference = reranker.max_abs_difference(model.booster_text, features)
 
     assert difference is not None
-    assert difference > reranker.AGREEMENT
+    assert difference > reranker.MAX_ABS_ERROR
 
 
 @compiled
@@ -274,9 +276,11 @@ def test_training_finds_a_kernel_that_proposes_otherwise_than_the_reference(
     rows.append(rows[0]._replace(date=None))
     faulty(right, wrong)
 
-    again = Base.from_arrays(len(model.labels), model.base.arrays(), use_native=True)
+    again = CandidateGenerator.from_arrays(
+        len(model.labels), model.generator.arrays(), use_native=True
+    )
 
-    assert again.native_agrees(inputs_of(rows, model.hash_key)) is False
+    assert again.native_agrees(encode_rows(rows, model.hash_key)) is False
 
 
 @compiled
@@ -288,8 +292,8 @@ def test_a_version_trained_with_a_faulty_kernel_never_uses_it(
 
     for model in fit.fit_and_refit(rows, labels, learned=300):
         assert model.proposals_agree is False
-        assert model.base.native is None
-        assert Model.from_files(model.to_files()).base.native is None
+        assert model.generator.native is None
+        assert Model.from_files(model.to_files()).generator.native is None
     assert _one().proposals_agree
 
 
@@ -301,8 +305,8 @@ def test_a_version_whose_candidates_were_not_compared_is_served_by_the_reference
 
     again = Model.from_files(replace(model, proposals_agree=None).to_files())
 
-    assert model.base.native
-    assert again.base.native is None
+    assert model.generator.native
+    assert again.generator.native is None
     for one, other in zip(again.predict_many(rows), model.predict_many(rows), strict=True):
         assert one.label == other.label
         assert one.confidence == pytest.approx(other.confidence, abs=1e-6)
@@ -340,7 +344,7 @@ def predictions(rows: Sequence[str], files: Path, **env: str) -> tuple[bool, lis
     )  # fmt: skip
     native, found = json.loads(done.stdout)
     return native, [
-        Prediction(label, confidence, tuple(Scored(*it) for it in alternatives))
+        Prediction(label, confidence, tuple(LabelScore(*it) for it in alternatives))
         for label, confidence, alternatives in found
     ]
 
@@ -391,6 +395,6 @@ def test_without_a_compiler_making_it_says_so_and_fails_nothing(
 @pytest.mark.parametrize("use_native", [True, False], ids=["native", "reference"])
 def test_no_rows_have_no_candidates(use_native: bool) -> None:
     model = _one()
-    base = replace(model.base, use_native=use_native)
+    base = replace(model.generator, use_native=use_native)
 
-    assert base.propose(inputs_of([], model.hash_key)).labels.shape == (0, 6)
+    assert base.generate(encode_rows([], model.hash_key)).labels.shape == (0, 6)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from shared.registry.challenger import Challengers
+from shared.registry.challenger import ChallengerModel
 from tests.shared.registry.test_live_model import ROW, Outcomes
 from tests.support.registry_damage import flip_a_bit
 from tests.support.registry_writer import TwoParts, run_id_of, save
@@ -20,7 +20,7 @@ def outcomes():
 
 @pytest.fixture
 def challengers(registry, outcomes):
-    made = Challengers(registry, loader=TwoParts, on_load=outcomes)
+    made = ChallengerModel(registry, loader=TwoParts, on_load=outcomes)
     yield made
     made.stop()
 
@@ -39,7 +39,7 @@ def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
         assert go.wait(60)
         return TwoParts(files)
 
-    challengers = Challengers(registry, loader=slowly, on_load=outcomes)
+    challengers = ChallengerModel(registry, loader=slowly, on_load=outcomes)
     early = [challengers.model(run_id_of(1)) for _ in range(5)]
     go.set()
     assert outcomes.wait_for("loaded")
@@ -47,7 +47,7 @@ def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
     assert early == [None] * 5
     served = challengers.model(run_id_of(1))
     assert said(served) == [1, 1]
-    assert served.pointer.run_id == run_id_of(1)
+    assert served.deployment.run_id == run_id_of(1)
     assert served.manifest.meta["number"] == 1
     assert loads == [1]
 
@@ -78,7 +78,7 @@ def test_a_version_no_longer_wanted_when_it_is_loaded_is_not_served(registry, ou
         assert go.wait(60)
         return TwoParts(files)
 
-    challengers = Challengers(registry, loader=slowly, on_load=outcomes)
+    challengers = ChallengerModel(registry, loader=slowly, on_load=outcomes)
     challengers.model(run_id_of(1))
     assert began.wait(60)
     challengers.model(run_id_of(2))
@@ -114,7 +114,7 @@ def test_a_version_that_the_loader_refuses_is_quarantined_without_quoting_it(reg
     def refuse(files):
         raise ValueError("a merchant's name")
 
-    challengers = Challengers(registry, loader=refuse, on_load=outcomes)
+    challengers = ChallengerModel(registry, loader=refuse, on_load=outcomes)
     challengers.model(run_id_of(1))
     assert outcomes.wait_for("refused")
     challengers.stop()
@@ -125,7 +125,7 @@ def test_a_version_that_the_loader_refuses_is_quarantined_without_quoting_it(reg
 def test_a_quarantined_version_is_not_even_read(registry, outcomes):
     save(registry, 1)
     registry.quarantine(run_id_of(1), "a person said so")
-    challengers = Challengers(registry, loader=None, on_load=outcomes)
+    challengers = ChallengerModel(registry, loader=None, on_load=outcomes)
 
     challengers.model(run_id_of(1))
 
@@ -160,7 +160,7 @@ def test_a_forked_process_loads_by_itself(registry, outcomes):
         assert go.wait(60)
         return TwoParts(files)
 
-    challengers = Challengers(registry, loader=slowly, on_load=outcomes)
+    challengers = ChallengerModel(registry, loader=slowly, on_load=outcomes)
     challengers.model(run_id_of(1))
     assert began.wait(60)
 

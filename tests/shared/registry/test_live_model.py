@@ -15,7 +15,7 @@ import pytest
 from shared.features.extract import RawTransaction, features_of
 from shared.registry import live_model
 from shared.registry.gil import short_switch_interval
-from shared.registry.live_model import Runtime
+from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from tests.support import registry_writer
 from tests.support.registry_damage import DAMAGE, overwrite
@@ -49,12 +49,12 @@ def outcomes() -> Outcomes:
 
 
 @pytest.fixture
-def a_runtime(registry: Registry, outcomes: Outcomes) -> Iterator[Callable[..., Runtime]]:
+def a_runtime(registry: Registry, outcomes: Outcomes) -> Iterator[Callable[..., LiveModel]]:
     """Makes runtimes whose model says the number in each of its two files."""
     made = []
 
-    def make(loader: Any = TwoParts, poll_s: float = NEVER, of: Registry = registry) -> Runtime:
-        made.append(Runtime(of, loader=loader, poll_s=poll_s, on_reload=outcomes))
+    def make(loader: Any = TwoParts, poll_s: float = NEVER, of: Registry = registry) -> LiveModel:
+        made.append(LiveModel(of, loader=loader, poll_s=poll_s, on_reload=outcomes))
         return made[-1]
 
     yield make
@@ -62,14 +62,14 @@ def a_runtime(registry: Registry, outcomes: Outcomes) -> Iterator[Callable[..., 
         runtime.stop()
 
 
-def answer(runtime: Runtime) -> Any:
+def answer(runtime: LiveModel) -> Any:
     """The prediction and the run_id it is said to come from."""
     found = runtime.predict(ROW)
-    return found and (found.prediction, found.served.pointer.run_id)
+    return found and (found.prediction, found.model.deployment.run_id)
 
 
 def test_before_the_first_model_the_answer_is_none_and_then_it_comes_by_itself(
-    registry: Registry, a_runtime: Callable[..., Runtime], outcomes: Outcomes
+    registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     """A web process need not be restarted for the first training run."""
     runtime = a_runtime(poll_s=0.01)
@@ -87,7 +87,7 @@ def test_a_deploy_is_followed_within_two_seconds_at_the_default_pace(
     registry: Registry, outcomes: Outcomes
 ) -> None:
     publish(registry, 1)
-    runtime = Runtime(registry, loader=TwoParts, on_reload=outcomes)  # type: ignore[arg-type]
+    runtime = LiveModel(registry, loader=TwoParts, on_reload=outcomes)  # type: ignore[arg-type]
     runtime.start()
 
     publish(registry, 2)
@@ -98,7 +98,7 @@ def test_a_deploy_is_followed_within_two_seconds_at_the_default_pace(
 
 
 def test_a_rollback_is_followed_like_a_deploy(
-    registry: Registry, a_runtime: Callable[..., Runtime]
+    registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     publish(registry, 1)
     publish(registry, 2)
@@ -112,7 +112,7 @@ def test_a_rollback_is_followed_like_a_deploy(
 
 
 def test_the_status_says_which_version_answers_since_when(
-    registry: Registry, a_runtime: Callable[..., Runtime]
+    registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     publish(registry, 7)
     pointer = registry.current()
@@ -130,7 +130,7 @@ def test_the_status_says_which_version_answers_since_when(
 
 
 def test_a_storm_of_first_requests_loads_the_model_once(
-    registry: Registry, a_runtime: Callable[..., Runtime]
+    registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """Sixty-four clients at a cold process all get the model's answer."""
     publish(registry, 1)
@@ -157,7 +157,7 @@ def test_a_storm_of_first_requests_loads_the_model_once(
 
 
 def test_no_request_fails_or_mixes_two_versions_while_they_are_swapped(
-    registry: Registry, a_runtime: Callable[..., Runtime], outcomes: Outcomes
+    registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     """Three hundred deploys under four clients: model, labels and run_id are always of one."""
     for number in (1, 2, 3):
@@ -172,9 +172,9 @@ def test_no_request_fails_or_mixes_two_versions_while_they_are_swapped(
         while not done.wait(0.0002):  # else four busy threads keep the deploys from the GIL
             found = runtime.predict(ROW)
             assert found is not None
-            number = found.served.manifest.meta["number"]
+            number = found.model.manifest.meta["number"]
             assert list(found.prediction) == [number, number]
-            assert found.served.pointer.run_id == run_id_of(number)
+            assert found.model.deployment.run_id == run_id_of(number)
             seen.add(number)
         return seen
 
@@ -198,7 +198,7 @@ def test_no_request_fails_or_mixes_two_versions_while_they_are_swapped(
 def test_a_version_damaged_after_its_deploy_is_refused_and_the_old_one_serves_on(
     root: Path,
     registry: Registry,
-    a_runtime: Callable[..., Runtime],
+    a_runtime: Callable[..., LiveModel],
     outcomes: Outcomes,
     damage: Callable[[Path], object],
     message: str,
@@ -223,7 +223,7 @@ def test_a_version_damaged_after_its_deploy_is_refused_and_the_old_one_serves_on
 
 
 def test_no_byte_of_a_damaged_version_reaches_the_loader(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime]
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """LightGBM ends the process on damaged text, so the check comes first."""
     publish(registry, 1)
@@ -237,7 +237,7 @@ def test_no_byte_of_a_damaged_version_reaches_the_loader(
 
 
 def test_a_version_that_the_loader_refuses_is_treated_as_damaged(
-    registry: Registry, a_runtime: Callable[..., Runtime]
+    registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """Whole, but of a kind this code cannot serve. What the loader says may quote the data."""
     publish(registry, 1)
@@ -253,7 +253,7 @@ def test_a_version_that_the_loader_refuses_is_treated_as_damaged(
 
 
 def test_the_next_good_deploy_after_a_bad_one_is_served(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime], outcomes: Outcomes
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     publish(registry, 1)
     publish(registry, 2)
@@ -271,7 +271,7 @@ def test_the_next_good_deploy_after_a_bad_one_is_served(
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\0" * 400])
 def test_a_damaged_pointer_leaves_the_model_in_place_and_a_new_process_finds_it(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime], content: bytes | None
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel], content: bytes | None
 ) -> None:
     """The history still knows the last good one; the next deploy is followed."""
     publish(registry, 1)
@@ -297,7 +297,7 @@ def test_a_damaged_pointer_leaves_the_model_in_place_and_a_new_process_finds_it(
 
 
 def test_a_version_that_was_rolled_back_is_never_the_way_out(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime]
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """1, 2, 3, back to 2, which gets damaged: 1 serves, not the rejected 3."""
     for number in (1, 2, 3):
@@ -311,7 +311,7 @@ def test_a_version_that_was_rolled_back_is_never_the_way_out(
 def test_a_version_not_there_yet_is_looked_for_again_and_not_quarantined(
     root: Path,
     registry: Registry,
-    a_runtime: Callable[..., Runtime],
+    a_runtime: Callable[..., LiveModel],
     outcomes: Outcomes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -335,7 +335,7 @@ def test_a_version_not_there_yet_is_looked_for_again_and_not_quarantined(
 
 
 def test_where_nothing_can_be_written_the_damaged_version_is_refused_all_the_same(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime], outcomes: Outcomes
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     """The quarantine is for the others; this process needs no marker."""
     publish(registry, 1)
@@ -352,7 +352,7 @@ def test_where_nothing_can_be_written_the_damaged_version_is_refused_all_the_sam
 
 
 def test_a_process_keeps_its_model_when_the_whole_registry_is_gone(
-    root: Path, registry: Registry, a_runtime: Callable[..., Runtime]
+    root: Path, registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     publish(registry, 1)
     runtime = a_runtime()

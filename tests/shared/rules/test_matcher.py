@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidInput
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.rules.matcher import RuleBook
-from shared.rules.schema import RULES_MAX, as_plain, parse
+from shared.rules.matcher import RuleMatcher
+from shared.rules.schema import RULES_MAX, parse, to_json
 
 
 def row(merchant: str = "", **more: Any) -> FeatureRow:
@@ -19,7 +19,7 @@ def row(merchant: str = "", **more: Any) -> FeatureRow:
 
 
 def matched(rule: dict[str, Any], txn: FeatureRow) -> bool:
-    return RuleBook(tuple(parse([{"label": "Yes", **rule}]))).match(txn) is not None
+    return RuleMatcher(tuple(parse([{"label": "Yes", **rule}]))).match(txn) is not None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_all_conditions_must_hold(condition: dict[str, Any], txn: FeatureRow, fi
 
 
 def test_the_first_enabled_rule_that_fits_is_the_one_that_counts() -> None:
-    book = RuleBook(
+    book = RuleMatcher(
         tuple(
             parse(
                 [
@@ -137,7 +137,7 @@ def test_a_pattern_that_others_backtrack_on_for_ever_has_an_answer() -> None:
 def test_rules_come_back_from_plain_values_as_they_were(plain: list[dict[str, Any]]) -> None:
     rules = parse(plain)
 
-    assert parse(as_plain(rules)) == rules
+    assert parse(to_json(rules)) == rules
 
 
 def test_which_rule_is_the_first_is_the_same_however_many_there_are() -> None:
@@ -146,7 +146,7 @@ def test_which_rule_is_the_first_is_the_same_however_many_there_are() -> None:
         {"label": f"L{n}", "merchant": f"/(ab|x){n}$/" if n % 3 else f"word{n}"} for n in range(400)
     ]
     named = [{"label": "N", "merchant": f"/(?P<same>zz{n})$/"} for n in range(60)]
-    book = RuleBook(tuple(parse([*plain, *named, {"label": "Last", "direction": "out"}])))
+    book = RuleMatcher(tuple(parse([*plain, *named, {"label": "Last", "direction": "out"}])))
 
     assert [book.find(row(it)) for it in ("AB 1", "XAB7", "WORD399", "SHOP AB397", "ZZ59")] == [
         460, 7, 399, 397, 459,

@@ -8,10 +8,10 @@ from shared.statements.cell_parsers import (
     BadCell,
     DateFormat,
     amount_parser,
-    date_format_named,
     date_parser,
     decide_date,
     decide_decimal,
+    find_date_format,
 )
 
 
@@ -128,6 +128,6 @@ def test_the_decimal_mark(values: list[str], mark: str, seen: bool) -> None:
 
 
 def test_a_date_format_that_is_none() -> None:
-    assert date_format_named("%d/%m/%Y") == "dd/mm/yyyy"
+    assert find_date_format("%d/%m/%Y") == "dd/mm/yyyy"
     with pytest.raises(ValueError, match="such as dd/mm/yyyy"):
-        date_format_named("yyyy")
+        find_date_format("yyyy")

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import InvalidInput, NotATable
 from shared.statements.cell_parsers import BadCell
-from shared.statements.reader import Table, understand
+from shared.statements.reader import Table, open_statement
 from shared.statements.schema import ImportOptions
 
 BANK = """Kontoauszug;DE12 3456
@@ -29,7 +29,7 @@ def table_of(tmp_path: Path, content: str | bytes, **options: object) -> Table:
         options.setdefault("columns", {} if "merchant" in content else {"merchant": ""})
     path = tmp_path / "bank.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return understand(path, ImportOptions(**options))  # type: ignore[arg-type]
+    return open_statement(path, ImportOptions(**options))  # type: ignore[arg-type]
 
 
 def read(table: Table) -> list[dict[str, str] | str]:
@@ -37,11 +37,11 @@ def read(table: Table) -> list[dict[str, str] | str]:
     out: list[dict[str, str] | str] = []
     for row in table.rows():
         try:
-            values = table.meaning.line(row.cells).rstrip("\n").split("\t") if not row.wrong else []
+            values = table.schema.line(row.cells).rstrip("\n").split("\t") if not row.error else []
         except BadCell as error:
             out.append(str(error))
         else:
-            out.append(row.wrong or dict(zip(table.meaning.columns, values, strict=True)))
+            out.append(row.error or dict(zip(table.schema.columns, values, strict=True)))
     return out
 
 
@@ -221,7 +221,7 @@ def test_rows_of_another_width_are_refused_and_blank_ones_passed_over(tmp_path: 
     table = table_of(
         tmp_path, "date,amount,merchant\n2026-01-02,5\n\n\n2026-01-02,5,a,b\n2026-01-02,5,a,,\n"
     )
-    assert [(row.line, row.wrong) for row in table.rows()] == [
+    assert [(row.line, row.error) for row in table.rows()] == [
         (2, "2 cells, expected 3"),
         (5, "4 cells, expected 3"),
         (6, None),
@@ -234,7 +234,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_only(tmp_path: Path) ->
         tmp_path, "date,amount,merchant\n" + good + '2026-01-02,5,"open\n' + good * 300
     )
     rows = list(table.rows())
-    assert [row.line for row in rows if row.wrong] == [3]
+    assert [row.line for row in rows if row.error] == [3]
     assert len(rows) == 302
     assert rows[-1].line == 303
 
@@ -244,7 +244,7 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_only(tmp_path: Path) ->
 )
 def test_an_open_quote_near_the_end_swallows_no_row(tmp_path: Path, below: str) -> None:
     table = table_of(tmp_path, 'date,amount,merchant\n2026-01-02,5,"open\n' + below)
-    assert [row.wrong for row in table.rows()][1:] == [None] * below.count("\n")
+    assert [row.error for row in table.rows()][1:] == [None] * below.count("\n")
     assert dates(table)[1:] == ["2026-01-03", "2026-01-04"][: below.count("\n")]
 
 
@@ -276,14 +276,14 @@ def test_a_cell_of_several_lines_stays_one_cell(tmp_path: Path, content: str, te
 def test_many_rows_at_once_are_the_same_as_one_by_one(tmp_path: Path, content: str) -> None:
     table = table_of(tmp_path, content)
     rows = list(table.rows())
-    assert table.meaning.lines([row.line for row in rows], [row.cells for row in rows]) == "".join(
-        f"{row.line}\t{table.meaning.line(row.cells)}" for row in rows
+    assert table.schema.lines([row.line for row in rows], [row.cells for row in rows]) == "".join(
+        f"{row.line}\t{table.schema.line(row.cells)}" for row in rows
     )
 
 
 def test_ids_are_used_only_if_they_are_ids(tmp_path: Path) -> None:
     def ids(content: str, **options: object) -> bool:
-        return "external_id" in table_of(tmp_path, content, **options).meaning.columns
+        return "external_id" in table_of(tmp_path, content, **options).schema.columns
 
     assert ids("txn_id,date,amount,merchant\na,2026-01-02,5,x\nb,2026-01-02,5,x\n")
     assert not ids("txn_id,date,amount,merchant\na,2026-01-02,5,x\n" + ",2026-01-02,5,x\n" * 2)
@@ -339,7 +339,7 @@ def test_a_label_that_is_too_long_is_refused(tmp_path: Path) -> None:
 def test_a_cell_beyond_any_measure_is_refused_alone(tmp_path: Path) -> None:
     big = "2026-01-02,5," + "x" * (1 << 21) + "\n"
     table = table_of(tmp_path, "date,amount,merchant\n2026-01-02,5,a\n" + big + "2026-01-03,5,b\n")
-    assert [row.wrong for row in table.rows()] == [
+    assert [row.error for row in table.rows()] == [
         None,
         "a cell has more than 1,048,576 characters",
         None,
@@ -376,4 +376,4 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, kind: str) -> N
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="No such file"):
-        understand(tmp_path / "none.csv", ImportOptions())
+        open_statement(tmp_path / "none.csv", ImportOptions())

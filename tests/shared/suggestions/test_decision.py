@@ -6,34 +6,34 @@ import datetime as dt
 
 import pytest
 
-from shared.model.classifier import Prediction, Scored
-from shared.model.thresholds import Bars
+from shared.model.classifier import LabelScore, Prediction
+from shared.model.thresholds import Thresholds
 from shared.rules.matcher import RuleMatch
-from shared.suggestions.decision import RULE_CONFIDENCE, Evidence, Prior, Starter, decide
-from shared.suggestions.merchant_history import Memory, Told
+from shared.suggestions.decision import RULE_CONFIDENCE, ColdStart, Evidence, Prior, decide
+from shared.suggestions.merchant_history import LabelCount, MerchantHistory
 
 DAY = dt.date(2026, 3, 1)
-BARS = Bars(model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7)
+BARS = Thresholds(model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7)
 OWN = RuleMatch("Coffee", 'your rule "Beans"')
 SHARED = RuleMatch("Snacks", 'shared rule "Kiosks"')
-KNOWN = Memory({"Groceries": Told(14, DAY), "Gifts": Told(1, DAY)})
-TORN = Memory({"Groceries": Told(2, DAY), "Gifts": Told(2, DAY)})
-SURE = Prediction("Fuel", 0.9, (Scored("Groceries", 0.06), Scored("Travel", 0.02)))
-UNSURE = Prediction("Fuel", 0.5, (Scored("Groceries", 0.3), Scored("Travel", 0.1)))
+KNOWN = MerchantHistory({"Groceries": LabelCount(14, DAY), "Gifts": LabelCount(1, DAY)})
+TORN = MerchantHistory({"Groceries": LabelCount(2, DAY), "Gifts": LabelCount(2, DAY)})
+SURE = Prediction("Fuel", 0.9, (LabelScore("Groceries", 0.06), LabelScore("Travel", 0.02)))
+UNSURE = Prediction("Fuel", 0.5, (LabelScore("Groceries", 0.3), LabelScore("Travel", 0.1)))
 PRIOR = Prior("Household", 40, 41)
-STARTER = Starter("Fuel", 0.9, "brand: Shell")
+STARTER = ColdStart("Fuel", 0.9, "brand: Shell")
 
 TABLE = {
     "an own rule goes before all": (
-        Evidence(own_rule=OWN, memory=KNOWN, shared_rule=SHARED, prediction=SURE),
+        Evidence(own_rule=OWN, history=KNOWN, shared_rule=SHARED, prediction=SURE),
         ("Coffee", "own rule", "rule"),
     ),
     "memory goes before shared rules and the model": (
-        Evidence(memory=KNOWN, shared_rule=SHARED, prediction=SURE),
+        Evidence(history=KNOWN, shared_rule=SHARED, prediction=SURE),
         ("Groceries", "own memory", "memory"),
     ),
     "a merchant with several categories leaves it to the next": (
-        Evidence(memory=TORN, shared_rule=SHARED, prediction=SURE),
+        Evidence(history=TORN, shared_rule=SHARED, prediction=SURE),
         ("Snacks", "shared rule", "rule"),
     ),
     "a shared rule goes before the model": (
@@ -41,7 +41,7 @@ TABLE = {
         ("Snacks", "shared rule", "rule"),
     ),
     "a sure model speaks": (
-        Evidence(memory=TORN, prediction=SURE, prior=PRIOR),
+        Evidence(history=TORN, prediction=SURE, prior=PRIOR),
         ("Fuel", "model", "model"),
     ),
     "each category has its own bar": (
@@ -49,25 +49,25 @@ TABLE = {
         (None, "none", "none"),
     ),
     "what other users say follows an unsure model": (
-        Evidence(prediction=UNSURE, prior=PRIOR, starter=STARTER),
+        Evidence(prediction=UNSURE, prior=PRIOR, cold_start=STARTER),
         ("Household", "other users", "memory"),
     ),
     "other users who differ decide nothing": (
-        Evidence(prior=Prior("Household", 3, 6), starter=STARTER),
+        Evidence(prior=Prior("Household", 3, 6), cold_start=STARTER),
         ("Fuel", "starter", "rule"),
     ),
     "the text alone is the last to be asked": (
-        Evidence(memory=TORN, starter=STARTER),
+        Evidence(history=TORN, cold_start=STARTER),
         ("Fuel", "starter", "rule"),
     ),
     "and not at all where a model has weighed it": (
-        Evidence(prediction=UNSURE, starter=STARTER),
+        Evidence(prediction=UNSURE, cold_start=STARTER),
         (None, "none", "none"),
     ),
-    "nobody is sure": (Evidence(memory=TORN, prediction=UNSURE), (None, "none", "none")),
+    "nobody is sure": (Evidence(history=TORN, prediction=UNSURE), (None, "none", "none")),
     "nothing is known": (Evidence(), (None, "none", "none")),
     "a correction is heard at once": (
-        Evidence(memory=Memory(TORN.told, corrected_to="Gifts"), prediction=SURE),
+        Evidence(history=MerchantHistory(TORN.counts, corrected_to="Gifts"), prediction=SURE),
         ("Gifts", "own memory", "memory"),
     ),
     "a rejected category is not offered by a rule": (
@@ -98,19 +98,19 @@ def test_the_decision_table_holds(row: str) -> None:
     [({}, "Fuel"), ({"Fuel": 0.95}, None), ({"*": 0.95}, None), ({"*": 0.95, "Fuel": 0.5}, "Fuel")],
 )
 def test_what_a_category_needs_can_be_set(thresholds: dict[str, float], label: str | None) -> None:
-    assert decide(Evidence(prediction=SURE), BARS.overridden(thresholds)).label == label
+    assert decide(Evidence(prediction=SURE), BARS.with_overrides(thresholds)).label == label
 
 
 def test_reasons_can_be_checked() -> None:
     spoken = {
         layer: decide(evidence, BARS).reasons
         for layer, evidence in {
-            "memory": Evidence(memory=KNOWN),
-            "once": Evidence(memory=Memory({"Rent": Told(1, DAY)})),
+            "memory": Evidence(history=KNOWN),
+            "once": Evidence(history=MerchantHistory({"Rent": LabelCount(1, DAY)})),
             "model": Evidence(prediction=SURE, words=lambda: ("shell", "oil")),
             "no words": Evidence(prediction=SURE),
             "others": Evidence(prior=PRIOR),
-            "starter": Evidence(starter=STARTER),
+            "starter": Evidence(cold_start=STARTER),
             "unsure": Evidence(prediction=UNSURE, words=lambda: ("shell",)),
             "nothing": Evidence(),
         }.items()
@@ -129,7 +129,7 @@ def test_reasons_can_be_checked() -> None:
 
 
 def test_alternatives_are_the_best_of_all_layers_and_leave_room_for_the_answer() -> None:
-    shown = decide(Evidence(own_rule=OWN, memory=KNOWN, prediction=SURE), BARS)
+    shown = decide(Evidence(own_rule=OWN, history=KNOWN, prediction=SURE), BARS)
 
     assert shown.confidence == RULE_CONFIDENCE
     assert [other.label for other in shown.alternatives] == ["Fuel", "Groceries", "Gifts"]
@@ -137,7 +137,7 @@ def test_alternatives_are_the_best_of_all_layers_and_leave_room_for_the_answer()
 
 
 def test_to_ask_shows_how_near_the_best_guess_is() -> None:
-    shown = decide(Evidence(memory=TORN, prediction=UNSURE), BARS)
+    shown = decide(Evidence(history=TORN, prediction=UNSURE), BARS)
 
     assert shown.confidence == shown.alternatives[0].confidence
     assert len(shown.alternatives) == 3

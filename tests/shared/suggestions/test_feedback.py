@@ -23,12 +23,12 @@ from shared.db.tables import (
 )
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.features.extract import RawTransaction, features_of
-from shared.model.thresholds import Bars
+from shared.model.thresholds import Thresholds
 from shared.services import Services
 from shared.suggestions import feedback
-from shared.suggestions.context import known
-from shared.suggestions.service import Answer, Asked, answer
-from shared.suggestions.suggestion_store import keep
+from shared.suggestions.context import load_context
+from shared.suggestions.service import SuggestionRequest, SuggestionResult, suggest
+from shared.suggestions.suggestion_store import store
 from tests.support.waiting import wait_until
 
 DAY = dt.date(2026, 3, 1)
@@ -40,7 +40,9 @@ def session(engine: Engine, clean: None) -> Iterator[Session]:
         yield session
 
 
-def stored(session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada") -> Asked:
+def stored(
+    session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada"
+) -> SuggestionRequest:
     """A stored transaction of a shop that no list of brands knows."""
     raw = RawTransaction(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
     txn_id = session.scalar(
@@ -48,14 +50,14 @@ def stored(session: Session, merchant: str = "ZORBLAX 12", user: str | None = "a
         .values(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
         .returning(Transaction.id)
     )
-    return Asked(features_of(raw), txn_id)
+    return SuggestionRequest(features_of(raw), txn_id)
 
 
-def suggested(session: Session, asked: Asked) -> tuple[str, Answer]:
+def suggested(session: Session, asked: SuggestionRequest) -> tuple[str, SuggestionResult]:
     """What rules and memory say of it, kept; no model."""
-    said = known(session, [(asked.row.user_id, asked.row.merchant)])
-    found = answer([asked], said, Arm.RULES, None, Bars())
-    (made,) = keep(session, found, forced=False)
+    said = load_context(session, [(asked.row.user_id, asked.row.merchant)])
+    found = suggest([asked], said, Arm.RULES, None, Thresholds())
+    (made,) = store(session, found, forced=False)
     assert made
     return made, found[0]
 
@@ -104,53 +106,53 @@ def labels(session: Session) -> list[tuple[object, ...]]:
 def test_a_correction_is_a_label_and_the_very_next_suggestion(session: Session) -> None:
     first, second = stored(session), stored(session)
     suggestion, before = suggested(session, first)
-    assert before.suggested.label is None
+    assert before.decision.label is None
 
-    state = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    state = feedback.record(session, suggestion, Action.CORRECT, "Toys")
 
     assert (state.answer, state.label) == (Action.CORRECT, "Toys")
     assert session.get(TransactionLabel, first.txn_id).source is LabelSource.HUMAN
-    shown = suggested(session, second)[1].suggested
+    shown = suggested(session, second)[1].decision
     assert (shown.label, shown.layer) == ("Toys", "own memory")
     assert shown.reasons == ("you chose Toys for this merchant the one time, last for 2026-03-01",)
 
 
 def test_nobody_else_learns_from_it(session: Session) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
 
     others = [stored(session, user="bob"), stored(session, user=None), stored(session, "OTHER ONE")]
 
-    assert [suggested(session, asked)[1].suggested.label for asked in others] == [None] * 3
+    assert [suggested(session, asked)[1].decision.label for asked in others] == [None] * 3
 
 
 def test_a_correction_outweighs_all_that_was_said_before(session: Session) -> None:
     for label in ("Toys", "Toys", "Toys"):
-        feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, label)
+        feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, label)
 
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Gifts")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Gifts")
 
-    assert suggested(session, stored(session))[1].suggested.label == "Gifts"
+    assert suggested(session, stored(session))[1].decision.label == "Gifts"
 
 
 def test_an_accepted_suggestion_becomes_a_label_and_one_that_is_not_answered_never_does(
     session: Session,
 ) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
     accepted, silent = stored(session), stored(session)
     suggested(session, silent)
 
-    feedback.give(session, suggested(session, accepted)[0], Action.ACCEPT, None)
+    feedback.record(session, suggested(session, accepted)[0], Action.ACCEPT, None)
 
     assert session.get(TransactionLabel, accepted.txn_id).label == "Toys"
     assert session.get(TransactionLabel, silent.txn_id) is None
 
 
 def test_a_rejected_category_is_not_offered_again_for_that_merchant(session: Session) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
 
-    feedback.give(session, suggested(session, stored(session))[0], Action.REJECT, None)
+    feedback.record(session, suggested(session, stored(session))[0], Action.REJECT, None)
 
-    shown = suggested(session, stored(session))[1].suggested
+    shown = suggested(session, stored(session))[1].decision
     assert shown.label is None
     assert "Toys" not in [other.label for other in shown.alternatives]
 
@@ -160,7 +162,7 @@ def test_a_rejected_category_is_not_offered_again_for_that_merchant(session: Ses
 def test_undo_restores_the_very_label_that_was_there(
     session: Session, action: Action, source: LabelSource | None
 ) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
     asked = stored(session)
     if source:
         at = dt.datetime(2025, 5, 5, tzinfo=dt.UTC)
@@ -169,7 +171,7 @@ def test_undo_restores_the_very_label_that_was_there(
     before = labels(session)
     suggestion = suggested(session, asked)[0]
 
-    feedback.give(session, suggestion, action, "Gifts" if action is Action.CORRECT else None)
+    feedback.record(session, suggestion, action, "Gifts" if action is Action.CORRECT else None)
     state = feedback.undo(session, suggestion)
 
     assert labels(session) == before
@@ -177,11 +179,11 @@ def test_undo_restores_the_very_label_that_was_there(
 
 
 def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
     suggestion, _ = suggested(session, stored(session))
-    feedback.give(session, suggestion, Action.ACCEPT, None)
-    feedback.give(session, suggestion, Action.CORRECT, "Gifts")
-    feedback.give(session, suggestion, Action.CORRECT, "Books")
+    feedback.record(session, suggestion, Action.ACCEPT, None)
+    feedback.record(session, suggestion, Action.CORRECT, "Gifts")
+    feedback.record(session, suggestion, Action.CORRECT, "Books")
 
     states = [feedback.undo(session, suggestion) for _ in range(4)]
 
@@ -194,21 +196,21 @@ def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
 
 
 def test_what_was_rejected_may_be_offered_again_after_undo(session: Session) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
     rejected = suggested(session, stored(session))[0]
-    feedback.give(session, rejected, Action.REJECT, None)
+    feedback.record(session, rejected, Action.REJECT, None)
 
     feedback.undo(session, rejected)
 
-    assert suggested(session, stored(session))[1].suggested.label == "Toys"
+    assert suggested(session, stored(session))[1].decision.label == "Toys"
 
 
 def test_the_same_answer_twice_is_one(session: Session) -> None:
     suggestion, _ = suggested(session, stored(session))
 
-    first = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    first = feedback.record(session, suggestion, Action.CORRECT, "Toys")
     told = labels(session)
-    again = feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    again = feedback.record(session, suggestion, Action.CORRECT, "Toys")
 
     assert again == first
     assert labels(session) == told
@@ -218,7 +220,7 @@ def test_the_same_answer_twice_is_one(session: Session) -> None:
 def test_a_label_given_since_is_not_undone(session: Session) -> None:
     asked = stored(session)
     suggestion, _ = suggested(session, asked)
-    feedback.give(session, suggestion, Action.CORRECT, "Toys")
+    feedback.record(session, suggestion, Action.CORRECT, "Toys")
     session.execute(text("UPDATE transaction_labels SET label = 'Elsewhere'"))
 
     with pytest.raises(Conflict, match="labelled anew"):
@@ -301,26 +303,26 @@ def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
 
 def test_a_later_word_lifts_a_rejection(session: Session) -> None:
     first, second, third = stored(session), stored(session), stored(session)
-    feedback.give(session, suggested(session, first)[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, first)[0], Action.CORRECT, "Toys")
     rejected, _ = suggested(session, second)
-    feedback.give(session, rejected, Action.REJECT, None)
-    assert suggested(session, third)[1].suggested.label is None
+    feedback.record(session, rejected, Action.REJECT, None)
+    assert suggested(session, third)[1].decision.label is None
 
-    feedback.give(session, rejected, Action.ACCEPT, None)
+    feedback.record(session, rejected, Action.ACCEPT, None)
 
-    assert suggested(session, third)[1].suggested.label == "Toys"
+    assert suggested(session, third)[1].decision.label == "Toys"
 
 
 def test_to_correct_to_what_was_suggested_is_to_accept(session: Session) -> None:
-    feedback.give(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
     suggestion, _ = suggested(session, stored(session))
 
-    assert feedback.give(session, suggestion, Action.CORRECT, "Toys").answer is Action.ACCEPT
+    assert feedback.record(session, suggestion, Action.CORRECT, "Toys").answer is Action.ACCEPT
 
 
 def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> None:
     asking, _ = suggested(session, stored(session))
-    raw, _ = suggested(session, Asked(stored(session).row))
+    raw, _ = suggested(session, SuggestionRequest(stored(session).row))
 
     refusals = []
     for wanted in (
@@ -330,11 +332,11 @@ def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> No
         (asking, Action.ACCEPT, "Toys"),
     ):
         with pytest.raises(InvalidInput) as refused:
-            feedback.give(session, *wanted)
+            feedback.record(session, *wanted)
         refusals.append(refused.value.errors[0].field)
     assert refusals == ["label", "action", "action", "label"]
     with pytest.raises(Conflict, match="store it"):
-        feedback.give(session, raw, Action.CORRECT, "Toys")
+        feedback.record(session, raw, Action.CORRECT, "Toys")
     with pytest.raises(NotFound):
         feedback.undo(session, "nosuch")
     assert labels(session) == []
@@ -342,7 +344,7 @@ def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> No
 
 def test_what_was_suggested_goes_with_its_transaction(session: Session) -> None:
     asked = stored(session)
-    feedback.give(session, suggested(session, asked)[0], Action.CORRECT, "Toys")
+    feedback.record(session, suggested(session, asked)[0], Action.CORRECT, "Toys")
 
     session.execute(text("DELETE FROM transactions"))
 

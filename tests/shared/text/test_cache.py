@@ -9,8 +9,8 @@ import sys
 from shared.features import brands, encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
 from shared.model import label_history
-from shared.model.candidates import inputs_of
-from shared.text.cache import LONG, kept
+from shared.model.candidates import encode_rows
+from shared.text.cache import MAX_TEXT, cached
 
 SIGNS = [chr(sign) for sign in range(0x4E00, 0x9000)]
 KEEPING = [
@@ -29,18 +29,18 @@ def read(words: int, rows: int) -> None:
         return " ".join("".join(draw.choices(SIGNS, k=8)) for _ in range(words))
 
     for _ in range(rows):
-        inputs_of([features_of(RawTransaction(merchant=text(), description=text()))], b"key")
+        encode_rows([features_of(RawTransaction(merchant=text(), description=text()))], b"key")
 
 
 def test_a_text_that_comes_again_is_not_read_again_unless_it_is_long() -> None:
     asked: list[str] = []
 
-    @kept(10)
+    @cached(10)
     def upper(text: str) -> str:
         asked.append(text)
         return text.upper()
 
-    long = "x" * (LONG + 1)
+    long = "x" * (MAX_TEXT + 1)
 
     assert [upper(text) for text in ("a", "a", long, long)] == [
         "A",

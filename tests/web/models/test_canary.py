@@ -8,8 +8,8 @@ from shared.db.engine import transaction
 from shared.db.tables import Action, Arm
 from shared.errors import InvalidInput
 from shared.experiments import traffic_split
-from shared.experiments.traffic_split import Rollout
-from shared.monitoring.database_collector import JobFacts
+from shared.experiments.traffic_split import TrafficSplit
+from shared.monitoring.database_collector import DatabaseCollector
 from shared.registry.train_report import (
     Baselines,
     Ceiling,
@@ -332,7 +332,7 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client)
     held.registry.deploy(first, by="test", why="")
     assert try_out(client, second).status_code == 200
     with transaction(engine) as session:
-        state: Rollout = traffic_split.current(session, held.settings)
+        state: TrafficSplit = traffic_split.current(session, held.settings)
 
     assert held.challengers.model(state.challenger) is None
     held.challengers.stop()
@@ -343,6 +343,8 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client)
 
 
 def test_the_first_share_of_monitoring_is_the_environments(engine, held):
-    families = {it.name: it for it in JobFacts(engine, held.registry, canary=0.3).collect()}
+    families = {
+        it.name: it for it in DatabaseCollector(engine, held.registry, canary=0.3).collect()
+    }
 
     assert [it.value for it in families["lm_suggest_canary_share"].samples] == [0.3]

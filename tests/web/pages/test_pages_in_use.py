@@ -192,7 +192,7 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
         expect(page.locator("#told")).to_be_empty()
 
         def cancelled_once_stored(own: Services, claim: Claim, lease: Lease) -> Outcome:
-            outcome = import_job.take_file(own, claim, lease)
+            outcome = import_job.import_upload(own, claim, lease)
             with transaction(own.engine) as session:
                 job_store.cancel(session, job_id)
             return outcome

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from local.client import explanation_lines
 from shared.features.encoder import WIDTH, columns_of, word_columns
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.model.candidates import PAIR_FEATURES, inputs_of
+from shared.model.candidates import PAIR_FEATURES, encode_rows
 from shared.model.classifier import Model
 from shared.model.explain import TOP, explain
 from tests.support.api import deploy_a_model
@@ -46,7 +46,7 @@ def row(request) -> FeatureRow:
 def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(model, row):
     explanation = explain(model, row)
 
-    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    proposal = model.base.propose(encode_rows([row], model.hash_key))
     shares = [candidate.share for candidate in explanation.candidates]
     assert explanation.prediction == model.predict(row)
     assert explanation.candidates[0].label == explanation.prediction.label
@@ -59,7 +59,7 @@ def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(m
 
 def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
     """Bias and all contributions, of which the strongest are named."""
-    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    proposal = model.base.propose(encode_rows([row], model.hash_key))
     odds = dict(zip(proposal.labels[0].tolist(), model.odds(proposal)[0].tolist(), strict=True))
 
     for candidate in explain(model, row).candidates:
@@ -74,7 +74,7 @@ def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
 
 def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
     """Unknown ones have none."""
-    proposal = model.base.propose(inputs_of([row], model.hash_key))
+    proposal = model.base.propose(encode_rows([row], model.hash_key))
     place = {model.labels[label]: at for at, label in enumerate(proposal.labels[0])}
 
     for candidate in explain(model, row).candidates:
@@ -142,7 +142,7 @@ def test_merchant_and_kind_are_told(model):
     explanation = explain(model, features_of(RawTransaction(merchant="TIM HORTONS #2392")))
 
     assert explanation.merchant == "tim hortons"
-    assert explanation.guess == ("Coffee", "brand", "Tim Hortons")
+    assert explanation.match == ("Coffee", "brand", "Tim Hortons")
 
 
 def test_many_threads_get_what_one_gets(model):

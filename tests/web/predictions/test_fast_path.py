@@ -134,7 +134,7 @@ def asked_of_flask(held: Services, body: bytes, **environ: Any) -> bytes | None:
     asked = {**ENVIRON, "CONTENT_LENGTH": str(len(body)), **environ}
     asked = {name: value for name, value in asked.items() if value is not None}
     asked["wsgi.input"] = io.BytesIO(body)
-    fast_path.shortcut(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
+    fast_path.fast_path(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
     return told[0] if told else None
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import insert, text
 
 from shared.db.engine import transaction
 from shared.db.tables import LabelSource, Transaction, TransactionLabel
-from shared.features.taxonomy import kinds
+from shared.features.taxonomy import categories
 from shared.jobs import store as job_store
-from shared.rules.yaml_format import load, starter
+from shared.rules.yaml_format import load, starter_rules
 from shared.services import Services
 from tests.support.api import deploy_a_model
 from worker.execution.runner import run
@@ -201,7 +201,7 @@ def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
     client: FlaskClient, held: Services
 ) -> None:
     bought(held, *["KRONTAL"] * 8, label="Health")
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     bought(held, *["KRONTAL"] * 3, user="bob")
 
     seen = client.post("/ml/v2/rules/preview", json={"rules": [GYM]}).json
@@ -331,7 +331,7 @@ def test_the_starter_set_is_one_that_can_be_put_and_speaks_of_the_usual_categori
     put_back = client.put("/ml/v2/rules", data=file.data, content_type="application/yaml")
 
     assert put_back.json["rules"] == client.get("/ml/v2/rules/starter").json["rules"]
-    assert {rule.label for rule in load(starter())} <= set(kinds())
+    assert {rule.label for rule in load(starter_rules())} <= set(categories())
     wages = {"merchant": "ACME GMBH GEHALT 05/26", "amount": 2900.0}
     machine = {"merchant": "ATM 0442 HIGH ST", "amount": -60.0}
     items = client.post("/ml/v2/suggest", json={"transactions": [wages, machine]}).json["items"]

@@ -104,7 +104,7 @@ def test_shadow_and_a_shadow_that_fails_change_no_answer(
     held: Services, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bars are those of the live version, whether it is listened to or not."""
-    held.runtime.start()
+    held.live_model.start()
     seen = []
     real = suggestion_service.decide
     monkeypatch.setattr(
@@ -116,7 +116,7 @@ def test_shadow_and_a_shadow_that_fails_change_no_answer(
         settings = replace(held.settings, suggest_shadow=shadow)
         ask(create_app(replace(held, settings=settings)).test_client(), transactions=[raw("X")])
 
-    assert {bars.memory for bars in seen} == {held.runtime.served().model.bars.memory}
+    assert {bars.memory for bars in seen} == {held.live_model.current().model.thresholds.memory}
 
 
 def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
@@ -197,7 +197,7 @@ def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
         connection.execute(
             text("UPDATE transactions SET merchant = 'ZORBLAX ' || id % 7 WHERE id % 3 = 0")
         )
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     ask(client, txn_ids=ids[:2])
 
     with counted(held.engine) as of_one:
@@ -212,7 +212,7 @@ def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
 def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
     held: Services, live: str
 ) -> None:
-    held.runtime.start()
+    held.live_model.start()
     settings = replace(held.settings, suggest_canary=1.0)
     away = make_engine(  # a port where nobody listens
         "postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1
@@ -240,8 +240,8 @@ def test_to_suggest_and_to_answer_the_predict_scope_is_enough(guarded: FlaskClie
 
 
 def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str) -> None:
-    held.runtime.start()
-    model = held.runtime.served().model
+    held.live_model.start()
+    model = held.live_model.current().model
     row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
 
     words = suggestion_service.words_of(model, row, "Coffee")
@@ -297,12 +297,14 @@ def test_habits_are_read_from_the_newest_labels_however_they_are_looked_up(
         connection.execute(text("UPDATE transactions SET user_id = 'ada'"))
         connection.execute(
             text("UPDATE transaction_labels SET label = 'Newest' WHERE txn_id > :older"),
-            {"older": ids[-context.HABITS_FROM - 1]},
+            {"older": ids[-context.PROFILE_ROWS - 1]},
         )
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
 
     for way in ("on", "off"):
         with Session(engine) as session:
             session.execute(text(f"SET LOCAL enable_nestloop = {way}"))
-            habits = context.with_habits(session, context.NOTHING, {"ada"}).habits["ada"]
-        assert [label for _, label in habits.heard] == ["Newest"] * context.HABITS_FROM
+            habits = context.add_label_profiles(session, context.EMPTY_CONTEXT, {"ada"}).profiles[
+                "ada"
+            ]
+        assert [label for _, label in habits.pending] == ["Newest"] * context.PROFILE_ROWS

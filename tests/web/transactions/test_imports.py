@@ -62,7 +62,7 @@ def taken(
     """Bring a file and do its job; the job's result."""
     asked = sent(client, "/ml/v2/imports", content, **said)
     assert asked.status_code == 202, asked.json
-    run(held, claimed(held, asked.json["job_id"]), import_job.take_file)
+    run(held, claimed(held, asked.json["job_id"]), import_job.import_upload)
     return ended(held, asked.json["job_id"]).result or {}
 
 
@@ -188,13 +188,13 @@ def test_a_worker_lost_on_the_way_loses_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(import_job, "_suggest", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            run(held, claimed(held, job_id), import_job.take_file)
+            run(held, claimed(held, job_id), import_job.import_upload)
     with held.engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s'"))
     with transaction(held.engine) as session:
         assert job_store.sweep(session) == {"queued": 1}
 
-    run(held, claimed(held, job_id), import_job.take_file)
+    run(held, claimed(held, job_id), import_job.import_upload)
 
     assert count(held, "transactions") == 5
     assert count(held, "suggestions") == 3
@@ -265,7 +265,7 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
 
         deleting: list[Any] = []
         monkeypatch.setattr(import_job.importer, "import_csv", and_deleted_meanwhile)
-        run(held, claimed(held, job_id), import_job.take_file)
+        run(held, claimed(held, job_id), import_job.import_upload)
         assert deleting[0].result().status_code == 200
 
     assert count(held, "transactions") == count(held, "imports") == count(held, "suggestions") == 0
@@ -298,7 +298,7 @@ def test_files_are_listed_and_go_with_their_user_or_with_time(
     for kind in ("categorized", "rejects"):
         assert client.get(f"/ml/v2/imports/{kept[1]}/{kind}.csv").status_code == 404
     with transaction(held.engine) as session:
-        uploads.drop_old(session)
+        uploads.delete_expired(session)
     assert count(held, "imports") == 0
 
 

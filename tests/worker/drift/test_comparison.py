@@ -7,7 +7,7 @@ import pytest
 
 from shared.monitoring.drift_metrics import CHECKS
 from worker.drift.comparison import FAMILY_ERROR, SIZE_MIN, Check, compare, estimated_accuracy
-from worker.drift.profile import WEEKS, Counts, Reference, Seen
+from worker.drift.profile import WEEKS, Counts, ReferenceProfile, WindowProfile
 
 CHANNELS = ("pos", "online", "atm", "transfer")
 
@@ -22,13 +22,13 @@ def week(draw: np.random.Generator, rows: int, shift: float = 0.0, spread: float
     return {"channel": dict(zip(CHANNELS, counts, strict=True))}
 
 
-def reference(draw: np.random.Generator, rows: int = 500, spread: float = 0.0) -> Reference:
+def reference(draw: np.random.Generator, rows: int = 500, spread: float = 0.0) -> ReferenceProfile:
     weeks = tuple(week(draw, rows, spread=spread) for _ in range(WEEKS))
-    return Reference(inputs=weeks, answers=(), accuracy=0.9, confidence=0.88)
+    return ReferenceProfile(inputs=weeks, answers=(), accuracy=0.9, confidence=0.88)
 
 
-def channel(before: Reference, now: Counts) -> Check:
-    found = {it.check: it for it in compare(before, Seen([now], [], 500, 0.0))}
+def channel(before: ReferenceProfile, now: Counts) -> Check:
+    found = {it.check: it for it in compare(before, WindowProfile([now], [], 500, 0.0))}
     assert tuple(found) == CHECKS
     return found["channel"]
 
@@ -86,7 +86,7 @@ def test_a_small_difference_is_no_alarm_however_sure_it_is() -> None:
 def test_with_too_little_to_compare_nothing_is_said(weeks: int, rows: int) -> None:
     draw = np.random.default_rng(5)
     few = tuple(week(draw, rows) for _ in range(weeks))
-    before = Reference(inputs=few, answers=(), accuracy=0.9, confidence=0.9)
+    before = ReferenceProfile(inputs=few, answers=(), accuracy=0.9, confidence=0.9)
 
     found = channel(before, week(draw, 500, shift=0.5))
 
@@ -104,4 +104,4 @@ def test_accuracy_is_estimated_from_how_sure_the_model_is() -> None:
 def test_a_reference_comes_back_from_its_file() -> None:
     before = reference(np.random.default_rng(5))
 
-    assert Reference.from_file(before.to_file()) == before
+    assert ReferenceProfile.from_file(before.to_file()) == before

@@ -22,7 +22,7 @@ from tests.support.factories import add_transactions, report
 from web.app import create_app
 from worker.drift import job as drift_job
 from worker.drift import retraining
-from worker.drift.profile import FILE, WEEKS, Reference, end_of_traffic
+from worker.drift.profile import FILE, WEEKS, ReferenceProfile, newest_date
 from worker.execution.runner import run
 from worker.features import build as feature_build
 from worker.training import pipeline
@@ -34,7 +34,7 @@ SOON = func.now() + dt.timedelta(seconds=1)  # after the version was made
 def trained(held: Services) -> str:
     """A version trained on the labels of most of a year, and live; features are built of all."""
     add_transactions(held.engine, 12_000, labelled=3_000)
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     result = pipeline.run(
         held.engine,
         held.registry,
@@ -50,12 +50,12 @@ def trained(held: Services) -> str:
 
 def watched(held: Services) -> dict[str, Any]:
     """What a drift job reports."""
-    job = job_requests.request_drift(held.engine, held.messenger, hour=secrets.token_hex(4))
+    job = job_requests.request_drift(held.engine, held.publisher, hour=secrets.token_hex(4))
     assert job is not None
     with transaction(held.engine) as session:
         claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(held, claim, drift_job.watch)
+    run(held, claim, drift_job.run)
     with transaction(held.engine) as session:
         ended = job_store.get(session, job.id)
     assert ended.result is not None, ended.error
@@ -68,7 +68,7 @@ def change(held: Services, statement: str) -> None:
 
 
 def last_week(held: Services) -> str:
-    last = end_of_traffic(held.engine)
+    last = newest_date(held.engine)
     assert last is not None
     return f"date >= '{last - dt.timedelta(days=7)}'"
 
@@ -76,7 +76,7 @@ def last_week(held: Services) -> str:
 def test_a_version_carries_what_traffic_looked_like(held: Services, trained: str) -> None:
     files = held.registry.load(trained).files
 
-    told = Reference.from_file(files[FILE])
+    told = ReferenceProfile.from_file(files[FILE])
 
     assert len(told.inputs) == WEEKS
     assert sum(sum(week["channel"].values()) for week in told.inputs) > 1_000
@@ -112,7 +112,7 @@ def test_a_shift_is_named_told_and_brings_training_forward(
 ) -> None:
     where = last_week(held)
     change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
 
     result = watched(held)
 
@@ -218,7 +218,7 @@ def test_the_same_shift_brings_training_forward_once(held: Services, trained: st
     """The reference of the version it led to leaves that week out, and so raises it again."""
     where = last_week(held)
     change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
-    feature_build.refresh(held.engine, feature_build.Scope())
+    feature_build.build_pending(held.engine, feature_build.Scope())
     assert watched(held)["retrain"]["ask"] is True
     change(held, "DELETE FROM jobs WHERE kind = 'train'")
     trained_again(held)
@@ -248,7 +248,7 @@ def test_of_an_overlapping_week_only_another_alarm_is_news(
         session.flush()
         session.add(report(alarm, run_id=trained, **later))
 
-    assert decision(held).ask is asks
+    assert decision(held).retrain is asks
 
 
 def test_where_all_was_learned_nothing_is_estimated(
@@ -285,7 +285,7 @@ def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
     trained_again(held)
 
     assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
-    assert not decision(held).ask
+    assert not decision(held).retrain
     held.registry.rollback(by="test", why="a test")
     assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
 
@@ -310,12 +310,12 @@ def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trai
     change(held, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
     change(held, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
     try:
-        job = job_requests.request_drift(held.engine, held.messenger, hour="1")
+        job = job_requests.request_drift(held.engine, held.publisher, hour="1")
         assert job is not None
         with transaction(held.engine) as session:
             claim = job_store.claim(session, job.id)
         assert claim is not None
-        run(held, claim, drift_job.watch)
+        run(held, claim, drift_job.run)
         with transaction(held.engine) as session:
             assert job_store.get(session, job.id).state is JobState.FAILED
             (asked,) = job_store.newest(session, limit=1, kind=JobKind.TRAIN)
@@ -346,18 +346,18 @@ def ended(
 
 
 def test_the_first_version_waits_for_no_night(held: Services) -> None:
-    assert not decision(held).ask
+    assert not decision(held).retrain
     add_transactions(held.engine, 30, labelled=25)
 
     assert decision(held) == (True, "no version yet, 25 labels of 20 needed")
-    assert not decision(held, retrain_labels=0).ask
+    assert not decision(held, retrain_labels=0).retrain
 
 
 def test_labels_of_deleted_transactions_are_not_counted(held: Services) -> None:
     add_transactions(held.engine, 30, labelled=25)
     change(held, "UPDATE transactions SET deleted_at = now() WHERE id % 2 = 0")
 
-    assert not decision(held).ask
+    assert not decision(held).retrain
 
 
 def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> None:
@@ -386,7 +386,7 @@ def test_new_labels_of_people_bring_training_forward(held: Services, trained: st
     )
 
     assert decision(held, retrain_labels=50) == (True, "60 new labels of people, 60 are enough")
-    assert not decision(held, retrain_labels=100).ask
+    assert not decision(held, retrain_labels=100).retrain
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
 
     found = decision(held)
 
-    assert found.ask is asks
+    assert found.retrain is asks
     assert "drift of amount" in found.why
     assert asks or f"{refused} runs in a row did not go live" in found.why
 
@@ -419,12 +419,12 @@ def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
         session.add(
             report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
         )
-    assert decision(held).ask
+    assert decision(held).retrain
     ended(held, 0, {"skipped": True})
 
     found = decision(held)
 
-    assert not found.ask
+    assert not found.retrain
     assert "nothing had changed to learn from" in found.why
 
 

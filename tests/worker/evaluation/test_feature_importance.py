@@ -36,7 +36,7 @@ def model() -> Model:
 
 
 def test_the_shares_of_all_groups_sum_to_one(model):
-    told = feature_importance.leans_on(model)
+    told = feature_importance.feature_importance(model)
 
     groups = [group["name"] for group in told["groups"]]
     assert sum(group["share"] for group in told["groups"]) == pytest.approx(1)
@@ -45,7 +45,7 @@ def test_the_shares_of_all_groups_sum_to_one(model):
 
 
 def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
-    told = feature_importance.leans_on(model)["features"]
+    told = feature_importance.feature_importance(model)["features"]
 
     shares = [feature["share"] for feature in told]
     assert 0 < len(told) <= 15
@@ -54,7 +54,7 @@ def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
 
 
 def test_a_model_without_a_forest_leans_on_nothing(model):
-    told = feature_importance.leans_on(replace(model, booster_text=""))
+    told = feature_importance.feature_importance(replace(model, booster_text=""))
 
     assert told == {"features": [], "groups": []}
 
@@ -62,14 +62,14 @@ def test_a_model_without_a_forest_leans_on_nothing(model):
 def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):
     rows = [features_of(RawTransaction(merchant=shop, amount=-9)) for shop in SHOPS.values()]
 
-    assert feature_importance.answers(model, rows).linear == list(SHOPS)
+    assert feature_importance.predict_with_baseline(model, rows).linear == list(SHOPS)
 
 
 def test_each_row_gets_one_linear_answer_however_many_there_are(model):
     rows, _ = rows_and_labels(600)
 
-    many = feature_importance.answers(model, rows * 3)
+    many = feature_importance.predict_with_baseline(model, rows * 3)
 
-    assert many.linear == feature_importance.answers(model, rows).linear * 3
+    assert many.linear == feature_importance.predict_with_baseline(model, rows).linear * 3
     assert many.model == model.predict_many(rows * 3)
-    assert feature_importance.answers(model, []) == ([], [])
+    assert feature_importance.predict_with_baseline(model, []) == ([], [])

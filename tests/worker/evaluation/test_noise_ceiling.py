@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from worker.evaluation.noise_ceiling import ceiling
+from worker.evaluation.noise_ceiling import noise_ceiling
 
 START = dt.date(2026, 1, 1)
 NOT_RIGHT_ONCE = {"accuracy": 0.0, "f1_macro": 0.0}
@@ -24,7 +24,7 @@ def estimate(
     rows: list[FeatureRow], labels: list[str], model: dict[str, float | None] = NOT_RIGHT_ONCE
 ) -> dict[str, Any]:
     """The ceiling with every row judged."""
-    return ceiling(rows, labels, range(len(rows)), model)
+    return noise_ceiling(rows, labels, range(len(rows)), model)
 
 
 def test_labels_that_never_contradict_each_other_leave_room_for_a_perfect_model():

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from shared.model.classifier import Prediction, Scored
+from shared.model.classifier import LabelScore, Prediction
 from shared.registry.train_report import EvaluationReport
 from worker.evaluation import report as evaluation_report
 
@@ -18,7 +18,7 @@ def shop(name: str) -> FeatureRow:
 
 
 def guess(label: str, confidence: float = 1.0, *others: str) -> Prediction:
-    return Prediction(label, confidence, tuple(Scored(other, 0.0) for other in others))
+    return Prediction(label, confidence, tuple(LabelScore(other, 0.0) for other in others))
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def report() -> EvaluationReport:
 
     The model mixes up one coffee with fuel; the unseen shop is the coffee that it gets right.
     """
-    return evaluation_report.report(
+    return evaluation_report.evaluate(
         [shop(name) for name in ("bean", "bean", "bean", "newcomer", "pump", "pump")],
         ["coffee", "coffee", "coffee", "coffee", "fuel", "gifts"],
         [
@@ -120,7 +120,7 @@ def test_the_ceiling_counts_labels_of_learned_and_judged_rows_alike() -> None:
     rows = [shop("bean")._replace(date=dt.date(2026, 1, 1) + dt.timedelta(n)) for n in range(80)]
     labels = ["coffee", "coffee", "coffee", "snacks"] * 20
 
-    report = evaluation_report.report(
+    report = evaluation_report.evaluate(
         rows[76:],
         labels[76:],
         [guess("coffee"), guess("coffee"), guess("snacks"), guess("coffee")],
@@ -138,7 +138,7 @@ def test_the_report_is_json(report: EvaluationReport) -> None:
 
 
 def test_without_a_class_to_judge_there_are_no_figures() -> None:
-    report = evaluation_report.report(
+    report = evaluation_report.evaluate(
         [shop("bean")],
         ["coffee"],
         [guess("fuel")],
@@ -159,7 +159,7 @@ def test_without_a_class_to_judge_there_are_no_figures() -> None:
 
 
 def test_a_single_label_that_is_always_right_has_full_marks() -> None:
-    report = evaluation_report.report(
+    report = evaluation_report.evaluate(
         [shop("bean")] * 10,
         ["coffee"] * 10,
         [guess("coffee")] * 10,

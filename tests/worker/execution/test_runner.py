@@ -13,10 +13,10 @@ from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState
 from shared.errors import TrainingFailed
 from shared.jobs import store as job_store
-from shared.jobs.publisher import Messenger
+from shared.jobs.publisher import JobPublisher
 from shared.jobs.store import Claim
 from worker.execution.lease import Lease
-from worker.execution.runner import Outcome, TryAgain, run
+from worker.execution.runner import Outcome, Retryable, run
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -26,12 +26,12 @@ class Holdings:
     """What a worker process holds, as far as the running of a job needs it."""
 
     engine: Engine
-    messenger: Messenger
+    messenger: JobPublisher
 
 
 @pytest.fixture
 def own(engine):
-    messenger = Messenger(engine)
+    messenger = JobPublisher(engine)
     yield Holdings(engine, messenger)
     messenger.close()
 
@@ -84,7 +84,7 @@ def test_killed_work_is_queued_again_then_fails(own):
     """Each attempt counts, and the last one is final."""
 
     def killed(*_: object) -> Outcome:
-        raise TryAgain("the training process was killed (signal 9)")
+        raise Retryable("the training process was killed (signal 9)")
 
     job = ended(own, killed)
     assert job.state is JobState.QUEUED

@@ -47,10 +47,10 @@ def change(engine: Engine, statement: str, **values: object) -> None:
 def test_a_second_build_changes_nothing_and_says_so(engine):
     """Unchanged rows are not even written."""
     add_transactions(engine, 50)
-    first = feature_build.refresh(engine, ALL)
+    first = feature_build.build_pending(engine, ALL)
     before = places(engine)
 
-    second = feature_build.refresh(engine, ALL)
+    second = feature_build.build_pending(engine, ALL)
 
     assert (first.built, first.unchanged) == (50, 0)
     assert (second.built, second.unchanged, second.removed) == (0, 50, 0)
@@ -60,11 +60,11 @@ def test_a_second_build_changes_nothing_and_says_so(engine):
 def test_only_the_row_that_changed_is_built_again(engine):
     """Whoever changed it, this service or somebody in psql."""
     ids = add_transactions(engine, 50)
-    feature_build.refresh(engine, ALL)
+    feature_build.build_pending(engine, ALL)
     before = places(engine)
     change(engine, "UPDATE transactions SET merchant = 'CITY PETROL' WHERE id = :id", id=ids[7])
 
-    report = feature_build.refresh(engine, ALL)
+    report = feature_build.build_pending(engine, ALL)
 
     after = places(engine)
     assert (report.built, report.unchanged) == (1, 49)
@@ -75,10 +75,10 @@ def test_only_the_row_that_changed_is_built_again(engine):
 def test_features_of_an_older_code_are_built_again(engine):
     """The code's own version is part of what is compared."""
     ids = add_transactions(engine, 5)
-    feature_build.refresh(engine, ALL)
+    feature_build.build_pending(engine, ALL)
     change(engine, "UPDATE ml_features SET feature_version = -1 WHERE txn_id = :id", id=ids[0])
 
-    assert feature_build.refresh(engine, ALL).built == 1
+    assert feature_build.build_pending(engine, ALL).built == 1
     with engine.connect() as connection:
         versions = set(connection.scalars(text("SELECT feature_version FROM ml_features")))
     assert versions == {FEATURE_VERSION}
@@ -87,10 +87,10 @@ def test_features_of_an_older_code_are_built_again(engine):
 def test_features_of_deleted_transactions_are_removed(engine):
     """A soft delete ends them with the next build, and they do not come back."""
     ids = add_transactions(engine, 5)
-    feature_build.refresh(engine, ALL)
+    feature_build.build_pending(engine, ALL)
     change(engine, "UPDATE transactions SET deleted_at = now() WHERE id = :id", id=ids[0])
 
-    report = feature_build.refresh(engine, ALL)
+    report = feature_build.build_pending(engine, ALL)
 
     assert (report.built, report.removed) == (0, 1)
     assert set(stored(engine)) == set(ids[1:])
@@ -105,7 +105,7 @@ def test_a_window_of_days_leaves_older_transactions_alone(engine):
             [{"date": today - dt.timedelta(days=age), "amount": -1} for age in (0, 30, 31)],
         )
 
-    report = feature_build.refresh(engine, feature_build.window(30))
+    report = feature_build.build_pending(engine, feature_build.last_days(30))
 
     assert (report.built, report.unchanged) == (2, 0)
 
@@ -114,7 +114,7 @@ def test_training_can_ask_for_the_labelled_ones_alone(engine):
     """So that a label on any row, however old, can be learned from."""
     ids = add_transactions(engine, 20, labelled=6)
 
-    feature_build.refresh(engine, Scope(labelled=True))
+    feature_build.build_pending(engine, Scope(labelled=True))
 
     assert set(stored(engine)) == set(ids[:6])
 
@@ -132,9 +132,9 @@ def test_a_build_that_is_broken_off_goes_on_where_it_stopped(engine, monkeypatch
             raise BrokenOff
 
     with pytest.raises(BrokenOff):
-        feature_build.refresh(engine, ALL, progress=break_off)
+        feature_build.build_pending(engine, ALL, progress=break_off)
     kept = len(stored(engine))
-    report = feature_build.refresh(engine, ALL)
+    report = feature_build.build_pending(engine, ALL)
 
     assert 20 <= kept < 50
     assert report.built == 50 - kept
@@ -184,11 +184,11 @@ def test_what_changes_or_goes_while_it_is_built_is_not_written_as_it_was(engine,
         return lines
 
     monkeypatch.setattr(feature_build, "_read", read_then_others_write)
-    feature_build.refresh(engine, ALL)
+    feature_build.build_pending(engine, ALL)
     monkeypatch.undo()
 
     assert set(stored(engine)) == {ids[2]}
-    assert feature_build.refresh(engine, ALL).built == 1
+    assert feature_build.build_pending(engine, ALL).built == 1
     assert stored(engine)[ids[2]].amount == -77
 
 
@@ -229,7 +229,7 @@ def test_build_batch_and_single_prediction_see_the_same_to_the_last_bit(engine, 
             )
         )
 
-    feature_build.refresh(engine, ALL)
+    feature_build.build_pending(engine, ALL)
 
     built = stored(engine)
     batch = list(map(features_of, raws))

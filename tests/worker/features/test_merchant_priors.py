@@ -25,7 +25,7 @@ def told(engine: Engine, merchant: str, by_user: dict[str | None, list[str]]) ->
                 connection.execute(
                     insert(TransactionLabel).values(txn_id=txn_id, label=label, source=source)
                 )
-    feature_build.refresh(engine, feature_build.Scope())
+    feature_build.build_pending(engine, feature_build.Scope())
 
 
 def counted(engine: Engine) -> list[tuple[object, ...]]:

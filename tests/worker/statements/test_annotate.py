@@ -15,10 +15,10 @@ from sqlalchemy import text
 
 from shared.errors import InvalidInput, NotATable
 from shared.services import Services
-from shared.statements.escaping import plain, safe
+from shared.statements.escaping import escape_formula, unescape_formula
 from shared.statements.schema import ImportOptions
 from tests.support.api import deploy_a_model
-from worker.statements.annotate import Report, beside, categorize, summary
+from worker.statements.annotate import Report, annotate_statement, beside, summary
 from worker.statements.importer import import_csv
 
 BANK = """Date,Text,Amount,Kind
@@ -41,7 +41,7 @@ def bank(tmp_path: Path) -> Path:
 
 
 def run(own: Services, bank: Path, **more: Any) -> Report:
-    return categorize(own, bank, options=NAMED, **more)
+    return annotate_statement(own, bank, options=NAMED, **more)
 
 
 def rows(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
@@ -92,7 +92,7 @@ def test_each_row_comes_back_as_it_was_with_an_answer(held: Services, bank: Path
 def test_the_live_model_answers_whatever_the_canary(held: Services, bank: Path) -> None:
     version = deploy_a_model(held.engine, held.registry)
 
-    report = categorize(held, bank, options=replace(NAMED, user="anna"))
+    report = annotate_statement(held, bank, options=replace(NAMED, user="anna"))
 
     first = rows(beside(bank))[0]
     assert (first["category"], first["source"]) == ("Coffee", "model")
@@ -142,7 +142,7 @@ def test_the_copy_is_no_file_to_import(held: Services, bank: Path) -> None:
     with pytest.raises(NotATable, match="a copy with suggestions"):
         import_csv(held.engine, beside(bank))
     with pytest.raises(NotATable, match="a copy with suggestions"):
-        categorize(held, beside(bank))
+        annotate_statement(held, beside(bank))
 
 
 def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
@@ -151,8 +151,8 @@ def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
 
     report = run(held, bank)
 
-    assert report.kept_copy is not None
-    assert "Gifts" in report.kept_copy.read_text()
+    assert report.backup is not None
+    assert "Gifts" in report.backup.read_text()
     assert "ledger_ref is empty or changed" in summary(report)
 
 
@@ -169,10 +169,10 @@ def test_a_file_that_is_no_copy_is_not_written_over(held: Services, bank: Path) 
 def test_a_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount,category\n2026-01-02,ODD SHOP,-1,\n")
-    categorize(held, path)
+    annotate_statement(held, path)
     edit(beside(path), 0, ledger_category="Gifts")
 
-    categorize(held, path)
+    annotate_statement(held, path)
 
     row = rows(beside(path))[0]
     assert (row["category"], row["ledger_category"]) == ("", "Gifts")
@@ -183,7 +183,7 @@ def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: st
     path = tmp_path / "banque.csv"
     path.write_bytes("Date;Libellé;Montant\n13/01/2026;Café;-4,20\nTotal;;-4,20\n".encode(encoding))
 
-    report = categorize(held, path)
+    report = annotate_statement(held, path)
 
     data = beside(path).read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
@@ -195,7 +195,7 @@ def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: st
 def test_an_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount\n")
-    assert categorize(held, path).rows == 0
+    assert annotate_statement(held, path).rows == 0
     assert rows(beside(path)) == []
 
 
@@ -218,8 +218,8 @@ def test_an_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> N
     ],
 )
 def test_no_cell_is_a_formula(cell: str, shown: str) -> None:
-    assert safe(cell) == shown
-    assert plain(shown) == " ".join(cell.split())
+    assert escape_formula(cell) == shown
+    assert unescape_formula(shown) == " ".join(cell.split())
 
 
 def test_a_category_like_a_formula_comes_back_as_it_was(held: Services, bank: Path) -> None:

@@ -19,12 +19,12 @@ from worker.suggestions import backfill_job
 def done(own: Services, user_id: str | None = None) -> Job:
     """The row of a suggest job after its work."""
     job = job_requests.request_for_user(
-        own.engine, own.messenger, JobKind.SUGGEST, requested_by="test", user_id=user_id
+        own.engine, own.publisher, JobKind.SUGGEST, requested_by="test", user_id=user_id
     )
     with transaction(own.engine) as session:
         claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(own, claim, backfill_job.suggest_history)
+    run(own, claim, backfill_job.run)
     with transaction(own.engine) as session:
         return job_store.get(session, job.id)
 

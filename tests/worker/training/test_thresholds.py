@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
-from worker.training.thresholds import HIGHEST, LOWEST, bars_of, remembered
+from worker.training.thresholds import HIGHEST, LOWEST, fit_repeat_rates, fit_thresholds
 
 
 def bought(*merchants: str, user: str = "ada") -> list[FeatureRow]:
@@ -18,17 +18,17 @@ def test_memory_speaks_of_a_merchant_once_it_was_called_the_same_before() -> Non
     rows = bought(*steady, *torn)
     labels = ["Fun"] * 40 + ["Toys", "Gifts"] * 20
 
-    told = remembered(rows, labels, 0.9)
+    told = fit_repeat_rates(rows, labels, 0.9)
 
-    assert not told.speaks[0]
-    assert told.speaks[3:40].all()
-    assert not told.speaks[46:].any()
+    assert not told.answers[0]
+    assert told.answers[3:40].all()
+    assert not told.answers[46:].any()
 
 
 def test_what_one_user_said_is_no_memory_of_another() -> None:
     rows = bought("KRONTAL", user="ada") + bought("KRONTAL", user="bob")
 
-    assert not remembered(rows, ["Fun", "Fun"], 0.9).speaks.any()
+    assert not fit_repeat_rates(rows, ["Fun", "Fun"], 0.9).answers.any()
 
 
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
@@ -37,7 +37,7 @@ def test_from_the_bar_on_the_target_share_is_right(target: float) -> None:
     confidence = draw.uniform(0.3, 1.0, 4_000)
     right = draw.uniform(size=4_000) < confidence
 
-    bars, default = bars_of(["Fuel"] * 4_000, confidence, right, target)
+    bars, default = fit_thresholds(["Fuel"] * 4_000, confidence, right, target)
 
     assert bars["Fuel"] == default
     assert right[confidence >= default].mean() == pytest.approx(target, abs=0.01)
@@ -49,4 +49,4 @@ def test_from_the_bar_on_the_target_share_is_right(target: float) -> None:
 def test_a_few_lucky_rows_set_no_bar(rows: int, hits: int, bar: float) -> None:
     confidence, right = np.full(rows, 0.4), np.arange(rows) < hits
 
-    assert bars_of(["Fuel"] * rows, confidence, right, 0.9)[1] == bar
+    assert fit_thresholds(["Fuel"] * rows, confidence, right, 0.9)[1] == bar
