@@ -28,11 +28,11 @@ from shared.settings import Settings
 SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
 COUNTS = (
     "import sys\n"
-    "from shared import metrics_ml\n"
+    "from shared.monitoring import metrics\n"
     "from shared.monitoring.metrics import PHASES\n"
     "for route in range(40):\n"
-    "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '2xx').inc()\n"
-    "    metrics_ml.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '5xx').inc()\n"
+    "    metrics.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '2xx').inc()\n"
+    "    metrics.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '5xx').inc()\n"
     "print('counted', flush=True)\n"
     "sys.stdin.read()\n"
 )

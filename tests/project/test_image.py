@@ -87,7 +87,7 @@ def test_the_compiled_loops_are_made_in_a_stage_of_their_own_and_must_be_there()
     """Their source and its compiler's flags are the ones that `make` uses."""
     *_, last = runs_of("kernel")
 
-    assert last == "python shared/native/build.py && test -e shared/libkernel.so"
+    assert last == "python shared/native/build.py && test -e shared/native/libkernel.so"
 
 
 def test_it_runs_as_the_user_that_compose_names(tmp_path):

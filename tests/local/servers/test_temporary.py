@@ -24,8 +24,8 @@ from local.stack.layout import ROOT
 
 ABANDON = """
 import os, signal, sys
-from local import servers
-with servers.postgres() as database, servers.valkey() as broker:
+from local.servers import temporary
+with temporary.postgres() as database, temporary.valkey() as broker:
     print(database.pid, database.folder, broker.pid, broker.folder, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -81,9 +81,9 @@ def test_who_is_in_stays_in_when_the_share_grows():
 def test_an_arm_is_the_same_in_every_process():
     """No seed of the interpreter is in it."""
     code = (
-        "from shared.experiments.traffic_split import Rollout, arm_of\n"
-        f"state = Rollout(canary=0.5, challenger={RUN!r}, trial=0.2)\n"
-        "print(''.join(arm_of(f'user-{n}', state, 'ledger-suggestions')[0] for n in range(500)))"
+        "from shared.experiments.traffic_split import TrafficSplit, assign_arm\n"
+        f"state = TrafficSplit(canary=0.5, challenger={RUN!r}, trial=0.2)\n"
+        "print(''.join(assign_arm(f'user-{n}', state, 'ledger-suggestions')[0] for n in range(500)))"
     )
     told = {
         subprocess.run(

@@ -218,8 +218,8 @@ def test_a_merchant_category_code_tells_its_kind(code, kind):
 
 
 def test_no_code_and_no_word_belongs_to_two_kinds():
-    """What is written twice in kinds.toml would be decided by its order."""
-    entries = tomllib.loads((DATA / "kinds.toml").read_text(encoding="utf-8")).values()
+    """What is written twice in categories.toml would be decided by its order."""
+    entries = tomllib.loads((DATA / "categories.toml").read_text(encoding="utf-8")).values()
     for field in ("words", "ends", "brands"):
         told = [one for entry in entries for one in entry[field].split(",") if one.strip()]
         phrases = [" ".join(one.split()).lstrip(MARKS) for one in told]

@@ -445,7 +445,7 @@ def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
             failed.wait(60)
             forests.append(done)
 
-    monkeypatch.setattr(fit, "fit_base", failing)
+    monkeypatch.setattr(fit, "fit_generator", failing)
 
     with pytest.raises(MemoryError, match="no room"):
         fit.fit(rows, labels, progress=progress)

@@ -142,7 +142,7 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 ):
     """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(DatabaseCollector, "PATIENCE_S", 60.0)  # however slow this machine is
+    monkeypatch.setattr(DatabaseCollector, "TIMEOUT_S", 60.0)  # however slow this machine is
     gone = make_engine("postgresql+psycopg2://u:p@127.0.0.1:9/d")
     hours = itertools.count(1.0, 3600.0)
     cut_off, other = (
@@ -164,12 +164,12 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 def test_a_process_says_which_deploy_it_answers_with(client, held, engine):
     """None, then the first, then the second."""
     started = time.time()
-    held.runtime.start()
+    held.live_model.start()
     states = []
     for name in ("", "A ", "B "):
         if name:
             deploy_a_model(engine, held.registry, rename=name)
-            held.runtime.check()
+            held.live_model.check()
         body = client.get("/metrics").text
         lines = [line for line in body.splitlines() if line.startswith("lm_model_")]
         states.append(dict(line.rsplit(" ", 1) for line in lines))

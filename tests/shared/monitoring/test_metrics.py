@@ -24,9 +24,9 @@ from web.app import create_app
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
 # What a process does that counts two predictions and ends.
 TWO_PREDICTIONS = (
-    "from shared import metrics_ml\n"
-    "metrics_ml.predicted(available=True, seconds=0.001)\n"
-    "metrics_ml.predicted(available=False, seconds=0.001)\n"
+    "from shared.monitoring import metrics\n"
+    "metrics.count_prediction(available=True, seconds=0.001)\n"
+    "metrics.count_prediction(available=False, seconds=0.001)\n"
 )
 
 
@@ -75,8 +75,8 @@ def test_the_processes_of_a_folder_are_summed(environment, tmp_path):
         subprocess.run([sys.executable, "-c", TWO_PREDICTIONS], env=own, check=True)
     scrape = (
         "from web.wsgi import app\n"
-        "from shared.monitoring.database_collector import JobFacts\n"
-        "JobFacts.FIRST_PATIENCE_S = 60.0\n"
+        "from shared.monitoring.database_collector import DatabaseCollector\n"
+        "DatabaseCollector.FIRST_TIMEOUT_S = 60.0\n"
         "print(app.test_client().get('/metrics').get_data(as_text=True))\n"
     )
 

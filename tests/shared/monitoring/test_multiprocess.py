@@ -15,21 +15,21 @@ from shared.monitoring.multiprocess import MultiprocessCollector, compact
 # Counts as often as it is told, says so, and then waits to be killed.
 COUNTS = (
     "import sys\n"
-    "from shared import metrics_ml\n"
+    "from shared.monitoring import metrics\n"
     "for _ in range(int(sys.argv[1])):\n"
-    "    metrics_ml.predicted(available=True, seconds=0.001)\n"
-    "metrics_ml.MODEL_PROCESSES.labels('web', 'live').set(1)\n"
+    "    metrics.count_prediction(available=True, seconds=0.001)\n"
+    "metrics.MODEL_PROCESSES.labels('web', 'live').set(1)\n"
     "print('counted', flush=True)\n"
     "sys.stdin.read()\n"
 )
 # A parent that has counted, and its children, one after another, that count and are gone.
 RECYCLES = (
     "import os\n"
-    "from shared import metrics_ml\n"
-    "metrics_ml.predicted(available=True, seconds=0.001)\n"
+    "from shared.monitoring import metrics\n"
+    "metrics.count_prediction(available=True, seconds=0.001)\n"
     "for number in range(20):\n"
     "    if (child := os.fork()) == 0:\n"
-    "        metrics_ml.predicted(available=True, seconds=0.001)\n"
+    "        metrics.count_prediction(available=True, seconds=0.001)\n"
     "        os._exit(0)\n"
     "    os.waitpid(child, 0)\n"
 )

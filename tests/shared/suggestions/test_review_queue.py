@@ -366,6 +366,6 @@ def test_what_is_left_is_counted_up_to_a_limit(
         suggested(held, txn_id, 0.5)
     assert asked(client, merchant="elsewhere")["left"] == 0
 
-    monkeypatch.setattr(review_queue, "LEFT_MAX", 2)
+    monkeypatch.setattr(review_queue, "COUNT_MAX", 2)
 
     assert asked(client)["left"] == 2

@@ -334,11 +334,11 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client)
     with transaction(engine) as session:
         state: TrafficSplit = traffic_split.current(session, held.settings)
 
-    assert held.challengers.model(state.challenger) is None
-    held.challengers.stop()
+    assert held.challenger.model(state.challenger) is None
+    held.challenger.stop()
 
-    served = held.challengers.model(state.challenger)
-    assert served.pointer.run_id == second
+    served = held.challenger.model(state.challenger)
+    assert served.deployment.run_id == second
     assert all(label.startswith("My ") for label in served.model.labels)
 
 

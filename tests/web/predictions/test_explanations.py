@@ -46,7 +46,7 @@ def row(request) -> FeatureRow:
 def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(model, row):
     explanation = explain(model, row)
 
-    proposal = model.base.propose(encode_rows([row], model.hash_key))
+    proposal = model.generator.propose(encode_rows([row], model.hash_key))
     shares = [candidate.share for candidate in explanation.candidates]
     assert explanation.prediction == model.predict(row)
     assert explanation.candidates[0].label == explanation.prediction.label
@@ -59,7 +59,7 @@ def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(m
 
 def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
     """Bias and all contributions, of which the strongest are named."""
-    proposal = model.base.propose(encode_rows([row], model.hash_key))
+    proposal = model.generator.propose(encode_rows([row], model.hash_key))
     odds = dict(zip(proposal.labels[0].tolist(), model.odds(proposal)[0].tolist(), strict=True))
 
     for candidate in explain(model, row).candidates:
@@ -74,7 +74,7 @@ def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
 
 def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
     """Unknown ones have none."""
-    proposal = model.base.propose(encode_rows([row], model.hash_key))
+    proposal = model.generator.propose(encode_rows([row], model.hash_key))
     place = {model.labels[label]: at for at, label in enumerate(proposal.labels[0])}
 
     for candidate in explain(model, row).candidates:
@@ -93,8 +93,8 @@ def test_what_moved_the_linear_score_sums_to_it(model, row):
 
 def test_a_word_carries_its_entry_times_the_weight_of_its_column(model):
     row = features_of(RawTransaction(merchant="BEAN HOUSE", amount=-9))
-    entries = model.base.encoder.encode([row]).toarray()[0]
-    weights = model.base.weights
+    entries = model.generator.encoder.encode([row]).toarray()[0]
+    weights = model.generator.weights
 
     for candidate in explain(model, row).candidates:
         label = model.labels.index(candidate.label)

@@ -105,7 +105,7 @@ def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
         raise RuntimeError("broken")
 
     held = guarded.application.extensions["ledger"]
-    monkeypatch.setattr(held.runtime, "predict", broken)
+    monkeypatch.setattr(held.live_model, "predict", broken)
 
     answer = guarded.post(PATH, json=FIELDS, headers=bearer(PREDICT))
 
