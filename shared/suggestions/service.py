@@ -150,7 +150,9 @@ def _rule_and_history_evidence(row: FeatureRow, said: SuggestionContext) -> Evid
 
 def _with_cold_start(evidence: Evidence, row: FeatureRow, said: SuggestionContext) -> Evidence:
     """The text takes the longest to read, and is seldom needed."""
-    return evidence._replace(cold_start=said.profiles.get(row.user_id, EMPTY_PROFILE).cold_start(row))
+    return evidence._replace(
+        cold_start=said.profiles.get(row.user_id, EMPTY_PROFILE).cold_start(row)
+    )
 
 
 class ServingContext(NamedTuple):
