@@ -1,7 +1,7 @@
-"""How sure a suggestion must be to be shown, and how far what a user said before can be trusted.
+"""The confidence that each layer needs before it is shown, and how often labels repeat.
 
-Learned at training (worker/training/thresholds.py) and kept with the version; the defaults serve
-until then.
+Training learns both (worker/training/thresholds.py) and stores them with the version. The defaults
+serve until then.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-RECENT = 50  # labels of a merchant count, the newest by date
+RECENT = 50  # labels of a merchant that count, the newest by date
 TIMES = (1, 2, 3, 5, 10)
 SHARES = (0.0, 0.5, 0.8, 1.0)
 
 RepeatRates = tuple[tuple[float, ...], ...]
-# How often the next label of a merchant was a certain one of its labels. Rows: it had been labelled
-# so many times (TIMES, at least). Columns: that label had such a share of them (SHARES, at least).
-# Between what three public files say, nearer to the household's than to the offices'.
+# How often the next label of a merchant was a certain one of its labels. Rows: how many labels the
+# merchant had (TIMES, at least). Columns: the share of them with that label (SHARES, at least).
+# Between the rates of three public files, nearer to the household's than to the offices'.
 DEFAULT_REPEAT_RATES: RepeatRates = (
     (0.0, 0.0, 0.0, 0.92),
     (0.0, 0.46, 0.5, 0.94),
@@ -34,9 +34,9 @@ class Thresholds:
 
     Attributes:
         model: by label.
-        model_default: of labels that are not in it.
-        memory, prior, starter: of the user's own memory, other users, and text alone.
-        trust: as DEFAULT_TRUST.
+        model_default: for labels that are not in it.
+        memory, prior, starter: for the user's own labels, other users, and text alone.
+        repeat_rates: as DEFAULT_REPEAT_RATES.
     """
 
     model: Mapping[str, float] = field(default_factory=dict)
@@ -47,29 +47,30 @@ class Thresholds:
     repeat_rates: RepeatRates = DEFAULT_REPEAT_RATES
 
     def with_overrides(self, thresholds: Mapping[str, float]) -> Thresholds:
-        """With other bars for some categories of the model, and under `*` for all others."""
-        if not thresholds:
-            return self
-        named = {label: bar for label, bar in thresholds.items() if label != "*"}
+        """Replace the thresholds of some labels of the model; `*` replaces all others."""
+        named = {label: value for label, value in thresholds.items() if label != "*"}
         if "*" in thresholds:
             return replace(self, model=named, model_default=thresholds["*"])
         return replace(self, model={**self.model, **named})
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads."""
-        return asdict(self)
+        """Plain values, as stored with a version."""
+        plain = asdict(self)
+        plain["trust"] = plain.pop("repeat_rates")
+        return plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Thresholds:
-        """What as_json gave, after a trip through JSON."""
-        return cls(**{**plain, "trust": tuple(map(tuple, plain["trust"]))})
+        """Read what `as_json` wrote, after a trip through JSON."""
+        fields = dict(plain)
+        return cls(repeat_rates=tuple(map(tuple, fields.pop("trust"))), **fields)
 
 
 def times_bin(times: int) -> int:
-    """Which row of a trust table is of a merchant labelled so often, at least once."""
+    """The row of RepeatRates for a merchant with so many labels, at least one."""
     return bisect_right(TIMES, times) - 1
 
 
 def share_bin(share: float) -> int:
-    """Which column of a trust table is of a label with such a share."""
+    """The column of RepeatRates for a label with this share."""
     return bisect_right(SHARES, share) - 1

@@ -68,9 +68,9 @@ def test_answering_imports_neither_pandas_nor_scikit_learn() -> None:
     code = """
 import sys
 from shared.features.extract import RawTransaction, features_of
-from shared.model.reranker import Forest
+from shared.model.reranker import Reranker
 import shared.model.explain, shared.model.classifier, web.app
-Forest(sys.stdin.read()).raw_scores(__import__("numpy").zeros((1, 7), "float32"))
+Reranker(sys.stdin.read()).raw_scores(__import__("numpy").zeros((1, 7), "float32"))
 print(*{"pandas", "sklearn", "lightgbm", "scipy.optimize"} & set(sys.modules))
 """
     text = lightgbm.train(

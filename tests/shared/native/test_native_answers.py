@@ -330,13 +330,13 @@ def predictions(rows: Sequence[str], files: Path, **env: str) -> tuple[bool, lis
     """What another process, with or without the kernel, predicts by the model in *files*."""
     code = (
         "import json, sys, pathlib\n"
-        "from shared import kernel\n"
+        "from shared.native import library\n"
         "from shared.features.extract import RawTransaction, features_of\n"
         "from shared.model.classifier import Model\n"
         "files = {it.name: it.read_bytes() for it in pathlib.Path(sys.argv[1]).iterdir()}\n"
         "rows = [features_of(RawTransaction(merchant=it, amount=-5.0)) for it in sys.argv[2:]]\n"
         "told = Model.from_files(files).predict_many(rows)\n"
-        "print(json.dumps([kernel.is_available(), told]))\n"
+        "print(json.dumps([library.is_available(), told]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(files), *rows],
