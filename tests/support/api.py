@@ -20,6 +20,7 @@ from tests.support.factories import add_transactions
 from web import app as web_app
 from web.http import openapi, problems, schemas
 from worker.features import build as feature_build
+from worker.features import pending
 from worker.training import dataset, fit
 
 ADMIN = "admin-secret-0123456789"
@@ -89,7 +90,7 @@ def deploy_a_model(
         rename: goes before each label.
         classes: the figures of each class in the evaluation report.
     """
-    if feature_build.count(engine, feature_build.Scope(labelled=True)) == 0:
+    if pending.count(engine, feature_build.Scope(labelled=True)) == 0:
         add_transactions(engine, 300, labelled=300)
     feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)

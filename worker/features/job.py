@@ -1,4 +1,4 @@
-"""The features job: what is pending is cut into ranges, and every worker takes some of them."""
+"""The features job: cuts what is pending into ranges, which all workers share."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from shared.jobs.store import Claim
 from shared.services import Services
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome, run
-from worker.features import build as feature_build
-from worker.features.build import IdRange, Scope
+from worker.features import pending
+from worker.features.build import build_range
+from worker.features.pending import IdRange, Scope
+
+POLL_S = 0.2
 
 
 class RangeFailed(LedgerError):
@@ -23,31 +26,31 @@ class RangeFailed(LedgerError):
     title = "A range of the build failed"
 
 
-def build_features(own: Services, claim: Claim, lease: Lease) -> Outcome:
-    """Build what is pending of the last `days`; with much of it, together with other workers.
+def build_features(services: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Build what is pending of the last `days`; several ranges, together with other workers.
 
-    This worker cuts the ranges, takes them one after another like any other worker, and waits for
-    those that others have taken. An attempt after a lost worker goes on with the ranges left.
+    This worker cuts the ranges, builds some like any other worker, and waits for the rest. An
+    attempt after a lost worker goes on with the ranges left.
     """
     started = time.monotonic()
-    scope = feature_build.last_days(claim.params.get("days"))
+    engine = services.engine
+    scope = pending.last_days(claim.params.get("days"))
     lease.report("remove deleted")
-    removed = feature_build.remove_deleted(own.engine)
+    removed = pending.remove_deleted(engine)
     lease.report("look for changes")
-    ranges = feature_build.pending_ranges(own.engine, scope)
+    ranges = pending.pending_ranges(engine, scope)
     built = 0
     total = sum(part.rows for part in ranges)
     if len(ranges) == 1:
-        built = feature_build.build_range(
-            own.engine, ranges[0], scope, progress=lambda n: lease.report("build", n, total)
+        built = build_range(
+            engine, ranges[0], scope, progress=lambda done: lease.report("build", done, total)
         )
     elif ranges:
-        built = _build_together(own, claim, lease, ranges, scope, total)
-    unchanged = feature_build.count(own.engine, scope) - built
+        built = _build_together(services, claim, lease, ranges, scope)
     return Outcome(
         {
             "built": built,
-            "unchanged": unchanged,
+            "unchanged": pending.count(engine, scope) - built,
             "removed": removed,
             "ranges": len(ranges),
             "elapsed_seconds": round(time.monotonic() - started, 3),
@@ -55,12 +58,12 @@ def build_features(own: Services, claim: Claim, lease: Lease) -> Outcome:
     )
 
 
-def build_one_range(own: Services, claim: Claim, lease: Lease) -> Outcome:
+def build_one_range(services: Services, claim: Claim, lease: Lease) -> Outcome:
     """Build one range of ids that a features job has cut."""
     part = IdRange(claim.params["low"], claim.params["high"], claim.params["rows"])
     since = claim.params["since"]
-    built = feature_build.build_range(
-        own.engine,
+    built = build_range(
+        services.engine,
         part,
         Scope(since=dt.date.fromisoformat(since) if since else None),
         progress=lambda done: lease.report("build", done, part.rows),
@@ -70,32 +73,28 @@ def build_one_range(own: Services, claim: Claim, lease: Lease) -> Outcome:
 
 
 def _build_together(
-    own: Services,
-    claim: Claim,
-    lease: Lease,
-    ranges: list[IdRange],
-    scope: Scope,
-    total: int,
+    services: Services, claim: Claim, lease: Lease, ranges: list[IdRange], scope: Scope
 ) -> int:
-    window = {"since": scope.since.isoformat() if scope.since else None}
-    with transaction(own.engine) as session:
-        if job_store.ranges_of(session, claim.job_id).open:
-            added: Sequence[Job] = []
-        else:
-            parts = [{**part._asdict(), **window} for part in ranges]
-            added = job_store.add_ranges(session, claim, parts)
-    own.publisher.publish(added)
+    since = scope.since.isoformat() if scope.since else None
+    total = sum(part.rows for part in ranges)
+    with transaction(services.engine) as session:
+        added: Sequence[Job] = []
+        if not job_store.ranges_of(session, claim.job_id).open:
+            params = [{**part._asdict(), "since": since} for part in ranges]
+            added = job_store.add_ranges(session, claim, params)
+    services.publisher.publish(added)
     while True:
-        with transaction(own.engine) as session:
-            standing = job_store.ranges_of(session, claim.job_id)
-            mine = next(filter(None, (job_store.claim(session, i) for i in standing.queued)), None)
-        lease.report("build", standing.done, total)
+        with transaction(services.engine) as session:
+            state = job_store.ranges_of(session, claim.job_id)
+            queued = (job_store.claim(session, job_id) for job_id in state.queued)
+            mine = next(filter(None, queued), None)
+        lease.report("build", state.done, total)
         if mine is not None:
-            run(own, mine, build_one_range)
-        elif standing.open:
-            lease.wait(0.2)
+            run(services, mine, build_one_range)
+        elif state.open:
+            lease.wait(POLL_S)
         else:
             break
-    if standing.failed:
-        raise RangeFailed(str(standing.failed[0].get("message", "a range failed")))
-    return standing.done
+    if state.failed:
+        raise RangeFailed(str(state.failed[0].get("message", "a range failed")))
+    return state.done

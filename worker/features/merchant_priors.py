@@ -1,4 +1,4 @@
-"""Counts what users call a merchant, for those who have never labelled one there."""
+"""Merchant priors: the label that most users give a merchant, for users without one there."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sqlalchemy import Engine, text
 
 from shared.db.engine import transaction
 
-MIN_USERS = 3  # who agree; what one or two people call a merchant is nobody else's business
+MIN_USERS = 3  # who agree: the labels of one or two people stay private
 
-# Each user has one voice for a merchant: the label he gave it most often. Users nobody names are
-# left out, since they may be one or many.
+# Each user has one vote per merchant: their most frequent label. Transactions without a user are
+# left out, since they may be of one user or of many.
 _COUNT = text(
     """
     INSERT INTO merchant_priors (merchant, label, users, of_users)
@@ -22,21 +22,21 @@ _COUNT = text(
             WHERE f.user_id <> '' AND f.merchant <> '' AND l.source <> 'rule'
             GROUP BY f.user_id, f.merchant, l.label
             ORDER BY f.user_id, f.merchant, count(*) DESC, l.label
-        ) AS voices
+        ) AS votes
         GROUP BY merchant, label
     ) AS counted
-    WHERE users >= :least
+    WHERE users >= :min_users
     """
 )
 
 
 def refresh(engine: Engine) -> int:
-    """Count anew, in one step for all who read; give how many there are.
+    """Replace all priors in one database transaction; give how many there are.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(engine) as session:
         session.execute(text("DELETE FROM merchant_priors"))
-        kept = session.execute(_COUNT, {"least": MIN_USERS})
-        return int(kept.rowcount)  # type: ignore[attr-defined]  # of an INSERT it has one
+        inserted = session.execute(_COUNT, {"min_users": MIN_USERS})
+        return int(inserted.rowcount)  # type: ignore[attr-defined]  # of an INSERT it has one

@@ -18,7 +18,8 @@ from shared.features.extract import FEATURE_VERSION, FeatureRow, RawTransaction,
 from tests import ROOT
 from tests.support.factories import add_transactions
 from worker.features import build as feature_build
-from worker.features.build import IdRange, Scope
+from worker.features import pending
+from worker.features.pending import IdRange, Scope
 
 pytestmark = pytest.mark.usefixtures("clean")
 ALL = Scope()
@@ -105,7 +106,7 @@ def test_a_window_of_days_leaves_older_transactions_alone(engine):
             [{"date": today - dt.timedelta(days=age), "amount": -1} for age in (0, 30, 31)],
         )
 
-    report = feature_build.build_pending(engine, feature_build.last_days(30))
+    report = feature_build.build_pending(engine, pending.last_days(30))
 
     assert (report.built, report.unchanged) == (2, 0)
 
@@ -146,7 +147,7 @@ def test_ranges_cover_what_is_pending_once(engine):
     change(engine, "DELETE FROM transactions WHERE id % 3 = 0")
     left = [txn_id for txn_id in ids if txn_id % 3]
 
-    ranges = feature_build.pending_ranges(engine, ALL, size=10)
+    ranges = pending.pending_ranges(engine, ALL, size=10)
 
     covered = [txn_id for part in ranges for txn_id in left if part.low <= txn_id < part.high]
     assert covered == left
