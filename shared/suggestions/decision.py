@@ -1,9 +1,7 @@
-"""What a person is shown for one transaction: the layers in their order, and when none of them is
-sure enough to speak.
+"""The decision policy: which layer answers for a transaction, or that the user is asked.
 
-Pure: who gathers the evidence is `shared.suggestions.service`. The table in docs/suggestions.md
-says the same in words, and tests/shared/suggestions/test_decision.py has a case for each of its
-rows.
+Pure; `shared.suggestions.service` gathers the evidence. docs/suggestions.md has the policy as a
+table, and tests/shared/suggestions/test_decision.py a case for each of its rows.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ Source = Literal["rule", "memory", "model", "none"]
 Layer = Literal["own rule", "own memory", "shared rule", "model", "other users", "starter", "none"]
 
 ALTERNATIVES = 3
-RULE_CONFIDENCE = 0.99  # a person wrote it down
+RULE_CONFIDENCE = 0.99
 
 
 class Prior(NamedTuple):
-    """What most of the other users who labelled this merchant call it."""
+    """The most frequent label of a merchant, by users who labelled it."""
 
     label: str
     users: int
@@ -35,9 +33,13 @@ class Prior(NamedTuple):
     def confidence(self) -> float:
         return self.users / (self.of_users + 1)
 
+    @property
+    def reason(self) -> str:
+        return f"{self.users} of {self.of_users} users call this merchant {self.label}"
+
 
 class ColdStart(NamedTuple):
-    """What the text alone tells; see shared/suggestions/cold_start.py."""
+    """The suggestion from the text alone; see shared/suggestions/cold_start.py."""
 
     label: str
     confidence: float
@@ -45,7 +47,7 @@ class ColdStart(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """All that is known of one transaction; a layer that has nothing to say is None."""
+    """The input of every layer for one transaction; None where a layer has none."""
 
     own_rule: RuleMatch | None = None
     history: MerchantHistory | None = None
@@ -54,11 +56,12 @@ class Evidence(NamedTuple):
     words: Callable[[], tuple[str, ...]] = lambda: ()  # of the text, that moved the prediction most
     prior: Prior | None = None
     cold_start: ColdStart | None = None
-    rejected: frozenset[str] = frozenset()  # what the user will not have for this merchant
+    rejected: frozenset[str] = frozenset()  # labels that the user rejected for this merchant
 
 
 class Decision(NamedTuple):
-    """What is shown. Without a label it asks, and the confidence is the first alternative's."""
+    """The answer for one transaction. Without a label it asks, and the confidence is that of the
+    first alternative."""
 
     label: str | None
     confidence: float
@@ -69,92 +72,85 @@ class Decision(NamedTuple):
 
 
 class LayerCandidate(NamedTuple):
-    """What one layer says; it is shown if it is the first whose confidence reaches its bar."""
+    """One label from one layer."""
 
     layer: Layer
     source: Source
     label: str
     confidence: float
     threshold: float
-    explain: Callable[[], str]  # takes longer than all else, and is shown of one voice
+    explain: Callable[[], str]  # called for one candidate only: it costs more than all the rest
 
     @property
     def reason(self) -> str:
-        """What a person is told."""
+        """The reason in words."""
         return self.explain()
 
 
-def decide(evidence: Evidence, bars: Thresholds) -> Decision:
-    """The first layer that is sure enough; else to ask, with the best of what all of them say."""
-    answers = [it for it in layer_candidates(evidence, bars) if it.label not in evidence.rejected]
-    shown = next((it for it in answers if it.confidence >= it.threshold), None)
-    if shown is None:
-        others = _alternatives(answers)
-        best = others[0] if others else None
-        return Decision(
-            label=None,
-            confidence=best.confidence if best else 0.0,
-            source="none",
-            layer="none",
-            alternatives=others,
-            reasons=_reasons_to_ask(answers),
-        )
-    rest = [it for it in answers if it.label != shown.label]
-    left = 1 - shown.confidence
+def decide(evidence: Evidence, thresholds: Thresholds) -> Decision:
+    """The first candidate that reaches its threshold; else to ask, with the best of all layers."""
+    candidates = [
+        item
+        for item in layer_candidates(evidence, thresholds)
+        if item.label not in evidence.rejected
+    ]
+    first = next((item for item in candidates if item.confidence >= item.threshold), None)
+    if first is None:
+        best = _best_labels(candidates)
+        confidence = best[0].confidence if best else 0.0
+        return Decision(None, confidence, "none", "none", best, _reasons_to_ask(candidates))
+    left = 1 - first.confidence
+    others = tuple(
+        LabelScore(label, min(confidence, left))
+        for label, confidence in _best_labels([it for it in candidates if it.label != first.label])
+    )
     return Decision(
-        label=shown.label,
-        confidence=shown.confidence,
-        source=shown.source,
-        layer=shown.layer,
-        alternatives=tuple(
-            LabelScore(label, min(confidence, left)) for label, confidence in _alternatives(rest)
-        ),
-        reasons=(shown.reason,),
+        first.label, first.confidence, first.source, first.layer, others, (first.reason,)
     )
 
 
-def decided_label(evidence: Evidence, bars: Thresholds) -> str | None:
-    """The label alone that `decide` would show; most times the first layer says it."""
-    for it in layer_candidates(evidence, bars):
-        if it.confidence >= it.threshold and it.label not in evidence.rejected:
-            return it.label
+def decided_label(evidence: Evidence, thresholds: Thresholds) -> str | None:
+    """The label of `decide` without the rest, in less time: it stops at the first layer."""
+    for item in layer_candidates(evidence, thresholds):
+        if item.confidence >= item.threshold and item.label not in evidence.rejected:
+            return item.label
     return None
 
 
-def layer_candidates(evidence: Evidence, bars: Thresholds) -> Iterator[LayerCandidate]:
-    """All that the layers say, in their order; of each, its best first."""
+def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[LayerCandidate]:
+    """All candidates in the order of the layers; within a layer, the best first."""
     if own := evidence.own_rule:
         yield LayerCandidate(
             "own rule", "rule", own.label, RULE_CONFIDENCE, 0.0, lambda: own.reason
         )
-    if memory := evidence.history:
-        for label in memory.labels:
-            confidence = memory.confidence(label, bars.repeat_rates)
-            # A correction is heard at once, however little else is known.
-            bar = 0.0 if label == memory.corrected_to else bars.memory
-            why = partial(memory.reason, label)
-            yield LayerCandidate("own memory", "memory", label, confidence, bar, why)
-    if rule := evidence.shared_rule:
+    if history := evidence.history:
+        for label in history.labels:
+            confidence = history.confidence(label, thresholds.repeat_rates)
+            # A correction counts at once, however few labels there are.
+            needed = 0.0 if label == history.corrected_to else thresholds.memory
+            reason = partial(history.reason, label)
+            yield LayerCandidate("own memory", "memory", label, confidence, needed, reason)
+    if shared := evidence.shared_rule:
         yield LayerCandidate(
-            "shared rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, lambda: rule.reason
+            "shared rule", "rule", shared.label, RULE_CONFIDENCE, 0.0, lambda: shared.reason
         )
     if prediction := evidence.prediction:
-        why = partial(_words, evidence)
+        reason = partial(_words, evidence)
         first = LabelScore(prediction.label, prediction.confidence)
         for label, confidence in (first, *prediction.alternatives):
-            bar = bars.model.get(label, bars.model_default)
-            yield LayerCandidate("model", "model", label, confidence, bar, why)
+            needed = thresholds.model.get(label, thresholds.model_default)
+            yield LayerCandidate("model", "model", label, confidence, needed, reason)
     if prior := evidence.prior:
-        why = partial(_describe_prior, prior)
         yield LayerCandidate(
-            "other users", "memory", prior.label, prior.confidence, bars.prior, why
-        )
-    if starter := evidence.cold_start:
-        # A model that was heard has weighed the same text: where it is unsure, the text alone is
-        # right less often than anywhere else.
-        bar = bars.starter if evidence.prediction is None else 1.0
+            "other users", "memory", prior.label, prior.confidence, thresholds.prior,
+            lambda: prior.reason,
+        )  # fmt: skip
+    if start := evidence.cold_start:
+        # The model has weighed the same text: where it is unsure, the text alone is right less
+        # often than anywhere else.
+        needed = thresholds.starter if evidence.prediction is None else 1.0
         yield LayerCandidate(
-            "starter", "rule", starter.label, starter.confidence, bar, lambda: starter.reason
+            "starter", "rule", start.label, start.confidence, needed, lambda: start.reason
         )
 
 
@@ -163,23 +159,19 @@ def _words(evidence: Evidence) -> str:
     return f"words: {', '.join(words)}" if words else "amount and channel"
 
 
-def _describe_prior(prior: Prior) -> str:
-    return f"{prior.users} of {prior.of_users} users call this merchant {prior.label}"
-
-
-def _alternatives(answers: list[LayerCandidate]) -> tuple[LabelScore, ...]:
-    """The labels of all layers, each with the highest confidence that one of them has in it."""
+def _best_labels(candidates: list[LayerCandidate]) -> tuple[LabelScore, ...]:
+    """The labels with the highest confidence, each with that of its surest layer."""
     best: dict[str, float] = {}
-    for answer in answers:
-        best[answer.label] = max(answer.confidence, best.get(answer.label, 0.0))
+    for item in candidates:
+        best[item.label] = max(item.confidence, best.get(item.label, 0.0))
     ranked = sorted(best.items(), key=lambda item: -item[1])[:ALTERNATIVES]
     return tuple(LabelScore(label, confidence) for label, confidence in ranked)
 
 
-def _reasons_to_ask(answers: list[LayerCandidate]) -> tuple[str, ...]:
-    if not answers:
+def _reasons_to_ask(candidates: list[LayerCandidate]) -> tuple[str, ...]:
+    if not candidates:
         return ("nothing is known of this merchant",)
-    best = max(answers, key=lambda answer: answer.confidence)
+    best = max(candidates, key=lambda item: item.confidence)
     return (
         f"not sure: {best.label} at {best.confidence:.2f}, {best.threshold:.2f} needed",
         best.reason,

@@ -1,9 +1,8 @@
-"""What a person says to a suggestion: it becomes a label at once, and can be taken back exactly.
+"""Feedback: a user's answer to a suggestion becomes a label at once, and can be undone exactly.
 
-Answers to one suggestion form a stack: each notes the label that was there before, and undo takes
-the newest away. The label that an answer wrote bears the answer's own time, so it is known from one
-that was given since, even of the same category. Only a person's word makes a label here; a
-suggestion never does.
+Answers to one suggestion form a stack: each stores the label that was there before, and undo
+removes the newest. An answer's label has the answer's own time, which tells it from a label that
+was set since, even of the same category. Only answers make labels; a suggestion never does.
 
 Locks are taken in one order: transaction, suggestion, label.
 """
@@ -29,7 +28,7 @@ from shared.errors import Conflict, FieldError, InvalidInput, NotFound
 
 
 class AnswerState(NamedTuple):
-    """Where a suggestion stands: the newest answer that was not undone, and the label there now."""
+    """The newest answer to a suggestion that was not undone, and the transaction's label."""
 
     suggestion_id: str
     answer: Action | None
@@ -45,26 +44,26 @@ def record(
     *,
     only_waiting: bool = False,
 ) -> AnswerState:
-    """Take an answer; the same one again changes nothing.
+    """Record an answer; the same one again changes nothing.
 
     Args:
-        label: what it is instead, for CORRECT only.
-        only_waiting: leave what somebody answered or labelled meanwhile as it is.
+        label: the right category, for CORRECT only.
+        only_waiting: refuse if the suggestion was answered, or the transaction labelled, meanwhile.
 
     Raises:
         NotFound: there is no such suggestion.
-        InvalidInput: *label* is missing, or is not for this action; or nothing was suggested that
-            could be accepted or rejected.
-        Conflict: a correction of a transaction that is not stored; or it waits no more.
+        InvalidInput: *label* is missing, or not allowed for this action; or there is no suggested
+            label to accept or reject.
+        Conflict: a correction of a transaction that is not stored; or `only_waiting` refuses.
     """
-    suggestion = _locked(session, suggestion_id)
+    suggestion = _lock_suggestion(session, suggestion_id)
     label = _resolve_label(suggestion, action, label)
     if label == suggestion.label and action is Action.CORRECT:
         action = Action.ACCEPT
-    newest = _newest(session, suggestion_id)
+    newest = _newest_answer(session, suggestion_id)
     before = _label(session, suggestion)
-    is_said = newest is not None and (newest.action, newest.label) == (action, label)
-    if is_said and (suggestion.txn_id is None or _is_unchanged(action, label, before)):
+    is_repeated = newest is not None and (newest.action, newest.label) == (action, label)
+    if is_repeated and (suggestion.txn_id is None or _is_in_effect(action, label, before)):
         return _state(session, suggestion)
     is_labelled = before is not None and before.source is not LabelSource.RULE
     if only_waiting and (newest is not None or is_labelled):
@@ -86,45 +85,45 @@ def record(
             before=_as_json(before),
         )
     )
-    _append_answer(suggestion, action, label)
+    _set_answer(suggestion, action, label)
     return _state(session, suggestion)
 
 
 def undo(session: Session, suggestion_id: str) -> AnswerState:
-    """Take the newest answer back: the label is again the very one that was there before it.
-
-    Without an answer nothing changes.
+    """Undo the newest answer, if there is one, and restore the label that was there before it.
 
     Raises:
         NotFound: there is no such suggestion.
         Conflict: the transaction was labelled anew since; that label stays.
     """
-    suggestion = _locked(session, suggestion_id)
-    newest = _newest(session, suggestion_id)
+    suggestion = _lock_suggestion(session, suggestion_id)
+    newest = _newest_answer(session, suggestion_id)
     if newest is None:
         return _state(session, suggestion)
     if suggestion.txn_id is not None and _changed_the_label(newest):
-        if not _is_of(newest, _label(session, suggestion)):
+        if not _label_is_from(newest, _label(session, suggestion)):
             raise Conflict("The transaction was labelled anew since; nothing was undone")
         labels.restore(session, suggestion.txn_id, newest.before)
     newest.undone_at = dt.datetime.now(dt.UTC)
     session.flush()
-    earlier = _newest(session, suggestion_id)
-    _append_answer(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
+    earlier = _newest_answer(session, suggestion_id)
+    _set_answer(suggestion, *((earlier.action, earlier.label) if earlier else (None, None)))
     return _state(session, suggestion)
 
 
-def _locked(session: Session, suggestion_id: str) -> Suggestion:
-    """The suggestion; nobody else answers one of the same transaction meanwhile."""
+def _lock_suggestion(session: Session, suggestion_id: str) -> Suggestion:
+    """The suggestion; no other answer for its transaction is recorded meanwhile."""
     txn_id = session.scalar(select(Suggestion.txn_id).where(Suggestion.id == suggestion_id))
     if txn_id is not None:
         # Not FOR UPDATE: others may insert its label, which locks the transaction as well.
-        own = select(Transaction.id).where(Transaction.id == txn_id)
-        session.execute(own.with_for_update(key_share=True))
-    found = session.get(Suggestion, suggestion_id, with_for_update=True, populate_existing=True)
-    if found is None:
+        stored = select(Transaction.id).where(Transaction.id == txn_id)
+        session.execute(stored.with_for_update(key_share=True))
+    suggestion = session.get(
+        Suggestion, suggestion_id, with_for_update=True, populate_existing=True
+    )
+    if suggestion is None:
         raise NotFound("There is no such suggestion")
-    return found
+    return suggestion
 
 
 def _resolve_label(suggestion: Suggestion, action: Action, label: str | None) -> str:
@@ -145,15 +144,15 @@ def _invalid(field: str, message: str) -> InvalidInput:
     return InvalidInput(f"{field} {message}", [FieldError(field, message)])
 
 
-def _newest(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
+def _newest_answer(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
     answers = select(SuggestionAnswer).where(
         SuggestionAnswer.suggestion_id == suggestion_id, SuggestionAnswer.undone_at.is_(None)
     )
     return session.scalars(answers.order_by(SuggestionAnswer.id.desc()).limit(1)).one_or_none()
 
 
-def _is_unchanged(action: Action, label: str, now: TransactionLabel | None) -> bool:
-    """Whether the label there is as this answer would leave it."""
+def _is_in_effect(action: Action, label: str, now: TransactionLabel | None) -> bool:
+    """Whether the transaction's label is as this answer would leave it."""
     if action is Action.REJECT:
         return now is None or now.label != label
     return now is not None and (now.label, now.source) == (label, LabelSource.HUMAN)
@@ -165,12 +164,12 @@ def _changed_the_label(answer: SuggestionAnswer) -> bool:
     return answer.before is not None and answer.before["label"] == answer.label
 
 
-def _is_of(answer: SuggestionAnswer, label: TransactionLabel | None) -> bool:
-    """Whether the label there is what the answer left, and nobody's word since."""
+def _label_is_from(answer: SuggestionAnswer, label: TransactionLabel | None) -> bool:
+    """Whether the transaction's label is the very one that the answer set, or none after REJECT."""
     if answer.action is Action.REJECT or label is None:
         return answer.action is Action.REJECT and label is None
-    left = (answer.label, LabelSource.HUMAN, answer.created_at)
-    return (label.label, label.source, label.updated_at) == left
+    expected = (answer.label, LabelSource.HUMAN, answer.created_at)
+    return (label.label, label.source, label.updated_at) == expected
 
 
 def _label(session: Session, suggestion: Suggestion) -> TransactionLabel | None:
@@ -188,7 +187,7 @@ def _as_json(label: TransactionLabel | None) -> dict[str, Any] | None:
     }
 
 
-def _append_answer(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
+def _set_answer(suggestion: Suggestion, action: Action | None, label: str | None) -> None:
     suggestion.answer, suggestion.answer_label = action, label
     suggestion.answered_at = dt.datetime.now(dt.UTC) if action else None
 

@@ -1,4 +1,4 @@
-"""What a user has called a merchant before, and so what he is likely to call it next."""
+"""Merchant history: the labels that one user gave one merchant before."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from shared.model.thresholds import RepeatRates, share_bin, times_bin
 
 
 class LabelCount(NamedTuple):
-    """One label of a merchant."""
+    """How often a label was given, and when last."""
 
     times: int
     last: dt.date
 
 
 class MerchantHistory(NamedTuple):
-    """The newest labels of one merchant by one user, at least one.
+    """The newest labels, at least one and at most RECENT.
 
     Attributes:
-        told: by label, the most frequent first.
-        corrected_to: what his newest word on it was, if that corrected a suggestion.
+        counts: by label, the most frequent first.
+        corrected_to: the newest label, if it corrected a suggestion.
     """
 
     counts: Mapping[str, LabelCount]
@@ -29,21 +29,21 @@ class MerchantHistory(NamedTuple):
 
     @property
     def labels(self) -> list[str]:
-        """The likeliest first; a correction goes before all that was said earlier."""
+        """The likeliest first; a correction goes before all earlier labels."""
         return sorted(self.counts, key=lambda label: label != self.corrected_to)
 
     @property
     def times(self) -> int:
-        """How often the merchant was labelled, up to RECENT."""
-        return sum([told.times for told in self.counts.values()])
+        """How many labels these are."""
+        return sum([count.times for count in self.counts.values()])
 
-    def confidence(self, label: str, trust: RepeatRates) -> float:
-        """How often the next label of such a merchant was one remembered like *label*."""
+    def confidence(self, label: str, rates: RepeatRates) -> float:
+        """How often the next label was the same, for merchants with such counts."""
         times = self.times
-        return trust[times_bin(times)][share_bin(self.counts[label].times / times)]
+        return rates[times_bin(times)][share_bin(self.counts[label].times / times)]
 
     def reason(self, label: str) -> str:
-        """For a person to check."""
-        told, times = self.counts[label], self.times
-        counted = "the one time" if times == 1 else f"{told.times} of {times} times"
-        return f"you chose {label} for this merchant {counted}, last for {told.last}"
+        """The counts in words."""
+        count, times = self.counts[label], self.times
+        share = "the one time" if times == 1 else f"{count.times} of {times} times"
+        return f"you chose {label} for this merchant {share}, last for {count.last}"

@@ -1,10 +1,10 @@
-"""What a set of rules would change, seen on stored transactions before the set is saved."""
+"""Preview of a rule set: its effect on stored transactions, before it is saved."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict
@@ -17,19 +17,21 @@ from shared.db.open_transactions import CLOSED_BY
 from shared.db.tables import Transaction, TransactionLabel
 from shared.features.extract import features_of
 from shared.rules import store as rule_store
+from shared.rules.matcher import RuleMatch
 from shared.rules.schema import Rule
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import load_context
-from shared.suggestions.service import ServingContext, SuggestionRequest
+from shared.suggestions.context import add_label_profiles, load_context
+from shared.suggestions.decision import decided_label
+from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
 
 SAMPLES = 5  # of each rule
-PAIRS = 50  # the commonest ones
+PAIRS = 50  # the most frequent ones
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A transaction that the rule decides; `label` is what a person or an import said. `before`
-    and `after` are what is suggested, null: ask."""
+    """A transaction that the rule decides, with its `label` by a user or an import. `before` and
+    `after` are the suggested labels, null: ask."""
 
     txn_id: int
     date: str
@@ -42,8 +44,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What one rule does: `matches` are the transactions that it decides; of those,
-    `against_labels` are called otherwise by the user."""
+    """The effect of one rule: it decides `matches` transactions, of which `against_labels` have
+    another label."""
 
     title: str
     label: str
@@ -54,7 +56,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """So many transactions would be suggested `after` instead of `before`; null: ask."""
+    """The number of transactions for which `after` replaces the suggestion `before`; null: ask."""
 
     before: str | None
     after: str | None
@@ -63,7 +65,7 @@ class Change:
 
 @checked_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class Preview:
-    """The newest `looked_at` of `of` transactions, with these rules in place of those stored."""
+    """The newest `looked_at` of `of` transactions, with these rules in place of the stored ones."""
 
     looked_at: int
     of: int
@@ -73,50 +75,71 @@ class Preview:
 
 
 def preview(
-    session: Session, user_id: str, rules: Sequence[Rule], heard: ServingContext, limit: int
+    session: Session, user_id: str, rules: Sequence[Rule], serving: ServingContext, limit: int
 ) -> Preview:
-    """Compare the rules that are kept with *rules* in their place; nothing is written.
+    """Compare the suggestions by the stored rules with those by *rules*; nothing is written.
 
     Args:
-        user_id: whose set it is; the transactions are his, or for rulebook.EVERYONE all.
-        heard: who is in which arm, and the models: each transaction is looked at in its user's.
-        limit: transactions looked at, the newest ones.
+        user_id: the owner of the rules and of the transactions; for SHARED, those of all users.
+        serving: the models and the traffic split: each user's arm decides.
+        limit: the number of transactions, the newest ones.
     """
-    of, found = _newest(session, user_id, limit)
-    asked = [SuggestionRequest(features_of(raw_transaction(row)), row["id"]) for row in found]
-    said = load_context(session, [(it.row.user_id, it.row.merchant) for it in asked])
-    book = rule_store.matcher_for(user_id, rules)
-    changed = replace(said, matchers={**said.matchers, user_id: book})
-    alone = heard._replace(shadow=False)
-    before, after = (
-        suggestion_service.suggest_all(asked, known, alone) for known in (said, changed)
-    )
+    of, rows = _newest(session, user_id, limit)
+    requests = [SuggestionRequest(features_of(raw_transaction(row)), row["id"]) for row in rows]
+    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    serving = serving._replace(shadow=False)
+    before = suggestion_service.gather_evidence(requests, context, serving)
+    matcher = rule_store.matcher_for(user_id, rules)
+    matches = [matcher.find(request.row) for request in requests]
+    after = [
+        _with_rule(item, user_id, None if index is None else rules[index], serving)
+        for item, index in zip(before, matches, strict=True)
+    ]
+    users = suggestion_service.users_needing_profile([*before, *after])
+    context = add_label_profiles(session, context, users)
+    decisions = [
+        result.decision
+        for result in suggestion_service.suggest([*before, *after], context, serving)
+    ]
     layer = "shared rule" if user_id == rule_store.SHARED else "own rule"
     pairs: Counter[tuple[str | None, str | None]] = Counter()
-    fits: Counter[int] = Counter()
+    decided: Counter[int] = Counter()
     against: Counter[int] = Counter()
     samples: defaultdict[int, list[Sample]] = defaultdict(list)
-    for row, item, old, new in zip(found, asked, before, after, strict=True):
-        labels = old.decision.label, new.decision.label
-        if labels[0] != labels[1]:
-            pairs[labels] += 1
-        place = book.find(item.row)
-        if place is None or new.decision.layer != layer:
-            continue  # it fits, and another layer speaks before it
-        fits[place] += 1
-        against[place] += row["label"] not in (None, rules[place].label)
-        if len(samples[place]) < SAMPLES:
-            samples[place].append(_sample(row, *labels))
+    for row, index, old, new in zip(
+        rows, matches, decisions[: len(rows)], decisions[len(rows) :], strict=True
+    ):
+        if old.label != new.label:
+            pairs[old.label, new.label] += 1
+        if index is None or new.layer != layer:
+            continue  # no rule matches, or a layer before it decides
+        decided[index] += 1
+        against[index] += row["label"] not in (None, rules[index].label)
+        if len(samples[index]) < SAMPLES:
+            samples[index].append(_sample(row, old.label, new.label))
     return Preview(
-        looked_at=len(found),
+        looked_at=len(rows),
         of=of,
         changed=pairs.total(),
         changes=tuple(Change(*labels, count) for labels, count in pairs.most_common(PAIRS)),
         rules=tuple(
-            Effect(rule.title, rule.label, fits[place], against[place], tuple(samples[place]))
-            for place, rule in enumerate(rules)
+            Effect(rule.title, rule.label, decided[index], against[index], tuple(samples[index]))
+            for index, rule in enumerate(rules)
         ),
     )
+
+
+def _with_rule(
+    item: RuleEvidence, user_id: str, rule: Rule | None, serving: ServingContext
+) -> RuleEvidence:
+    """The evidence with *rule* as the only rule of the set that matches."""
+    match = None if rule is None else RuleMatch(rule.label, rule.title)
+    if user_id == rule_store.SHARED:
+        evidence = item.evidence._replace(shared_rule=match)
+    else:
+        evidence = item.evidence._replace(own_rule=match)
+    label = decided_label(evidence, serving.thresholds_for(item.arm))
+    return item._replace(evidence=evidence, rules_label=label)
 
 
 def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[Any]]:

@@ -1,13 +1,17 @@
-"""Suggests a category for each transaction, according to its user's experiment arm."""
+"""Suggests a category for each transaction, according to its user's experiment arm.
+
+`look_up` gathers the evidence from the database, `suggest` adds model and text and decides.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from shared.db.tables import Arm
 from shared.experiments.traffic_split import TrafficSplit, assign_arm
@@ -23,7 +27,7 @@ from shared.rules import store as rule_store
 from shared.rules.matcher import RuleMatcher
 from shared.settings import Settings
 from shared.suggestions.cold_start import LabelProfile
-from shared.suggestions.context import SuggestionContext
+from shared.suggestions.context import SuggestionContext, add_label_profiles, load_context
 from shared.suggestions.decision import (
     Decision,
     Evidence,
@@ -34,146 +38,55 @@ from shared.suggestions.decision import (
 )
 
 log = get_logger()
-WORDS = 4  # of a transaction are named as the model's reason
+WORDS = 4  # in the reason of the model
+NO_RULES = RuleMatcher(())
+EMPTY_PROFILE = LabelProfile()
 
 
 class SuggestionRequest(NamedTuple):
-    """A transaction to be suggested for; `txn_id` is None where it is not a stored one."""
+    """One transaction; `txn_id` is None where it is not stored."""
 
     row: FeatureRow
     txn_id: int | None = None
 
 
-NO_RULES = RuleMatcher(())
-EMPTY_PROFILE = LabelProfile()
-
-
 class SuggestionResult(NamedTuple):
-    """What is shown for one transaction, and what rules and model would each say alone."""
+    """The decision for one transaction, and the labels of the rules and of the model alone."""
 
     request: SuggestionRequest
     decision: Decision
     arm: Arm
-    model_version: str | None  # of the model that was heard
+    model_version: str | None  # of the model that predicted, shown or not
     rules_label: str | None
     model_label: str | None
 
 
-class RuleEvidence(NamedTuple):
-    """What rules, merchant history and other users say of one transaction.
-
-    Attributes:
-        rules_label: what is decided by that alone; None: the user's label profile is needed.
-    """
-
-    asked: SuggestionRequest
-    arm: Arm
-    evidence: Evidence
-    rules_label: str | None
-
-
-def gather_evidence(
-    asked: Sequence[SuggestionRequest],
-    said: SuggestionContext,
-    heard: ServingContext,
-    forced: Arm | None = None,
-) -> list[RuleEvidence]:
-    """Find the evidence for each transaction, but for text and model, in order."""
-    arms = [forced or heard.arm_of(item.row.user_id) for item in asked]
-    bars = {arm: heard.thresholds_for(arm) for arm in set(arms)}
-    return [_gather(item, said, arm, bars[arm]) for item, arm in zip(asked, arms, strict=True)]
-
-
-def _gather(
-    item: SuggestionRequest, said: SuggestionContext, arm: Arm, bars: Thresholds
-) -> RuleEvidence:
-    evidence = _rule_and_history_evidence(item.row, said)
-    return RuleEvidence(item, arm, evidence, decided_label(evidence, bars))
-
-
-def users_needing_profile(gathered: Iterable[RuleEvidence]) -> set[str]:
-    """Users for some of whose transactions rules and merchant history decide nothing."""
-    return {it.asked.row.user_id for it in gathered if it.rules_label is None}
-
-
-def suggest(
-    asked: Sequence[SuggestionRequest],
-    said: SuggestionContext,
-    arm: Arm,
-    served: LoadedModel | None,
-    bars: Thresholds,
-) -> list[SuggestionResult]:
-    """Suggest for each transaction, in order. In the arm RULES the model is heard, not shown."""
-    return _answer([_gather(item, said, arm, bars) for item in asked], said, arm, served, bars)
-
-
-def _answer(
-    gathered: Sequence[RuleEvidence],
-    said: SuggestionContext,
-    arm: Arm,
-    served: LoadedModel | None,
-    bars: Thresholds,
-) -> list[SuggestionResult]:
-    predictions: Sequence[Prediction | None] = [None] * len(gathered)
-    if served is not None:
-        predictions = served.model.predict_many([it.asked.row for it in gathered])
-    version = served.deployment.run_id if served else None
-    answers = []
-    for (item, _, rules, rules_label), prediction in zip(gathered, predictions, strict=True):
-        if rules_label is None:
-            rules = _with_cold_start(rules, item.row, said)
-            # The layers before the text have decided nothing.
-            text = Evidence(cold_start=rules.cold_start, rejected=rules.rejected)
-            rules_label = decided_label(text, bars)
-        if arm is Arm.RULES or prediction is None or served is None:
-            shown = decide(rules, bars)
-        else:
-            words = partial(words_of, served.model, item.row, prediction.label)
-            shown = decide(rules._replace(prediction=prediction, words=words), bars)
-        alone = Evidence(prediction=prediction, rejected=rules.rejected)
-        model_label = decided_label(alone, bars) if prediction else None
-        answers.append(SuggestionResult(item, shown, arm, version, rules_label, model_label))
-    return answers
-
-
-def _rule_and_history_evidence(row: FeatureRow, said: SuggestionContext) -> Evidence:
-    key = row.user_id, row.merchant
-    own = said.matchers.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
-    return Evidence(
-        own_rule=own.match(row),
-        shared_rule=said.matchers.get(rule_store.SHARED, NO_RULES).match(row),
-        history=said.histories.get(key),
-        prior=said.priors.get(row.merchant),
-        rejected=said.rejected.get(key, frozenset()),
-    )
-
-
-def _with_cold_start(evidence: Evidence, row: FeatureRow, said: SuggestionContext) -> Evidence:
-    """The text takes the longest to read, and is seldom needed."""
-    return evidence._replace(
-        cold_start=said.profiles.get(row.user_id, EMPTY_PROFILE).cold_start(row)
-    )
-
-
 class ServingContext(NamedTuple):
-    """Who may be heard, and by whom; see shared/experiments/traffic_split.py."""
+    """The models and the traffic split that one request uses; by default, rules for all users."""
 
-    live: LoadedModel | None
-    challenger: LoadedModel | None
-    split: TrafficSplit
-    shadow: bool
-    salt: str
-    thresholds: Mapping[str, float]
+    live: LoadedModel | None = None
+    challenger: LoadedModel | None = None
+    split: TrafficSplit = TrafficSplit(canary=0.0)
+    shadow: bool = False  # whether the live model predicts in the arm RULES, too
+    salt: str = ""
+    thresholds: Mapping[str, float] = {}  # override those of the model
 
     def arm_of(self, user_id: str) -> Arm:
         """The arm that a user is in."""
         return assign_arm(user_id, self.split, self.salt)
 
+    def model_of(self, arm: Arm) -> LoadedModel | None:
+        """The model whose thresholds count in an arm, also where it does not predict."""
+        return self.challenger if arm is Arm.CHALLENGER else self.live
+
     def thresholds_for(self, arm: Arm) -> Thresholds:
-        """What must be reached in an arm. The same whether the model is listened to or not:
-        shadow changes no answer."""
-        judge = self.challenger if arm is Arm.CHALLENGER else self.live
-        return (judge.model.thresholds if judge else Thresholds()).with_overrides(self.thresholds)
+        """The thresholds of an arm. They do not depend on `shadow`, which changes no answer."""
+        loaded = self.model_of(arm)
+        return (loaded.model.thresholds if loaded else Thresholds()).with_overrides(self.thresholds)
+
+    def with_live_model_for_all(self) -> ServingContext:
+        """The same with all users in the arm MODEL, or RULES while no model is live."""
+        return self._replace(split=TrafficSplit(canary=float(self.live is not None)))
 
 
 def serving_context(
@@ -182,66 +95,161 @@ def serving_context(
     """The models of this process. Without a loaded challenger, no user is in its arm.
 
     Args:
-        newest: change of the shares; None: the settings hold them.
+        newest: the newest change of the split; None: the settings hold it.
     """
-    holds = newest or TrafficSplit(canary=settings.suggest_canary)
-    challenger = challengers.model(holds.challenger)
+    split = newest or TrafficSplit(canary=settings.suggest_canary)
+    challenger = challengers.model(split.challenger)
     return ServingContext(
         live.current(),
         challenger,
-        holds if challenger else holds.without_trial(),
+        split if challenger else split.without_trial(),
         settings.suggest_shadow,
         settings.suggest_salt,
         settings.suggest_thresholds,
     )
 
 
-def suggest_all(
-    asked: Sequence[SuggestionRequest],
-    said: SuggestionContext,
-    heard: ServingContext,
+class RuleEvidence(NamedTuple):
+    """The evidence of rules, merchant history and other users for one transaction.
+
+    Attributes:
+        rules_label: the label it decides; None: the user's label profile is needed.
+    """
+
+    request: SuggestionRequest
+    arm: Arm
+    evidence: Evidence
+    rules_label: str | None
+
+
+class Lookup(NamedTuple):
+    """What the database gives for some transactions: the arguments of `suggest`."""
+
+    gathered: list[RuleEvidence]
+    context: SuggestionContext
+    serving: ServingContext
+
+
+def look_up(
+    session: Session,
+    requests: Sequence[SuggestionRequest],
+    serving_for: Callable[[TrafficSplit | None], ServingContext],
     forced: Arm | None = None,
-) -> list[SuggestionResult]:
-    """Suggest for each transaction by the arm of its user, in order."""
-    return suggest_from_evidence(gather_evidence(asked, said, heard, forced), said, heard)
+    *,
+    all_profiles: bool = False,
+) -> Lookup:
+    """Load the context, gather the evidence, and add the label profiles that are needed.
+
+    Args:
+        serving_for: gives the models for the newest change of the traffic split.
+        forced: the arm of all transactions, in place of their users' arms.
+        all_profiles: load the profile of every user, for `explain`.
+    """
+    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    serving = serving_for(context.rollout)
+    gathered = gather_evidence(requests, context, serving, forced)
+    users = {it.row.user_id for it in requests} if all_profiles else users_needing_profile(gathered)
+    return Lookup(gathered, add_label_profiles(session, context, users), serving)
 
 
-def suggest_from_evidence(
-    gathered: Sequence[RuleEvidence], said: SuggestionContext, heard: ServingContext
+def gather_evidence(
+    requests: Sequence[SuggestionRequest],
+    context: SuggestionContext,
+    serving: ServingContext,
+    forced: Arm | None = None,
+) -> list[RuleEvidence]:
+    """The evidence for each transaction, in order, without model and text."""
+    thresholds = {arm: serving.thresholds_for(arm) for arm in Arm}
+    gathered = []
+    for request in requests:
+        row = request.row
+        arm = forced or serving.arm_of(row.user_id)
+        key = row.user_id, row.merchant
+        own = context.matchers.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
+        evidence = Evidence(
+            own_rule=own.match(row),
+            shared_rule=context.matchers.get(rule_store.SHARED, NO_RULES).match(row),
+            history=context.histories.get(key),
+            prior=context.priors.get(row.merchant),
+            rejected=context.rejected.get(key, frozenset()),
+        )
+        label = decided_label(evidence, thresholds[arm])
+        gathered.append(RuleEvidence(request, arm, evidence, label))
+    return gathered
+
+
+def users_needing_profile(gathered: Iterable[RuleEvidence]) -> set[str]:
+    """The users for whom rules and merchant history leave some transaction undecided."""
+    return {it.request.row.user_id for it in gathered if it.rules_label is None}
+
+
+def suggest(
+    gathered: Sequence[RuleEvidence], context: SuggestionContext, serving: ServingContext
 ) -> list[SuggestionResult]:
-    """The same from evidence that was found before the label profiles were read."""
+    """Suggest for each transaction, in order. In an arm whose model fails, the rules answer."""
     by_arm: defaultdict[Arm, list[int]] = defaultdict(list)
-    for place, it in enumerate(gathered):
-        by_arm[it.arm].append(place)
-    models = {
-        Arm.RULES: heard.live if heard.shadow else None,
-        Arm.MODEL: heard.live,
-        Arm.CHALLENGER: heard.challenger,
-    }
-    found: dict[int, SuggestionResult] = {}
-    for arm, places in by_arm.items():
-        items, served = [gathered[place] for place in places], models[arm]
-        bars = heard.thresholds_for(arm)
+    for index, item in enumerate(gathered):
+        by_arm[item.arm].append(index)
+    results: dict[int, SuggestionResult] = {}
+    for arm, indices in by_arm.items():
+        items = [gathered[index] for index in indices]
+        thresholds = serving.thresholds_for(arm)
+        loaded = serving.model_of(arm) if arm is not Arm.RULES or serving.shadow else None
         try:
-            answers = _answer(items, said, arm, served, bars)
+            answers = _suggest_in_arm(items, context, loaded, thresholds)
         except Exception:
-            if served is None:
+            if loaded is None:
                 raise
-            # Without the model that failed, rules and merchant history answer.
             metrics.count_model_failure(arm)
             log.exception("suggest.model_failed", arm=arm.value)
-            by_rules = _answer(items, said, Arm.RULES, None, bars)
-            answers = [it._replace(arm=arm) for it in by_rules]
-        found.update(zip(places, answers, strict=True))
-    return [found[place] for place in range(len(gathered))]
+            answers = _suggest_in_arm(items, context, None, thresholds)
+        results.update(zip(indices, answers, strict=True))
+    return [results[index] for index in range(len(gathered))]
+
+
+def _suggest_in_arm(
+    gathered: Sequence[RuleEvidence],
+    context: SuggestionContext,
+    loaded: LoadedModel | None,
+    thresholds: Thresholds,
+) -> list[SuggestionResult]:
+    predictions: Sequence[Prediction | None] = [None] * len(gathered)
+    if loaded is not None:
+        predictions = loaded.model.predict_many([it.request.row for it in gathered])
+    version = loaded.deployment.run_id if loaded else None
+    results = []
+    for (request, arm, evidence, rules_label), prediction in zip(
+        gathered, predictions, strict=True
+    ):
+        rejected, model_label = evidence.rejected, None
+        if rules_label is None:
+            evidence = _with_cold_start(evidence, request.row, context)
+            # The layers before it have decided nothing.
+            text = Evidence(cold_start=evidence.cold_start, rejected=rejected)
+            rules_label = decided_label(text, thresholds)
+        if loaded is not None and prediction is not None:
+            model_label = decided_label(
+                Evidence(prediction=prediction, rejected=rejected), thresholds
+            )
+            if arm is not Arm.RULES:
+                words = partial(words_of, loaded.model, request.row, prediction.label)
+                evidence = evidence._replace(prediction=prediction, words=words)
+        decision = decide(evidence, thresholds)
+        results.append(SuggestionResult(request, decision, arm, version, rules_label, model_label))
+    return results
+
+
+def _with_cold_start(evidence: Evidence, row: FeatureRow, context: SuggestionContext) -> Evidence:
+    profile = context.profiles.get(row.user_id, EMPTY_PROFILE)
+    return evidence._replace(cold_start=profile.cold_start(row))
 
 
 class ExplainedDecision(NamedTuple):
-    """What is shown for one transaction, and what each layer says of it.
+    """The decision for one transaction, and the candidates of every layer.
 
     Attributes:
-        voices: of the layers that are heard in the arm, in their order.
-        unheard: what the live model says where the arm is RULES.
+        candidates: of the layers that count in the arm, in their order.
+        shadow: of the live model where the arm is RULES.
     """
 
     decision: Decision
@@ -252,38 +260,37 @@ class ExplainedDecision(NamedTuple):
 
 
 def explain(
-    item: SuggestionRequest, said: SuggestionContext, heard: ServingContext
+    gathered: RuleEvidence, context: SuggestionContext, serving: ServingContext
 ) -> ExplainedDecision:
-    """Take the answer for one transaction apart; the layers that it did not need are asked, too."""
-    arm = heard.arm_of(item.row.user_id)
-    judge = heard.challenger if arm is Arm.CHALLENGER else heard.live
-    bars = heard.thresholds_for(arm)
-    evidence = _with_cold_start(_rule_and_history_evidence(item.row, said), item.row, said)
-    unheard: list[LayerCandidate] = []
-    if judge:
-        (prediction,) = judge.model.predict_many([item.row])
-        told_by = words_of(judge.model, item.row, prediction.label)  # all reasons are shown
+    """The decision for one transaction with all layers, those that it did not need, too."""
+    row, arm = gathered.request.row, gathered.arm
+    thresholds, loaded = serving.thresholds_for(arm), serving.model_of(arm)
+    evidence = _with_cold_start(gathered.evidence, row, context)
+    shadow: list[LayerCandidate] = []
+    if loaded:
+        (prediction,) = loaded.model.predict_many([row])
+        words = words_of(loaded.model, row, prediction.label)  # all reasons are shown
         if arm is Arm.RULES:
-            unheard = [
-                *layer_candidates(Evidence(prediction=prediction, words=lambda: told_by), bars)
-            ]
+            model_alone = Evidence(prediction=prediction, words=lambda: words)
+            shadow = [*layer_candidates(model_alone, thresholds)]
         else:
-            evidence = evidence._replace(prediction=prediction, words=lambda: told_by)
-    told = [*layer_candidates(evidence, bars)]
-    return ExplainedDecision(decide(evidence, bars), arm, told, unheard, evidence.rejected)
+            evidence = evidence._replace(prediction=prediction, words=lambda: words)
+    candidates = [*layer_candidates(evidence, thresholds)]
+    decision = decide(evidence, thresholds)
+    return ExplainedDecision(decision, arm, candidates, shadow, evidence.rejected)
 
 
 def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
-    """The words of *row* that speak most for *label* in the linear score, at most WORDS."""
+    """The words of *row* with the largest contributions to *label* in the linear score."""
     columns = word_columns(row)
     if not columns:
         return ()
-    at = np.array([column for _, column in columns])
-    idf = model.generator.encoder.idf[at]  # not scaled to length one: the order stays
-    added = model.linear_contributions(at, idf, [model.labels.index(label)])[:, 0]
-    told: list[str] = []
-    for weight, (word, _) in sorted(zip(added.tolist(), columns, strict=True), reverse=True):
-        # "hortons" says nothing beside "tim hortons".
-        if weight > 0 and not any(f" {word} " in f" {other} " for other in told):
-            told.append(word)
-    return tuple(told[:WORDS])
+    indices = np.array([column for _, column in columns])
+    idf = model.generator.encoder.idf[indices]  # not scaled to length one: the order stays
+    scores = model.linear_contributions(indices, idf, [model.labels.index(label)])[:, 0]
+    words: list[str] = []
+    for score, (word, _) in sorted(zip(scores.tolist(), columns, strict=True), reverse=True):
+        # "hortons" adds nothing beside "tim hortons".
+        if score > 0 and not any(f" {word} " in f" {other} " for other in words):
+            words.append(word)
+    return tuple(words[:WORDS])

@@ -1,4 +1,4 @@
-"""Stores suggestions; what differs from the newest one alone, if wanted."""
+"""Stores suggestions, all of them or only those that changed."""
 
 from __future__ import annotations
 
@@ -33,57 +33,34 @@ _INSERT = text(
 
 
 def store(
-    session: Session, answers: Sequence[SuggestionResult], *, forced: bool
+    session: Session, results: Sequence[SuggestionResult], *, forced: bool
 ) -> list[str | None]:
-    """Store suggestions; give their ids, in order.
-
-    An id is None where the transaction was deleted with its user meanwhile: nothing is stored.
+    """Store suggestions; give their ids, in order, None where the transaction was deleted since.
 
     Args:
         forced: the caller named the arm.
     """
-    # As in UUIDv7 the time comes first, so that an index grows at its end; random bytes for all
-    # ids come from one system call, which takes longer than the rest.
-    now, ids = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(10 * len(answers))
+    # As in UUIDv7 the time comes first, so that the index grows at its end. One system call gives
+    # the random bytes of all ids.
+    now, random = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(10 * len(results))
     rows: list[dict[str, Any]] = [
         {
-            "id": now + ids[20 * place : 20 * (place + 1)],
-            "user_id": asked.row.user_id,
-            "txn_id": asked.txn_id,
-            "merchant": asked.row.merchant,
-            "label": shown.label,
-            "confidence": shown.confidence,
-            "source": shown.source,
-            "layer": shown.layer,
-            "alternatives": [
-                {"label": label, "confidence": it} for label, it in shown.alternatives
-            ],
-            "reasons": list(shown.reasons),
+            "id": now + random[20 * index : 20 * (index + 1)],
+            "user_id": request.row.user_id,
+            "txn_id": request.txn_id,
+            "merchant": request.row.merchant,
+            **decision._asdict(),
+            "alternatives": [other._asdict() for other in decision.alternatives],
             "arm": arm,
             "forced": forced,
             "model_version": version,
             "rules_label": rules_label,
             "model_label": model_label,
         }
-        for place, (asked, shown, arm, version, rules_label, model_label) in enumerate(answers)
+        for index, (request, decision, arm, version, rules_label, model_label) in enumerate(results)
     ]
     stored = {*session.scalars(_INSERT, {"rows": rows})} if rows else set()
     return [row["id"] if row["id"] in stored else None for row in rows]
-
-
-def store_changed(
-    session: Session, answers: Sequence[SuggestionResult], *, forced: bool
-) -> list[str | None]:
-    """Store only what differs from the newest suggestion of its stored transaction."""
-    newest = (
-        select(Suggestion.txn_id, *_COMPARED)
-        .ext(distinct_on(Suggestion.txn_id))
-        .where(Suggestion.txn_id.in_([it.request.txn_id for it in answers]))
-        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id.desc())
-    )
-    before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
-    news = [it for it in answers if before.get(it.request.txn_id) != _compared(it)]
-    return store(session, news, forced=forced)
 
 
 _COMPARED = (
@@ -95,6 +72,19 @@ _COMPARED = (
 )
 
 
-def _compared(answer: SuggestionResult) -> tuple[Any, ...]:
-    shown = answer.decision
-    return shown.label, shown.confidence, shown.layer, answer.arm, answer.model_version
+def store_changed(session: Session, results: Sequence[SuggestionResult], *, forced: bool) -> None:
+    """Store those that differ from the newest suggestion of their stored transaction."""
+    newest = (
+        select(Suggestion.txn_id, *_COMPARED)
+        .ext(distinct_on(Suggestion.txn_id))
+        .where(Suggestion.txn_id.in_([it.request.txn_id for it in results]))
+        .order_by(Suggestion.txn_id, Suggestion.created_at.desc(), Suggestion.id.desc())
+    )
+    before = {txn_id: tuple(rest) for txn_id, *rest in session.execute(newest)}
+    changed = [it for it in results if before.get(it.request.txn_id) != _compared(it)]
+    store(session, changed, forced=forced)
+
+
+def _compared(result: SuggestionResult) -> tuple[Any, ...]:
+    decision = result.decision
+    return decision.label, decision.confidence, decision.layer, result.arm, result.model_version

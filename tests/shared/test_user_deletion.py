@@ -6,15 +6,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from shared.db.engine import transaction
-from shared.db.tables import Arm, Base
-from shared.model.thresholds import Thresholds
+from shared.db.tables import Base
 from shared.services import Services
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
-from shared.suggestions.context import load_context
+from shared.suggestions.service import ServingContext
 from tests.web.suggestions.test_rules import bought, labels
 from worker.features import build as feature_build
-from worker.suggestions import backfill_job, rules_job
+from worker.suggestions import open_transactions, rules_job
 
 
 def everything(held: Services) -> str:
@@ -78,15 +77,16 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     """He is deleted between the reading of a page and its writing."""
     mine, others = bought(held, "KRONTAL")[0], bought(held, "KRONTAL", user="bob")[0]
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
-    (page,) = backfill_job.pages(held, None)
+    (page,) = open_transactions.pages(held.engine, None)
     with transaction(held.engine) as session:
-        said = load_context(session, [(it.row.user_id, it.row.merchant) for it in page])
-    answers = suggestion_service.suggest(page, said, Arm.RULES, None, Thresholds())
+        found = suggestion_service.look_up(session, page, lambda _: ServingContext())
+        by_rule = rules_job.labels_by_rule(session, page, ServingContext())
+    answers = suggestion_service.suggest(*found)
 
     client.delete("/ml/v2/users?user_id=ada")
     with transaction(held.engine) as session:
         kept = suggestion_store.store(session, answers, forced=False)
-        labelled = rules_job.write_labels(session, answers)
+        labelled = rules_job.write_labels(session, by_rule)
 
     assert [it.request.txn_id for it in answers] == [mine, others]
     assert kept[0] is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
@@ -22,13 +22,8 @@ from shared.jobs import requests as job_requests
 from shared.monitoring import metrics
 from shared.suggestions import feedback, suggestion_store
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import (
-    EMPTY_CONTEXT,
-    SuggestionContext,
-    add_label_profiles,
-    load_context_without_profiles,
-)
-from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
+from shared.suggestions.context import EMPTY_CONTEXT
+from shared.suggestions.service import Lookup, ServingContext, SuggestionRequest
 from web.http import parsing, problems, schemas
 from web.http.auth import caller
 from web.http.context import services
@@ -68,14 +63,6 @@ class DatabaseCircuitBreaker:
     is_open: TrafficSplit | None = None
 
 
-class LookedUp(NamedTuple):
-    """What a request finds of its transactions, and the models that it uses."""
-
-    gathered: list[RuleEvidence]
-    said: SuggestionContext
-    heard: ServingContext
-
-
 SUGGEST: TypeAdapter[SuggestStored | SuggestRaw] = TypeAdapter(SuggestRequest)
 RAW = TypeAdapter(schemas.RawFields)
 FEEDBACK = TypeAdapter(FeedbackRequest)
@@ -99,10 +86,10 @@ def suggest() -> ResponseReturnValue:
         with metrics.time_phase("suggest", "features"):
             items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
         found, degraded = _look_up_raw(items, forced)
-    if forced is Arm.CHALLENGER and found.heard.challenger is None:
+    if forced is Arm.CHALLENGER and found.serving.challenger is None:
         raise Conflict("No version on trial is loaded here")
     with metrics.time_phase("suggest", "model"):
-        answers = suggestion_service.suggest_from_evidence(*found)
+        answers = suggestion_service.suggest(*found)
     ids: list[str | None] = [None] * len(answers)
     if not degraded:
         try:
@@ -134,8 +121,8 @@ def suggest() -> ResponseReturnValue:
 def explain_suggestion() -> ResponseReturnValue:
     """Take the answer for one transaction apart; nothing is stored."""
     item = SuggestionRequest(features_of(RawTransaction(**parse(RAW).__dict__)))
-    found, degraded = _look_up_raw([item], None, all_layers=True)
-    told = suggestion_service.explain(item, found.said, found.heard)
+    found, degraded = _look_up_raw([item], None, all_profiles=True)
+    told = suggestion_service.explain(found.gathered[0], found.context, found.serving)
     features = item.row._asdict() | {
         name: day and day.isoformat()
         for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
@@ -210,22 +197,22 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
 
 def _look_up_stored(
     wanted: SuggestStored, forced: Arm | None
-) -> tuple[Sequence[SuggestionRequest | LedgerError], LookedUp]:
+) -> tuple[Sequence[SuggestionRequest | LedgerError], Lookup]:
     with (
         metrics.time_phase("suggest", "lookup"),
         wait_timeout(STORED_WAIT_S),
         read_only(services().engine) as session,
     ):
         items = _stored_items(session, wanted.txn_ids, wanted.user_id)
-        return items, _look_up(session, _asked(items), forced)
+        return items, suggestion_service.look_up(session, _asked(items), _heard, forced)
 
 
 def _look_up_raw(
     items: Sequence[SuggestionRequest | LedgerError],
     forced: Arm | None,
     *,
-    all_layers: bool = False,
-) -> tuple[LookedUp, bool]:
+    all_profiles: bool = False,
+) -> tuple[Lookup, bool]:
     """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
     outage: DatabaseCircuitBreaker = current_app.extensions.setdefault(
         "ledger_outage", DatabaseCircuitBreaker()
@@ -238,36 +225,16 @@ def _look_up_raw(
                 wait_timeout(RAW_WAIT_S),
                 read_only(services().engine) as session,
             ):
-                found = _look_up(session, asked, forced, all_layers=all_layers)
-                outage.is_open = found.said.rollout
+                found = suggestion_service.look_up(
+                    session, asked, _heard, forced, all_profiles=all_profiles
+                )
+                outage.is_open = found.context.rollout
                 return found, False
         except Unavailable:
             outage.until = time.monotonic() + OPEN_S
     heard = _heard(outage.is_open)
-    return LookedUp(
-        suggestion_service.gather_evidence(asked, EMPTY_CONTEXT, heard, forced),
-        EMPTY_CONTEXT,
-        heard,
-    ), True
-
-
-def _look_up(
-    session: Session,
-    asked: Sequence[SuggestionRequest],
-    forced: Arm | None,
-    *,
-    all_layers: bool = False,
-) -> LookedUp:
-    said = load_context_without_profiles(
-        session, [(it.row.user_id, it.row.merchant) for it in asked]
-    )
-    heard = _heard(said.rollout)
-    gathered = suggestion_service.gather_evidence(asked, said, heard, forced)
-    if all_layers:
-        users = {it.row.user_id for it in asked}
-    else:
-        users = suggestion_service.users_needing_profile(gathered)
-    return LookedUp(gathered, add_label_profiles(session, said, users), heard)
+    gathered = suggestion_service.gather_evidence(asked, EMPTY_CONTEXT, heard, forced)
+    return Lookup(gathered, EMPTY_CONTEXT, heard), True
 
 
 def _heard(newest: TrafficSplit | None) -> ServingContext:

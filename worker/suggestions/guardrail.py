@@ -1,4 +1,4 @@
-"""The guardrail: ends a canary or a trial by itself once the answers say that it harms."""
+"""The guardrail: ends a canary or a trial once feedback shows that it is worse."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ log = get_logger()
 
 
 def check_guardrail(engine: Engine, settings: Settings) -> list[Verdict]:
-    """Judge the arms, end what is worse, and give the verdicts for which something was ended.
+    """Compare the arms, end those that are worse, and give the verdicts on those that ended.
 
-    Any number of guards may look at once: each arm is ended once. The verdicts allow for being
-    looked at every minute.
+    Several workers may check at once: each arm ends once. The verdicts allow for a check a minute.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(engine) as session:
-        now = traffic_split.current(session, settings)
-        if now.canary == 0 and now.challenger is None:
+        split = traffic_split.current(session, settings)
+        if split.canary == 0 and split.challenger is None:
             return []
-        found = verdicts.compare_with_control(
-            now, arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
+        compared = verdicts.compare_with_control(
+            split, arm_statistics.load_statistics(session, arm_statistics.evidence_start(split))
         )
-    tripped = []
+    ended = []
     # The trial first: where both are worse, its end leaves the evidence on the canary in place.
-    for verdict in sorted(found, key=lambda it: it.arm is not Arm.CHALLENGER):
+    for verdict in sorted(compared, key=lambda item: item.arm is not Arm.CHALLENGER):
         if verdict.outcome != "worse":
             continue
         try:
             with transaction(engine) as session:
-                now = traffic_split.stop_by_guardrail(
-                    session, settings, now, verdict.arm, why=verdict.why
+                split = traffic_split.stop_by_guardrail(
+                    session, settings, split, verdict.arm, why=verdict.why
                 )
-        except Conflict as conflict:  # another guard, or an admin, was first
+        except Conflict as conflict:  # another worker, or an admin, was first
             log.info("guard.not_needed", reason=str(conflict))
             break
         log.warning("guard.tripped", arm=verdict.arm.value, why=verdict.why)
-        tripped.append(verdict)
-    return tripped
+        ended.append(verdict)
+    return ended

@@ -1,84 +1,91 @@
-"""The rules job: what rules say of stored transactions becomes their label, unless a person or an
-import has said something.
+"""The rules job: rules label stored transactions, except those labelled by a person or an import.
 
-A label that rules gave before, and give no more, is taken away again.
+A label that a rule gave before, and none gives now, is removed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from shared.db import labels, open_transactions
+from shared.db import labels
 from shared.db.engine import transaction
 from shared.db.tables import Arm, LabelSource, Transaction, TransactionLabel
 from shared.jobs.store import Claim
-from shared.model.thresholds import Thresholds
 from shared.services import Services
 from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import load_context
-from shared.suggestions.service import SuggestionResult
+from shared.suggestions.decision import decide
+from shared.suggestions.service import ServingContext, SuggestionRequest
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
-from worker.suggestions.backfill_job import pages
+from worker.suggestions import open_transactions
 
-RULES_SAY = ("own rule", "shared rule")
+RULE_LAYERS = ("own rule", "shared rule")
 
 
-def apply_rules(own: Services, claim: Claim, lease: Lease) -> Outcome:
-    """Apply the rules of `user_id`, or of everybody, and everyone's, in the order of the layers.
+def apply_rules(services: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Apply a user's rules, or all users', and the shared ones, in the order of the layers.
 
     Each page is committed before the next begins; doing it again changes nothing.
     """
     user_id = claim.params.get("user_id")
-    served = own.live_model.current()
-    bars = served.model.thresholds if served else Thresholds()
-    with transaction(own.engine) as session:
-        total = open_transactions.count(session, user_id)
+    serving = ServingContext(live=services.live_model.current())
+    total = open_transactions.count(services.engine, user_id)
     counts: Counter[str] = Counter(labelled=0, changed=0, unchanged=0, removed=0)
     done = 0
-    for asked in pages(own, user_id):
+    for requests in open_transactions.pages(services.engine, user_id):
         lease.report("apply", done, total)
-        with transaction(own.engine) as session:
-            said = load_context(session, [(it.row.user_id, it.row.merchant) for it in asked])
-            answers = suggestion_service.suggest(asked, said, Arm.RULES, None, bars)
-            counts.update(write_labels(session, answers))
-        done += len(asked)
+        with transaction(services.engine) as session:
+            counts.update(write_labels(session, labels_by_rule(session, requests, serving)))
+        done += len(requests)
     lease.report("apply", done, total)
     return Outcome({"looked_at": done, **counts})
 
 
-def write_labels(session: Session, answers: Sequence[SuggestionResult]) -> dict[str, int]:
-    """Labels of a page as its answers say; a person's word that came meanwhile stands, and so does
-    that a user was deleted."""
-    said = {it.request.txn_id: it.decision for it in answers if it.request.txn_id}
-    there = select(Transaction.id).where(Transaction.id.in_(said)).order_by(Transaction.id)
-    left = {*session.scalars(there.with_for_update(read=True, key_share=True))}
+def labels_by_rule(
+    session: Session, requests: Sequence[SuggestionRequest], serving: ServingContext
+) -> dict[int, str | None]:
+    """By transaction, the label of the rule that decides; None where another layer comes first."""
+    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    thresholds = serving.thresholds_for(Arm.RULES)
+    decided: dict[int, str | None] = {}
+    for item in suggestion_service.gather_evidence(requests, context, serving, Arm.RULES):
+        decision = decide(item.evidence, thresholds)
+        if item.request.txn_id is not None:
+            decided[item.request.txn_id] = decision.label if decision.layer in RULE_LAYERS else None
+    return decided
+
+
+def write_labels(session: Session, decided: Mapping[int, str | None]) -> dict[str, int]:
+    """Write the labels of a page, except over a person's or an import's label that came meanwhile,
+    and for a user deleted meanwhile."""
+    stored = select(Transaction.id).where(Transaction.id.in_(decided)).order_by(Transaction.id)
     given = {
-        txn_id: it.label
-        for txn_id, it in said.items()
-        if it.label is not None and it.layer in RULES_SAY and txn_id in left
+        txn_id: label
+        for txn_id in session.scalars(stored.with_for_update(read=True, key_share=True))
+        if (label := decided[txn_id]) is not None
     }
-    mine = select(TransactionLabel.txn_id, TransactionLabel.label).where(
-        TransactionLabel.txn_id.in_(said), TransactionLabel.source == LabelSource.RULE
+    by_rule = (
+        TransactionLabel.txn_id.in_(decided),
+        TransactionLabel.source == LabelSource.RULE,
     )
-    before = {txn_id: label for txn_id, label in session.execute(mine)}  # noqa: C416
+    labelled = select(TransactionLabel.txn_id, TransactionLabel.label).where(*by_rule)
+    before = {txn_id: label for txn_id, label in session.execute(labelled)}  # noqa: C416
     new = {txn_id: label for txn_id, label in given.items() if before.get(txn_id) != label}
-    gone = [txn_id for txn_id in before if txn_id not in given]
+    removed = [txn_id for txn_id in before if txn_id not in given]
     written = labels.put_by_rules(session, new)
-    if gone:
+    if removed:
         session.execute(
-            delete(TransactionLabel).where(
-                TransactionLabel.txn_id.in_(gone), TransactionLabel.source == LabelSource.RULE
-            )
+            delete(TransactionLabel).where(*by_rule, TransactionLabel.txn_id.in_(removed))
         )
     changed = sum(txn_id in before for txn_id in written)
     return {
         "labelled": len(written) - changed,
         "changed": changed,
         "unchanged": len(given) - len(new),
-        "removed": len(gone),
+        "removed": len(removed),
     }

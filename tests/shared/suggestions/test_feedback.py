@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from shared.db.engine import transaction
 from shared.db.tables import (
     Action,
-    Arm,
     LabelSource,
     Suggestion,
     SuggestionAnswer,
@@ -23,11 +22,15 @@ from shared.db.tables import (
 )
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.features.extract import RawTransaction, features_of
-from shared.model.thresholds import Thresholds
 from shared.services import Services
 from shared.suggestions import feedback
-from shared.suggestions.context import load_context
-from shared.suggestions.service import SuggestionRequest, SuggestionResult, suggest
+from shared.suggestions.service import (
+    ServingContext,
+    SuggestionRequest,
+    SuggestionResult,
+    look_up,
+    suggest,
+)
 from shared.suggestions.suggestion_store import store
 from tests.support.waiting import wait_until
 
@@ -54,12 +57,11 @@ def stored(
 
 
 def suggested(session: Session, asked: SuggestionRequest) -> tuple[str, SuggestionResult]:
-    """What rules and memory say of it, kept; no model."""
-    said = load_context(session, [(asked.row.user_id, asked.row.merchant)])
-    found = suggest([asked], said, Arm.RULES, None, Thresholds())
-    (made,) = store(session, found, forced=False)
-    assert made
-    return made, found[0]
+    """Its suggestion by rules and history, stored; no model."""
+    (result,) = suggest(*look_up(session, [asked], lambda _: ServingContext()))
+    (suggestion_id,) = store(session, [result], forced=False)
+    assert suggestion_id
+    return suggestion_id, result
 
 
 def two_suggestions(client: FlaskClient, held: Services) -> list[str]:

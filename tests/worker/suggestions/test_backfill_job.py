@@ -13,7 +13,7 @@ from shared.services import Services
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
 from worker.execution.runner import run
-from worker.suggestions import backfill_job
+from worker.suggestions import backfill_job, open_transactions
 
 
 def done(own: Services, user_id: str | None = None) -> Job:
@@ -36,7 +36,7 @@ def suggested(own: Services) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def pages_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill_job, "PAGE", 10)
+    monkeypatch.setattr(open_transactions, "PAGE", 10)
 
 
 def test_every_transaction_that_nobody_labelled_is_suggested_once(held: Services) -> None:

@@ -1,0 +1,32 @@
+"""The open transactions of a user, or of all users, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Engine
+
+from shared.db import feature_store, open_transactions
+from shared.db.engine import transaction
+from shared.suggestions.service import SuggestionRequest
+
+PAGE = 1_000
+
+
+def count(engine: Engine, user_id: str | None) -> int:
+    """How many there are."""
+    with transaction(engine) as session:
+        return open_transactions.count(session, user_id)
+
+
+def pages(engine: Engine, user_id: str | None) -> Iterator[list[SuggestionRequest]]:
+    """All of them, in the order of their ids."""
+    after = 0
+    while True:
+        with transaction(engine) as session:
+            ids = open_transactions.next_ids(session, user_id, after=after, limit=PAGE)
+            rows = feature_store.load_rows(session, ids)
+        if not ids:
+            return
+        yield [SuggestionRequest(rows[txn_id], txn_id) for txn_id in ids if txn_id in rows]
+        after = ids[-1]
