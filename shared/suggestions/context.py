@@ -59,7 +59,7 @@ _HISTORY = f"""
 """  # noqa: S608  constants of our own
 
 _REJECTED = """
-    SELECT DISTINCT user_id, merchant, label FROM suggestion_answers AS rejection
+    SELECT user_id, merchant, array_agg(label) FROM suggestion_answers AS rejection
     WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
         AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
         AND NOT EXISTS (
@@ -68,6 +68,7 @@ _REJECTED = """
                 AND later.label = rejection.label AND later.action <> 'reject'
                 AND later.undone_at IS NULL AND later.id > rejection.id
         )
+    GROUP BY user_id, merchant
 """
 
 _PRIORS = """
@@ -80,9 +81,7 @@ _NEWEST = (
     "SELECT id, date FROM transactions "  # noqa: S608
     f"WHERE {{}} ORDER BY date DESC, id DESC LIMIT {LABEL_SEARCH_ROWS}"
 )
-_PROFILES = (
-    text(
-        f"""
+_PROFILES = f"""
     SELECT labelled.* FROM unnest(:users) AS one(user_id)
     CROSS JOIN LATERAL (
         SELECT json_build_array(
@@ -96,11 +95,8 @@ _PROFILES = (
         JOIN ml_features AS f ON f.txn_id = newest.id
         ORDER BY newest.date DESC, newest.id DESC LIMIT {PROFILE_ROWS}
     ) AS labelled
-    """  # noqa: S608
-    )
-    .bindparams(bindparam("users", type_=ARRAY(Text)))
-    .columns(fields=JSON())
-)
+"""  # noqa: S608
+_PROFILES_OF = text(_PROFILES).bindparams(bindparam("users", type_=ARRAY(Text)))
 
 _RULE_SETS = """
     SELECT DISTINCT ON (user_id) user_id, version, updated_at FROM rule_sets
@@ -157,10 +153,11 @@ def load_context(session: Session, merchants: Merchants) -> SuggestionContext:
     ).one()
     return SuggestionContext(
         histories=_histories(histories),
-        rejected=_rejected(rejected),
-        priors={
-            row["merchant"]: Prior(row["label"], row["users"], row["of_users"]) for row in priors
+        rejected={
+            (user, merchant): frozenset(labels)
+            for user, merchant, labels in (row.values() for row in rejected)
         },
+        priors={merchant: Prior(*prior) for merchant, *prior in (row.values() for row in priors)},
         profiles={},
         matchers=rule_store.load_matchers(session, [tuple(row.values()) for row in rule_sets]),
         rollout=_rollout(changes[0]) if changes else None,
@@ -174,7 +171,7 @@ def add_label_profiles(
     if not users:
         return context
     profiles: defaultdict[str, LabelProfile] = defaultdict(LabelProfile)
-    for user, label, *values in session.scalars(_PROFILES, {"users": sorted(users)}):
+    for user, label, *values in session.scalars(_PROFILES_OF, {"users": sorted(users)}):
         features = dict(zip(_PROFILE_FEATURES, values, strict=True))
         profiles[user].learn(_BLANK._replace(**features), label)
     return replace(context, profiles=profiles)
@@ -189,13 +186,6 @@ def _histories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Merch
         if is_correction:
             corrected[user, merchant] = label
     return {key: MerchantHistory(labels, corrected.get(key)) for key, labels in counts.items()}
-
-
-def _rejected(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], frozenset[str]]:
-    labels: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for row in rows:
-        labels[row["user_id"], row["merchant"]].add(row["label"])
-    return {key: frozenset(rejected) for key, rejected in labels.items()}
 
 
 def _rollout(change: Mapping[str, Any]) -> TrafficSplit:

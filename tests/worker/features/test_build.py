@@ -1,11 +1,7 @@
-"""The build writes what is pending, all of it, and nothing else."""
+"""A build writes the features of all pending transactions, and no others."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -15,10 +11,8 @@ from sqlalchemy import Engine, insert, text
 
 from shared.db.tables import Transaction
 from shared.features.extract import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
-from tests import ROOT
 from tests.support.factories import add_transactions
 from worker.features import build as feature_build
-from worker.features import pending
 from worker.features.pending import IdRange, Scope
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -33,8 +27,8 @@ def stored(engine: Engine) -> dict[int, FeatureRow]:
         return {row[0]: FeatureRow(*row[1:]) for row in rows}
 
 
-def places(engine: Engine) -> dict[int, str]:
-    """Where each row of features lies on disk: it moves when the row is written again."""
+def row_addresses(engine: Engine) -> dict[int, str]:
+    """The address on disk of each row of features; it changes when the row is written again."""
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT txn_id, ctid::text FROM ml_features"))
         return {row[0]: row[1] for row in rows}
@@ -45,36 +39,36 @@ def change(engine: Engine, statement: str, **values: object) -> None:
         connection.execute(text(statement), values)
 
 
-def test_a_second_build_changes_nothing_and_says_so(engine):
+def test_a_second_build_writes_no_row(engine):
     """Unchanged rows are not even written."""
     add_transactions(engine, 50)
     first = feature_build.build_pending(engine, ALL)
-    before = places(engine)
+    before = row_addresses(engine)
 
     second = feature_build.build_pending(engine, ALL)
 
     assert (first.built, first.unchanged) == (50, 0)
     assert (second.built, second.unchanged, second.removed) == (0, 50, 0)
-    assert places(engine) == before
+    assert row_addresses(engine) == before
 
 
 def test_only_the_row_that_changed_is_built_again(engine):
-    """Whoever changed it, this service or somebody in psql."""
+    """Also after a change in psql, since the database computes the content hash."""
     ids = add_transactions(engine, 50)
     feature_build.build_pending(engine, ALL)
-    before = places(engine)
+    before = row_addresses(engine)
     change(engine, "UPDATE transactions SET merchant = 'CITY PETROL' WHERE id = :id", id=ids[7])
 
     report = feature_build.build_pending(engine, ALL)
 
-    after = places(engine)
+    after = row_addresses(engine)
     assert (report.built, report.unchanged) == (1, 49)
     assert {txn_id for txn_id in ids if after[txn_id] != before[txn_id]} == {ids[7]}
     assert stored(engine)[ids[7]].merchant == "city petrol"
 
 
-def test_features_of_an_older_code_are_built_again(engine):
-    """The code's own version is part of what is compared."""
+def test_features_of_another_feature_version_are_built_again(engine):
+    """FEATURE_VERSION is compared beside the content hash."""
     ids = add_transactions(engine, 5)
     feature_build.build_pending(engine, ALL)
     change(engine, "UPDATE ml_features SET feature_version = -1 WHERE txn_id = :id", id=ids[0])
@@ -86,7 +80,7 @@ def test_features_of_an_older_code_are_built_again(engine):
 
 
 def test_features_of_deleted_transactions_are_removed(engine):
-    """A soft delete ends them with the next build, and they do not come back."""
+    """The next build after a soft delete removes them, and does not build them again."""
     ids = add_transactions(engine, 5)
     feature_build.build_pending(engine, ALL)
     change(engine, "UPDATE transactions SET deleted_at = now() WHERE id = :id", id=ids[0])
@@ -97,22 +91,8 @@ def test_features_of_deleted_transactions_are_removed(engine):
     assert set(stored(engine)) == set(ids[1:])
 
 
-def test_a_window_of_days_leaves_older_transactions_alone(engine):
-    """`days` counts back from today."""
-    today = dt.datetime.now(dt.UTC).date()
-    with engine.begin() as connection:
-        connection.execute(
-            insert(Transaction),
-            [{"date": today - dt.timedelta(days=age), "amount": -1} for age in (0, 30, 31)],
-        )
-
-    report = feature_build.build_pending(engine, pending.last_days(30))
-
-    assert (report.built, report.unchanged) == (2, 0)
-
-
-def test_training_can_ask_for_the_labelled_ones_alone(engine):
-    """So that a label on any row, however old, can be learned from."""
+def test_a_build_can_be_limited_to_labelled_transactions(engine):
+    """Training needs the features of every label, however old."""
     ids = add_transactions(engine, 20, labelled=6)
 
     feature_build.build_pending(engine, Scope(labelled=True))
@@ -120,43 +100,29 @@ def test_training_can_ask_for_the_labelled_ones_alone(engine):
     assert set(stored(engine)) == set(ids[:6])
 
 
-def test_a_build_that_is_broken_off_goes_on_where_it_stopped(engine, monkeypatch):
-    """What a chunk has committed stays."""
+def test_an_interrupted_build_goes_on_where_it_stopped(engine, monkeypatch):
+    """Committed chunks stay."""
     add_transactions(engine, 50)
     monkeypatch.setattr(feature_build, "CHUNK_ROWS", 10)
 
-    class BrokenOff(Exception):
+    class Interrupted(Exception):
         pass
 
-    def break_off(done: int) -> None:
+    def interrupt(done: int) -> None:
         if done >= 20:
-            raise BrokenOff
+            raise Interrupted
 
-    with pytest.raises(BrokenOff):
-        feature_build.build_pending(engine, ALL, progress=break_off)
-    kept = len(stored(engine))
+    with pytest.raises(Interrupted):
+        feature_build.build_pending(engine, ALL, progress=interrupt)
+    committed = len(stored(engine))
     report = feature_build.build_pending(engine, ALL)
 
-    assert 20 <= kept < 50
-    assert report.built == 50 - kept
+    assert 20 <= committed < 50
+    assert report.built == 50 - committed
 
 
-def test_ranges_cover_what_is_pending_once(engine):
-    """Each has about so many rows, and none overlaps another."""
-    ids = add_transactions(engine, 95)
-    change(engine, "DELETE FROM transactions WHERE id % 3 = 0")
-    left = [txn_id for txn_id in ids if txn_id % 3]
-
-    ranges = pending.pending_ranges(engine, ALL, size=10)
-
-    covered = [txn_id for part in ranges for txn_id in left if part.low <= txn_id < part.high]
-    assert covered == left
-    assert [part.rows for part in ranges[:-1]] == [10] * (len(ranges) - 1)
-    assert all(a.high <= b.low for a, b in itertools.pairwise(ranges))
-
-
-def test_two_builders_of_the_same_range_do_no_harm(engine):
-    """A job that was taken over while its first worker still writes."""
+def test_workers_that_build_the_same_range_write_each_row_once(engine):
+    """As when a job is taken over while its first worker still writes."""
     ids = add_transactions(engine, 2000)
     part = IdRange(ids[0], ids[-1] + 1, len(ids))
     threads = [
@@ -172,7 +138,7 @@ def test_two_builders_of_the_same_range_do_no_harm(engine):
     assert set(stored(engine)) == set(ids)
 
 
-def test_what_changes_or_goes_while_it_is_built_is_not_written_as_it_was(engine, monkeypatch):
+def test_what_changes_during_a_build_is_not_stored_as_it_was(engine, monkeypatch):
     """A deleted row is left out; a changed one is pending again, since its hash differs."""
     ids = add_transactions(engine, 3)
     read = feature_build._read
@@ -218,8 +184,8 @@ RAW = st.builds(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(raws=st.lists(RAW, min_size=1, max_size=20))
-def test_build_batch_and_single_prediction_see_the_same_to_the_last_bit(engine, raws):
-    """One function, whatever way a transaction takes: through the database, a list, or alone."""
+def test_build_batch_and_single_prediction_have_equal_features(engine, raws):
+    """`features_of` gives the same through the database, for a list, and alone."""
     change(engine, "TRUNCATE transactions CASCADE")
     with engine.begin() as connection:
         columns = set(RawTransaction._fields) & {c.name for c in Transaction.__table__.columns}
@@ -236,38 +202,3 @@ def test_build_batch_and_single_prediction_see_the_same_to_the_last_bit(engine, 
     batch = list(map(features_of, raws))
     for txn_id, raw, one in zip(ids, raws, batch, strict=True):
         assert repr(built[txn_id]) == repr(features_of(raw)) == repr(one), (raw, built[txn_id])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(["--all"], "50 rows built"), (["--days", "0"], "Nothing to do: 0 rows are up to date")],
-)
-def test_the_command_says_what_it_did(engine, environment, arguments, said):
-    """`python -m worker.feature_build`, the same code as the job."""
-    add_transactions(engine, 50)
-
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.feature_build", *arguments],
-        env={**environment, "PATH": "/usr/bin"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert said in done.stdout
-
-
-def test_the_command_names_a_database_that_is_not_there(environment):
-    """One clear line, and no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.feature_build", "--all"],
-        env={**environment, "DATABASE_URL": "postgresql://x:y@127.0.0.1:1/z", "PATH": "/usr/bin"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 1
-    assert done.stderr.startswith("feature_build: PostgreSQL does not answer")
-    assert "Traceback" not in done.stderr
