@@ -1,1 +1,1 @@
-"""What a person sees and answers: evidence, decision, suggestions, feedback, review queue."""
+"""What users see and answer: evidence, decisions, suggestions, feedback, review queue."""

@@ -90,7 +90,10 @@ def preview(
     serving = serving._replace(shadow=False)
     before = suggestion_service.gather_evidence(requests, context, serving)
     matcher = rule_store.matcher_for(user_id, rules)
-    matches = [matcher.find(request.row) for request in requests]
+    matches = [  # by the user of the features, as in `gather_evidence`
+        matcher.find(row) if user_id in (rule_store.SHARED, row.user_id) else None
+        for row, _ in requests
+    ]
     after = [
         _with_rule(item, user_id, None if index is None else rules[index], serving)
         for item, index in zip(before, matches, strict=True)

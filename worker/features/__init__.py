@@ -1,1 +1,1 @@
-"""Building ml_features and merchant_priors."""
+"""Builds `ml_features` and merchant priors."""

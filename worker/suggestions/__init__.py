@@ -1,1 +1,1 @@
-"""Suggestions in bulk, rules applied in bulk, the canary guardrail."""
+"""Jobs over all open transactions: suggestions and rules; the guardrail of the experiments."""

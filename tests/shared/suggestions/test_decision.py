@@ -13,7 +13,9 @@ from shared.suggestions.decision import RULE_CONFIDENCE, ColdStart, Evidence, Pr
 from shared.suggestions.merchant_history import LabelCount, MerchantHistory
 
 DAY = dt.date(2026, 3, 1)
-BARS = Thresholds(model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7)
+THRESHOLDS = Thresholds(
+    model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7
+)
 OWN = RuleMatch("Coffee", 'your rule "Beans"')
 SHARED = RuleMatch("Snacks", 'shared rule "Kiosks"')
 KNOWN = MerchantHistory({"Groceries": LabelCount(14, DAY), "Gifts": LabelCount(1, DAY)})
@@ -40,15 +42,15 @@ TABLE = {
         Evidence(shared_rule=SHARED, prediction=SURE),
         ("Snacks", "shared rule", "rule"),
     ),
-    "a sure model speaks": (
+    "a model above its threshold decides": (
         Evidence(history=TORN, prediction=SURE, prior=PRIOR),
         ("Fuel", "model", "model"),
     ),
-    "each category has its own bar": (
+    "each category has its own threshold": (
         Evidence(prediction=Prediction("Gifts", 0.9, ())),
         (None, "none", "none"),
     ),
-    "what other users say follows an unsure model": (
+    "other users follow a model below its threshold": (
         Evidence(prediction=UNSURE, prior=PRIOR, cold_start=STARTER),
         ("Household", "other users", "memory"),
     ),
@@ -56,17 +58,20 @@ TABLE = {
         Evidence(prior=Prior("Household", 3, 6), cold_start=STARTER),
         ("Fuel", "starter", "rule"),
     ),
-    "the text alone is the last to be asked": (
+    "the text alone is the last layer": (
         Evidence(history=TORN, cold_start=STARTER),
         ("Fuel", "starter", "rule"),
     ),
-    "and not at all where a model has weighed it": (
+    "the text alone decides nothing beside a model": (
         Evidence(prediction=UNSURE, cold_start=STARTER),
         (None, "none", "none"),
     ),
-    "nobody is sure": (Evidence(history=TORN, prediction=UNSURE), (None, "none", "none")),
-    "nothing is known": (Evidence(), (None, "none", "none")),
-    "a correction is heard at once": (
+    "no layer reaches its threshold": (
+        Evidence(history=TORN, prediction=UNSURE),
+        (None, "none", "none"),
+    ),
+    "there is no evidence": (Evidence(), (None, "none", "none")),
+    "a correction counts at once": (
         Evidence(history=MerchantHistory(TORN.counts, corrected_to="Gifts"), prediction=SURE),
         ("Gifts", "own memory", "memory"),
     ),
@@ -74,7 +79,7 @@ TABLE = {
         Evidence(own_rule=OWN, prediction=SURE, rejected=frozenset({"Coffee"})),
         ("Fuel", "model", "model"),
     ),
-    "nor by the model, whose next one must be sure itself": (
+    "nor by the model, whose next candidate needs its own threshold": (
         Evidence(prediction=SURE, rejected=frozenset({"Fuel"})),
         (None, "none", "none"),
     ),
@@ -85,11 +90,11 @@ TABLE = {
 def test_the_decision_table_holds(row: str) -> None:
     evidence, expected = TABLE[row]
 
-    shown = decide(evidence, BARS)
+    decision = decide(evidence, THRESHOLDS)
 
-    assert (shown.label, shown.layer, shown.source) == expected
-    assert shown.reasons
-    offered = {shown.label, *(other.label for other in shown.alternatives)}
+    assert (decision.label, decision.layer, decision.source) == expected
+    assert decision.reasons
+    offered = {decision.label, *(other.label for other in decision.alternatives)}
     assert offered.isdisjoint(evidence.rejected)
 
 
@@ -97,13 +102,13 @@ def test_the_decision_table_holds(row: str) -> None:
     ("thresholds", "label"),
     [({}, "Fuel"), ({"Fuel": 0.95}, None), ({"*": 0.95}, None), ({"*": 0.95, "Fuel": 0.5}, "Fuel")],
 )
-def test_what_a_category_needs_can_be_set(thresholds: dict[str, float], label: str | None) -> None:
-    assert decide(Evidence(prediction=SURE), BARS.with_overrides(thresholds)).label == label
+def test_thresholds_can_be_set_by_category(thresholds: dict[str, float], label: str | None) -> None:
+    assert decide(Evidence(prediction=SURE), THRESHOLDS.with_overrides(thresholds)).label == label
 
 
-def test_reasons_can_be_checked() -> None:
-    spoken = {
-        layer: decide(evidence, BARS).reasons
+def test_each_layer_gives_its_reason() -> None:
+    reasons = {
+        layer: decide(evidence, THRESHOLDS).reasons
         for layer, evidence in {
             "memory": Evidence(history=KNOWN),
             "once": Evidence(history=MerchantHistory({"Rent": LabelCount(1, DAY)})),
@@ -116,7 +121,7 @@ def test_reasons_can_be_checked() -> None:
         }.items()
     }
 
-    assert spoken == {
+    assert reasons == {
         "memory": ("you chose Groceries for this merchant 14 of 15 times, last for 2026-03-01",),
         "once": ("you chose Rent for this merchant the one time, last for 2026-03-01",),
         "model": ("words: shell, oil",),
@@ -128,16 +133,16 @@ def test_reasons_can_be_checked() -> None:
     }
 
 
-def test_alternatives_are_the_best_of_all_layers_and_leave_room_for_the_answer() -> None:
-    shown = decide(Evidence(own_rule=OWN, history=KNOWN, prediction=SURE), BARS)
+def test_alternatives_are_the_best_of_all_layers_with_no_more_than_the_confidence_left() -> None:
+    decision = decide(Evidence(own_rule=OWN, history=KNOWN, prediction=SURE), THRESHOLDS)
 
-    assert shown.confidence == RULE_CONFIDENCE
-    assert [other.label for other in shown.alternatives] == ["Fuel", "Groceries", "Gifts"]
-    assert all(other.confidence <= 1 - shown.confidence for other in shown.alternatives)
+    assert decision.confidence == RULE_CONFIDENCE
+    assert [other.label for other in decision.alternatives] == ["Fuel", "Groceries", "Gifts"]
+    assert all(other.confidence <= 1 - decision.confidence for other in decision.alternatives)
 
 
-def test_to_ask_shows_how_near_the_best_guess_is() -> None:
-    shown = decide(Evidence(history=TORN, prediction=UNSURE), BARS)
+def test_a_decision_to_ask_has_the_confidence_of_the_best_alternative() -> None:
+    decision = decide(Evidence(history=TORN, prediction=UNSURE), THRESHOLDS)
 
-    assert shown.confidence == shown.alternatives[0].confidence
-    assert len(shown.alternatives) == 3
+    assert decision.confidence == decision.alternatives[0].confidence
+    assert len(decision.alternatives) == 3

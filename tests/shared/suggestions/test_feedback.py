@@ -1,4 +1,4 @@
-"""A person's answer to a suggestion counts at once, and can be taken back exactly."""
+"""A user's answer to a suggestion counts at once, and can be undone exactly."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def session(engine: Engine, clean: None) -> Iterator[Session]:
 def stored(
     session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada"
 ) -> SuggestionRequest:
-    """A stored transaction of a shop that no list of brands knows."""
+    """A stored transaction at a merchant that is in no list of brands."""
     raw = RawTransaction(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
     txn_id = session.scalar(
         insert(Transaction)
@@ -62,6 +62,12 @@ def suggested(session: Session, asked: SuggestionRequest) -> tuple[str, Suggesti
     (suggestion_id,) = store(session, [result], forced=False)
     assert suggestion_id
     return suggestion_id, result
+
+
+def correct(session: Session, label: str) -> None:
+    """Correct the suggestion for another transaction of ada at ZORBLAX."""
+    suggestion, _ = suggested(session, stored(session))
+    feedback.record(session, suggestion, Action.CORRECT, label)
 
 
 def two_suggestions(client: FlaskClient, held: Services) -> list[str]:
@@ -105,7 +111,7 @@ def labels(session: Session) -> list[tuple[object, ...]]:
     return [tuple(row) for row in session.execute(statement)]
 
 
-def test_a_correction_is_a_label_and_the_very_next_suggestion(session: Session) -> None:
+def test_a_correction_becomes_the_label_and_the_next_suggestion(session: Session) -> None:
     first, second = stored(session), stored(session)
     suggestion, before = suggested(session, first)
     assert before.decision.label is None
@@ -119,38 +125,38 @@ def test_a_correction_is_a_label_and_the_very_next_suggestion(session: Session) 
     assert shown.reasons == ("you chose Toys for this merchant the one time, last for 2026-03-01",)
 
 
-def test_nobody_else_learns_from_it(session: Session) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+def test_a_correction_does_not_affect_other_users_or_merchants(session: Session) -> None:
+    correct(session, "Toys")
 
     others = [stored(session, user="bob"), stored(session, user=None), stored(session, "OTHER ONE")]
 
     assert [suggested(session, asked)[1].decision.label for asked in others] == [None] * 3
 
 
-def test_a_correction_outweighs_all_that_was_said_before(session: Session) -> None:
+def test_a_correction_outweighs_all_earlier_labels(session: Session) -> None:
     for label in ("Toys", "Toys", "Toys"):
-        feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, label)
+        correct(session, label)
 
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Gifts")
+    correct(session, "Gifts")
 
     assert suggested(session, stored(session))[1].decision.label == "Gifts"
 
 
-def test_an_accepted_suggestion_becomes_a_label_and_one_that_is_not_answered_never_does(
+def test_only_an_answered_suggestion_becomes_a_label(
     session: Session,
 ) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
-    accepted, silent = stored(session), stored(session)
-    suggested(session, silent)
+    correct(session, "Toys")
+    accepted, unanswered = stored(session), stored(session)
+    suggested(session, unanswered)
 
     feedback.record(session, suggested(session, accepted)[0], Action.ACCEPT, None)
 
     assert session.get(TransactionLabel, accepted.txn_id).label == "Toys"
-    assert session.get(TransactionLabel, silent.txn_id) is None
+    assert session.get(TransactionLabel, unanswered.txn_id) is None
 
 
-def test_a_rejected_category_is_not_offered_again_for_that_merchant(session: Session) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+def test_a_rejected_category_is_not_suggested_again_for_that_merchant(session: Session) -> None:
+    correct(session, "Toys")
 
     feedback.record(session, suggested(session, stored(session))[0], Action.REJECT, None)
 
@@ -161,10 +167,10 @@ def test_a_rejected_category_is_not_offered_again_for_that_merchant(session: Ses
 
 @pytest.mark.parametrize("action", [Action.ACCEPT, Action.CORRECT, Action.REJECT])
 @pytest.mark.parametrize("source", [None, LabelSource.IMPORT, LabelSource.HUMAN])
-def test_undo_restores_the_very_label_that_was_there(
+def test_undo_restores_the_label_with_its_source_and_times(
     session: Session, action: Action, source: LabelSource | None
 ) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    correct(session, "Toys")
     asked = stored(session)
     if source:
         at = dt.datetime(2025, 5, 5, tzinfo=dt.UTC)
@@ -181,7 +187,7 @@ def test_undo_restores_the_very_label_that_was_there(
 
 
 def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+    correct(session, "Toys")
     suggestion, _ = suggested(session, stored(session))
     feedback.record(session, suggestion, Action.ACCEPT, None)
     feedback.record(session, suggestion, Action.CORRECT, "Gifts")
@@ -197,8 +203,8 @@ def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
     ]
 
 
-def test_what_was_rejected_may_be_offered_again_after_undo(session: Session) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+def test_an_undone_rejection_lets_the_category_be_suggested_again(session: Session) -> None:
+    correct(session, "Toys")
     rejected = suggested(session, stored(session))[0]
     feedback.record(session, rejected, Action.REJECT, None)
 
@@ -207,15 +213,15 @@ def test_what_was_rejected_may_be_offered_again_after_undo(session: Session) -> 
     assert suggested(session, stored(session))[1].decision.label == "Toys"
 
 
-def test_the_same_answer_twice_is_one(session: Session) -> None:
+def test_a_repeated_answer_changes_nothing(session: Session) -> None:
     suggestion, _ = suggested(session, stored(session))
 
     first = feedback.record(session, suggestion, Action.CORRECT, "Toys")
-    told = labels(session)
+    before = labels(session)
     again = feedback.record(session, suggestion, Action.CORRECT, "Toys")
 
     assert again == first
-    assert labels(session) == told
+    assert labels(session) == before
     assert len(session.scalars(select(SuggestionAnswer)).all()) == 1
 
 
@@ -303,7 +309,7 @@ def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
         assert [row[1] for row in labels(session)] == ["Books"]
 
 
-def test_a_later_word_lifts_a_rejection(session: Session) -> None:
+def test_a_later_answer_lifts_a_rejection(session: Session) -> None:
     first, second, third = stored(session), stored(session), stored(session)
     feedback.record(session, suggested(session, first)[0], Action.CORRECT, "Toys")
     rejected, _ = suggested(session, second)
@@ -315,14 +321,14 @@ def test_a_later_word_lifts_a_rejection(session: Session) -> None:
     assert suggested(session, third)[1].decision.label == "Toys"
 
 
-def test_to_correct_to_what_was_suggested_is_to_accept(session: Session) -> None:
-    feedback.record(session, suggested(session, stored(session))[0], Action.CORRECT, "Toys")
+def test_a_correction_to_the_suggested_label_is_an_accept(session: Session) -> None:
+    correct(session, "Toys")
     suggestion, _ = suggested(session, stored(session))
 
     assert feedback.record(session, suggestion, Action.CORRECT, "Toys").answer is Action.ACCEPT
 
 
-def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> None:
+def test_invalid_answers_are_refused_and_name_the_field(session: Session) -> None:
     asking, _ = suggested(session, stored(session))
     raw, _ = suggested(session, SuggestionRequest(stored(session).row))
 
@@ -344,7 +350,7 @@ def test_answers_that_make_no_sense_are_refused_by_field(session: Session) -> No
     assert labels(session) == []
 
 
-def test_what_was_suggested_goes_with_its_transaction(session: Session) -> None:
+def test_suggestions_are_deleted_with_their_transaction(session: Session) -> None:
     asked = stored(session)
     feedback.record(session, suggested(session, asked)[0], Action.CORRECT, "Toys")
 
