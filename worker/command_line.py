@@ -1,4 +1,4 @@
-"""What the commands share: errors as one line on standard error, and exit statuses."""
+"""Running of a command: errors as one line on standard error, and exit statuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(name: str, command: Callable[[], str], *, outcome: str) -> int:
 
     Args:
         name: begins each error message.
-        outcome: what holds after a refusal or Ctrl-C, such as "nothing is imported".
+        outcome: the state after an error or Ctrl-C, such as "nothing is imported".
     """
     status = 1
     try:
@@ -42,7 +42,7 @@ def run(name: str, command: Callable[[], str], *, outcome: str) -> int:
 
 
 def start(main: Callable[[Sequence[str]], int]) -> None:
-    """Run *main* with the process's arguments, and exit; a reader of its output may go away.
+    """Run *main* with the process's arguments, and exit. A closed pipe of the output is no error.
 
     Characters that the terminal's encoding lacks are written as escapes.
     """

@@ -1,4 +1,4 @@
-"""A bank's CSV file into transactions and labels, in one transaction of the database.
+"""The command that imports a statement into transactions and labels.
 
 python -m worker.ingest bank.csv
 python -m worker.ingest bank.csv.gz --user anna --map label=Rubrik --sign spend-negative
@@ -19,26 +19,26 @@ from worker.statements.importer import ImportReport, import_csv
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = _parser()
-    wanted = parser.parse_args(argv)
-    try:
-        options = cli_options.options_from(wanted)
-    except ValueError as error:
-        parser.error(str(error))
-    is_stdin = str(wanted.file) == "-"
-    source = sys.stdin.buffer if is_stdin else wanted.file
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.ingest",
+        description="Import a bank's CSV file; what no option gives is inferred from the file.",
+    )
+    parser.add_argument("file", type=Path, help="a CSV file, plain or .gz; - for standard input")
+    args, options = cli_options.parse_args(parser, argv)
+    is_stdin = str(args.file) == "-"
+    source = sys.stdin.buffer if is_stdin else args.file
 
     def command() -> str:
         engine = make_engine(command_settings().database_url)
         with cli_options.progress_printer() as progress:
             report = import_csv(engine, source, options=options, progress=progress)
-        return summary(report, "standard input" if is_stdin else wanted.file.name)
+        return summary(report, "standard input" if is_stdin else args.file.name)
 
     return command_line.run("ingest", command, outcome="nothing is imported")
 
 
 def summary(report: ImportReport, name: str) -> str:
-    """A report for the person at the terminal."""
+    """The report as text for the terminal."""
     lines = [
         f"{name}: {report.read:,} rows read in {report.elapsed_seconds:.1f} s",
         f"  transactions: {report.inserted:,} inserted, {report.updated:,} updated, "
@@ -55,16 +55,6 @@ def summary(report: ImportReport, name: str) -> str:
     if report.skipped:
         lines.append(f"  lines left out (totals, empty cells): {report.skipped:,}")
     return "\n".join([*lines, "Detected:", *(f"  {fact}" for fact in report.detected)])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m worker.ingest",
-        description="Import a bank's CSV file; what is not told is found in the file.",
-    )
-    parser.add_argument("file", type=Path, help="a CSV file, plain or .gz; - for standard input")
-    cli_options.add_options(parser)
-    return parser
 
 
 if __name__ == "__main__":

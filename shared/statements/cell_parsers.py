@@ -1,7 +1,7 @@
-"""How a file writes dates, amounts and currencies: found over a sample, then held to.
+"""Parsers of cells: dates, amounts, currencies and texts, in a format that a sample decides.
 
-A value that contradicts what the sample showed is a `BadCell`: guessing anew for each row would
-turn 01/02 into January in one row and into February in the next.
+A value in another format is a `BadCell`: a guess for each row would turn 01/02 into January in one
+row and into February in the next.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ DecimalMark = Literal[".", ","]
 Sign = Literal["spend-positive", "spend-negative"]
 
 TEXT_MAX = 1_000  # characters of a merchant, a description, an id
-CACHE_SIZE = 1 << 15  # distinct texts a parser remembers
-_QUOTE_MAX = 60  # characters of a bad value that a reason repeats
+CACHE_SIZE = 1 << 15  # distinct texts, for each parser
+_QUOTE_MAX = 60  # characters of a bad value in an error
 
 _TIME = (
     r"(?:[T ,]\s*(?P<hour>\d{1,2})[:.]\d{2}(?:[:.]\d{2}(?:[.,]\d+)?)?"
@@ -82,24 +82,26 @@ _FORM = {
 _SIDE = re.compile(r"(?<![A-Za-z])(CR|DR|D|C|S|H)\.?$", re.IGNORECASE)
 _BAD_BYTE = re.compile("[\ud800-\udfff]")
 _LAST_GROUP = re.compile(r"[,' ]\d{2}$")
-_WRITTEN = {".": "1,234.56", ",": "1.234,56"}
+_EXAMPLES = {".": "1,234.56", ",": "1.234,56"}
+# Codecs that encode text but that no file is written in.
+_NOT_OF_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
 
 
 class BadCell(ValueError):
-    """One value that cannot be taken; the text is the reason, for the person."""
+    """A cell that cannot be parsed; the text is the reason, for the user."""
 
 
 def quote(value: str) -> str:
-    """A bad value as a reason repeats it: short, and on one line."""
+    """A bad value for an error message: short, and on one line."""
     return repr(value if len(value) <= _QUOTE_MAX else value[:_QUOTE_MAX] + "…")
 
 
 class DateFormat(NamedTuple):
-    """What the sample's dates look like; `assumed` when day and month could be either way."""
+    """The format of a file's dates."""
 
     name: str
-    assumed: bool = False
-    with_hour: bool = True  # False where every time in the sample is midnight: no time at all
+    assumed: bool = False  # no date of the sample tells day from month
+    with_hour: bool = True  # False if every time in the sample is midnight
 
 
 @lru_cache(maxsize=64)
@@ -110,27 +112,24 @@ def _date_pattern(name: str) -> re.Pattern[str]:
     return re.compile("".join(_PART.get(part) or re.escape(part) for part in parts) + _TIME)
 
 
-_NO_FILE_IS_IN = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7"}
-
-
 def find_encoding(text: str) -> str:
-    """The encoding a person names.
+    """The codec of an encoding's name.
 
     Raises:
-        ValueError: there is none of this name, or no file of text is written in it.
+        ValueError: there is none of this name, or it is none of text files.
     """
     try:
         name = codecs.lookup(text).name
         "".encode(name)  # bytes to bytes, as base64 is: LookupError
     except (LookupError, UnicodeError):
         name = ""
-    if not name or name in _NO_FILE_IS_IN:
+    if not name or name in _NOT_OF_FILES:
         raise ValueError(f"{text!r}: there is no such encoding of text, give utf-8 or cp1252, say")
     return name
 
 
 def find_date_format(text: str) -> str:
-    """The format a person names: dd/mm/yyyy, %d/%m/%Y, yyyymmdd.
+    """A date format as users write it (dd/mm/yyyy, %d/%m/%Y, yyyymmdd), in our notation.
 
     Raises:
         ValueError: it does not have one year, one month and one day.
@@ -148,18 +147,18 @@ def find_date_format(text: str) -> str:
 def decide_date(
     sample: Iterable[str], *, day_first: bool, name: str | None = None
 ) -> DateFormat | None:
-    """The format that most of the sample has; None if none has any.
+    """The date format of most of the sample; None if no value is a date.
 
     Args:
-        day_first: what to assume where no value of the sample tells day from month.
-        name: the format, where it is told.
+        day_first: the order to assume if no value of the sample tells day from month.
+        name: the format, if the options give it.
     """
     distinct = Counter(value.strip() for value in sample)
     assumed = False
     if name is None:
         fits: Counter[str] = Counter()
         for value, times in distinct.items():
-            fits.update({form: times for form in _FORMATS if _parsed(value, form) is not None})
+            fits.update({form: times for form in _FORMATS if _parse_date(value, form) is not None})
         if not fits:
             return None
         best = [form for form in _FORMATS if fits[form] == max(fits.values())]
@@ -175,28 +174,34 @@ def decide_date(
     return DateFormat(name, assumed=assumed, with_hour=with_hour)
 
 
-def _parsed(text: str, name: str) -> tuple[dt.date, int | None] | None:
+def _parse_date(text: str, name: str) -> tuple[dt.date, int | None] | None:
     match = _date_pattern(name).fullmatch(text)
     if match is None:
         return None
     year = int(match["y"])
     if len(match["y"]) == 2:
         year += 2000 if year < 70 else 1900
-    hour = None
-    if match["hour"]:
-        hour = int(match["hour"])
-        if match["half"]:
-            hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
-        if hour > 23:
-            return None
+    hour = _hour(match)
+    if hour is not None and hour > 23:
+        return None
     try:
         return dt.date(year, _month(match["m"]), int(match["d"])), hour
     except ValueError:
         return None
 
 
+def _hour(match: re.Match[str]) -> int | None:
+    """The hour of the day, which may be over 23; None if there is no time."""
+    if not match["hour"]:
+        return None
+    hour = int(match["hour"])
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
+    return hour
+
+
 def _month(text: str) -> int:
-    """A month's number; 0, which is none, for a word that names none."""
+    """A month's number; 0 if the word is no month."""
     if text.isdecimal():
         return int(text)
     name = normalize_name(text)
@@ -211,7 +216,7 @@ def date_parser(format_: DateFormat) -> Callable[[str], tuple[str, str]]:
         value = text.strip()
         if not value:
             raise BadCell("no date")
-        parsed = _parsed(value, format_.name)
+        parsed = _parse_date(value, format_.name)
         if parsed is None:
             raise BadCell(f"date {quote(value)}: expected {format_.name}")
         day, hour = parsed
@@ -224,18 +229,14 @@ def date_parser(format_: DateFormat) -> Callable[[str], tuple[str, str]]:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def parse_hour(text: str) -> str:
-    """The hour of a time column's value, or COPY's null where there is none to be seen."""
+    """The hour of a time column's value, or COPY's null if it shows none."""
     match = re.fullmatch(_TIME, " " + text.strip())
-    if match is None or match["hour"] is None:
-        return "\\N"
-    hour = int(match["hour"])
-    if match["half"]:
-        hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
-    return str(hour) if hour < 24 else "\\N"
+    hour = _hour(match) if match else None
+    return "\\N" if hour is None or hour > 23 else str(hour)
 
 
 def decide_decimal(sample: Iterable[str], *, otherwise: DecimalMark) -> tuple[DecimalMark, bool]:
-    """The decimal mark, and whether the sample shows it rather than leaving it open."""
+    """The decimal mark, and whether the sample shows it; else it is *otherwise*."""
     votes: Counter[DecimalMark] = Counter()
     for value in sample:
         marks = re.findall(r"[.,](?=\d)", value)
@@ -256,25 +257,25 @@ def decide_decimal(sample: Iterable[str], *, otherwise: DecimalMark) -> tuple[De
 
 
 def find_currency_word(text: str) -> str | None:
-    """The currency that is written within an amount, such as € 12.50 or 12,50 EUR."""
-    found = _MONEY.search(text)
-    if found is None:
+    """The currency within an amount, such as € 12.50 or 12,50 EUR."""
+    match = _MONEY.search(text)
+    if match is None:
         return None
-    code = _CODES.get(found[0].upper(), found[0].upper())
+    code = _CODES.get(match[0].upper(), match[0].upper())
     return code if re.fullmatch(r"[A-Z]{3}", code) and code not in ("NAN", "INF") else None
 
 
 def credits_only(sample: Iterable[str]) -> bool:
-    """Whether credits are marked with CR and spending with nothing, as on card statements."""
-    marks = {found[1].upper()[0] for value in sample if (found := _SIDE.search(value.strip()))}
+    """Whether credits are marked with CR and debits with nothing, as on card statements."""
+    marks = {match[1].upper()[0] for value in sample if (match := _SIDE.search(value.strip()))}
     return marks == {"C"}
 
 
 def amount_parser(decimal: DecimalMark, *, credit_negative: bool = False) -> Callable[[str], str]:
-    """A parser of the file's amounts: a plain number, with a point, for PostgreSQL to read.
+    """A parser of the file's amounts: plain numbers with a decimal point, as PostgreSQL reads them.
 
     Args:
-        credit_negative: CR marks what is to be subtracted: the other amounts are spending.
+        credit_negative: CR marks negative amounts; without, DR does.
     """
     form = _FORM[decimal]
 
@@ -291,7 +292,7 @@ def amount_parser(decimal: DecimalMark, *, credit_negative: bool = False) -> Cal
             or not any(map(str.isdigit, bare))
             or _LAST_GROUP.search(match["whole"] or "")
         ):
-            raise BadCell(f"amount {quote(value)}: expected a number like {_WRITTEN[decimal]}")
+            raise BadCell(f"amount {quote(value)}: expected a number like {_EXAMPLES[decimal]}")
         whole = re.sub(r"\D", "", match["whole"] or "").lstrip("0") or "0"
         part = match["part"] or ""
         if len(part.rstrip("0")) > 4:
@@ -305,7 +306,7 @@ def amount_parser(decimal: DecimalMark, *, credit_negative: bool = False) -> Cal
 
 
 def _bare(value: str, credit_negative: bool) -> tuple[str, bool]:
-    """An amount without signs, currency and odd spaces, and whether it is negative."""
+    """An amount without sign, currency and odd spaces, and whether it is negative."""
     text = _SPACES.sub(" ", value).replace("−", "-").replace("–", "-").replace("’", "'")
     negative = False
     if text.startswith("(") and text.endswith(")"):
@@ -325,7 +326,7 @@ def _bare(value: str, credit_negative: bool) -> tuple[str, bool]:
 
 @lru_cache(maxsize=1024)
 def parse_currency(text: str) -> str:
-    """Three letters, or none at all; the usual signs are understood."""
+    """A currency's three letters from its code or sign; '' for an empty cell."""
     value = text.strip().upper()
     code = _CODES.get(value, value)
     if code and not re.fullmatch(r"[A-Z]{3}", code):
@@ -355,7 +356,7 @@ def text_parser(name: str, limit: int = TEXT_MAX) -> Callable[[str], str]:
 def texts_parser(
     parse: Callable[[str], str], limit: int = TEXT_MAX
 ) -> Callable[[Sequence[str]], Iterable[str]]:
-    """A parser of many texts at once: several times as fast where none is special, as is usual."""
+    """A parser of many texts at once, several times as fast if none needs `parse`."""
 
     def parse_all(texts: Sequence[str]) -> Iterable[str]:
         joined = " ".join(texts)

@@ -1,4 +1,4 @@
-"""What banks call their columns in en, fr, de, es, it, pt and nl."""
+"""Column names of bank statements in en, fr, de, es, it, pt and nl, and the fields they mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from shared.errors import InvalidInput
 
-# Within a field the earlier name wins: a file with a booking date and a value date is usual.
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split("|"))
+
+
+# Field to names, of which the earlier wins: many files have a booking date and a value date.
 NAMES: Mapping[str, str] = {
     "id": (
         "txn id|external id|transaction id|transactionid|id|unique id|txnid|id transaction|"
@@ -80,93 +85,21 @@ NAMES: Mapping[str, str] = {
     "mcc": "mcc|mcc code|merchant category code",
 }
 FIELDS = tuple(NAMES)
-# What marks income in a label column; such rows say nothing of how spending is written.
-INCOME = frozenset(
-    [
-        "income",
-        "other income",
-        "interest income",
-        "salary",
-        "paycheck",
-        "payroll",
-        "wages",
-        "deposit",
-        "gehalt",
-        "lohn",
-        "einkommen",
-        "einnahmen",
-        "salaire",
-        "revenus",
-        "revenu",
-        "salario",
-        "nomina",
-        "ingresos",
-        "stipendio",
-        "entrate",
-        "rendimento",
-        "salaris",
-        "loon",
-        "inkomen",
-        "inkomsten",
-    ]
+# Income in a label column; such rows do not show how spending is written.
+INCOME = _names(
+    "income|other income|interest income|salary|paycheck|payroll|wages|deposit|gehalt|lohn|"
+    "einkommen|einnahmen|salaire|revenus|revenu|salario|nomina|ingresos|stipendio|entrate|"
+    "rendimento|salaris|loon|inkomen|inkomsten"
 )
-OUT = frozenset(
-    [
-        "debit",
-        "dr",
-        "d",
-        "soll",
-        "s",
-        "out",
-        "debito",
-        "cargo",
-        "addebito",
-        "dare",
-        "af",
-        "debet",
-        "withdrawal",
-        "paid out",
-    ]
+# Debits and credits in a type column.
+OUT = _names("debit|dr|d|soll|s|out|debito|cargo|addebito|dare|af|debet|withdrawal|paid out")
+IN = _names("credit|cr|c|haben|h|in|credito|abono|accredito|avere|bij|deposit|paid in")
+# First words of a sum or a balance below the table.
+TOTALS = _names(
+    "total|totals|totale|totaal|totales|totais|summe|gesamt|saldo|solde|balance|endsaldo|"
+    "kontostand|subtotal|somme|suma|closing|opening"
 )
-IN = frozenset(
-    [
-        "credit",
-        "cr",
-        "c",
-        "haben",
-        "h",
-        "in",
-        "credito",
-        "abono",
-        "accredito",
-        "avere",
-        "bij",
-        "deposit",
-        "paid in",
-    ]
-)
-TOTALS = frozenset(
-    [
-        "total",
-        "totals",
-        "totale",
-        "totaal",
-        "totales",
-        "totais",
-        "summe",
-        "gesamt",
-        "saldo",
-        "solde",
-        "balance",
-        "endsaldo",
-        "kontostand",
-        "subtotal",
-        "somme",
-        "suma",
-        "closing",
-        "opening",
-    ]
-)
+_MONEY = frozenset({"amount", "debit", "credit"})
 _RANKS = {
     field: {name: rank for rank, name in enumerate(names.split("|"))}
     for field, names in NAMES.items()
@@ -178,7 +111,7 @@ _UNIT = re.compile(
 
 
 def normalize_name(name: str) -> str:
-    """A column's name without case, accents and punctuation: dateOp is date op."""
+    """A column's name without case, accents and punctuation: `dateOp` becomes `date op`."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("ß", "ss").replace("ø", "o"))
     bare = unicodedata.normalize("NFKD", spaced.casefold())
     letters = "".join(char for char in bare if not unicodedata.combining(char))
@@ -186,37 +119,37 @@ def normalize_name(name: str) -> str:
 
 
 def map_columns(header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, int]:
-    """Where each field stands in a row of names; a field that no name is known for is left out.
+    """The position of each field's column in a row of names; fields without a column are left out.
 
     Args:
-        chosen: field to column, as the person says; never guessed over. No column at all, '',
+        chosen: field to column, from the options; such a field is never inferred. An empty column
             leaves the field out.
     """
     exact = [name.strip() for name in header]
     names = [normalize_name(name) for name in header]
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for field, column in chosen.items():
         if column and column in exact:
-            places[field] = exact.index(column)
+            positions[field] = exact.index(column)
         elif column and normalize_name(column) in names:
-            places[field] = names.index(normalize_name(column))
-    taken = set(places.values())
+            positions[field] = names.index(normalize_name(column))
+    taken = set(positions.values())
     for field, ranks in _RANKS.items():
         if field in chosen:
             continue
-        known = [
-            (ranks[name], place)
-            for place, name in enumerate(map(_without_unit, names) if field in _MONEY else names)
-            if name in ranks and place not in taken
+        candidates = [
+            (ranks[name], position)
+            for position, name in enumerate(map(_without_unit, names) if field in _MONEY else names)
+            if name in ranks and position not in taken
         ]
-        if known:
-            places[field] = min(known)[1]
-            taken.add(places[field])
-    return places
+        if candidates:
+            positions[field] = min(candidates)[1]
+            taken.add(positions[field])
+    return positions
 
 
 def validate_fields(chosen: Iterable[str]) -> None:
-    """Refuse a field there is none of.
+    """Refuse an unknown field.
 
     Raises:
         InvalidInput: the field is named, with those there are.
@@ -227,16 +160,13 @@ def validate_fields(chosen: Iterable[str]) -> None:
 
 
 def unit_in_name(name: str) -> str | None:
-    """The currency a column's name tells, as in `Amount (EUR)`."""
-    found = _UNIT.search(normalize_name(name).replace("€", "eur").replace("£", "gbp"))
-    if found is None:
+    """The currency in a column's name, such as `Amount (EUR)`."""
+    match = _UNIT.search(normalize_name(name).replace("€", "eur").replace("£", "gbp"))
+    if match is None:
         return None
-    code = found["code"]
+    code = match["code"]
     return {"eur": "EUR", "dol": "USD"}.get(code[:3], code.upper())
 
 
 def _without_unit(name: str) -> str:
     return _UNIT.sub("", name.replace("€", "eur").replace("£", "gbp").replace("$", "usd"))
-
-
-_MONEY = frozenset({"amount", "debit", "credit"})

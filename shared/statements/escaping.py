@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet shows and does not run as formulas, and the way back."""
+"""Escaping of cells against formula injection: a spreadsheet shows them and runs none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBER = re.compile(
 
 
 def escape_formula(cell: str) -> str:
-    """The cell as a spreadsheet will only show it."""
+    """The cell, with an apostrophe before it if a spreadsheet could run it."""
     bare = cell.lstrip(" ")
     if bare.startswith(tuple(_STARTS)) or cell.strip().startswith(tuple(_STARTS)):
         return cell if _NUMBER.fullmatch(cell.strip()) else "'" + cell
@@ -23,7 +23,7 @@ def escape_formula(cell: str) -> str:
 
 
 def unescape_formula(cell: str) -> str:
-    """What was meant by a cell of an annotated copy: on one line, without `safe`'s apostrophe."""
+    """The text of a cell of an annotated copy, on one line and without the escaping apostrophe."""
     bare = cell.strip()
     if bare.startswith("'") and escape_formula(bare[1:]) != bare[1:]:
         bare = bare[1:]

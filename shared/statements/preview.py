@@ -1,4 +1,4 @@
-"""A file looked at before it is imported: what it is taken for, and its first rows so read."""
+"""The preview of an import: the inferred layout and schema, and the first rows as parsed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shared.db import copy_text
 from shared.statements.cell_parsers import BadCell
 from shared.statements.reader import Row, Table
 
-SAMPLE_SIZE = 20_000  # rows that are read to count those that cannot be taken
-ROWS_SHOWN = 20
+SAMPLE_ROWS = 20_000  # that are parsed to count the rejects among them
+MAX_PREVIEW_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class LookedRow:
-    """A row as it would be stored, money out negative; or why it would not be."""
+    """A row as it would be stored, money out negative; or the reason why it would not be."""
 
     line: int
     values: dict[str, str | None]
@@ -45,40 +45,41 @@ class Preview:
 
 
 def preview(table: Table) -> Preview:
-    """Read the first rows of a file as an import would.
+    """Parse the first rows of a file as an import would.
 
     Raises:
         NotATable: the file is damaged.
     """
-    looked_at = rejected = 0
-    shown: list[LookedRow] = []
+    count = rejected = 0
+    first: list[LookedRow] = []
     rejects: list[LookedRow] = []
     rows = table.rows()
-    for row in islice(rows, SAMPLE_SIZE):
-        seen = _seen(table, row)
-        if seen.error is not None and table.is_footer(row.cells):
+    for row in islice(rows, SAMPLE_ROWS):
+        parsed = _parse(table, row)
+        if parsed.error is not None and table.is_footer(row.cells):
             continue
-        looked_at += 1
-        if len(shown) < ROWS_SHOWN:
-            shown.append(seen)
-        if seen.error is not None:
+        count += 1
+        if count <= MAX_PREVIEW_ROWS:
+            first.append(parsed)
+        if parsed.error is not None:
             rejected += 1
-            if len(rejects) < ROWS_SHOWN:
-                rejects.append(seen)
+            if rejected <= MAX_PREVIEW_ROWS:
+                rejects.append(parsed)
+    positions = table.layout.positions
     return Preview(
         name=table.path.name,
         header=table.header,
-        columns={field: table.header[place] for field, place in table.places.items()},
+        columns={field: table.header[position] for field, position in positions.items()},
         detected=list(table.detected),
-        looked_at=looked_at,
+        looked_at=count,
         whole=next(rows, None) is None,
         rejected=rejected,
-        rows=shown,
+        rows=first,
         rejects=rejects,
     )
 
 
-def _seen(table: Table, row: Row) -> LookedRow:
+def _parse(table: Table, row: Row) -> LookedRow:
     try:
         if row.error is not None:
             raise BadCell(row.error)

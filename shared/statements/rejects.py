@@ -1,4 +1,4 @@
-"""The rows that an import did not take: a CSV file of them, with line and reason."""
+"""Rejects: the rows of a statement that cannot be imported, as a CSV file with line and reason."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
-from shared.errors import InvalidInput
+from shared.statements.draft import Draft
 from shared.statements.escaping import escape_formula
 
-REJECTS_SHOWN = 10
+MAX_FIRST_REJECTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was not taken: its line in the file, and why."""
+    """A row that cannot be imported: its line in the file, and why."""
 
     line: int
     reason: str
 
 
-def beside(source: Path | BinaryIO) -> Path:
-    """Where rejects go if nobody says so: beside the file, or else into the current folder."""
+def default_path(source: Path | BinaryIO) -> Path:
+    """The path of the rejects if no option gives it: beside the file, or in the current folder."""
     if not isinstance(source, Path):
         return Path.cwd() / "import.rejects.csv"
     name = source.name.removesuffix(".gz")
@@ -33,48 +33,36 @@ def beside(source: Path | BinaryIO) -> Path:
 
 
 class Rejects:
-    """The file of rejects: begun with the first one, and only there when all went well."""
+    """Writes the file of rejects, which is opened for the first of them."""
 
-    def __init__(self, wanted: Path, header: Sequence[str]) -> None:
-        self._wanted = wanted
-        self._draft = self._wanted.with_name(self._wanted.name + ".part")
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self._draft = Draft(path, name="rejects", option="--rejects")
         self._header = header
-        self._file: TextIO | None = None
         self._writer: Any = None
-        self.path: Path | None = None
+        self.path: Path | None = None  # of the published file
         self.count = 0
         self.first: list[Reject] = []
 
     def add(self, line: int, reason: str, cells: Sequence[str]) -> None:
         self.count += 1
-        if len(self.first) < REJECTS_SHOWN:
+        if len(self.first) < MAX_FIRST_REJECTS:
             self.first.append(Reject(line, reason))
-        if self._file is None:
-            try:
-                self._file = self._draft.open(
-                    "w", encoding="utf-8", errors="surrogateescape", newline=""
-                )
-            except OSError as error:
-                raise InvalidInput(
-                    f"the rejects cannot be written to {self._wanted}: {error.strerror}; "
-                    "name another place with --rejects"
-                ) from error
-            self._writer = csv.writer(self._file)
+        if self._writer is None:
+            self._writer = csv.writer(self._draft.open())
             self._writer.writerow(("line", "reason", *map(escape_formula, self._header)))
         self._writer.writerow((line, escape_formula(reason), *map(escape_formula, cells)))
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+    def sync(self) -> None:
+        """Write to disk what is written so far."""
+        self._draft.sync()
 
     def publish(self) -> None:
-        """Give the file its name; the import is committed."""
-        if self._file is not None:
-            self._draft.replace(self._wanted)
-            self.path = self._wanted
+        """Give the file its name, if there are rejects."""
+        if self._writer is not None:
+            self._draft.publish()
+            self.path = self._draft.path
             self.first.sort(key=lambda reject: reject.line)
 
-    def discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._draft.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Remove the file, if it is not published."""
+        self._draft.close()

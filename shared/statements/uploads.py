@@ -1,7 +1,6 @@
-"""Files that were brought to the page: kept packed in PostgreSQL, which web and workers share.
+"""Uploads: statements that were sent to the API, compressed in PostgreSQL for 30 days.
 
-What became of the rows is in the transactions; the file stays for a while so that it can be given
-back with its categories.
+The rows are in the transactions; the file stays so that its annotated copy can be downloaded.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import json
 import re
 import tempfile
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -29,11 +28,11 @@ from shared.errors import NotFound
 from shared.statements.schema import ImportOptions
 
 RETENTION = dt.timedelta(days=30)
-_NAME = re.compile(r"[^\w.() -]")  # what a file's name may not hold here
+_UNSAFE = re.compile(r"[^\w.() -]")  # characters of a file's name
 
 
 class Upload(NamedTuple):
-    """A file as somebody brings it: its name there, its bytes, what he says of it."""
+    """A file as it is sent: its name, its bytes and the options of its import."""
 
     name: str
     content: bytes
@@ -41,15 +40,17 @@ class Upload(NamedTuple):
 
 
 def store(session: Session, file: Upload) -> str:
-    """Keep the file; give the id of this import."""
-    said = _as_json(file.options)
-    named = json.dumps([file.name, file.options.user, said], sort_keys=True).encode()
+    """Store the file, and return the id of this import, the same for the same file and options."""
+    options = {name: value for name, value in asdict(file.options).items() if value}
+    options.pop("user", None)  # a column of the table
+    options.pop("rejects", None)
+    named = json.dumps([file.name, file.options.user, options], sort_keys=True).encode()
     import_id = hashlib.sha256(named + b"\0" + file.content).hexdigest()[:32]
     new = insert(Import).values(
         id=import_id,
         user_id=file.options.user or "",
         name=file.name,
-        options=said,
+        options=options,
         content=gzip.compress(file.content, 6),
     )
     session.execute(
@@ -59,12 +60,12 @@ def store(session: Session, file: Upload) -> str:
 
 
 def delete_expired(session: Session) -> None:
-    """Delete the files that were kept for long enough."""
+    """Delete the files that are older than RETENTION."""
     session.execute(delete(Import).where(Import.created_at < func.now() - RETENTION))
 
 
 class UploadInfo(NamedTuple):
-    """What is known of an import without reading its file."""
+    """An import without its file."""
 
     import_id: str
     name: str
@@ -73,10 +74,11 @@ class UploadInfo(NamedTuple):
     imported: bool  # its rows are stored
 
 
-_YOUNG = Import.created_at >= func.now() - RETENTION
-_KEPT = select(
+_MISSING = "There is no such import, or no longer"
+_IS_RECENT = Import.created_at >= func.now() - RETENTION
+_INFO = select(
     Import.id, Import.name, Import.user_id, Import.created_at, Import.placed.is_not(None)
-).where(_YOUNG)
+).where(_IS_RECENT)
 
 
 def get(session: Session, import_id: str) -> UploadInfo:
@@ -85,101 +87,86 @@ def get(session: Session, import_id: str) -> UploadInfo:
     Raises:
         NotFound: there is none of this id, or no longer.
     """
-    found = session.execute(_KEPT.where(Import.id == import_id)).one_or_none()
-    if found is None:
-        raise NotFound("There is no such import, or no longer")
-    return UploadInfo(*found)
+    row = session.execute(_INFO.where(Import.id == import_id)).one_or_none()
+    if row is None:
+        raise NotFound(_MISSING)
+    return UploadInfo(*row)
 
 
 def newest(session: Session, limit: int) -> list[UploadInfo]:
-    """The newest ones."""
-    found = session.execute(_KEPT.order_by(Import.created_at.desc(), Import.id).limit(limit))
-    return [UploadInfo(*row) for row in found]
+    """The newest imports first."""
+    rows = session.execute(_INFO.order_by(Import.created_at.desc(), Import.id).limit(limit))
+    return [UploadInfo(*row) for row in rows]
 
 
 class OpenUpload(NamedTuple):
-    """An import's file, unpacked, and which transaction each line of it became."""
+    """An import's file, decompressed, and the transactions that its lines became."""
 
     path: Path
     options: ImportOptions
-    row_ids: Sequence[tuple[int, int]]  # line, transaction's id; in the file's order
+    row_ids: Sequence[tuple[int, int]]  # line and transaction's id, in the file's order
 
 
 @contextmanager
 def open_upload(engine: Engine, import_id: str) -> Iterator[OpenUpload]:
-    """The file in a folder that goes with the block.
+    """The file in a temporary folder, which is removed at the end of the block.
 
     Raises:
         NotFound: there is none of this id, or no longer.
     """
     with transaction(engine) as session:
-        own = select(Import).where(Import.id == import_id, _YOUNG)
-        found = session.scalar(own.options(undefer(Import.content), undefer(Import.placed)))
-    if found is None:
-        raise NotFound("There is no such import, or no longer")
+        query = select(Import).where(Import.id == import_id, _IS_RECENT)
+        row = session.scalar(query.options(undefer(Import.content), undefer(Import.placed)))
+    if row is None:
+        raise NotFound(_MISSING)
+    numbers = array("q")
+    numbers.frombytes(gzip.decompress(row.placed) if row.placed else b"")
+    row_ids = list(zip(numbers[::2], numbers[1::2], strict=True))
     with tempfile.TemporaryDirectory(prefix="import-") as folder:
-        path = Path(folder) / safe_name(found.name)
-        path.write_bytes(gzip.decompress(found.content))
-        yield OpenUpload(path, _options(found), _places(found.placed))
+        path = Path(folder) / safe_name(row.name)
+        path.write_bytes(gzip.decompress(row.content))
+        yield OpenUpload(path, ImportOptions(user=row.user_id or None, **row.options), row_ids)
 
 
 @contextmanager
 def lock(engine: Engine, import_id: str) -> Iterator[None]:
-    """Inside, nobody deletes the file, and so its user.
+    """Lock the file, so that neither it nor its user is deleted within the block.
 
     Raises:
         NotFound: there is none of this id, or no longer.
     """
     with transaction(engine) as session:
-        own = select(Import.id).where(Import.id == import_id)
-        if session.scalar(own.with_for_update(read=True, key_share=True)) is None:
-            raise NotFound("There is no such import, or no longer")
+        query = select(Import.id).where(Import.id == import_id)
+        if session.scalar(query.with_for_update(read=True, key_share=True)) is None:
+            raise NotFound(_MISSING)
         yield
 
 
 def record_result(
-    session: Session, import_id: str, placed: Sequence[tuple[int, int]], rejects: bytes | None
+    session: Session, import_id: str, row_ids: Sequence[tuple[int, int]], rejects: bytes | None
 ) -> None:
-    """Write down what became of the lines; of a file that has gone meanwhile, nothing."""
-    key = {"key_share": True}  # beside `held`
-    found = session.get(Import, import_id, with_for_update=key)
-    if found is not None:
-        flat = array("q", [number for pair in placed for number in pair])
-        found.placed = gzip.compress(flat.tobytes(), 1)
-        found.rejects = gzip.compress(rejects) if rejects else None
+    """Store the transactions of the lines, and the rejects, unless the file was deleted."""
+    row = session.get(Import, import_id, with_for_update={"key_share": True})  # as `lock` allows
+    if row is not None:
+        numbers = array("q", [number for pair in row_ids for number in pair])
+        row.placed = gzip.compress(numbers.tobytes(), 1)
+        row.rejects = gzip.compress(rejects) if rejects else None
 
 
 def load_rejects(session: Session, import_id: str) -> bytes:
-    """The rows that were not taken, as a CSV file.
+    """The rows that were not imported, as a CSV file.
 
     Raises:
-        NotFound: there is no such import, or all of its rows were taken.
+        NotFound: there is no such import, or it has no rejects.
     """
-    packed = session.scalar(select(Import.rejects).where(Import.id == import_id, _YOUNG))
+    packed = session.scalar(select(Import.rejects).where(Import.id == import_id, _IS_RECENT))
     if packed is None:
         raise NotFound("There is no such import, or none of its rows was refused")
     return gzip.decompress(packed)
 
 
 def safe_name(name: str) -> str:
-    """The name of a file as one that can be given to any file system, and in a header."""
-    bare = _NAME.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(". ")
-    # A file system counts bytes, of which most take 255.
+    """A file's name, made valid for any file system and for an HTTP header."""
+    bare = _UNSAFE.sub("_", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(". ")
+    # The limit of most file systems is 255 bytes.
     return bare.encode()[-100:].decode(errors="ignore").strip(". ") or "file.csv"
-
-
-def _as_json(options: ImportOptions) -> dict[str, Any]:
-    """What was said; whose it is has a column of its own."""
-    said = asdict(options)
-    return {key: said[key] for key in said if key not in ("user", "rejects") and said[key]}
-
-
-def _options(found: Import) -> ImportOptions:
-    said: Mapping[str, Any] = found.options
-    return ImportOptions(user=found.user_id or None, **said)
-
-
-def _places(packed: bytes | None) -> list[tuple[int, int]]:
-    flat = array("q")
-    flat.frombytes(gzip.decompress(packed) if packed else b"")
-    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -26,7 +26,8 @@ from shared.statements import preview, uploads
 from shared.statements.annotated_csv import Rows, is_copy, needs_bom
 from shared.statements.cell_parsers import find_date_format, find_encoding, parse_currency
 from shared.statements.column_names import FIELDS
-from shared.statements.reader import DELIMITERS, Table, open_statement
+from shared.statements.layout import DELIMITERS
+from shared.statements.reader import Table, open_statement
 from shared.statements.schema import ImportOptions
 from shared.statements.uploads import Upload
 from shared.suggestions import service as suggestion_service

@@ -1,23 +1,25 @@
-"""Command line options of a bank's file, and the progress lines: for ingest and categorize."""
+"""The command line options of an import, and its progress output."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from shared.statements.cell_parsers import find_date_format, find_encoding, parse_currency
-from shared.statements.reader import DELIMITERS
+from shared.statements.layout import DELIMITERS
 from shared.statements.schema import ImportOptions
 
-_SAY_EVERY_S = 3.0
+_INTERVAL_S = 3.0
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """All that a person can say about a file; `options_of` reads it."""
+def parse_args(
+    parser: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, ImportOptions]:
+    """Add the options of an import and parse a command line; a wrong one ends the process."""
     parser.add_argument("--user", help="whose transactions these are")
     parser.add_argument("--map", action="append", default=[], metavar="FIELD=COLUMN")
     parser.add_argument("--delimiter", help="one character, or: comma, semicolon, tab, bar")
@@ -28,63 +30,68 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--currency", help="where the file names none, such as EUR")
     parser.add_argument("--account", help="the account the file is of")
     parser.add_argument("--rejects", type=Path, metavar="PATH")
+    args = parser.parse_args(argv)
+    try:
+        return args, _import_options(args)
+    except ValueError as error:
+        parser.error(str(error))
 
 
-def options_from(wanted: argparse.Namespace) -> ImportOptions:
-    """What was typed, checked as far as it can be without the file; ValueError if it is wrong."""
+def _import_options(args: argparse.Namespace) -> ImportOptions:
+    """The options, checked as far as is possible without the file; ValueError if one is wrong."""
     columns = {}
-    for item in wanted.map:
+    for item in args.map:
         name, separator, column = item.partition("=")
         if not separator or not name.strip():
             raise ValueError(f"--map {item}: expected field=column, or field= to leave it out")
         columns[name.strip()] = column.strip()
-    delimiter = wanted.delimiter
+    delimiter = args.delimiter
     for char, word in DELIMITERS.items():
         if delimiter in (word, char, "\\t" if char == "\t" else char):
             delimiter = char
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError("--delimiter: give one character, or comma, semicolon, tab or bar")
-    if wanted.encoding is not None:
-        find_encoding(wanted.encoding)
-    if wanted.date_format is not None:
-        find_date_format(wanted.date_format)
-    if wanted.currency is not None:
-        parse_currency(wanted.currency)
+    if args.encoding is not None:
+        find_encoding(args.encoding)
+    if args.date_format is not None:
+        find_date_format(args.date_format)
+    if args.currency is not None:
+        parse_currency(args.currency)
     return ImportOptions(
-        user=wanted.user or None,
+        user=args.user or None,
         columns=columns,
         delimiter=delimiter,
-        encoding=wanted.encoding,
-        date_format=wanted.date_format,
-        decimal=wanted.decimal,
-        sign=wanted.sign,
-        currency=wanted.currency,
-        account=wanted.account or None,
-        rejects=wanted.rejects,
+        encoding=args.encoding,
+        date_format=args.date_format,
+        decimal=args.decimal,
+        sign=args.sign,
+        currency=args.currency,
+        account=args.account or None,
+        rejects=args.rejects,
     )
 
 
 @contextmanager
 def progress_printer() -> Iterator[Callable[[int], None]]:
-    """Tell every few seconds how far it is, also while PostgreSQL works and no row is read."""
-    read, told = 0, 0
+    """Print the rows read every few seconds, also while PostgreSQL works and no row is read."""
+    read = printed = 0
     ended = threading.Event()
 
     def progress(rows: int) -> None:
         nonlocal read
         read = rows
 
-    def tell() -> None:
-        nonlocal told
-        while not ended.wait(_SAY_EVERY_S):
-            doing = "rows read" if read != told else "rows read so far; still at work"
-            told = read
-            print(f"{read:,} {doing}", file=sys.stderr, flush=True)
+    def print_progress() -> None:
+        nonlocal printed
+        while not ended.wait(_INTERVAL_S):
+            state = "rows read" if read != printed else "rows read so far; still at work"
+            printed = read
+            print(f"{read:,} {state}", file=sys.stderr, flush=True)
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    printer = threading.Thread(target=print_progress, daemon=True)
+    printer.start()
     try:
         yield progress
     finally:
         ended.set()
-        teller.join()
+        printer.join()

@@ -1,7 +1,7 @@
-"""The import job: a file that was brought to the page becomes transactions, with suggestions.
+"""The import job: an upload becomes transactions, with features and suggestions.
 
-The file is imported whole or not at all; the rest is done page by page, and doing it again after a
-lost worker changes nothing that was done.
+The file is imported whole or not at all. The rest is done page by page, and can be repeated after a
+lost worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.db.engine import transaction
 from shared.jobs.store import Claim
 from shared.services import Services
 from shared.statements import uploads
-from shared.statements.reader import line_count
+from shared.statements.reader import count_lines
 from shared.statements.uploads import OpenUpload
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import statement_rows, suggestion_store
@@ -26,61 +26,64 @@ from worker.statements import importer
 from worker.statements.importer import ImportReport
 
 
-def import_upload(own: Services, claim: Claim, lease: Lease) -> Outcome:
-    """Import the file of `import_id`, build features, suggest for what nobody has labelled.
+def import_upload(services: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Import the upload `import_id`, build features, and suggest for its open transactions.
 
     Raises:
-        NotFound: it went with its user, or grew too old.
+        NotFound: the upload was deleted with its user, or is too old.
         NotATable, InvalidInput: see `importer.import_csv`.
     """
-    import_id = claim.params["import_id"]
+    import_id, engine = claim.params["import_id"], services.engine
     lease.report("import")
-    with uploads.lock(own.engine, import_id), uploads.open_upload(own.engine, import_id) as file:
-        report = _import(own, import_id, file, lease)
-    with uploads.open_upload(own.engine, import_id) as file:
-        ids = [txn_id for _, txn_id in file.row_ids]
+    with uploads.lock(engine, import_id), uploads.open_upload(engine, import_id) as file:
+        report, row_ids = _import(services, import_id, file, lease)
+    ids = [txn_id for _, txn_id in row_ids]
     lease.report("features", 0, len(ids))
     feature_build.build_pending(
-        own.engine,
+        engine,
         feature_build.Scope(),
         progress=lambda done: lease.report("features", done, max(done, len(ids))),
     )
-    kinds = _suggest(own, ids, lease)
-    told = asdict(report)
-    del told["rejects_path"], told["elapsed_seconds"]
-    return Outcome({"import_id": import_id, **told, "kinds": kinds})
+    kinds = _suggest(services, ids, lease)
+    counts = asdict(report)
+    del counts["rejects_path"], counts["elapsed_seconds"]
+    return Outcome({"import_id": import_id, **counts, "kinds": kinds})
 
 
-def _import(own: Services, import_id: str, file: OpenUpload, lease: Lease) -> ImportReport:
-    total = line_count(file.path)
-    placed: list[tuple[int, int]] = []
+def _import(
+    services: Services, import_id: str, file: OpenUpload, lease: Lease
+) -> tuple[ImportReport, Sequence[tuple[int, int]]]:
+    total = count_lines(file.path)
+    row_ids: list[tuple[int, int]] = []
     rejects = file.path.with_name("rejects.csv")
     report = importer.import_csv(
-        own.engine,
+        services.engine,
         file.path,
         options=replace(file.options, rejects=rejects),
         progress=lambda done: lease.report("import", done, max(done, total)),
-        placed=lambda line, txn_id: placed.append((line, txn_id)),
+        on_row=lambda line, txn_id: row_ids.append((line, txn_id)),
     )
-    with transaction(own.engine) as session:
-        refused = rejects.read_bytes() if rejects.exists() else None
-        uploads.record_result(session, import_id, placed, refused)
-    return report
+    content = rejects.read_bytes() if rejects.exists() else None
+    with transaction(services.engine) as session:
+        uploads.record_result(session, import_id, row_ids, content)
+    return report, row_ids
 
 
-def _suggest(own: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
-    """Suggest for those of these transactions that are open; how all of them stand then."""
-    kinds: Counter[str] = Counter(labelled=0, sure=0)
-    kinds["to review"] = kinds["unknown"] = 0
-    heard_in = partial(
-        suggestion_service.serving_context, own.live_model, own.challenger, own.settings
+def _suggest(services: Services, ids: Sequence[int], lease: Lease) -> dict[str, int]:
+    """Store suggestions for the open ones of some transactions; count all of them by kind."""
+    kinds: Counter[str] = Counter({"labelled": 0, "sure": 0, "to review": 0, "unknown": 0})
+    context_of = partial(
+        suggestion_service.serving_context,
+        services.live_model,
+        services.challenger,
+        services.settings,
     )
     for begin in range(0, len(ids), statement_rows.PAGE):
         lease.report("suggest", begin, len(ids))
         page = ids[begin : begin + statement_rows.PAGE]
-        said, answers = statement_rows.annotate(own.engine, heard_in, page)
-        kinds.update(kind for kind, _ in said.values())
-        with transaction(own.engine) as session:
-            suggestion_store.store_changed(session, answers, forced=False)
+        annotations, results = statement_rows.annotate(services.engine, context_of, page)
+        kinds.update(kind for kind, _ in annotations.values())
+        with transaction(services.engine) as session:
+            suggestion_store.store_changed(session, results, forced=False)
     lease.report("suggest", len(ids), len(ids))
     return dict(kinds)

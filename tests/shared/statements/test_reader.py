@@ -70,7 +70,11 @@ def test_an_unprepared_export_is_understood_in_every_encoding(
 
     first, second, third = read(table)
 
-    assert (table.encoding, table.delimiter, table.header_line) == (found, ";", 4)
+    assert (table.layout.encoding, table.layout.delimiter, table.layout.header_line) == (
+        found,
+        ";",
+        4,
+    )
     assert first == {
         "date": "2026-01-13",
         "hour_of_day": "\\N",
@@ -92,7 +96,7 @@ def test_a_byte_order_mark_above_latin_letters_misleads_nobody(tmp_path: Path) -
 
     first = read(table)[0]
 
-    assert table.encoding == "cp1252"
+    assert table.layout.encoding == "cp1252"
     assert isinstance(first, dict)
     assert (first["merchant"], first["amount"]) == ("Café Müller", "-1234.56")
 

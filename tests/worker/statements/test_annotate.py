@@ -18,7 +18,8 @@ from shared.services import Services
 from shared.statements.escaping import escape_formula, unescape_formula
 from shared.statements.schema import ImportOptions
 from tests.support.api import deploy_a_model
-from worker.statements.annotate import Report, annotate_statement, beside, summary
+from worker.categorize import summary
+from worker.statements.annotate import Report, annotate_statement, default_path
 from worker.statements.importer import import_csv
 
 BANK = """Date,Text,Amount,Kind
@@ -71,7 +72,7 @@ def test_each_row_comes_back_as_it_was_with_an_answer(held: Services, bank: Path
     report = run(held, bank)
 
     given = [line.split(",") for line in BANK.splitlines()[1:7]]
-    back = rows(beside(bank))
+    back = rows(default_path(bank))
     assert [[row[name] for name in ("Date", "Text", "Amount", "Kind")] for row in back[:6]] == given
     assert bank.read_text() == BANK
     assert list(back[0])[4:] == [
@@ -94,18 +95,18 @@ def test_the_live_model_answers_whatever_the_canary(held: Services, bank: Path) 
 
     report = annotate_statement(held, bank, options=replace(NAMED, user="anna"))
 
-    first = rows(beside(bank))[0]
+    first = rows(default_path(bank))[0]
     assert (first["category"], first["source"]) == ("Coffee", "model")
     assert report.model == version
 
 
 def test_a_correction_is_learned_for_its_merchant(held: Services, bank: Path) -> None:
     run(held, bank)
-    edit(beside(bank), 1, your_category="Gifts")
+    edit(default_path(bank), 1, your_category="Gifts")
 
     report = run(held, bank)
 
-    back = rows(beside(bank))
+    back = rows(default_path(bank))
     assert report.corrections == 1
     assert [row["category"] for row in back[1:4]] == ["Gifts"] * 3
     assert [row["source"] for row in back[1:4]] == ["you", "own memory", "own memory"]
@@ -117,11 +118,11 @@ def test_a_correction_is_learned_for_its_merchant(held: Services, bank: Path) ->
 
 def test_a_category_that_is_written_over_is_a_correction_too(held: Services, bank: Path) -> None:
     run(held, bank)
-    edit(beside(bank), 4, category="Rent")  # over the file's own label
+    edit(default_path(bank), 4, category="Rent")  # over the file's own label
 
     assert run(held, bank).corrections == 1
     assert run(held, bank).corrections == 0
-    row = rows(beside(bank))[4]
+    row = rows(default_path(bank))[4]
     assert (row["category"], row["source"], row["Kind"]) == ("Rent", "you", "Home")
 
 
@@ -129,25 +130,25 @@ def test_a_guess_that_is_left_alone_never_becomes_a_label(held: Services, bank: 
     deploy_a_model(held.engine, held.registry)
     run(held, bank)
     before = stored(held)
-    copy = beside(bank).read_bytes()
+    copy = default_path(bank).read_bytes()
 
     run(held, bank)
 
     assert stored(held) == before
-    assert beside(bank).read_bytes() == copy
+    assert default_path(bank).read_bytes() == copy
 
 
 def test_the_copy_is_no_file_to_import(held: Services, bank: Path) -> None:
     run(held, bank)
     with pytest.raises(NotATable, match="a copy with suggestions"):
-        import_csv(held.engine, beside(bank))
+        import_csv(held.engine, default_path(bank))
     with pytest.raises(NotATable, match="a copy with suggestions"):
-        annotate_statement(held, beside(bank))
+        annotate_statement(held, default_path(bank))
 
 
 def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
     run(held, bank)
-    edit(beside(bank), 1, your_category="Gifts", ledger_ref="")
+    edit(default_path(bank), 1, your_category="Gifts", ledger_ref="")
 
     report = run(held, bank)
 
@@ -157,10 +158,10 @@ def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
 
 
 def test_a_file_that_is_no_copy_is_not_written_over(held: Services, bank: Path) -> None:
-    beside(bank).write_text("my notes\n")
+    default_path(bank).write_text("my notes\n")
     with pytest.raises(InvalidInput, match="cannot be read back"):
         run(held, bank)
-    assert beside(bank).read_text() == "my notes\n"
+    assert default_path(bank).read_text() == "my notes\n"
     with pytest.raises(InvalidInput, match="the bank's own file"):
         run(held, bank, out=bank)
     assert stored(held)[0] == []
@@ -170,11 +171,11 @@ def test_a_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> 
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount,category\n2026-01-02,ODD SHOP,-1,\n")
     annotate_statement(held, path)
-    edit(beside(path), 0, ledger_category="Gifts")
+    edit(default_path(path), 0, ledger_category="Gifts")
 
     annotate_statement(held, path)
 
-    row = rows(beside(path))[0]
+    row = rows(default_path(path))[0]
     assert (row["category"], row["ledger_category"]) == ("", "Gifts")
 
 
@@ -185,9 +186,9 @@ def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: st
 
     report = annotate_statement(held, path)
 
-    data = beside(path).read_bytes()
+    data = default_path(path).read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
-    assert rows(beside(path), ";")[0]["Libellé"] == "Café"
+    assert rows(default_path(path), ";")[0]["Libellé"] == "Café"
     assert "13/01/2026;Café;-4,20;" in data.decode("utf-8-sig")
     assert report.kinds["left out"] == 1
 
@@ -196,7 +197,7 @@ def test_an_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> N
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount\n")
     assert annotate_statement(held, path).rows == 0
-    assert rows(beside(path)) == []
+    assert rows(default_path(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -224,10 +225,10 @@ def test_no_cell_is_a_formula(cell: str, shown: str) -> None:
 
 def test_a_category_like_a_formula_comes_back_as_it_was(held: Services, bank: Path) -> None:
     run(held, bank)
-    edit(beside(bank), 1, your_category="'=Gifts")
+    edit(default_path(bank), 1, your_category="'=Gifts")
     run(held, bank)
-    assert rows(beside(bank))[1]["category"] == "'=Gifts"
-    assert rows(beside(bank))[6]["Text"].startswith("'=HYPERLINK")
+    assert rows(default_path(bank))[1]["category"] == "'=Gifts"
+    assert rows(default_path(bank))[6]["Text"].startswith("'=HYPERLINK")
     assert run(held, bank).corrections == 0
 
 
@@ -245,7 +246,7 @@ def test_the_command_tells_what_is_where(
     code, out, err = command(environment, bank, "--map", "label=Kind")
     assert (code, err) == (0, "")
     assert "7 rows, 6 of them new" in out
-    assert f"The copy: {beside(bank)}" in out
+    assert f"The copy: {default_path(bank)}" in out
 
 
 def test_the_command_refuses_in_one_line(
