@@ -1,4 +1,4 @@
-"""The import from a shell: what it prints, how it ends, what memory it takes."""
+"""The command `python -m worker.ingest`: what it prints, how it ends, how much memory it takes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
 
-from tests.worker.statements.test_importer import CANONICAL, written
+from tests.worker.statements.test_importer import CANONICAL, rows, written
+from worker.ingest import main
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -25,7 +27,7 @@ def command(
     )  # fmt: skip
 
 
-def test_the_command_imports_and_tells(environment: dict[str, str], tmp_path: Path) -> None:
+def test_command_imports_and_prints_a_summary(environment: dict[str, str], tmp_path: Path) -> None:
     path = written(tmp_path, CANONICAL + "a-9,bad,1,USD,x,,\n")
 
     done = command(environment, path, "--user", "anna", "--map", "description=merchant")
@@ -39,7 +41,7 @@ def test_the_command_imports_and_tells(environment: dict[str, str], tmp_path: Pa
     assert "sign: spend-positive (2 of the first 3 amounts are positive" in done.stdout
 
 
-def test_the_command_reads_its_input_too(environment: dict[str, str]) -> None:
+def test_command_reads_standard_input(environment: dict[str, str]) -> None:
     done = command(environment, "-", stdin=CANONICAL)
 
     assert done.returncode == 0, done.stderr
@@ -48,7 +50,7 @@ def test_the_command_reads_its_input_too(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "arguments", "code", "said"),
+    ("content", "arguments", "code", "message"),
     [
         ("{}", [], 2, "ingest: bank.csv is a JSON document; a table needs"),
         (CANONICAL, ["--map", "label=Nope"], 2, "there is no such column in the header"),
@@ -57,33 +59,47 @@ def test_the_command_reads_its_input_too(environment: dict[str, str]) -> None:
         (CANONICAL, ["--date-format", "soon"], 2, "such as dd/mm/yyyy"),
     ],
 )
-def test_the_command_refuses_in_one_line(
+def test_command_refuses_in_one_line(
     environment: dict[str, str],
     tmp_path: Path,
     content: str,
     arguments: list[str],
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     done = command(environment, written(tmp_path, content), *arguments)
     assert done.returncode == code
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("postgresql://nobody:none@127.0.0.1:9/none", "PostgreSQL does not answer"),
         ("mysql://x", "DATABASE_URL must be a postgresql:// address"),
     ],
 )
-def test_the_command_without_a_database(tmp_path: Path, url: str, said: str) -> None:
+def test_command_without_database_fails_in_one_line(tmp_path: Path, url: str, message: str) -> None:
     done = command({"DATABASE_URL": url}, written(tmp_path, CANONICAL))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    assert message in done.stderr
+
+
+def test_failure_of_the_labels_leaves_no_transactions(engine: Engine, tmp_path: Path) -> None:
+    assert str(engine.url.database) in os.environ["DATABASE_URL"]  # which `main` reads
+    with engine.begin() as connection:
+        connection.execute(
+            text("ALTER TABLE transaction_labels ADD CONSTRAINT no CHECK (label <> 'Rent')")
+        )
+    try:
+        assert main([str(written(tmp_path, CANONICAL))]) == 1
+        assert rows(engine, "SELECT count(*) FROM transactions") == [(0,)]
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE transaction_labels DROP CONSTRAINT no"))
 
 
 MEMORY = """

@@ -1,4 +1,4 @@
-"""How banks write dates, amounts and decimal marks."""
+"""How cells are parsed: dates, amounts and decimal marks."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ from shared.statements.cell_parsers import (
         (["Jan 3, 2026"], "mon dd, yyyy", False),
     ],
 )
-def test_the_whole_sample_decides_the_date_format(
-    values: list[str], name: str, assumed: bool
-) -> None:
-    found = decide_date(values, day_first=True)
-    assert found is not None
-    assert (found.name, found.assumed) == (name, assumed)
+def test_whole_sample_decides_the_date_format(values: list[str], name: str, assumed: bool) -> None:
+    format_ = decide_date(values, day_first=True)
+    assert format_ is not None
+    assert (format_.name, format_.assumed) == (name, assumed)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +44,7 @@ def test_the_whole_sample_decides_the_date_format(
         ("2026-01-02", ("2026-01-02", "\\N")),
     ],
 )
-def test_a_time_beside_the_date_gives_the_hour(text: str, parsed: tuple[str, str]) -> None:
+def test_time_beside_the_date_gives_the_hour(text: str, parsed: tuple[str, str]) -> None:
     assert date_parser(DateFormat("yyyy-mm-dd"))(text) == parsed
 
 
@@ -91,7 +89,7 @@ def test_impossible_dates_are_refused(text: str) -> None:
         (",", "EUR 12,5", "12.5"),
     ],
 )
-def test_amounts_as_banks_write_them(decimal: str, text: str, parsed: str) -> None:
+def test_amounts_are_parsed_as_banks_write_them(decimal: str, text: str, parsed: str) -> None:
     assert amount_parser("," if decimal == "," else ".")(text) == parsed
 
 
@@ -108,7 +106,7 @@ def test_amounts_as_banks_write_them(decimal: str, text: str, parsed: str) -> No
         ("-", "expected a number"),
     ],
 )
-def test_what_is_no_amount_is_refused(text: str, reason: str) -> None:
+def test_text_that_is_no_amount_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BadCell, match=reason):
         amount_parser(".")(text)
 
@@ -123,11 +121,11 @@ def test_what_is_no_amount_is_refused(text: str, reason: str) -> None:
         (["1,234"], ".", False),
     ],
 )
-def test_the_decimal_mark(values: list[str], mark: str, seen: bool) -> None:
+def test_sample_decides_the_decimal_mark(values: list[str], mark: str, seen: bool) -> None:
     assert decide_decimal(values, otherwise=".") == (mark, seen)
 
 
-def test_a_date_format_that_is_none() -> None:
+def test_date_format_needs_year_month_and_day() -> None:
     assert find_date_format("%d/%m/%Y") == "dd/mm/yyyy"
     with pytest.raises(ValueError, match="such as dd/mm/yyyy"):
         find_date_format("yyyy")

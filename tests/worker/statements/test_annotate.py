@@ -1,11 +1,8 @@
-"""A person's CSV file comes back with categories; what he writes into the copy is learned."""
+"""The annotated copy of a statement, and the corrections that are read from it."""
 
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,8 @@ from sqlalchemy import text
 
 from shared.errors import InvalidInput, NotATable
 from shared.services import Services
-from shared.statements.escaping import escape_formula, unescape_formula
 from shared.statements.schema import ImportOptions
 from tests.support.api import deploy_a_model
-from worker.categorize import summary
 from worker.statements.annotate import Report, annotate_statement, default_path
 from worker.statements.importer import import_csv
 
@@ -41,8 +36,8 @@ def bank(tmp_path: Path) -> Path:
     return path
 
 
-def run(own: Services, bank: Path, **more: Any) -> Report:
-    return annotate_statement(own, bank, options=NAMED, **more)
+def run(services: Services, bank: Path, **more: Any) -> Report:
+    return annotate_statement(services, bank, options=NAMED, **more)
 
 
 def rows(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
@@ -50,25 +45,25 @@ def rows(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def edit(path: Path, place: int, **cells: str) -> None:
-    """Change cells as a person does, and save as a German spreadsheet does."""
+def edit(path: Path, index: int, **cells: str) -> None:
+    """Change cells of a row as a user does, and save as a German spreadsheet does."""
     table = rows(path)
-    table[place].update(cells)
+    table[index].update(cells)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, list(table[0]), delimiter=";")
         writer.writeheader()
         writer.writerows(reversed(table))
 
 
-def stored(own: Services) -> list[Any]:
-    with own.engine.connect() as connection:
+def stored(services: Services) -> list[Any]:
+    with services.engine.connect() as connection:
         return [
             connection.execute(text(f"SELECT t::text FROM {table} AS t ORDER BY 1")).all()
             for table in ("transactions", "transaction_labels", "suggestions", "ml_features")
         ]
 
 
-def test_each_row_comes_back_as_it_was_with_an_answer(held: Services, bank: Path) -> None:
+def test_copy_has_every_row_unchanged_with_an_annotation(held: Services, bank: Path) -> None:
     report = run(held, bank)
 
     given = [line.split(",") for line in BANK.splitlines()[1:7]]
@@ -87,10 +82,12 @@ def test_each_row_comes_back_as_it_was_with_an_answer(held: Services, bank: Path
     assert back[5]["reason"].startswith("not imported: date 'bad'")
     assert report.rows == 7
     assert report.kinds["labelled"] == report.kinds["rejected"] == 1
-    assert "line 7: date 'bad'" in summary(report)
+    assert [(reject.line, reject.reason) for reject in report.imported.rejects] == [
+        (7, "date 'bad': expected yyyy-mm-dd")
+    ]
 
 
-def test_the_live_model_answers_whatever_the_canary(held: Services, bank: Path) -> None:
+def test_live_model_suggests_whatever_the_canary(held: Services, bank: Path) -> None:
     version = deploy_a_model(held.engine, held.registry)
 
     report = annotate_statement(held, bank, options=replace(NAMED, user="anna"))
@@ -100,7 +97,7 @@ def test_the_live_model_answers_whatever_the_canary(held: Services, bank: Path) 
     assert report.model == version
 
 
-def test_a_correction_is_learned_for_its_merchant(held: Services, bank: Path) -> None:
+def test_correction_is_learned_for_its_merchant(held: Services, bank: Path) -> None:
     run(held, bank)
     edit(default_path(bank), 1, your_category="Gifts")
 
@@ -116,7 +113,7 @@ def test_a_correction_is_learned_for_its_merchant(held: Services, bank: Path) ->
         assert labels.all() == [("Gifts", "human"), ("Home", "import")]
 
 
-def test_a_category_that_is_written_over_is_a_correction_too(held: Services, bank: Path) -> None:
+def test_overwritten_category_is_a_correction(held: Services, bank: Path) -> None:
     run(held, bank)
     edit(default_path(bank), 4, category="Rent")  # over the file's own label
 
@@ -126,7 +123,7 @@ def test_a_category_that_is_written_over_is_a_correction_too(held: Services, ban
     assert (row["category"], row["source"], row["Kind"]) == ("Rent", "you", "Home")
 
 
-def test_a_guess_that_is_left_alone_never_becomes_a_label(held: Services, bank: Path) -> None:
+def test_unchanged_suggestion_never_becomes_a_label(held: Services, bank: Path) -> None:
     deploy_a_model(held.engine, held.registry)
     run(held, bank)
     before = stored(held)
@@ -138,7 +135,7 @@ def test_a_guess_that_is_left_alone_never_becomes_a_label(held: Services, bank: 
     assert default_path(bank).read_bytes() == copy
 
 
-def test_the_copy_is_no_file_to_import(held: Services, bank: Path) -> None:
+def test_copy_cannot_be_imported(held: Services, bank: Path) -> None:
     run(held, bank)
     with pytest.raises(NotATable, match="a copy with suggestions"):
         import_csv(held.engine, default_path(bank))
@@ -146,7 +143,7 @@ def test_the_copy_is_no_file_to_import(held: Services, bank: Path) -> None:
         annotate_statement(held, default_path(bank))
 
 
-def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
+def test_copy_with_an_unreadable_correction_is_kept_as_backup(held: Services, bank: Path) -> None:
     run(held, bank)
     edit(default_path(bank), 1, your_category="Gifts", ledger_ref="")
 
@@ -154,10 +151,10 @@ def test_what_cannot_be_taken_is_not_lost(held: Services, bank: Path) -> None:
 
     assert report.backup is not None
     assert "Gifts" in report.backup.read_text()
-    assert "ledger_ref is empty or changed" in summary(report)
+    assert [lost.reason for lost in report.lost] == ["ledger_ref is empty or changed"]
 
 
-def test_a_file_that_is_no_copy_is_not_written_over(held: Services, bank: Path) -> None:
+def test_file_that_is_no_copy_is_not_overwritten(held: Services, bank: Path) -> None:
     default_path(bank).write_text("my notes\n")
     with pytest.raises(InvalidInput, match="cannot be read back"):
         run(held, bank)
@@ -167,7 +164,7 @@ def test_a_file_that_is_no_copy_is_not_written_over(held: Services, bank: Path) 
     assert stored(held)[0] == []
 
 
-def test_a_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> None:
+def test_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount,category\n2026-01-02,ODD SHOP,-1,\n")
     annotate_statement(held, path)
@@ -180,7 +177,7 @@ def test_a_column_of_the_file_keeps_its_name(held: Services, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
-def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: str) -> None:
+def test_copy_keeps_delimiter_and_accents(held: Services, tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "banque.csv"
     path.write_bytes("Date;Libellé;Montant\n13/01/2026;Café;-4,20\nTotal;;-4,20\n".encode(encoding))
 
@@ -193,72 +190,17 @@ def test_delimiter_and_accents_stay(held: Services, tmp_path: Path, encoding: st
     assert report.kinds["left out"] == 1
 
 
-def test_an_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> None:
+def test_empty_table_gives_an_empty_copy(held: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount\n")
     assert annotate_statement(held, path).rows == 0
     assert rows(default_path(path)) == []
 
 
-@pytest.mark.parametrize(
-    ("cell", "shown"),
-    [
-        ("=1+1", "'=1+1"),
-        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("-2+3+cmd|x", "'-2+3+cmd|x"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        (" =1", "' =1"),
-        ("\uff1d1", "'\uff1d1"),
-        ("-4.20", "-4.20"),
-        ("-1.234,56", "-1.234,56"),
-        ("+3,00 EUR", "+3,00 EUR"),
-        ("Café = good", "Café = good"),
-        ("", ""),
-    ],
-)
-def test_no_cell_is_a_formula(cell: str, shown: str) -> None:
-    assert escape_formula(cell) == shown
-    assert unescape_formula(shown) == " ".join(cell.split())
-
-
-def test_a_category_like_a_formula_comes_back_as_it_was(held: Services, bank: Path) -> None:
+def test_category_like_a_formula_is_read_back_unchanged(held: Services, bank: Path) -> None:
     run(held, bank)
     edit(default_path(bank), 1, your_category="'=Gifts")
     run(held, bank)
     assert rows(default_path(bank))[1]["category"] == "'=Gifts"
     assert rows(default_path(bank))[6]["Text"].startswith("'=HYPERLINK")
     assert run(held, bank).corrections == 0
-
-
-def command(environment: dict[str, str], *arguments: str | Path) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.categorize", *map(str, arguments)],
-        env={**os.environ, **environment}, text=True, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_tells_what_is_where(
-    held: Services, environment: dict[str, str], bank: Path
-) -> None:
-    code, out, err = command(environment, bank, "--map", "label=Kind")
-    assert (code, err) == (0, "")
-    assert "7 rows, 6 of them new" in out
-    assert f"The copy: {default_path(bank)}" in out
-
-
-def test_the_command_refuses_in_one_line(
-    held: Services, environment: dict[str, str], tmp_path: Path, bank: Path
-) -> None:
-    (tmp_path / "empty.csv").touch()
-    for arguments in (
-        [tmp_path / "none.csv"],
-        [tmp_path / "empty.csv"],
-        [bank, "--out", tmp_path],
-        [bank, "--out", tmp_path / "no" / "such" / "folder.csv"],
-    ):
-        code, out, err = command(environment, *arguments)
-        assert (code, out, len(err.splitlines())) == (2, "", 1), err
-    assert stored(held)[0] == []
