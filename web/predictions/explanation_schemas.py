@@ -42,8 +42,7 @@ def explanation_response(explanation: explain.Explanation, served: LoadedModel) 
     return Explanation(
         **predicted,
         merchant=explanation.merchant,
-        kind=match and CategoryReason(
-            kind=match.category, source=match.source, evidence=match.evidence
-        ),
+        kind=match
+        and CategoryReason(kind=match.category, source=match.source, evidence=match.evidence),
         candidates=explanation.candidates,
     )

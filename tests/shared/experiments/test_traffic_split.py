@@ -83,7 +83,8 @@ def test_an_arm_is_the_same_in_every_process():
     code = (
         "from shared.experiments.traffic_split import TrafficSplit, assign_arm\n"
         f"state = TrafficSplit(canary=0.5, challenger={RUN!r}, trial=0.2)\n"
-        "print(''.join(assign_arm(f'user-{n}', state, 'ledger-suggestions')[0] for n in range(500)))"
+        "arms = (assign_arm(f'user-{n}', state, 'ledger-suggestions') for n in range(500))\n"
+        "print(''.join(arm[0] for arm in arms))"
     )
     told = {
         subprocess.run(
