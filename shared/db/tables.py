@@ -1,11 +1,14 @@
-"""The tables, as other tools query them. What a row means stands on its class."""
+"""The database tables, as SQLAlchemy classes; a class's docstring says what one row is.
+
+One long file on purpose: the schema is read, and compared with the migrations, as a whole.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +19,6 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
-    LargeBinary,
     Numeric,
     SmallInteger,
     String,
@@ -32,11 +34,26 @@ LABEL_MAX = 80  # characters of a category name
 
 
 class Base(DeclarativeBase):
-    """Every table of the service."""
+    """Base of all tables: which column type each Python type gets."""
+
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
+        str: Text,
+        dt.datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+        list[str]: JSONB,
+    }
+
+
+Identifier = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
+TransactionId = Annotated[int, mapped_column(ForeignKey("transactions.id", ondelete="CASCADE"))]
+Label = Annotated[str, mapped_column(String(LABEL_MAX))]
+Small = Annotated[int, mapped_column(SmallInteger)]
+Created = Annotated[dt.datetime, mapped_column(server_default=func.now())]
 
 
 class LabelSource(enum.StrEnum):
-    """Who said what a transaction is."""
+    """Where a label comes from: a person, an imported file or a rule."""
 
     HUMAN = "human"
     IMPORT = "import"
@@ -44,7 +61,7 @@ class LabelSource(enum.StrEnum):
 
 
 class JobKind(enum.StrEnum):
-    """What a job does. A features_range is one range of ids of a features job, its parent."""
+    """What a job does. A features_range is one range of ids of its parent, a features job."""
 
     FEATURES = "features"
     FEATURES_RANGE = "features_range"
@@ -56,7 +73,7 @@ class JobKind(enum.StrEnum):
 
 
 class Arm(enum.StrEnum):
-    """Which suggester may answer a user: rules and memory alone, or the model beside them."""
+    """How a user is answered: by rules and history alone, with the live model, or a challenger."""
 
     RULES = "rules"
     MODEL = "model"
@@ -64,7 +81,7 @@ class Arm(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """What a person says to a suggestion."""
+    """A person's answer to a suggestion."""
 
     ACCEPT = "accept"
     CORRECT = "correct"
@@ -72,7 +89,7 @@ class Action(enum.StrEnum):
 
 
 class JobState(enum.StrEnum):
-    """Where a job stands; the last three are final."""
+    """The state of a job; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -82,7 +99,7 @@ class JobState(enum.StrEnum):
 
 
 def _closed_set(kind: type[enum.StrEnum], name: str) -> Enum:
-    """A closed set of words, kept as text with a check: psql reads and writes it plainly."""
+    """An enumeration stored as text with a CHECK constraint, so that psql shows plain words."""
     return Enum(
         kind,
         name=name,
@@ -93,8 +110,8 @@ def _closed_set(kind: type[enum.StrEnum], name: str) -> Enum:
     )
 
 
-# What features_of reads of a transaction: each column with its immutable text form. A new column of
-# that kind is added here, to Transaction and to RawTransaction; all else follows from this list.
+# The columns of a transaction that features_of reads, each with its immutable text form. A new one
+# is added here, to Transaction and to RawTransaction; all else follows from this list.
 TRANSACTION_CONTENT = {
     "merchant": "coalesce(merchant, '')",
     "description": "coalesce(description, '')",
@@ -107,13 +124,12 @@ TRANSACTION_CONTENT = {
     "hour_of_day": "coalesce(hour_of_day::text, '')",
     "user_id": "coalesce(user_id, '')",
 }
-# A row whose hash differs from the one its features were built from is built again, whoever
-# changed it.
+# Features are built anew where this hash differs from the one they were built from.
 CONTENT_HASH = "hashtextextended(" + " || E'\\x1f' || ".join(TRANSACTION_CONTENT.values()) + ", 0)"
 
 
 class Transaction(Base):
-    """One movement on an account as the bank told it. Money out is negative, money in positive."""
+    """One movement on an account. Money out is negative, money in positive."""
 
     __tablename__ = "transactions"
     __table_args__ = (
@@ -125,106 +141,90 @@ class Transaction(Base):
         CheckConstraint("date BETWEEN '0001-01-01' AND '9999-12-31'", name="ck_transactions_date"),
     )
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    external_id: Mapped[str | None] = mapped_column(Text, unique=True)
-    user_id: Mapped[str | None] = mapped_column(Text)
+    id: Mapped[Identifier]
+    external_id: Mapped[str | None] = mapped_column(unique=True)
+    user_id: Mapped[str | None]
     date: Mapped[dt.date]
     amount: Mapped[Decimal] = mapped_column(Numeric(18, 4))
     currency: Mapped[str] = mapped_column(String(3), server_default=text("''"))
-    merchant: Mapped[str | None] = mapped_column(Text)
-    description: Mapped[str | None] = mapped_column(Text)
-    channel: Mapped[str | None] = mapped_column(Text)
-    account: Mapped[str | None] = mapped_column(Text)
+    merchant: Mapped[str | None]
+    description: Mapped[str | None]
+    channel: Mapped[str | None]
+    account: Mapped[str | None]
     mcc: Mapped[str | None] = mapped_column(String(4))
-    hour_of_day: Mapped[int | None] = mapped_column(SmallInteger)
-    deleted_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
-    updated_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    hour_of_day: Mapped[Small | None]
+    deleted_at: Mapped[dt.datetime | None]
+    created_at: Mapped[Created]
+    updated_at: Mapped[Created]
     content_hash: Mapped[int] = mapped_column(BigInteger, Computed(CONTENT_HASH, persisted=True))
 
 
 class TransactionLabel(Base):
-    """What a transaction is, and by whom. One row a transaction: a newer label replaces it."""
+    """The category of a transaction and its source. One row a transaction, replaced in place."""
 
     __tablename__ = "transaction_labels"
 
-    txn_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
-    )
-    label: Mapped[str] = mapped_column(String(LABEL_MAX), index=True)
+    txn_id: Mapped[TransactionId] = mapped_column(primary_key=True)
+    label: Mapped[Label] = mapped_column(index=True)
     source: Mapped[LabelSource] = mapped_column(_closed_set(LabelSource, "ck_labels_source"))
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
-    updated_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now(), index=True
-    )
+    created_at: Mapped[Created]
+    updated_at: Mapped[dt.datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class MlFeatures(Base):
-    """features_of one transaction, stored. Amounts are doubles: they come back bit for bit."""
+    """The stored FeatureRow of one transaction. Amounts are doubles, so they come back exactly."""
 
     __tablename__ = "ml_features"
     __table_args__ = (Index("ix_ml_features_user_merchant", "user_id", "merchant", "date"),)
 
-    txn_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE"), primary_key=True
-    )
+    txn_id: Mapped[TransactionId] = mapped_column(primary_key=True)
     date: Mapped[dt.date]
     ts_month: Mapped[dt.date] = mapped_column(index=True)
     amount: Mapped[float]
     abs_amount: Mapped[float]
-    currency: Mapped[str] = mapped_column(Text)
-    line: Mapped[str] = mapped_column(Text)
-    merchant: Mapped[str] = mapped_column(Text)
-    norm_desc: Mapped[str] = mapped_column(Text)
-    channel: Mapped[str] = mapped_column(Text)
-    dow: Mapped[int] = mapped_column(SmallInteger)
+    currency: Mapped[str]
+    line: Mapped[str]
+    merchant: Mapped[str]
+    norm_desc: Mapped[str]
+    channel: Mapped[str]
+    dow: Mapped[Small]
     is_weekend: Mapped[bool]
-    hour_of_day: Mapped[int] = mapped_column(SmallInteger)
+    hour_of_day: Mapped[Small]
     is_subscription: Mapped[bool]
     is_p2p: Mapped[bool]
-    mcc: Mapped[str] = mapped_column(Text)
-    account: Mapped[str] = mapped_column(Text)
-    user_id: Mapped[str] = mapped_column(Text)
+    mcc: Mapped[str]
+    account: Mapped[str]
+    user_id: Mapped[str]
     content_hash: Mapped[int] = mapped_column(BigInteger)
-    feature_version: Mapped[int] = mapped_column(SmallInteger)
-    built_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    feature_version: Mapped[Small]
+    built_at: Mapped[Created]
 
 
 class RuleSet(Base):
-    """A version of the ordered rules of one user, or of everyone; the newest one counts."""
+    """One version of the ordered rules of a user, or the shared ones; the newest one counts."""
 
     __tablename__ = "rule_sets"
 
-    user_id: Mapped[str] = mapped_column(Text, primary_key=True)  # '': everyone's
+    user_id: Mapped[str] = mapped_column(primary_key=True)  # '': the shared rules
     version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    rules: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
-    updated_by: Mapped[str] = mapped_column(Text)
-    updated_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    rules: Mapped[list[dict[str, Any]]]
+    updated_by: Mapped[str]
+    updated_at: Mapped[Created]
 
 
 class MerchantPrior(Base):
-    """What several users call a merchant, counted anew each night; fewer users are left out."""
+    """How many users give a merchant this label, counted each night; few users are left out."""
 
     __tablename__ = "merchant_priors"
 
-    merchant: Mapped[str] = mapped_column(Text, primary_key=True)
-    label: Mapped[str] = mapped_column(String(LABEL_MAX), primary_key=True)
+    merchant: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[Label] = mapped_column(primary_key=True)
     users: Mapped[int]
-    of_users: Mapped[int]  # who have labelled this merchant at all
+    of_users: Mapped[int]  # who have labelled this merchant
 
 
 class Suggestion(Base):
-    """What was suggested for a transaction, by what and in which arm, and what became of it."""
+    """A suggestion for a transaction: its layer, arm and reasons, and the person's answer."""
 
     __tablename__ = "suggestions"
     __table_args__ = (
@@ -257,30 +257,26 @@ class Suggestion(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    user_id: Mapped[str] = mapped_column(Text)  # '': none is known
-    txn_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("transactions.id", ondelete="CASCADE")
-    )
-    merchant: Mapped[str] = mapped_column(Text)  # cleaned
-    label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # None: the answer was "ask"
+    user_id: Mapped[str]  # '': unknown
+    txn_id: Mapped[TransactionId | None]
+    merchant: Mapped[str]  # cleaned
+    label: Mapped[Label | None]  # None: the person is asked
     confidence: Mapped[float]
-    source: Mapped[str] = mapped_column(Text)
-    layer: Mapped[str] = mapped_column(Text)
-    alternatives: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
-    reasons: Mapped[list[str]] = mapped_column(JSONB)
+    source: Mapped[str]
+    layer: Mapped[str]
+    alternatives: Mapped[list[dict[str, Any]]]
+    reasons: Mapped[list[str]]
     arm: Mapped[Arm] = mapped_column(_closed_set(Arm, "ck_suggestions_arm"))
-    forced: Mapped[bool]  # the caller named the arm: no evidence of anything
-    model_version: Mapped[str | None] = mapped_column(Text)
-    # The shadow comparison: what each would have said alone.
-    rules_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
-    model_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
-    # What the person says of it now; every step is in suggestion_answers.
+    forced: Mapped[bool]  # the caller chose the arm: not evidence for an experiment
+    model_version: Mapped[str | None]
+    # The shadow comparison: the label that each would give alone.
+    rules_label: Mapped[Label | None]
+    model_label: Mapped[Label | None]
+    # The person's present answer; every step is in suggestion_answers.
     answer: Mapped[Action | None] = mapped_column(_closed_set(Action, "ck_suggestions_answer"))
-    answer_label: Mapped[str | None] = mapped_column(String(LABEL_MAX))
-    answered_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    answer_label: Mapped[Label | None]
+    answered_at: Mapped[dt.datetime | None]
+    created_at: Mapped[Created]
 
 
 class SuggestionAnswer(Base):
@@ -289,62 +285,58 @@ class SuggestionAnswer(Base):
     __tablename__ = "suggestion_answers"
     __table_args__ = (Index("ix_suggestion_answers_merchant", "user_id", "merchant"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    id: Mapped[Identifier]
     suggestion_id: Mapped[str] = mapped_column(
         ForeignKey("suggestions.id", ondelete="CASCADE"), index=True
     )
-    user_id: Mapped[str] = mapped_column(Text)
-    merchant: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[str]
+    merchant: Mapped[str]
     action: Mapped[Action] = mapped_column(_closed_set(Action, "ck_answers_action"))
-    label: Mapped[str | None] = mapped_column(String(LABEL_MAX))  # chosen, or rejected
-    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB)  # the label that was there
-    undone_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    label: Mapped[Label | None]  # chosen, or rejected
+    before: Mapped[dict[str, Any] | None]  # the label that was there
+    undone_at: Mapped[dt.datetime | None]
+    created_at: Mapped[Created]
 
 
 class RolloutChange(Base):
-    """Who gets which arm from this change on; the newest row counts, the others are history."""
+    """A traffic split, valid until the next row; the older rows are its history."""
 
     __tablename__ = "rollout_changes"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    id: Mapped[Identifier]
     canary: Mapped[float]  # share of users in the model arm, 0..1
-    challenger: Mapped[str | None] = mapped_column(Text)  # run_id of the version on trial
+    challenger: Mapped[str | None]  # run_id of the version on trial
     trial: Mapped[float]  # share of users in the challenger arm, 0..1
-    action: Mapped[str] = mapped_column(Text)  # canary, trial, promote, drop, guardrail
-    by: Mapped[str] = mapped_column(Text)
-    why: Mapped[str] = mapped_column(Text)
-    at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    action: Mapped[str]  # canary, trial, promote, drop, guardrail
+    by: Mapped[str]
+    why: Mapped[str]
+    at: Mapped[Created]
 
 
 class DriftReport(Base):
-    """A week of traffic beside the reference of the version that was live then."""
+    """A week of traffic compared with the reference profile of the version that was live."""
 
     __tablename__ = "drift_reports"
     __table_args__ = (UniqueConstraint("run_id", "window_end", name="uq_drift_reports"),)
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    run_id: Mapped[str] = mapped_column(Text)
+    id: Mapped[Identifier]
+    run_id: Mapped[str]
     window_start: Mapped[dt.date]
     window_end: Mapped[dt.date]  # the first day after it
-    rows: Mapped[int]  # looked at
-    checks: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)  # see worker/drift/comparison.py
+    rows: Mapped[int]  # compared
+    checks: Mapped[list[dict[str, Any]]]  # see worker/drift/comparison.py
     alarm: Mapped[bool]  # of any check
-    estimated_accuracy: Mapped[float | None]  # without a label
-    labelled: Mapped[int] = mapped_column(server_default=text("0"))  # labels that came since
-    accuracy: Mapped[float | None]  # on those
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now(), index=True
-    )
+    estimated_accuracy: Mapped[float | None]  # from the confidences, without labels
+    labelled: Mapped[int] = mapped_column(server_default=text("0"))  # rows labelled since
+    accuracy: Mapped[float | None]  # on the labelled rows
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class Job(Base):
-    """A request for work and all that became of it; the truth, where a message is only a hint.
+    """A request for work, its progress and its result; a message only carries its id.
 
-    A running job is held by one worker through a lease: `lease_until` is renewed while it works,
-    and `token` changes with every claim, so a worker that lost its lease can write nothing more.
+    One worker holds the lease of a running job: `lease_until` is renewed while it works, and
+    `token` changes with every claim, so that a worker that lost its lease can write nothing more.
     """
 
     __tablename__ = "jobs"
@@ -383,66 +375,58 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(
         _closed_set(JobState, "ck_jobs_state"), server_default=text("'queued'")
     )
-    params: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
-    requested_by: Mapped[str] = mapped_column(Text)
+    params: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    requested_by: Mapped[str]
     parent_id: Mapped[str | None] = mapped_column(
         ForeignKey("jobs.id", ondelete="CASCADE"), index=True
     )
-    idempotency_key: Mapped[str | None] = mapped_column(Text)
+    idempotency_key: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    phase: Mapped[str | None] = mapped_column(Text)
+    phase: Mapped[str | None]
     done: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     total: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
     cancel_requested: Mapped[bool] = mapped_column(server_default=text("false"))
     token: Mapped[str | None] = mapped_column(String(32))
-    lease_until: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    sent_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
-    started_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
-    finished_at: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
+    lease_until: Mapped[dt.datetime | None]
+    sent_at: Mapped[dt.datetime | None]
+    created_at: Mapped[Created]
+    started_at: Mapped[dt.datetime | None]
+    finished_at: Mapped[dt.datetime | None]
 
 
 class Import(Base):
-    """A file that was brought to the page; it goes thirty days after it came."""
+    """An uploaded statement; it is deleted after thirty days."""
 
     __tablename__ = "imports"
 
-    # A digest of the user, the file and what was said about it: the same again is the same import.
+    # A digest of user, file and options: the same upload again is the same import.
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    user_id: Mapped[str] = mapped_column(Text, index=True)  # '': none was named
-    name: Mapped[str] = mapped_column(Text)  # of the file
-    options: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # packed, as all of these
-    placed: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # lines and their ids
-    rejects: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)  # a CSV file
-    created_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now(), index=True
-    )
+    user_id: Mapped[str] = mapped_column(index=True)  # '': unknown
+    name: Mapped[str]  # of the file
+    options: Mapped[dict[str, Any]]
+    content: Mapped[bytes] = mapped_column(deferred=True)  # compressed, like the two below
+    placed: Mapped[bytes | None] = mapped_column(deferred=True)  # rows and their ids
+    rejects: Mapped[bytes | None] = mapped_column(deferred=True)  # a CSV file
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class Deletion(Base):
-    """That a user was deleted, not who; versions that may have learned from him retire by it."""
+    """That some user was deleted; versions that may have learned from them retire by it."""
 
     __tablename__ = "deletions"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    known_since: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
-    deleted_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.clock_timestamp()
-    )
+    id: Mapped[Identifier]
+    known_since: Mapped[dt.datetime]
+    deleted_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Heartbeat(Base):
-    """The last sign of life of the beat, or of whoever takes the messages of one queue."""
+    """The last sign of life of the beat, or of the consumers of one queue."""
 
     __tablename__ = "heartbeats"
 
-    name: Mapped[str] = mapped_column(Text, primary_key=True)  # beat, or a queue
-    sent_at: Mapped[dt.datetime] = mapped_column(DateTime(timezone=True))
-    received_at: Mapped[dt.datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    name: Mapped[str] = mapped_column(primary_key=True)  # beat, or a queue
+    sent_at: Mapped[dt.datetime]
+    received_at: Mapped[Created]
