@@ -1,13 +1,13 @@
-"""Stored transactions as `features_of` reads them, and their features: read here, written here."""
+"""The feature store: reads stored transactions and `ml_features`, and writes `ml_features`."""
 
 from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from operator import call
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import (
@@ -31,111 +31,124 @@ from shared.features.extract import FEATURE_VERSION, FeatureRow, RawTransaction,
 _NAMES = tuple(TRANSACTION_CONTENT)
 RAW_COLUMNS = [getattr(Transaction, name) for name in _NAMES]  # to be selected for `raw_of`
 
-# Made once: to put them together takes as long as to ask them. Of tables, not of classes: for the
-# ORM's own way a row of many columns takes twice as long.
-_txns, _built = Transaction.__table__.c, MlFeatures.__table__.c
-_WANTED = (
-    _txns.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
-    _txns.deleted_at.is_(None),
-    or_(bindparam("user_id", type_=Text).is_(None), _txns.user_id == bindparam("user_id")),
+# Built once: building a statement takes as long as running it. Of tables, not of mapped classes:
+# the ORM takes twice as long for a row of many columns.
+_transactions, _features = Transaction.__table__.c, MlFeatures.__table__.c
+_CONDITIONS = (
+    _transactions.id == func.any(bindparam("txn_ids", type_=ARRAY(BigInteger))),
+    _transactions.deleted_at.is_(None),
+    or_(bindparam("user_id", type_=Text).is_(None), _transactions.user_id == bindparam("user_id")),
 )
-_RAW = select(_txns.id, *[_txns[name] for name in _NAMES]).where(*_WANTED)
-_BUILT = select(_txns.id, *[_built[name] for name in FeatureRow._fields]).where(
-    *_WANTED,
-    _built.txn_id == _txns.id,
-    _built.content_hash == _txns.content_hash,
-    _built.feature_version == FEATURE_VERSION,
+_SELECT_RAW = select(_transactions.id, *[_transactions[name] for name in _NAMES]).where(
+    *_CONDITIONS
+)
+_SELECT_FEATURES = select(
+    _transactions.id, *[_features[name] for name in FeatureRow._fields]
+).where(
+    *_CONDITIONS,
+    _features.txn_id == _transactions.id,
+    _features.content_hash == _transactions.content_hash,
+    _features.feature_version == FEATURE_VERSION,
 )
 
 
 def raw_transaction(row: RowMapping) -> RawTransaction:
-    """What is known of a transaction, from a row with RAW_COLUMNS and maybe others."""
-    told = {name: row[name] for name in _NAMES}
-    return RawTransaction(**{**told, "amount": float(told["amount"])})
+    """Convert a database row that has RAW_COLUMNS, and maybe others."""
+    fields = {name: row[name] for name in _NAMES}
+    return RawTransaction(**{**fields, "amount": float(fields["amount"])})
 
 
 def load_raw(
     session: Session, txn_ids: Sequence[int], user_id: str | None = None
 ) -> dict[int, RawTransaction]:
-    """Those of these ids, and of this user, if one is named, that were not deleted; one query."""
-    found = session.execute(_RAW, {"txn_ids": list(txn_ids), "user_id": user_id})
-    return {row["id"]: raw_transaction(row) for row in found.mappings()}
+    """Load the transactions with these ids that are not deleted, by id; with *user_id*, theirs."""
+    rows = session.execute(_SELECT_RAW, {"txn_ids": list(txn_ids), "user_id": user_id})
+    return {row["id"]: raw_transaction(row) for row in rows.mappings()}
 
 
 def load_rows(
     session: Session, txn_ids: Sequence[int], user_id: str | None = None
 ) -> dict[int, FeatureRow]:
-    """Their features: as they were built, and made now where they were not built of what is there.
+    """Load their features by id; where none are stored for the present content, compute them.
 
-    One query, and a second one where some were not built. A user is compared as he is stored; in
-    features, characters of his name are folded.
+    One query, and a second one if some must be computed. *user_id* is compared with the
+    transaction's: the one among the features is normalised.
     """
-    built = session.execute(_BUILT, {"txn_ids": list(txn_ids), "user_id": user_id})
-    found = {txn_id: FeatureRow._make(told) for txn_id, *told in built}
-    rest = [it for it in txn_ids if it not in found]
-    if rest:
-        made = load_raw(session, rest, user_id)
-        found.update((txn_id, features_of(raw)) for txn_id, raw in made.items())
-    return found
+    stored = session.execute(_SELECT_FEATURES, {"txn_ids": list(txn_ids), "user_id": user_id})
+    rows = {txn_id: FeatureRow._make(values) for txn_id, *values in stored}
+    missing = [txn_id for txn_id in txn_ids if txn_id not in rows]
+    if missing:
+        raw = load_raw(session, missing, user_id)
+        rows.update((txn_id, features_of(txn)) for txn_id, txn in raw.items())
+    return rows
 
 
-_WRITTEN = ("txn_id", *FeatureRow._fields, "content_hash", "feature_version")
-# The join leaves out what was deleted since its features were made.
+_STORED = ("txn_id", *FeatureRow._fields, "content_hash", "feature_version")
+# The join leaves out transactions that were deleted since their features were computed.
 _MERGE = f"""
-    INSERT INTO ml_features ({", ".join(_WRITTEN)}, built_at)
-    SELECT {", ".join(f"made.{name}" for name in _WRITTEN)}, now()
-    FROM {{made}} AS made JOIN transactions AS t ON t.id = made.txn_id
+    INSERT INTO ml_features ({", ".join(_STORED)}, built_at)
+    SELECT {", ".join(f"new.{name}" for name in _STORED)}, now()
+    FROM {{new}} AS new JOIN transactions AS t ON t.id = new.txn_id
     WHERE t.deleted_at IS NULL AND t.id BETWEEN :low AND :high
     ON CONFLICT (txn_id) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in (*_WRITTEN[1:], "built_at"))}
+    SET {", ".join(f"{name} = excluded.{name}" for name in (*_STORED[1:], "built_at"))}
 """  # noqa: S608  names of our own
-_MERGE_ONE = text(_MERGE.format(made="jsonb_populate_record(NULL::ml_features, :made)")).bindparams(
-    bindparam("made", type_=JSONB)
+_MERGE_ONE = text(_MERGE.format(new="jsonb_populate_record(NULL::ml_features, :new)")).bindparams(
+    bindparam("new", type_=JSONB)
 )
-_MERGE_COPIED = text(_MERGE.format(made="built_features"))
-_COPY = f"COPY built_features ({', '.join(_WRITTEN)}) FROM STDIN"
-_COPIED = text(
+_MERGE_COPIED = text(_MERGE.format(new="built_features"))
+_COPY = f"COPY built_features ({', '.join(_STORED)}) FROM STDIN"
+_CREATE_COPIED = text(
     f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS built_features ON COMMIT DELETE ROWS AS
-    SELECT {", ".join(_WRITTEN)} FROM ml_features WITH NO DATA
+    SELECT {", ".join(_STORED)} FROM ml_features WITH NO DATA
     """  # noqa: S608
 )
 
 
 def build_one(session: Session, txn_id: int) -> None:
-    """Write the features of one transaction that is there."""
-    wanted = select(Transaction.content_hash, *RAW_COLUMNS).where(Transaction.id == txn_id)
-    txn = session.execute(wanted).mappings().one()
-    row = {
+    """Write the features of one existing transaction."""
+    query = select(Transaction.content_hash, *RAW_COLUMNS).where(Transaction.id == txn_id)
+    txn = session.execute(query).mappings().one()
+    new = {
         name: value.isoformat() if isinstance(value, dt.date) else value
         for name, value in features_of(raw_transaction(txn))._asdict().items()
     }
-    made = {
-        **row,
+    new |= {
         "txn_id": txn_id,
         "content_hash": txn["content_hash"],
         "feature_version": FEATURE_VERSION,
     }
-    session.execute(_MERGE_ONE, {"made": made, "low": txn_id, "high": txn_id})
+    session.execute(_MERGE_ONE, {"new": new, "low": txn_id, "high": txn_id})
 
 
+# For many rows: lines of COPY's text format, in and out.
 _VERSION = str(FEATURE_VERSION)
-# For many: lines of COPY's text format, in and out.
-COPIED_COLUMNS = ("id", "content_hash", *_NAMES)  # of a transaction, for `features_line`
+COPIED_COLUMNS = ("id", "content_hash", *_NAMES)  # of a transaction, for `features_lines`
 
 
-def features_line(line: str) -> str:
-    """Make the line of its features from a transaction's line with COPIED_COLUMNS.
+def features_lines(lines: Sequence[str]) -> list[str]:
+    """Compute features: from lines with COPIED_COLUMNS of transactions to lines for `write_lines`.
 
-    Neither has its end; both begin with the transaction's id.
+    No line has its line feed.
     """
-    txn_id, content_hash, *values = line.split("\t")
-    raw = RawTransaction(**dict(zip(_NAMES, map(call, _READ, values), strict=True)))
-    return "\t".join((txn_id, *map(call, _WRITE, features_of(raw)), content_hash, _VERSION))
+    batches = (lines[start : start + _BATCH] for start in range(0, len(lines), _BATCH))
+    return [line for batch in batches for line in _convert(batch)]
+
+
+_BATCH = 128  # lines converted at once, column by column; more leave the processor's cache
+
+
+def _convert(lines: Sequence[str]) -> Iterator[str]:
+    txn_ids, hashes, *texts = zip(*(line.split("\t") for line in lines), strict=True)
+    given = dict(zip(_NAMES, map(map, _COLUMN_READERS, texts), strict=True))
+    raw = map(RawTransaction, *(given.get(name, repeat(None)) for name in RawTransaction._fields))
+    features = map(map, _COLUMN_WRITERS, zip(*map(features_of, raw), strict=True))
+    return map("\t".join, zip(txn_ids, *features, hashes, repeat(_VERSION), strict=False))
 
 
 def write_lines(connection: Connection, lines: Sequence[str]) -> int:
-    """Write features from `features_line`, in the order of their ids; give the rows written.
+    """Write features from `features_lines`, ordered by id; return the number of rows written.
 
     The bounds on the ids keep the join from reading all transactions for each call: the planner
     has no statistics of a temporary table.
@@ -144,19 +157,19 @@ def write_lines(connection: Connection, lines: Sequence[str]) -> int:
         IntegrityError: a transaction was deleted between the join and the check of the foreign key.
     """
     low, high = (int(line.partition("\t")[0]) for line in (lines[0], lines[-1]))
-    connection.execute(_COPIED)
+    connection.execute(_CREATE_COPIED)
     rows = "\n".join(lines) + "\n"
     connection.connection.cursor().copy_expert(_COPY, io.StringIO(rows))
     return connection.execute(_MERGE_COPIED, {"low": low, "high": high}).rowcount
 
 
-def _whole(value: str) -> int | None:
+def _optional_int(value: str) -> int | None:
     return None if value == copy_text.NULL else int(value)
 
 
 _READERS: dict[type, Callable[[str], Any]] = {
     str: copy_text.decode,
-    int: _whole,
+    int: _optional_int,
     Decimal: float,
     dt.date: lru_cache(maxsize=8192)(dt.date.fromisoformat),
 }
@@ -167,5 +180,5 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     float: repr,
     dt.date: lru_cache(maxsize=8192)(dt.date.isoformat),
 }
-_READ = [_READERS[_txns[name].type.python_type] for name in _NAMES]
-_WRITE = [_WRITERS[_built[name].type.python_type] for name in FeatureRow._fields]
+_COLUMN_READERS = [_READERS[_transactions[name].type.python_type] for name in _NAMES]
+_COLUMN_WRITERS = [_WRITERS[_features[name].type.python_type] for name in FeatureRow._fields]

@@ -74,7 +74,7 @@ def build_range(
     merging: Future[int] | None = None
     with ThreadPoolExecutor(max_workers=1) as server:
         for start in range(0, len(lines), CHUNK_ROWS):
-            chunk = list(map(feature_store.features_line, lines[start : start + CHUNK_ROWS]))
+            chunk = feature_store.features_lines(lines[start : start + CHUNK_ROWS])
             if merging is not None:
                 written += merging.result()
                 if progress:
