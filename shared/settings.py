@@ -1,22 +1,24 @@
-"""Settings: what a process reads from its environment, once, here and nowhere else."""
+"""The settings of a process, read from its environment once, here and nowhere else."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from shared.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+T = TypeVar("T")
 TOKEN_MIN = 16  # characters; a shorter token can be guessed
-TOKEN_VARIETY = 8  # different ones of them; changemechangeme has seven
-# A share of users: 0 is none, 1 is all, 1% is one hundredth.
+TOKEN_VARIETY = 8  # different characters; changemechangeme has seven
+# A share of users as a regular expression: 0 is none, 1 is all, 1% is one hundredth.
 SHARE = r"(?:[01]|100(?:\.0{1,6})?%|[0-9]{1,2}(?:\.[0-9]{1,6})?%)"
 
 
@@ -35,25 +37,25 @@ class Settings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     registry_dir: Path
-    registry_keep: int  # versions kept beside those that are live, previous or being read
+    registry_keep: int  # versions beside those that are live, previous or being read
     retire_days: int  # after a user is deleted, for versions that may have learned from them
-    deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is kept, not deployed
+    deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is stored, not deployed
     min_labels: int  # labelled transactions needed before training starts
-    retrain_labels: int  # new labels of people that bring training forward; 0: never
+    retrain_labels: int  # new human labels that bring training forward; 0: never
     train_timeout_s: int
     train_memory_mb: int
     web_host: str
     web_port: int
     web_processes: int
-    web_threads: int  # a process
+    web_threads: int  # per process
     api_auth: bool
     api_tokens: tuple[Token, ...]
     suggest_canary: float  # share of users in the model arm until an admin first changes it, 0..1
     suggest_shadow: bool  # run the model, without showing it, also where rules answer
-    suggest_salt: str  # who is in which arm depends on it
-    suggest_target_precision: float  # share of what is shown that should be right; 0..1
-    suggest_thresholds: Mapping[str, float]  # by category, or `*`; replace what was learned
-    links: Mapping[str, str]  # by name: what else the page leads to
+    suggest_salt: str  # key of the hash that assigns users to arms
+    suggest_target_precision: float  # share of shown suggestions that should be right, 0..1
+    suggest_thresholds: Mapping[str, float]  # by category, or `*`; instead of the learned ones
+    links: Mapping[str, str]  # by name: other pages that the dashboard links to
     log_level: str
 
     @classmethod
@@ -70,24 +72,24 @@ class Settings:
                 registry_dir=Path(
                     env.get("ML_REGISTRY_DIR", "/app/models/ledger_suggestions")
                 ).absolute(),
-                registry_keep=_whole(env, "ML_REGISTRY_KEEP", 10, low=1),
-                retire_days=_whole(env, "ML_RETIRE_DAYS", 30, low=1, high=3650),
-                deploy_threshold_f1=_share(env, "ML_DEPLOY_THRESHOLD_F1", 0.72),
-                min_labels=_whole(env, "ML_MIN_LABELS", 20, low=2),
-                retrain_labels=_whole(env, "ML_RETRAIN_LABELS", 50, low=0),
-                train_timeout_s=_whole(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
-                train_memory_mb=_whole(env, "ML_TRAIN_MEMORY_MB", 8192, low=640),
+                registry_keep=_whole_number(env, "ML_REGISTRY_KEEP", 10, low=1),
+                retire_days=_whole_number(env, "ML_RETIRE_DAYS", 30, low=1, high=3650),
+                deploy_threshold_f1=_read(env, "ML_DEPLOY_THRESHOLD_F1", "0.72", _share),
+                min_labels=_whole_number(env, "ML_MIN_LABELS", 20, low=2),
+                retrain_labels=_whole_number(env, "ML_RETRAIN_LABELS", 50, low=0),
+                train_timeout_s=_whole_number(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
+                train_memory_mb=_whole_number(env, "ML_TRAIN_MEMORY_MB", 8192, low=640),
                 web_host=env.get("WEB_HOST", "127.0.0.1"),
-                web_port=_whole(env, "WEB_PORT", 8000, low=1, high=65535),
-                web_processes=_whole(env, "WEB_PROCESSES", 2, low=1, high=256),
-                web_threads=_whole(env, "WEB_THREADS", 4, low=1, high=256),
-                api_auth=_switch(env, "API_AUTH", default=True),
+                web_port=_whole_number(env, "WEB_PORT", 8000, low=1, high=65535),
+                web_processes=_whole_number(env, "WEB_PROCESSES", 2, low=1, high=256),
+                web_threads=_whole_number(env, "WEB_THREADS", 4, low=1, high=256),
+                api_auth=_word(env, "API_AUTH", "on", ("on", "off")) == "on",
                 api_tokens=_tokens(env.get("API_TOKENS", "")),
-                suggest_canary=_share_of_users(env, "SUGGEST_USE_MODEL_CANARY"),
+                suggest_canary=_read(env, "SUGGEST_USE_MODEL_CANARY", "0", _share_of_users),
                 suggest_shadow=_word(env, "SUGGEST_ENABLE_SHADOW", "1", ("0", "1")) == "1",
                 suggest_salt=env.get("SUGGEST_SALT", "").strip() or "ledger-suggestions",
-                suggest_target_precision=_share(env, "SUGGEST_TARGET_PRECISION", 0.9),
-                suggest_thresholds=_thresholds(env.get("SUGGEST_THRESHOLDS", "")),
+                suggest_target_precision=_read(env, "SUGGEST_TARGET_PRECISION", "0.9", _share),
+                suggest_thresholds=_read(env, "SUGGEST_THRESHOLDS", "{}", _thresholds),
                 links=_links(env, Flower="FLOWER_URL", Grafana="GRAFANA_URL"),
                 log_level=_word(env, "LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             )
@@ -143,77 +145,74 @@ def share_of(text: str) -> float:
 
 
 def _database_url(url: str) -> str:
-    """The URL with the driver this service installs; `postgres://` and a bare scheme are usual."""
+    """Add the driver to the URL; `postgres://` and a scheme without a driver are common."""
     match = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg2)?://(.+)", url)
     if not match:
         raise SettingsError("DATABASE_URL must be a postgresql:// address")
     return f"postgresql+psycopg2://{match[1]}"
 
 
-def _whole(
+def _read(env: Mapping[str, str], name: str, default: str, parse: Callable[[str], T]) -> T:
+    """Parse a variable, or the default if it is empty; what *parse* raises says what is needed."""
+    text = env.get(name, "").strip() or default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} must be {error}, not {text!r}") from None
+
+
+def _whole_number(
     env: Mapping[str, str], name: str, default: int, *, low: int, high: int = 2**31 - 1
 ) -> int:
-    text = env.get(name, "").strip() or str(default)
-    if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) <= high:
-        raise SettingsError(f"{name} must be a whole number from {low} to {high}, not {text!r}")
-    return int(text)
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return _read(env, name, str(default), parse)
 
 
-def _share(env: Mapping[str, str], name: str, default: float) -> float:
-    text = env.get(name, "").strip() or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise SettingsError(f"{name} must be a number from 0 to 1, not {text!r}")
-    return value
+def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return text.lower()
+
+    return _read(env, name, default, parse)
 
 
-def _share_of_users(env: Mapping[str, str], name: str) -> float:
-    text = env.get(name, "").strip() or "0"
-    try:
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0.0 <= float(text) <= 1.0:
+            return float(text)
+    raise ValueError("a number from 0 to 1")
+
+
+def _share_of_users(text: str) -> float:
+    with suppress(ValueError):
         return share_of(text)
-    except ValueError:
-        raise SettingsError(
-            f"{name} must be 0 (nobody), 1 (everybody) or N% with N from 0 to 100, not {text!r}"
-        ) from None
+    raise ValueError("0 (nobody), 1 (everybody) or N% with N from 0 to 100")
 
 
 def _thresholds(text: str) -> Mapping[str, float]:
-    """`{"Rent": 0.95, "*": 0.8}`."""
-    try:
-        found = json.loads(text) if text.strip() else {}
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(
-        type(value) in (int, float) and 0 <= value <= 1 for value in found.values()
-    ):
-        raise SettingsError(
-            "SUGGEST_THRESHOLDS must be a JSON object of categories (or *) and numbers 0 to 1, "
-            'such as {"Rent": 0.95, "*": 0.8}'
-        )
-    return {label: float(value) for label, value in found.items()}
+    with suppress(ValueError):
+        values = json.loads(text)
+        if isinstance(values, dict) and all(
+            type(value) in (int, float) and 0 <= value <= 1 for value in values.values()
+        ):
+            return {label: float(value) for label, value in values.items()}
+    raise ValueError(
+        'a JSON object of categories (or *) and numbers 0 to 1, such as {"Rent": 0.95, "*": 0.8}'
+    )
 
 
 def _links(env: Mapping[str, str], **names: str) -> Mapping[str, str]:
     """Return the addresses that are set, by title."""
-    found = {title: env.get(name, "").strip() for title, name in names.items()}
-    for title, url in found.items():
-        if url and not re.fullmatch(r"https?://[^\s\"'<>]+", url):
+    links = {title: url for title, name in names.items() if (url := env.get(name, "").strip())}
+    for title, url in links.items():
+        if not re.fullmatch(r"https?://[^\s\"'<>]+", url):
             raise SettingsError(f"{names[title]} must be an http:// or https:// address")
-    return {title: url for title, url in found.items() if url}
-
-
-def _word(env: Mapping[str, str], name: str, default: str, words: tuple[str, ...]) -> str:
-    text = env.get(name, "").strip().lower() or default
-    if text not in words:
-        raise SettingsError(f"{name} must be one of {', '.join(words)}, not {text!r}")
-    return text
-
-
-def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
-    return _word(env, name, "on" if default else "off", ("on", "off")) == "on"
+    return links
 
 
 def _tokens(text: str) -> tuple[Token, ...]:
