@@ -1,60 +1,57 @@
-"""The version on trial in this process: loaded beside the live one, without a request waiting.
+"""The challenger of a process: the version on trial, loaded in the background.
 
-It is not followed like the live version: whoever answers says which one is on trial, and until that
-one is loaded there is none.
+Unlike the live model it follows no pointer: the caller names the version on trial, and gets None
+until that one is loaded.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from shared.errors import DamagedVersion, LedgerError
+from shared.errors import DamagedVersion
 from shared.log import get_logger
-from shared.registry.gil import short_switch_interval
 from shared.registry.live_model import (
     RETRY_S,
     TRANSIENT_ERRORS,
     LoadedModel,
+    Loader,
     Outcome,
+    load_model,
     outcome_of,
-    reason_of,
+    parse_model,
+    quarantine,
 )
 from shared.registry.store import Deployment, Registry
-
-if TYPE_CHECKING:
-    from shared.model.classifier import Model
 
 _log = get_logger()
 
 
 class ChallengerModel:
-    """Make it anywhere; it starts a thread, and reads, only when a version is first asked for.
+    """Holds one version on trial; starts a thread, and reads, at the first request for a version.
 
     Args:
         registry: where versions come from.
-        loader: makes a model of a version's files; `Model.from_files` if not given.
-        on_load: told the outcome of each attempt to load.
+        loader: makes a model of a version's files.
+        on_load: called with the outcome of each attempt to load.
     """
 
     def __init__(
         self,
         registry: Registry,
         *,
-        loader: Callable[[Mapping[str, bytes]], Model] | None = None,
+        loader: Loader = parse_model,
         on_load: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self._registry = registry
         self._loader = loader
         self._on_load = on_load
         self._served: LoadedModel | None = None
-        self._wanted: str | None = None
+        self._run_id: str | None = None
         self._retry_at = 0.0  # monotonic seconds
         self._loading: threading.Thread | None = None
         self._forget_threads()
@@ -62,16 +59,16 @@ class ChallengerModel:
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
     def model(self, run_id: str | None) -> LoadedModel | None:
-        """The version of this id, or None until it is loaded, or while it cannot be.
+        """Return the version with this id; None until it is loaded, or if it cannot be.
 
-        Another id, or None, lets go of the version held. Never waits for a disk.
+        Another id, or None, releases the version before. Never waits for a disk.
         """
         served = self._served
         if served is not None and served.deployment.run_id == run_id:
             return served
         with self._lock:
-            if run_id != self._wanted:
-                self._wanted, self._served, self._retry_at = run_id, None, 0.0
+            if run_id != self._run_id:
+                self._run_id, self._served, self._retry_at = run_id, None, 0.0
             due = self._loading is None and time.monotonic() >= self._retry_at
             if run_id is not None and self._served is None and due:
                 self._loading = threading.Thread(
@@ -81,54 +78,38 @@ class ChallengerModel:
             return self._served
 
     def stop(self) -> None:
-        """Wait for a load that is under way; what is held stays."""
+        """Wait for a load in progress; a loaded version stays."""
         loading = self._loading
         if loading is not None:
             loading.join()
 
     def _forget_threads(self) -> None:
-        """A forked child has no loading thread, and its copy of the lock may be held for ever."""
+        """In a forked child: it has no loading thread, and its lock may never be released."""
         self._lock = threading.Lock()
         self._loading = None
 
     def _load(self, run_id: str) -> None:
-        found = self._read(run_id)
-        fault = found if isinstance(found, Exception) else None
+        served: LoadedModel | None = None
+        fault: Exception | None = None
+        try:
+            served = self._read(run_id)
+        except Exception as error:  # a loader may raise anything; none of it may end the thread
+            fault = error
         is_transient = isinstance(fault, TRANSIENT_ERRORS)
         if fault and not is_transient:
-            self._quarantine(run_id, reason_of(fault))
+            quarantine(self._registry, run_id, fault)
         with self._lock:
             self._loading = None
-            if self._wanted == run_id:  # else another one is loaded when it is next asked for
-                self._served = found if isinstance(found, LoadedModel) else None
+            if self._run_id == run_id:  # else the next request loads another one
+                self._served = served
                 self._retry_at = time.monotonic() + RETRY_S if is_transient else math.inf
         outcome = outcome_of(fault)
         _log.info("challenger.tried", run_id=run_id, outcome=outcome)
         self._on_load(outcome)
 
-    def _read(self, run_id: str) -> LoadedModel | Exception:
-        """The version, or what is wrong with it."""
-        if not self._loader:
-            from shared.model.classifier import (
-                Model,  # not above: it is slow, and must come after any fork
-            )
-
-            self._loader = Model.from_files
-        try:
-            problem = self._registry.quarantined(run_id)
-            if problem is not None:
-                return DamagedVersion(f"quarantined: {problem}", run_id=run_id)
-            with short_switch_interval():
-                version = self._registry.load(run_id)
-                model = self._loader(version.files)
-        except Exception as error:  # a loader may raise anything; none of it may end the thread
-            return error
-        pointer = Deployment(0, run_id, version.manifest_sha256, None, "", "on trial", "", "deploy")
-        return LoadedModel(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
-
-    def _quarantine(self, run_id: str, reason: str) -> None:
-        """Keep a bad version from being tried anywhere."""
-        try:
-            self._registry.quarantine(run_id, reason)
-        except LedgerError as error:  # a read-only disk: it is refused here all the same
-            _log.warning("challenger.not_quarantined", run_id=run_id, code=error.code)
+    def _read(self, run_id: str) -> LoadedModel:
+        problem = self._registry.quarantined(run_id)
+        if problem is not None:
+            raise DamagedVersion(f"quarantined: {problem}", run_id=run_id)
+        trial = Deployment(0, run_id, "", None, "", "on trial", "", "deploy")
+        return load_model(self._registry, trial, self._loader)

@@ -1,7 +1,7 @@
-"""The model this process answers with: loaded beside the old one, then swapped in one step.
+"""The live model of a process: the deployed version, loaded beside the old one, then swapped.
 
 A request takes one reference and uses it for model, labels and version, so it cannot mix two. A
-version that is damaged, or that the loader refuses, never replaces one that works.
+damaged version, or one that the loader refuses, never replaces one that works.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from shared.model.classifier import Model, Prediction
 
 Outcome = Literal["loaded", "refused", "missing"]
-RETRY_S = 5.0  # after a fault of the disk or a version not there yet; a damaged one is not retried
-TRANSIENT_ERRORS = (NotFound, Unavailable, OSError, MemoryError)  # says nothing against the version
+Loader = Callable[[Mapping[str, bytes]], "Model"]
+RETRY_S = 5.0  # after a transient error
+TRANSIENT_ERRORS = (NotFound, Unavailable, OSError, MemoryError)  # the version may be good
 _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model with the version it belongs to. It never changes: a deploy makes another."""
+    """A version in memory: the model, its manifest and its deployment. Immutable."""
 
     deployment: Deployment
     manifest: Manifest
@@ -50,29 +51,54 @@ class ServedPrediction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What this process serves; `meta` is empty while it serves nothing."""
+    """The state of a live model; `meta` is empty while none is served."""
 
     available: bool
     meta: Mapping[str, Any]
     loaded_at: dt.datetime | None
-    error: str | None  # what keeps the live version from being served here
+    error: str | None  # why the deployed version is not served here
+
+
+def parse_model(files: Mapping[str, bytes]) -> Model:
+    """Make a model of a version's files."""
+    from shared.model.classifier import Model  # not above: it is slow, and must follow any fork
+
+    return Model.from_files(files)
+
+
+def load_model(registry: Registry, deployment: Deployment, loader: Loader) -> LoadedModel:
+    """Read a version and parse it. May raise anything that the loader raises."""
+    with short_switch_interval():
+        version = registry.load(deployment.run_id, deployment.manifest_sha256 or None)
+        model = loader(version.files)
+    if not deployment.manifest_sha256:  # of a version that is not deployed
+        deployment = replace(deployment, manifest_sha256=version.manifest_sha256)
+    return LoadedModel(deployment, version.manifest, model, dt.datetime.now(dt.UTC))
+
+
+def quarantine(registry: Registry, run_id: str, fault: Exception) -> None:
+    """Mark a bad version, so that no process tries it."""
+    try:
+        registry.quarantine(run_id, reason_of(fault))
+    except LedgerError as error:  # a read-only disk: this process refuses the version anyway
+        _log.warning("registry.not_quarantined", run_id=run_id, code=error.code)
 
 
 class LiveModel:
-    """Follows the registry's pointer. Make it anywhere; it reads nothing before `start`.
+    """Follows the registry's pointer in a thread; reads nothing before `start` or the first use.
 
     Args:
         registry: where versions come from.
-        loader: makes a model of a version's files; `Model.from_files` if not given.
+        loader: makes a model of a version's files.
         poll_s: seconds between two looks at the pointer.
-        on_reload: told the outcome of each attempt to follow the pointer.
+        on_reload: called with the outcome of each attempt to follow the pointer.
     """
 
     def __init__(
         self,
         registry: Registry,
         *,
-        loader: Callable[[Mapping[str, bytes]], Model] | None = None,
+        loader: Loader = parse_model,
         poll_s: float = 0.5,
         on_reload: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
@@ -82,9 +108,9 @@ class LiveModel:
         self._on_reload = on_reload
         self._served: LoadedModel | None = None
         self._error: str | None = None
-        self._followed: Deployment | str | None = None  # the pointer, or its fault, last acted upon
+        self._followed: Deployment | str | None = None  # the pointer, or its fault
         self._watcher: threading.Thread | None = None
-        self._retry_at = 0.0  # monotonic seconds; until then the same pointer is left alone
+        self._retry_at = 0.0  # monotonic seconds; the same pointer is not tried before
         self._forget_threads()
         forget = weakref.WeakMethod(self._forget_threads)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
@@ -92,7 +118,7 @@ class LiveModel:
     def start(self) -> None:
         """Load the live version, if there is one, and follow the pointer from now on.
 
-        Call it after any fork. Whoever calls while another thread loads waits for that one load.
+        Call it after any fork. A caller waits while another thread loads.
         """
         with self._lock:
             if self._watcher is None:
@@ -102,18 +128,18 @@ class LiveModel:
                 self._watcher = watcher
 
     def stop(self) -> None:
-        """End the watching; what is served stays."""
+        """Stop following the pointer; the model stays."""
         self._stopped.set()
         if self._watcher:
             self._watcher.join()
 
     @property
     def loaded(self) -> LoadedModel | None:
-        """What is held as it is; starts nothing."""
+        """The model in memory; starts nothing."""
         return self._served
 
     def current(self) -> LoadedModel | None:
-        """What to answer with now. Take it once a request."""
+        """The model to answer with now. Take it once a request."""
         if self._watcher is None:  # not started yet, or in a process forked from one that was
             self.start()
         return self._served
@@ -129,7 +155,7 @@ class LiveModel:
             self._follow()
 
     def status(self) -> Status:
-        """What is served here, and what stands in the way of the live version."""
+        """The version that is served, and why the deployed one is not."""
         served, error = self.current(), self._error
         if served is None:
             return Status(False, {}, None, error)
@@ -139,7 +165,7 @@ class LiveModel:
         return Status(True, {**manifest.meta, **version}, served.loaded_at, error)
 
     def _forget_threads(self) -> None:
-        """A forked child has no watcher, and its copy of the lock may be held for ever."""
+        """In a forked child: it has no watcher, and its copy of the lock may never be released."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._watcher = None
@@ -152,7 +178,17 @@ class LiveModel:
                 _log.exception("runtime.watch_failed")
 
     def _follow(self) -> None:
-        """With the lock held: serve what the pointer says, or keep what works and say why."""
+        """With the lock held: act on the pointer, unless it was acted on before.
+
+        pointer                           served                     next look
+        the same manifest again           the same model             at the next pointer
+        a version that loads              its model                  at the next pointer
+        one with a transient error        the old model, if any *    again after RETRY_S
+        one with another error            the old model, if any *    quarantined; the next pointer
+        missing or damaged                the old model, if any *    at the next pointer
+
+        * at a start there is no old one: the nearest version that a rollback would give.
+        """
         pointer, fault = self._pointer()
         seen = pointer or str(fault)
         if seen == self._followed and time.monotonic() < self._retry_at:
@@ -163,6 +199,10 @@ class LiveModel:
         self._error = reason_of(fault) if fault else None
         if fault and not self._served:
             self._fall_back(pointer)
+        if pointer and isinstance(fault, TRANSIENT_ERRORS):
+            self._retry_at = time.monotonic() + RETRY_S
+        elif pointer and fault:
+            quarantine(self._registry, pointer.run_id, fault)
         outcome = outcome_of(fault)
         _log.info(
             "runtime.followed",
@@ -172,8 +212,6 @@ class LiveModel:
             error=self._error,
         )
         self._on_reload(outcome)
-        if pointer and fault:
-            self._retry_or_quarantine(pointer, fault)
 
     def _pointer(self) -> tuple[Deployment | None, Exception | None]:
         """The live version's pointer, or why there is none."""
@@ -183,38 +221,20 @@ class LiveModel:
             return None, error
         return pointer, None if pointer else NotFound("no version is deployed")
 
-    def _retry_or_quarantine(self, pointer: Deployment, fault: Exception) -> None:
-        if isinstance(fault, TRANSIENT_ERRORS):
-            self._retry_at = time.monotonic() + RETRY_S
-            return
-        try:
-            self._registry.quarantine(pointer.run_id, reason_of(fault))
-        except LedgerError as error:  # a read-only disk: it is refused here all the same
-            _log.warning("runtime.not_quarantined", run_id=pointer.run_id, code=error.code)
-
     def _load(self, pointer: Deployment) -> Exception | None:
         """Swap in the version of a pointer, or return what is wrong with it and change nothing."""
         old = self._served
-        if old and old.deployment.manifest_sha256 == pointer.manifest_sha256:
-            self._served = replace(old, deployment=pointer)
-            return None
-        if not self._loader:
-            from shared.model.classifier import (
-                Model,  # not above: it is slow, and must come after any fork
-            )
-
-            self._loader = Model.from_files
         try:
-            with short_switch_interval():
-                version = self._registry.load(pointer.run_id, pointer.manifest_sha256)
-                model = self._loader(version.files)
+            if old and old.deployment.manifest_sha256 == pointer.manifest_sha256:
+                self._served = replace(old, deployment=pointer)
+            else:
+                self._served = load_model(self._registry, pointer, self._loader)
         except Exception as error:  # a loader may raise anything; none of it may end the serving
             return error
-        self._served = LoadedModel(pointer, version.manifest, model, dt.datetime.now(dt.UTC))
         return None
 
     def _fall_back(self, refused: Deployment | None) -> None:
-        """At a start with a bad live version: serve what a rollback would give, nearest first."""
+        """Serve the nearest version that a rollback would give."""
         try:
             for pointer in self._registry.rollback_stack():
                 bad = refused and refused.run_id == pointer.run_id
@@ -228,14 +248,14 @@ class LiveModel:
 
 
 def outcome_of(fault: Exception | None) -> Outcome:
-    """The outcome of a load that ended with this fault, or with none."""
+    """Classify the end of a load."""
     if fault is None:
         return "loaded"
     return "missing" if isinstance(fault, NotFound) else "refused"
 
 
 def reason_of(fault: Exception) -> str:
-    """What is wrong. Of foreign errors only the type: their messages may quote the file."""
+    """Describe a fault; of foreign errors only the type: their messages may quote the file."""
     if isinstance(fault, LedgerError):
         return str(fault)
     return f"the version cannot be read: {type(fault).__name__}"

@@ -125,7 +125,7 @@ def test_a_version_that_the_loader_refuses_is_quarantined_without_quoting_it(reg
 def test_a_quarantined_version_is_not_even_read(registry, outcomes):
     save(registry, 1)
     registry.quarantine(run_id_of(1), "a person said so")
-    challengers = ChallengerModel(registry, loader=None, on_load=outcomes)
+    challengers = ChallengerModel(registry, on_load=outcomes)
 
     challengers.model(run_id_of(1))
 
