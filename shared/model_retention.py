@@ -1,8 +1,8 @@
-"""When versions retire that may have learned from a user who was deleted since.
+"""Model retention: removes versions that may have learned from a deleted user.
 
-A version holds hashes and numbers, no text of his; all the same it is what he said that it knows.
-One that is not live is removed in time. The live one answers until another takes its place, and
-from then on need not be beaten: the next version that reaches the threshold follows it.
+A version holds hashes and numbers, no text, but they follow from the user's labels. When its time
+is over, a version that is not live is removed; the live one stays until the next version that
+reaches the threshold, which then need not be better.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from shared.experiments import traffic_split
 from shared.registry.store import ModelVersion, Registry
 from shared.settings import Settings
 
-# A run that began so soon after a deletion may have read what was just being deleted.
-JUST_AFTER = dt.timedelta(hours=1)
-NIGHT = dt.timedelta(days=1)  # what retires before the next night goes in this one
+# A run that began this soon after a deletion may have read rows that were being deleted.
+DELETION_TIME = dt.timedelta(hours=1)
+NIGHT = dt.timedelta(days=1)  # a version due before the next night is removed in this one
 
 
 def retirement_due(
     session: Session, versions: Iterable[ModelVersion], after_days: int
 ) -> dict[str, dt.datetime]:
-    """By when each version retires that may have learned from a deleted user."""
+    """Return when each version retires that may have learned from a deleted user, by run_id."""
     deletions = session.execute(select(Deletion.known_since, Deletion.deleted_at)).all()
-    found = {}
+    due = {}
     for version in versions:
         made, read = training_time(version), _read_at(version)
-        gone = [at for since, at in deletions if since <= made and read <= at + JUST_AFTER]
+        gone = [at for since, at in deletions if since <= made and read <= at + DELETION_TIME]
         if gone:
-            found[version.run_id] = min(gone) + dt.timedelta(days=after_days)
-    return found
+            due[version.run_id] = min(gone) + dt.timedelta(days=after_days)
+    return due
 
 
 def is_retired(retire_by: Mapping[str, dt.datetime], run_id: str) -> bool:
-    """Whether a version retires before another night has come."""
+    """Whether a version retires before the next night."""
     at = retire_by.get(run_id)
     return at is not None and at <= dt.datetime.now(dt.UTC) + NIGHT
 
 
 def retire(session: Session, registry: Registry, settings: Settings) -> list[str]:
-    """Remove the versions whose time is over, but for the live one; give their ids.
+    """Remove the versions that are due, except the live one; return their ids.
 
     A trial of one of them ends.
 
     Raises:
-        DamagedVersion: it is unsure what is live, so nothing is removed.
-        Unavailable: the registry does not do its part.
+        DamagedVersion: which version is live is unknown, so nothing is removed.
+        Unavailable: the registry's disk fails, or its lock is not free in time.
     """
     retire_by = retirement_due(session, registry.versions(), settings.retire_days)
     over = [run_id for run_id in retire_by if is_retired(retire_by, run_id)]
     if not over:
         return []
-    traffic_split.lock(session)  # no trial begins with a version that is just being removed
+    traffic_split.lock(session)  # no trial may begin with a version that is being removed
     if traffic_split.current(session, settings).challenger in over:
         why = "it may have learned from a deleted user"
         traffic_split.end_trial(session, settings, "drop", by="retirement", why=why)
@@ -77,7 +77,7 @@ def live_retirement(session: Session, registry: Registry, after_days: int) -> Me
 
 
 def live(registry: Registry) -> str | None:
-    """The id of the live version, as far as that can be told."""
+    """The id of the live version; None if there is none, or the pointer is damaged."""
     try:
         pointer = registry.current()
     except DamagedVersion:
@@ -86,14 +86,14 @@ def live(registry: Registry) -> str | None:
 
 
 def training_time(version: ModelVersion) -> dt.datetime:
-    """When a version was made; of a damaged one that is not known, so it may be today."""
+    """When a version was made; now for a damaged one, which may be that new."""
     if not version.created_at:
         return dt.datetime.now(dt.UTC)
     return dt.datetime.fromisoformat(version.created_at)
 
 
 def _read_at(version: ModelVersion) -> dt.datetime:
-    """When it began to read labels: it may have met who was deleted later than that."""
+    """When its run read the labels: users deleted later may be among them."""
     if not version.created_at:
         return dt.datetime.min.replace(tzinfo=dt.UTC)
     return version.manifest.read_at

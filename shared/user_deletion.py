@@ -1,4 +1,4 @@
-"""Takes everything away that is known of a user."""
+"""Deletion of a user: removes all their data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from shared.db.tables import Deletion, Job
 from shared.jobs import store as job_store
 
-# Labels, features and suggestions of a transaction go with it; answers go with their suggestion.
+# Foreign keys delete labels, features and suggestions with their transaction, and answers with
+# their suggestion.
 _COUNTS = text(
     """
     SELECT count(*), count(label.txn_id), min(transactions.created_at)
@@ -25,13 +26,13 @@ _SUGGESTED = text(
         OR txn_id IN (SELECT id FROM transactions WHERE user_id = :user)
     """
 )
-_TAKE = (
-    # First: it waits for an import that is just being stored, whose rows then go, too.
+_DELETE = (
+    # First: it waits for an import that is being stored, so that its rows are deleted, too.
     text("DELETE FROM imports WHERE user_id = :user"),
     text("DELETE FROM transactions WHERE user_id = :user"),
     text("DELETE FROM suggestions WHERE user_id = :user"),
     text("DELETE FROM rule_sets WHERE user_id = :user"),
-    # What was asked for stays in the list of jobs, without his name and what his file held.
+    # Jobs stay in the list, without the user's name and the content of their files.
     text(
         """
         UPDATE jobs SET idempotency_key = NULL, params = jsonb_set(params, '{user_id}', '""'),
@@ -46,10 +47,9 @@ _TAKE = (
 
 
 class DeletionReport(NamedTuple):
-    """What there was of a user, and since when models may have learned from him.
+    """The deleted rows of a user, and since when models may have learned from them.
 
-    That is since his first transaction: labels come and go, and leave no trace where a rule made
-    them, and what traffic looks like is counted of all.
+    `known_since` is the time of the first transaction: removed labels leave no trace.
     """
 
     transactions: int
@@ -61,18 +61,18 @@ class DeletionReport(NamedTuple):
 def delete_user(session: Session, user_id: str) -> DeletionReport:
     """Delete a user's transactions, labels, features, suggestions, answers, rules and files.
 
-    Jobs that are open for him alone end. What is asked about him from now on is kept anew.
-    What users have in common (`merchant_priors`) is counted anew with the next training.
+    Cancels the user's open jobs. Data sent later is stored as for a new user. Merchant priors are
+    computed without them at the next training.
     """
     user = {"user": user_id}
     transactions, labels, since = session.execute(_COUNTS, user).one()
     suggestions = session.scalar(_SUGGESTED, user) or 0
-    his = select(Job.id).where(
+    open_jobs = select(Job.id).where(
         Job.params["user_id"].astext == user_id, Job.state.in_(job_store.OPEN)
     )
-    for job_id in session.scalars(his).all():
+    for job_id in session.scalars(open_jobs).all():
         job_store.cancel(session, job_id)
-    for statement in _TAKE:
+    for statement in _DELETE:
         session.execute(statement, user)
     if since is not None:
         session.add(Deletion(known_since=since))

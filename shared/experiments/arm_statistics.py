@@ -1,20 +1,21 @@
-"""What people answered to the suggestions of each arm, in sums and rates."""
+"""The statistics of each arm: how often its suggestions are accepted, and how much they help."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Row, bindparam, text
 from sqlalchemy.orm import Session
 
 from shared.db.tables import Arm
-from shared.experiments.ratio_intervals import Rate
+from shared.experiments.ratio_intervals import NO_ROWS, Rate
 from shared.experiments.traffic_split import TrafficSplit
 
-DAYS = 28  # older suggestions are no evidence
-ROWS = 500_000  # nor are more than the newest so many
+DAYS = 28  # older suggestions are not evidence
+ROWS = 500_000  # newest suggestions that are evidence
 PAIRS = 50
 MIN_USERS, MIN_ANSWERS = 30, 100  # in each arm, for a verdict
 
@@ -66,17 +67,17 @@ _PAIRS = text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmStatistics:
-    """What became of the suggestions of an arm; those that a caller forced are left out."""
+    """The answers to the suggestions of an arm, without those whose arm a caller forced."""
 
-    users: int
-    suggestions: int
-    shown: int  # with a label; the others asked
-    accepted: int
-    corrected: int
-    rejected: int
-    first: dt.datetime | None  # when the oldest of them was made
-    acceptance: Rate  # accepted, of the labels that were answered
-    gain: Rate  # of all suggestions, a half each, a half more if accepted, less if wrong
+    users: int = 0
+    suggestions: int = 0
+    shown: int = 0  # with a label; the others asked
+    accepted: int = 0
+    corrected: int = 0
+    rejected: int = 0
+    first: dt.datetime | None = None  # when the oldest suggestion was made
+    acceptance: Rate = NO_ROWS  # accepted, of the answered labels
+    gain: Rate = NO_ROWS  # of all suggestions: 1/2 each, 1 if accepted, 0 if corrected or rejected
 
     @property
     def answered(self) -> int:
@@ -84,7 +85,7 @@ class ArmStatistics:
 
     @property
     def missing(self) -> str:
-        """What a verdict still needs of this arm; '' if nothing."""
+        """The data that a verdict still needs of this arm, in words; '' if none."""
         users, answers = self.acceptance.users, self.answered
         parts = []
         if users < MIN_USERS:
@@ -94,37 +95,23 @@ class ArmStatistics:
         return " and ".join(parts)
 
 
-_NO_ROWS = Rate(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-NO_ANSWERS = ArmStatistics(
-    users=0,
-    suggestions=0,
-    shown=0,
-    accepted=0,
-    corrected=0,
-    rejected=0,
-    first=None,
-    acceptance=_NO_ROWS,
-    gain=_NO_ROWS,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two labels that rules and model gave to the same transaction, and who was right."""
+    """Two labels that rules and model gave to the same transactions, and which was right."""
 
     rules_label: str
     model_label: str
     count: int
-    answered: int  # the person said which category it is
+    answered: int  # by a person, with a category
     rules_right: int
     model_right: int
 
 
 def load_statistics(session: Session, since: dt.datetime) -> Mapping[Arm, ArmStatistics]:
-    """What each arm has to show since then, from the newest ROWS suggestions at most."""
-    found = dict.fromkeys(Arm, NO_ANSWERS)
+    """Load the statistics of each arm since then, of the newest ROWS suggestions at most."""
+    arms = dict.fromkeys(Arm, ArmStatistics())
     for row in session.execute(_ARMS, {"since": since, "rows": ROWS}):
-        found[Arm(row.arm)] = ArmStatistics(
+        arms[Arm(row.arm)] = ArmStatistics(
             users=row.users,
             suggestions=int(row.n),
             shown=int(row.shown),
@@ -132,27 +119,24 @@ def load_statistics(session: Session, since: dt.datetime) -> Mapping[Arm, ArmSta
             corrected=int(row.corrected),
             rejected=int(row.rejected),
             first=row.first,
-            acceptance=Rate(
-                row.answering,
-                row.answered,
-                row.accepted,
-                row.answered_answered,
-                row.answered_accepted,
-                row.accepted_accepted,
-            ),
-            gain=Rate(row.users, row.n, row.gained, row.n_n, row.n_gained, row.gained_gained),
+            acceptance=Rate(row.answering, *_sums(row, "answered", "accepted")),
+            gain=Rate(row.users, *_sums(row, "n", "gained")),
         )
-    return found
+    return arms
+
+
+def _sums(row: Row[Any], x: str, y: str) -> tuple[float, ...]:
+    return tuple(getattr(row, name) for name in (x, y, f"{x}_{x}", f"{x}_{y}", f"{y}_{y}"))
 
 
 def evidence_start(rollout: TrafficSplit) -> dt.datetime:
-    """From when on suggestions are evidence: since users last changed arms, and DAYS at most."""
+    """When the evidence begins: at the last change of the split, at most DAYS ago."""
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=DAYS)
     return max(rollout.since, oldest) if rollout.since else oldest
 
 
 def load_disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
-    """How often rules and model gave different labels in so many days, and the commonest pairs.
+    """Count the disagreements of rules and model in the last *days*; list the commonest pairs.
 
     Of the newest ROWS of such suggestions at most.
     """

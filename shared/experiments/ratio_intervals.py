@@ -1,8 +1,7 @@
-"""Rates of rows that belong to users, how sure they are, and how two of them differ.
+"""Confidence intervals of a rate over users, and of the difference of two rates.
 
-A user's rows stand and fall together, and users, not rows, were drawn into arms; so what counts for
-the width of an interval is how far users differ. Pure; where the formulas come from is said in
-docs/canary.md.
+A user's rows are not independent, and users, not rows, are assigned to arms; so the width follows
+from the variance between users. Pure; docs/canary.md names the sources of the formulas.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Sum of y over sum of x, 0 <= y <= x, from sums over users: enough for any number of them."""
+    """Sum of y over sum of x, 0 <= y <= x, held as sums over users."""
 
-    users: int  # with x > 0
-    x: float
-    y: float
-    xx: float  # sum of the users' x²
-    xy: float
-    yy: float
+    users: int = 0  # with x > 0
+    x: float = 0.0
+    y: float = 0.0
+    xx: float = 0.0  # sum of the users' x²
+    xy: float = 0.0
+    yy: float = 0.0
 
     @property
     def value(self) -> float | None:
@@ -41,7 +40,7 @@ class Rate:
         return self.y / self.x if self.x else None
 
     def interval(self, z: float = Z) -> Interval:
-        """Of the value; 95% unless another normal quantile *z* is given.
+        """The confidence interval of the value; 95% unless another normal quantile *z* is given.
 
         Wilson's interval with as many independent rows as would give the variance between users
         that the delta method finds; where each user has one row, that is Wilson's of the rows.
@@ -53,11 +52,14 @@ class Rate:
         variance = self.users / (self.users - 1) * left / self.x**2
         # Where users do not differ at all, each of them is one row.
         rows = p * (1 - p) / variance if variance > 1e-15 and 0 < p < 1 else float(self.users)
-        # A few users with most of the rows tell less than as many with equal shares.
+        # Few users with most of the rows are weaker evidence than as many with equal shares.
         z = _student(z, max(self.x**2 / self.xx - 1, 1.0))
         middle = (p + z * z / (2 * rows)) / (1 + z * z / rows)
         half = z / (1 + z * z / rows) * math.sqrt(p * (1 - p) / rows + z * z / (4 * rows * rows))
         return Interval(max(middle - half, 0.0), min(middle + half, 1.0))
+
+
+NO_ROWS = Rate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Difference:
 
     Attributes:
         interval: 95%, if it is looked at once.
-        always: 95%, however often it is looked at while the rows come in; wider.
+        anytime_interval: 95%, however often it is looked at while rows come in; wider.
     """
 
     value: float
@@ -75,7 +77,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the difference is sure whenever one looks, else 0."""
+        """1 or -1 if the anytime interval excludes 0, else 0."""
         return (self.anytime_interval.low > 0) - (self.anytime_interval.high < 0)
 
 

@@ -1,8 +1,8 @@
-"""Who gets which arm: rules alone, the model beside them, or a version on trial.
+"""The traffic split: which users are in which arm.
 
-A user's arm follows from his name by hashes, so it is the same in every process, and a larger share
-keeps whoever was in the smaller one. How large the shares are stands in PostgreSQL, a row for each
-change; until the first change the environment says it. docs/canary.md tells how it is used.
+A keyed hash of the user's name decides, so the arm is the same in every process, and a larger share
+includes the users of a smaller one. The shares are in PostgreSQL, a row for each change; until the
+first change the environment gives them. See docs/canary.md.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shared.errors import Conflict
 from shared.settings import Settings
 
 Kind = Literal["canary", "trial", "promote", "drop", "guardrail"]
-_STEPS = 1 << 53  # as finely as a float from 0 to 1 can tell users apart
+_STEPS = 1 << 53  # the resolution of a float from 0 to 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficSplit:
-    """What holds now.
+    """The shares of users in each arm, and the change that set them.
 
     Attributes:
         change: id of the newest change; 0 while the environment's value counts.
@@ -47,12 +47,12 @@ class TrafficSplit:
     why: str = ""
 
     def without_trial(self) -> TrafficSplit:
-        """The same with nobody in the challenger arm; for while its version is not loaded."""
+        """The split without a challenger arm; used while its version is not loaded."""
         return replace(self, challenger=None, trial=0.0)
 
 
 def assign_arm(user_id: str, rollout: TrafficSplit, salt: str) -> Arm:
-    """The arm of a user; '' (none is known) is one user like any other.
+    """Assign a user to an arm; '' (unknown) is one user like any other.
 
     The trial draws from all users, anew for each version, and the canary from the rest, so each
     arm is a fair sample of the users.
@@ -66,13 +66,13 @@ _NEWEST = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1)
 
 
 def current(session: Session, settings: Settings) -> TrafficSplit:
-    """What holds now: the newest change, or what the environment says."""
-    found = session.scalars(_NEWEST).one_or_none()
-    return _from_row(found) if found else TrafficSplit(canary=settings.suggest_canary)
+    """Load the split that is valid now: the newest change, or the environment's."""
+    row = session.scalars(_NEWEST).one_or_none()
+    return _from_row(row) if row else TrafficSplit(canary=settings.suggest_canary)
 
 
 def history(session: Session, limit: int = 50) -> list[TrafficSplit]:
-    """The newest changes, newest first."""
+    """Load the newest changes, newest first."""
     rows = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(limit)
     return [_from_row(row) for row in session.scalars(rows)]
 
@@ -94,7 +94,7 @@ def set_canary(
     """Put this share of users, 0..1, into the model arm; the trial stays as it is.
 
     Args:
-        expected: id of the change that the caller has seen as the newest.
+        expected: id of the newest change that the caller knows.
 
     Raises:
         Conflict: somebody else changed it since *expected*.
@@ -128,7 +128,7 @@ def end_trial(
     by: str,
     why: str,
 ) -> TrafficSplit:
-    """End the trial; whoever asks again, not having heard the answer, changes nothing.
+    """End the trial; doing so twice is harmless.
 
     Raises:
         Conflict: no version is on trial.
@@ -142,10 +142,10 @@ def end_trial(
 def stop_by_guardrail(
     session: Session, settings: Settings, seen: TrafficSplit, arm: Arm, *, why: str
 ) -> TrafficSplit:
-    """End what harms, judged by the evidence since *seen*: the canary, or the trial.
+    """End the canary or the trial whose verdict, on the evidence since *seen*, is worse.
 
     Raises:
-        Conflict: there was another change since, and the evidence is of what was before it.
+        Conflict: there was another change since *seen*.
     """
     now = _locked(session, settings, seen.change)
     after = now.without_trial() if arm is Arm.CHALLENGER else replace(now, canary=0.0)
@@ -163,7 +163,7 @@ def _locked(session: Session, settings: Settings, expected: int | None) -> Traff
 def _append(
     session: Session, now: TrafficSplit, after: TrafficSplit, action: Kind, by: str, why: str
 ) -> TrafficSplit:
-    """With the lock held: a new row, unless it would say what the newest one says."""
+    """With the lock held: add a row, unless it would equal the newest one."""
     if after == now and now.change:
         return now
     row = RolloutChange(
@@ -194,7 +194,7 @@ def _from_row(row: RolloutChange) -> TrafficSplit:
 
 
 def _bucket(user_id: str, purpose: str, salt: str) -> float:
-    """A number from 0 up to, and without, 1: the same for a user, a purpose and a salt."""
+    """Hash user, purpose and salt to a number in [0, 1)."""
     key = blake2b(salt.encode(), digest_size=32).digest()
-    drawn = blake2b(f"{purpose}\0{user_id}".encode("utf-8", "surrogatepass"), key=key)
-    return (int.from_bytes(drawn.digest()[:8], "big") % _STEPS) / _STEPS
+    digest = blake2b(f"{purpose}\0{user_id}".encode("utf-8", "surrogatepass"), key=key)
+    return (int.from_bytes(digest.digest()[:8], "big") % _STEPS) / _STEPS

@@ -1,4 +1,4 @@
-"""Comparison of two arms: which is better, as far as people's answers show."""
+"""The verdict on two arms: which is better, by people's answers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Verdict:
 
 
 def compare_with_control(rollout: TrafficSplit, arms: Mapping[Arm, ArmStatistics]) -> list[Verdict]:
-    """The model against the rules, and the version on trial against what it might replace."""
-    found = []
+    """Compare the model with the rules, and the challenger with what it might replace."""
+    comparisons = []
     if rollout.canary > 0:
-        found.append(compare_arms(Arm.MODEL, Arm.RULES, arms))
+        comparisons.append(compare_arms(Arm.MODEL, Arm.RULES, arms))
     if rollout.challenger:
         against = Arm.MODEL if rollout.canary > 0 else Arm.RULES
-        found.append(compare_arms(Arm.CHALLENGER, against, arms))
-    return found
+        comparisons.append(compare_arms(Arm.CHALLENGER, against, arms))
+    return comparisons
 
 
 def compare_arms(arm: Arm, against: Arm, arms: Mapping[Arm, ArmStatistics]) -> Verdict:
@@ -54,20 +54,20 @@ def compare_arms(arm: Arm, against: Arm, arms: Mapping[Arm, ArmStatistics]) -> V
         return Verdict(arm=arm, against=against, outcome="not enough data", why="; ".join(missing))
     acceptance = difference(one.acceptance, other.acceptance)
     gain = difference(one.gain, other.gain)
-    word: Outcome = "no difference seen"
+    outcome: Outcome = "no difference seen"
     if acceptance.sign * gain.sign < 0:
-        word = "mixed"
+        outcome = "mixed"
     elif acceptance.sign > 0 or (acceptance.sign == 0 and gain.sign > 0):
-        word = "better"
+        outcome = "better"
     elif acceptance.sign < 0:
-        word = "worse"
+        outcome = "worse"
     why = (
         f"accepted {_share_of_answers(one)} ({arm}) and {_share_of_answers(other)} ({against}): "
         f"{_percentage_points(acceptance, 100)} points; "
         f"right less wrong in 100 suggestions: {_percentage_points(gain, 200)}"
     )
     return Verdict(
-        arm=arm, against=against, outcome=word, why=why, acceptance=acceptance, gain=gain
+        arm=arm, against=against, outcome=outcome, why=why, acceptance=acceptance, gain=gain
     )
 
 
@@ -78,6 +78,6 @@ def _share_of_answers(arm: ArmStatistics) -> str:
     )
 
 
-def _percentage_points(found: Difference, scale: float) -> str:
-    low, high = found.anytime_interval
-    return f"{scale * found.value:+.1f}, surely {scale * low:+.1f} to {scale * high:+.1f}"
+def _percentage_points(delta: Difference, scale: float) -> str:
+    low, high = delta.anytime_interval
+    return f"{scale * delta.value:+.1f}, surely {scale * low:+.1f} to {scale * high:+.1f}"

@@ -1,4 +1,4 @@
-"""Finds the first of an ordered set of rules that fits a transaction."""
+"""The rule matcher: the first rule of an ordered set that fits a transaction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Block:
         if not self.guarded:
             return match_any
         try:
-            search = re2.compile("|".join(f"(?:{it})" for it in self.expressions), options=_WIDE)
+            search = re2.compile("|".join(f"(?:{one})" for one in self.expressions), options=_WIDE)
         except re2.error:  # too large together, or with the same name for two groups
             return match_any
         return lambda text: search.search(text[1:-1]) is not None
@@ -54,7 +54,7 @@ class RuleMatcher:
     """An ordered set of compiled rules; the first that fits a transaction decides.
 
     Attributes:
-        whose: begins the reason: `your rule`, `shared rule`.
+        owner: begins the reason: `your rule`, `shared rule`.
     """
 
     rules: tuple[Rule, ...]
@@ -64,7 +64,7 @@ class RuleMatcher:
     def _blocks(self) -> list[_Block]:
         """The rules in their order, in blocks: one search rules out most of the blocks."""
         blocks: list[_Block] = []
-        for place, rule in enumerate(self.rules):
+        for index, rule in enumerate(self.rules):
             if not rule.enabled:
                 continue
             expression = expression_of(rule.merchant)
@@ -73,34 +73,34 @@ class RuleMatcher:
                 last = _Block(guarded=bool(expression))
                 blocks.append(last)
             last.rules.append(
-                (place, rule, compile_pattern(rule.merchant), compile_pattern(rule.description))
+                (index, rule, compile_pattern(rule.merchant), compile_pattern(rule.description))
             )
             last.expressions += [expression] if expression else []
         return blocks
 
     def find(self, row: FeatureRow) -> int | None:
-        """The place of the first rule that fits a transaction."""
+        """Return the index of the first rule that fits a transaction."""
         names = {f" {row.line} ", f" {row.merchant} "}  # as printed, and as people say it
         description = f" {row.norm_desc} "
         for block in self._blocks:
             if not any(map(block.may_fit, names)):
                 continue
-            for place, rule, in_name, in_description in block.rules:
+            for index, rule, in_name, in_description in block.rules:
                 if any(map(in_name, names)) and in_description(description) and _fits(rule, row):
-                    return place
+                    return index
         return None
 
     def match(self, row: FeatureRow) -> RuleMatch | None:
-        """The label of the first rule that fits, and the reason."""
-        place = self.find(row)
-        if place is None:
+        """Return the label of the first rule that fits, and the reason."""
+        index = self.find(row)
+        if index is None:
             return None
-        rule = self.rules[place]
+        rule = self.rules[index]
         return RuleMatch(rule.label, f'{self.owner} "{rule.title}"')
 
 
 def _fits(rule: Rule, row: FeatureRow) -> bool:
-    """Whether all conditions hold that are no patterns."""
+    """Whether all conditions other than patterns hold."""
     if rule.channel is not None and rule.channel != row.channel:
         return False
     if rule.account is not None and rule.account != row.account:
@@ -109,11 +109,11 @@ def _fits(rule: Rule, row: FeatureRow) -> bool:
         row.amount is None or row.amount == 0 or (row.amount > 0) != (rule.direction == "in")
     ):
         return False
-    wanted = rule.amount
-    if wanted is None:
+    amount = rule.amount
+    if amount is None:
         return True
     if row.abs_amount is None:
         return False
-    return (wanted.min is None or row.abs_amount >= wanted.min) and (
-        wanted.max is None or row.abs_amount <= wanted.max
+    return (amount.min is None or row.abs_amount >= amount.min) and (
+        amount.max is None or row.abs_amount <= amount.max
     )

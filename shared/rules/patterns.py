@@ -39,8 +39,8 @@ def compile_pattern(pattern: str | None) -> Finder:
     words = " ".join(spaced(pattern).split())
     if not words:
         raise ValueError("has no letter and no digit")
-    wanted = f" {words} "
-    return lambda text: wanted in text
+    padded = f" {words} "
+    return lambda text: padded in text
 
 
 def expression_of(pattern: str | None) -> str | None:

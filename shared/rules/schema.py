@@ -1,4 +1,4 @@
-"""Rules as data: a person writes a category down once, so that it need not be learned."""
+"""The schema of a rule: its conditions and its label, checked with pydantic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.errors import FieldError, InvalidInput
 from shared.features.extract import CHANNELS
 from shared.rules.patterns import compile_pattern
 
-RULES_MAX = 1_000  # of one set
+RULES_MAX = 1_000  # in one set
 PATTERN_MAX = 400  # characters
 
 _PRINTED = r"^[^\x00-\x1f\x7f]+$"
@@ -30,7 +30,7 @@ _LABEL = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 
 
 class AmountRange(BaseModel):
-    """Of the amount without its sign; both ends belong to it."""
+    """A range of the amount without its sign; both ends are included."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +47,7 @@ class AmountRange(BaseModel):
 
 
 class Rule(BaseModel):
-    """A category, and what a transaction must have for it: all of the conditions, at least one."""
+    """A label and its conditions, at least one; a transaction must meet all of them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,22 +87,22 @@ class Rule(BaseModel):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """Those that it has, as they are written."""
+        """The conditions that are set, as plain values."""
         return self.model_dump(exclude={"name", "label", "enabled"}, exclude_none=True)
 
     @property
     def title(self) -> str:
-        """Its name, else what it asks for."""
+        """The name, else the conditions in words."""
         return self.name or ", ".join(
             f"{key} {_describe(value)}" for key, value in self.conditions.items()
         )
 
 
 def parse(plain: Sequence[Any]) -> list[Rule]:
-    """Rules from plain values, as JSON or YAML gives them.
+    """Parse rules from plain values, as read from JSON or YAML.
 
     Raises:
-        InvalidInput: names the place, such as `rules[3].amount.min`, and what was expected.
+        InvalidInput: names the field, such as `rules[3].amount.min`, and what was expected.
     """
     if len(plain) > RULES_MAX:
         raise _invalid([FieldError("rules", f"at most {RULES_MAX:,} in one set")])
@@ -111,19 +111,19 @@ def parse(plain: Sequence[Any]) -> list[Rule]:
         try:
             rules.append(Rule.model_validate(item))
         except ValidationError as error:
-            for found in error.errors(
+            for detail in error.errors(
                 include_url=False, include_input=False, include_context=False
             ):
-                place = "".join(f".{step}" for step in found["loc"])
-                message = found["msg"].removeprefix("Value error, ")
-                errors.append(FieldError(f"rules[{index}]{place}", message))
+                path = "".join(f".{step}" for step in detail["loc"])
+                message = detail["msg"].removeprefix("Value error, ")
+                errors.append(FieldError(f"rules[{index}]{path}", message))
     if errors:
         raise _invalid(errors)
     return rules
 
 
 def to_json(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """What `parse` reads."""
+    """Convert rules to plain values, which `parse` reads."""
     return [rule.model_dump(exclude_none=True, exclude_defaults=True) for rule in rules]
 
 

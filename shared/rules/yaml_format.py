@@ -1,4 +1,4 @@
-"""Rules as a YAML file, to be read and edited by people, and kept under version control."""
+"""The YAML format of a rule set, for people to edit and to put under version control."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAD = "# The first rule that fits counts. docs/rules.md says what a rule can a
 
 
 class _Loader(yaml.CSafeLoader):
-    """Plain values; a key that is there twice is refused, for one of its values would be lost."""
+    """A loader of plain values that refuses duplicate keys."""
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -35,33 +35,33 @@ class _Loader(yaml.CSafeLoader):
 
 
 def dump(rules: Sequence[Rule]) -> str:
-    """A file that `load` reads."""
+    """Write the YAML text that `load` reads."""
     return _HEAD + yaml.safe_dump(
         {"rules": to_json(rules)}, allow_unicode=True, sort_keys=False, width=100
     )
 
 
 def load(text: str) -> list[Rule]:
-    """The rules of a file: a mapping with the one key `rules`.
+    """Parse the rules of a YAML text: a mapping with the one key `rules`.
 
     Raises:
-        InvalidInput: it is no YAML, or names the place and what was expected there.
+        InvalidInput: it is no YAML, or not the expected form; names the field.
     """
     try:
         _check(text)
-        found = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
+        document = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
     except _UNREADABLE as error:
         message = "is no YAML: " + " ".join(str(error).split())[:300]
         raise _invalid("(body)", message) from None
-    if not isinstance(found, dict) or set(found) != {"rules"}:
+    if not isinstance(document, dict) or set(document) != {"rules"}:
         raise _invalid("(body)", "expected one key, rules, and under it the list of rules")
-    if not isinstance(found["rules"], list):
+    if not isinstance(document["rules"], list):
         raise _invalid("rules", "expected a list")
-    return parse(found["rules"])
+    return parse(document["rules"])
 
 
 def _check(text: str) -> None:
-    """Refuse what would take long to read: by aliases a short text could stand for a huge one."""
+    """Refuse a text that takes long to parse; aliases let a short one stand for a huge one."""
     depth = 0
     for number, event in enumerate(yaml.parse(text, _Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -77,7 +77,7 @@ def _check(text: str) -> None:
 
 
 def starter_rules() -> str:
-    """The file of rules to begin with, as it is to be read."""
+    """Read the example file of rules to start from."""
     return files("shared.rules").joinpath("data", "starter_rules.yaml").read_text(encoding="utf-8")
 
 
