@@ -1,4 +1,4 @@
-"""Errors the service raises on purpose.
+"""The exceptions of this service.
 
 LedgerError
 ├── SettingsError           the process cannot start
@@ -6,13 +6,13 @@ LedgerError
 │   └── NotATable           the file is no table of transactions at all
 ├── NotFound                no such job, transaction or model version
 ├── NotEnoughLabels         training needs more labelled rows
-├── Conflict                the state of things forbids it
+├── Conflict                the present state forbids it
 │   ├── AlreadyRunning      a training run is queued or running
 │   ├── DeployConflict      another deploy came first
 │   └── NothingToRollBack   no version was live before this one
 ├── DamagedVersion          a stored version does not match its hashes
 ├── TrainingFailed          a run ended without a model, and why
-├── JobCancelled            somebody asked for the end of this job
+├── JobCancelled            the job was cancelled
 ├── LeaseLost               another worker has taken the job over
 └── Unavailable             a dependency did not answer in time; try again
 """
@@ -24,14 +24,14 @@ from typing import Any, ClassVar, NamedTuple
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field of the input."""
+    """A field of the input and what is wrong with it."""
 
     field: str
     message: str
 
 
 class LedgerError(Exception):
-    """Base of every error raised on purpose; `facts` travel into the problem document."""
+    """Base of all exceptions; `facts` become members of the problem document."""
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "The service made a mistake"

@@ -1,8 +1,8 @@
-"""One JSON line an event, with the ids of the request and the job it belongs to.
+"""Structured logging: one JSON line per event, with the ids of its request and job.
 
-Events name what happened and carry ids, counts and codes, never what a transaction says: no
-merchant, no description, no amount. Third-party records pass through the same formatter, and of
-an exception only its type and place are written, since messages can quote the data.
+Events carry ids, counts and codes, never data of a transaction. Records of other libraries pass
+through the same formatter. Of an exception only type and frames are written: its message can quote
+the data.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ def configure(level: str = "info") -> None:
     structlog.configure(
         processors=[*_SHARED, _exception_without_message, _json],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=lambda *_: _Lines(handler),
+        logger_factory=lambda *_: _LineWriter(handler),
         cache_logger_on_first_use=True,
     )
 
 
-class _Lines:
-    """Writes finished lines to the handler's stream; a `logging` record costs 2.7 times as much.
+class _LineWriter:
+    """A structlog logger that writes to a handler's stream; a `logging` record costs 2.7 times that.
 
-    The lock is the handler's, so no line of ours or of a library is torn, and `logging` frees it in
-    a forked child (structlog's own loggers do not).
+    It uses the handler's lock: no line is torn, and `logging` frees it in a forked child, which
+    structlog's own loggers do not.
     """
 
     def __init__(self, handler: logging.StreamHandler[TextIO]) -> None:
         self._handler = handler
 
     def info(self, line: str) -> None:
-        """One line of any level."""
+        """Write one line, of any level."""
         self._handler.acquire()
         try:
             self._handler.stream.write(line + "\n")
@@ -70,16 +70,16 @@ class _Lines:
 
 
 def get_logger() -> structlog.stdlib.BoundLogger:
-    """The logger of this service: `log.info("train.finished", run_id=...)`."""
+    """Return the logger of this service: `log.info("train.finished", run_id=...)`."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger()
     return logger
 
 
 def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """One line; what is no JSON is told as text, rather than cost the line."""
+    """Render an event; a value that JSON cannot hold becomes text."""
     try:
         return to_json(event, fallback=str).decode()
-    except PydanticSerializationError:  # of half a character, which no UTF-8 has
+    except PydanticSerializationError:  # a lone surrogate, which UTF-8 cannot encode
         return json.dumps(event, default=str)
 
 
@@ -95,7 +95,7 @@ def _name_of_logger(
 def _exception_without_message(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Replace exc_info by the chain of types and the frames: messages can carry a person's data."""
+    """Replace exc_info by the chain of types and the frames."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()

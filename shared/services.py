@@ -14,12 +14,12 @@ from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from shared.settings import Settings
 
-WEB = "ledger web"  # what a web process calls itself to PostgreSQL
+WEB = "ledger web"  # application name of a web process in PostgreSQL
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a process holds. It is passed as an argument; tests pass another one."""
+    """The resources of a process, passed as an argument; tests pass other ones."""
 
     settings: Settings
     engine: Engine
@@ -48,15 +48,15 @@ def build(settings: Settings, *, application: str = "ledger", connections: int =
     )
     registry = Registry(settings.registry_dir)
     process = "web" if application == WEB else "worker"
-    runtime = LiveModel(
+    live_model = LiveModel(
         registry,
-        on_reload=lambda outcome: metrics.record_reload(process, outcome, runtime.loaded),
+        on_reload=lambda outcome: metrics.record_reload(process, outcome, live_model.loaded),
     )
     return Services(
         settings=settings,
         engine=engine,
         publisher=JobPublisher(engine),
         registry=registry,
-        live_model=runtime,
+        live_model=live_model,
         challenger=ChallengerModel(registry, on_load=metrics.count_challenger_load),
     )

@@ -1,4 +1,4 @@
-r"""Values in the text format of PostgreSQL's COPY: `\N` is NULL, a backslash escapes.
+r"""The text format of PostgreSQL's COPY: `\N` is NULL, a backslash escapes.
 
 Source: "Text Format" under COPY in PostgreSQL's manual. Octal and hexadecimal escapes are not
 decoded: PostgreSQL reads them, but never writes them.
@@ -28,4 +28,4 @@ def decode(value: str) -> str | None:
         return value
     if value == NULL:
         return None
-    return _ESCAPE.sub(lambda found: _MEANING.get(found[1], found[1]), value)
+    return _ESCAPE.sub(lambda match: _MEANING.get(match[1], match[1]), value)

@@ -1,4 +1,4 @@
-"""Engine and sessions: every wait ends, and a lost connection is an error of our own."""
+"""Engine and sessions of SQLAlchemy, with a time limit on every wait."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from sqlalchemy.orm import Session
 
 from shared.errors import Unavailable
 
-# How it shows that PostgreSQL cannot be reached or went away, through SQLAlchemy or below it.
+# Raised when PostgreSQL cannot be reached or went away, by SQLAlchemy or psycopg2.
 CONNECTION_ERRORS = (Unavailable, OperationalError, InterfaceError, psycopg2.OperationalError)
-# What a request waits for before its first statement, in seconds: a free connection, a sign of life
-# from it, a new one instead. Together they keep the web's promise of an answer within 3 s.
+# What a request may wait for before its first statement: a free connection, a ping over it, a new
+# connection instead. Together they stay below the 3 s in which the web promises an answer.
 FREE_S, PING_S, CONNECT_S = 1.0, 0.5, 1.0
-_wait_timeout_s: ContextVar[float] = ContextVar("patience", default=10.0)  # seconds of one wait
+_wait_timeout_s: ContextVar[float] = ContextVar(
+    "wait_timeout_s", default=10.0
+)  # seconds of one wait
 T = TypeVar("T")
 
 
 def make_engine(
     database_url: str, *, pool_size: int = 5, max_overflow: int = 5, application: str = "ledger"
 ) -> Engine:
-    """An engine whose every wait ends, and whose errors never quote a person's data.
+    """Make an engine whose errors never quote a person's data. Call it after any fork.
 
-    At most *pool_size* and *spare* connections are open at once; who finds none free waits 1 s.
-
-    Connecting takes at most 2 s, after `end_every_wait` 1 s; a frozen peer is noticed within about
-    10 s, a statement that runs for ten minutes is ended by the server. Build it after any fork.
+    At most *pool_size* + *max_overflow* connections are open; the wait for a free one is 1 s.
+    Connecting takes at most 2 s, after `install_wait_timeout` 1 s; a frozen peer is noticed within
+    about 10 s; the server ends a statement after ten minutes.
     """
     engine = create_engine(
         database_url,
@@ -56,25 +57,24 @@ def make_engine(
             "options": "-c timezone=UTC -c statement_timeout=600000 -c lock_timeout=30000",
         },
     )
-    # Whether it is there at all is known sooner than the answer to a long question.
-    event.listen(engine, "do_connect", _connected)
+    event.listen(engine, "do_connect", _connect)
     ping = engine.dialect.do_ping
     engine.dialect.do_ping = partial(_within, PING_S, ping)  # type: ignore[method-assign]
     return engine
 
 
 def install_wait_timeout() -> None:
-    """Have this process wait for PostgreSQL no longer than `patience` allows, whatever is silent.
+    """Apply `wait_timeout` to every wait for PostgreSQL in this process; COPY cannot be used then.
 
-    A server that is stopped, not gone, still acknowledges what is sent to it, so no time-out of TCP
-    notices. A connection that was waited for too long is closed. COPY cannot be used from then on.
+    A stopped server still acknowledges packets, so no time-out of TCP notices it. A connection
+    whose wait timed out is closed.
     """
     extensions.set_wait_callback(_wait)
 
 
 @contextmanager
 def wait_timeout(seconds: float) -> Iterator[None]:
-    """Inside, a statement or a new connection is waited for so long at most."""
+    """Inside, limit the wait for a statement or a new connection."""
     token = _wait_timeout_s.set(seconds)
     try:
         yield
@@ -87,7 +87,7 @@ def _within(seconds: float, call: Callable[..., T], *args: Any, **kwargs: Any) -
         return call(*args, **kwargs)
 
 
-def _connected(dialect: Any, _: Any, args: Any, kwargs: Any) -> Any:
+def _connect(dialect: Any, _: Any, args: Any, kwargs: Any) -> Any:
     return _within(CONNECT_S, dialect.connect, *args, **kwargs)
 
 
@@ -103,11 +103,11 @@ def _wait(connection: extensions.connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
-    """One session, one transaction: committed at the end, or nothing of it happened.
+    """Open a session with one transaction: committed at the end, or rolled back.
 
     Raises:
-        Unavailable: PostgreSQL cannot be reached, went away, or had to choose whose change of the
-            same rows counts; nothing was committed.
+        Unavailable: PostgreSQL cannot be reached, went away, or found a conflict with another
+            transaction; nothing was committed.
     """
     with (
         _map_connection_errors(),
@@ -119,9 +119,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Session]:
-    """One session that changes nothing, without a transaction: two ways to the server less.
-
-    As in any transaction here, each statement sees what is committed when it begins.
+    """Open a read-only session in autocommit, which saves the round trips of BEGIN and COMMIT.
 
     Raises:
         Unavailable: PostgreSQL cannot be reached, or went away.
@@ -137,8 +135,8 @@ def _map_connection_errors() -> Iterator[None]:
         yield
     except (OperationalError, PoolTimeout) as error:
         lost = isinstance(error.__cause__, extensions.TransactionRollbackError)
-        told = "Others changed the same at once" if lost else "PostgreSQL does not answer"
-        raise Unavailable(told, dependency="postgres") from error
+        message = "Others changed the same at once" if lost else "PostgreSQL does not answer"
+        raise Unavailable(message, dependency="postgres") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise Unavailable("PostgreSQL went away", dependency="postgres") from error

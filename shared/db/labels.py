@@ -1,4 +1,4 @@
-"""Labels of transactions: which may replace which, and how many there are."""
+"""Labels of transactions: writing them, and which source replaces which."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from shared.errors import Conflict
 
 
 def replaces(label: str, source: str) -> str:
-    """The SQL condition that a label replaces `l`: it differs, and `l` is not a person's.
-
-    A person's label is replaced by a person's alone.
-    """
+    """The SQL condition that a label may replace `l`: they differ, and only human replaces human."""
     return (
         f"(l.label, l.source) IS DISTINCT FROM ({label}, {source}) "
         f"AND (l.source <> 'human' OR {source} = 'human')"
@@ -25,14 +22,12 @@ def replaces(label: str, source: str) -> str:
 
 
 def upsert_sql(rows: str, *, over: str = "true") -> str:
-    """The statement that writes labels where they replace what is there.
-
-    It gives `txn_id` and `is_new` of each label that was written.
+    """The SQL that writes labels where they may; it returns txn_id and is_new of each one written.
 
     Args:
         rows: a query of txn_id, label and source, a transaction once; in the order of txn_id, so
-            that two writers wait for each other, never both.
-        over: one more condition on the label `l` that is there.
+            that two writers cannot deadlock.
+        over: one more condition on the existing label `l`.
     """
     return f"""
         INSERT INTO transaction_labels AS l (txn_id, label, source) {rows}
@@ -53,7 +48,7 @@ _PUT_OVER_RULES = text(upsert_sql(_ROWS, over="l.source = 'rule'")).bindparams(*
 
 
 def put(session: Session, labels: Mapping[int, tuple[str, LabelSource]]) -> dict[int, bool]:
-    """Set labels of transactions that exist, except over a person's.
+    """Set labels of existing transactions, except over a human label.
 
     Returns:
         For each label that was written, whether the transaction had none before.
@@ -62,7 +57,7 @@ def put(session: Session, labels: Mapping[int, tuple[str, LabelSource]]) -> dict
 
 
 def put_by_rules(session: Session, labels: Mapping[int, str]) -> dict[int, bool]:
-    """The same for labels from rules, which replace neither a person's nor an import's."""
+    """Set labels from rules, which replace neither a human nor an import label."""
     by_rule = {txn_id: (label, LabelSource.RULE) for txn_id, label in labels.items()}
     return _set_label(session, _PUT_OVER_RULES, by_rule)
 
@@ -80,17 +75,17 @@ def _set_label(
 
 
 def lock(session: Session, txn_id: int) -> TransactionLabel | None:
-    """The label of a transaction, which stays as it is until the database transaction ends."""
+    """Load the label of a transaction, locked until the database transaction ends."""
     return session.get(TransactionLabel, txn_id, with_for_update=True, populate_existing=True)
 
 
 def put_by_person(session: Session, txn_id: int, label: str) -> TransactionLabel | None:
-    """Set a person's label, with the time of now; give the label that was replaced."""
+    """Set a human label; return the one that it replaced."""
     while True:
         before = lock(session, txn_id)
         if before is not None:
             remove(session, txn_id)
-        # Since when it has had a label stays: a model may have learned the earlier one.
+        # created_at stays: a model may have learned the earlier label.
         since = {"created_at": before.created_at} if before else {}
         if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN, **since}):
             return before
@@ -98,10 +93,10 @@ def put_by_person(session: Session, txn_id: int, label: str) -> TransactionLabel
 
 
 def restore(session: Session, txn_id: int, label: dict[str, Any] | None) -> None:
-    """Put back a label with its times, or none.
+    """Restore a label with its times, or the absence of one.
 
     Raises:
-        Conflict: somebody sets another one at this moment.
+        Conflict: another label was set meanwhile.
     """
     remove(session, txn_id)
     if label is not None and not _insert(session, txn_id, label):
@@ -109,7 +104,7 @@ def restore(session: Session, txn_id: int, label: dict[str, Any] | None) -> None
 
 
 def remove(session: Session, txn_id: int) -> None:
-    """Remove the label of a transaction, whoever gave it."""
+    """Remove the label of a transaction, whatever its source."""
     session.execute(
         delete(TransactionLabel)
         .where(TransactionLabel.txn_id == txn_id)
@@ -123,10 +118,10 @@ def _insert(session: Session, txn_id: int, label: dict[str, Any]) -> bool:
 
 
 def count(session: Session, *conditions: ColumnElement[bool]) -> int:
-    """How many labels training finds: those of transactions that are not deleted."""
-    found = (
+    """Count the labels of transactions that are not deleted."""
+    query = (
         select(func.count(TransactionLabel.txn_id))
         .join(Transaction, Transaction.id == TransactionLabel.txn_id)
         .where(Transaction.deleted_at.is_(None), *conditions)
     )
-    return session.scalar(found) or 0
+    return session.scalar(query) or 0

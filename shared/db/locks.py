@@ -1,4 +1,4 @@
-"""Keys of PostgreSQL's advisory locks, for what two processes must do one after the other."""
+"""Keys of PostgreSQL's advisory locks."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ CLOSED_BY = and_(
 
 
 def is_open(transactions: str, txn_id: str) -> str:
-    """The same as a condition in SQL's own text.
+    """The condition that a transaction is open, as SQL text.
 
     Args:
-        transactions: what the statement calls that table.
-        txn_id: the column with the transaction's id; it may be another table's.
+        transactions: the name of that table in the statement.
+        txn_id: the column with the transaction's id, of any table.
     """
     return f"""{transactions}.deleted_at IS NULL AND NOT EXISTS (
         SELECT FROM transaction_labels AS closing
@@ -32,12 +32,12 @@ _IS_OPEN = text(is_open("transactions", "transactions.id"))
 
 
 def count(session: Session, user_id: str | None) -> int:
-    """How many transactions of a user, or of all users, are open."""
+    """Count the open transactions of a user, or of all users."""
     return session.scalar(select(func.count(Transaction.id)).where(_of(user_id), _IS_OPEN)) or 0
 
 
 def next_ids(session: Session, user_id: str | None, *, after: int, limit: int) -> Sequence[int]:
-    """The next of them, in the order of their ids."""
+    """Return the ids of the next open transactions, in order."""
     page = select(Transaction.id).where(_of(user_id), Transaction.id > after, _IS_OPEN)
     return session.scalars(page.order_by(Transaction.id).limit(limit)).all()
 

@@ -1,9 +1,9 @@
-"""Which version is live, since when, by whom: one pointer and its history.
+"""The deployments: the pointer to the live version, and its history.
 
     <root>/deploy/{CURRENT, history.jsonl, lock, quarantine/<run_id>.json}
 
-CURRENT is replaced by rename and is the only commit point: the history follows it, and a line that
-a crash has kept from it is added by the next deploy.
+Replacing CURRENT is the commit. The history follows it; the next deploy adds a line that a crash
+prevented.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One deploy. The text of CURRENT is the live one; the history has all of them."""
+    """One deployment. CURRENT has the live one; the history has all of them."""
 
     sequence: int  # 1 for the first deploy, then one more each time, a rollback too
     run_id: str
@@ -41,7 +41,7 @@ class Deployment:
 
     @classmethod
     def parse(cls, sealed: bytes) -> Self:
-        """Read back a sealed pointer; ValueError if it is none."""
+        """Parse a checksummed line; ValueError if it is not a deployment."""
         body = durable_files.load_checksummed(sealed)
         try:
             return cls(**{field.name: body[field.name] for field in fields(cls)})
@@ -51,27 +51,24 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """What is live, and all that led to it."""
+    """The live deployment, and all deployments so far."""
 
     live: Deployment | None  # None also if CURRENT is damaged
     records: list[Deployment]  # oldest first; the live one among them
 
     @property
     def sequence(self) -> int:
-        """Of the live deploy, as far as it is known; 0 before the first."""
+        """The sequence of the live deployment, or of the newest record; 0 before the first."""
         return (self.live or self.records[-1]).sequence if self.records else 0
 
     @property
     def next_sequence(self) -> int:
-        """Greater than any before, also than one that a damaged CURRENT has left behind."""
+        """One more than the largest so far, also if CURRENT is damaged."""
         return self.records[-1].sequence + 1 if self.records else 1
 
     @property
     def rollback_stack(self) -> list[Deployment]:
-        """The live deploy, then what one rollback returns to, then two, and so on.
-
-        A stack: a deploy puts a version on, a rollback takes one off.
-        """
+        """The live deployment, then the one that a rollback returns to, and so on."""
         stack: list[Deployment] = []
         for record in self.records:
             if record.sequence > self.sequence:  # an older CURRENT was put back by hand
@@ -110,7 +107,7 @@ class DeploymentLog:
         return pointer
 
     def state(self) -> DeploymentState:
-        """All that is known; a damaged pointer or line is left out."""
+        """Read pointer and history; a damaged pointer or line is left out."""
         records = {record.sequence: record for record in self._read_log()}
         try:
             live = self._pointer()
@@ -121,10 +118,9 @@ class DeploymentLog:
         return DeploymentState(live, [records[sequence] for sequence in sorted(records)])
 
     def recover(self) -> DeploymentState:
-        """With the lock held: the state, after doing what a dead or failed writer left undone."""
+        """With the lock held: read the state, after finishing what a dead writer left undone."""
         state = self.state()
         if state.live and state.live not in self._read_log():
-            # This syncs the folder too, which that writer may not have come to.
             durable_files.append(self._history, durable_files.dump_checksummed(asdict(state.live)))
         return state
 
@@ -158,7 +154,7 @@ class DeploymentLog:
         durable_files.replace(self._current, sealed)
         try:
             durable_files.append(self._history, sealed)
-        except OSError as error:  # it is live all the same, and the next deploy adds the line
+        except OSError as error:  # it is live; the next deploy adds the line
             _log.warning("registry.history_not_written", run_id=run_id, reason=error.strerror)
         return pointer
 
@@ -176,7 +172,7 @@ class DeploymentLog:
             yield
 
     def quarantined(self, run_id: str) -> str | None:
-        """Why a version must not be deployed, or None. `run_id` is taken as checked."""
+        """Why a version must not be deployed, or None. The caller has checked `run_id`."""
         try:
             sealed = durable_files.read_if_there(self._marker(run_id))
             return None if sealed is None else str(durable_files.load_checksummed(sealed)["reason"])
@@ -202,12 +198,12 @@ class DeploymentLog:
             raise DamagedVersion(f"CURRENT: {error}") from error
 
     def _read_log(self) -> list[Deployment]:
-        """What the history holds, as far as it is readable."""
+        """Read the records of the history that are readable."""
         text = durable_files.read_if_there(self._history, MAX_HISTORY) or b""
-        found = []
+        records = []
         for line in text.splitlines(keepends=True):
             try:
-                found.append(Deployment.parse(line))
+                records.append(Deployment.parse(line))
             except ValueError:  # torn: its writer died, or the disk was full
                 continue
-        return found
+        return records

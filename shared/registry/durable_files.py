@@ -1,8 +1,8 @@
-"""Files that survive a crash: written aside, synced, renamed, and read only when they are whole.
+"""Durable files: written aside, synced and renamed, so that a crash leaves the old or the new one.
 
 A rename without the fsync of the file before it and of the folder after it is the usual way to
 lose an acknowledged write (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
-Locks are `flock`: they end with their holder, and hold across containers, where a pid says nothing.
+Locks are `flock`: they end with their process, and work across containers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from shared.errors import Unavailable
 
-MAX_LINE_BYTES = 8 << 20  # bytes of one sealed text; more is refused before it is read
+MAX_LINE_BYTES = 8 << 20  # larger checksummed texts are refused before they are read
 _SEALED = re.compile(rb'\{"sha256": "([0-9a-f]{64})", (.*)\n', re.DOTALL)
 
 
@@ -31,13 +31,13 @@ def source_digest(data: bytes) -> str:
 
 
 def dump_checksummed(body: Mapping[str, Any]) -> bytes:
-    """A line of JSON whose first field is the hash of the text after it."""
+    """Serialise to a line of JSON whose first field is the SHA-256 of the text after it."""
     rest = json.dumps(body, allow_nan=False)[1:].encode("ascii")
     return b'{"sha256": "%s", %s\n' % (source_digest(rest).encode(), rest)
 
 
 def load_checksummed(sealed: bytes) -> dict[str, Any]:
-    """Read back what `seal` wrote; ValueError, before anything is parsed, if one bit differs."""
+    """Read what `dump_checksummed` wrote; ValueError, before any parsing, if one bit differs."""
     match = _SEALED.fullmatch(sealed)
     if not match or source_digest(match[2]) != match[1].decode():
         raise ValueError("does not match its own checksum")
@@ -46,7 +46,7 @@ def load_checksummed(sealed: bytes) -> dict[str, Any]:
 
 
 def read(path: str | Path, limit: int, folder: int | None = None) -> bytes:
-    """All bytes of a regular file; ValueError if it is missing, too large or something else."""
+    """Read a regular file; ValueError if it is missing, too large or something else."""
     try:
         # O_NONBLOCK, since a planted FIFO would hold us for ever.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -68,7 +68,7 @@ def read(path: str | Path, limit: int, folder: int | None = None) -> bytes:
 
 
 def read_if_there(path: Path, limit: int = MAX_LINE_BYTES) -> bytes | None:
-    """As `read`, but None if there is nothing of that name."""
+    """As `read`, but None if the file is missing."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def read_if_there(path: Path, limit: int = MAX_LINE_BYTES) -> bytes | None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Create a file and bring it to the disk. Read-only: nothing here is changed in place."""
+    """Create a read-only file, durably."""
     with closing(
         os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
     ) as file:
@@ -86,7 +86,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Make `data` the content of `path` in one durable step; one caller at a time."""
+    """Replace the content of a file atomically and durably; one caller at a time."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     try:
@@ -98,7 +98,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line, durably; what a torn write left before it stays a line of its own."""
+    """Append a line, durably; an incomplete line before it stays a line of its own."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with closing(os.open(path, flags, 0o644)) as file:
         size = os.fstat(file).st_size
@@ -115,7 +115,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a folder and its parents, durably, unless they are there."""
+    """Make a directory and its missing parents, durably."""
     if not path.parent.is_dir():
         make_directory(path.parent)
     path.mkdir(exist_ok=True)
@@ -123,18 +123,18 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a folder durable; the fsync of a file alone does not."""
+    """Make the names in a directory durable; the fsync of a file alone does not."""
     with closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY)) as folder:
         os.fsync(folder)
 
 
 def open_directory(path: Path) -> int:
-    """A descriptor of a real folder; OSError for a symbolic link to one."""
+    """Open a directory; OSError for a symbolic link to one."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take the lock if nobody is in the way; it ends with `closing`, or with this process."""
+    """Take the lock if it is free; it ends with `closing`, or with this process."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -143,7 +143,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def is_same_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names what is open here."""
+    """Whether `path` still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def closing(descriptor: int) -> Iterator[int]:
 
 @contextmanager
 def map_disk_errors() -> Iterator[None]:
-    """What the disk refuses, the caller hears as Unavailable, with the reason."""
+    """Turn an OSError into Unavailable, with the reason."""
     try:
         yield
     except OSError as error:

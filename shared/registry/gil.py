@@ -1,7 +1,7 @@
-"""Shortens the interpreter's switch interval while a model loads, so that requests go on.
+"""A shorter switch interval of the interpreter while a model loads, so that requests go on.
 
-Parsing a model computes without a pause. With the usual interval of 5 ms a request beside it waits
-so long for each turn that the slowest ones of a deploy take several times as long.
+Parsing a model holds the GIL. With the usual interval of 5 ms the slowest requests during a deploy
+take several times as long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model versions on disk: saved once, never changed, deployed by moving one pointer.
+"""The model registry: immutable versions on disk, deployed by moving one pointer.
 
     <root>/versions/<run_id>/{manifest.json, files…}
     <root>/deploy/…                                     see shared/registry/deployments.py
@@ -50,10 +50,10 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """What the registry knows of a stored version without reading its files.
+    """A stored version, described by its manifest alone.
 
     Attributes:
-        manifest: of a damaged one only the run_id is there, and `created_at` is "".
+        manifest: of a damaged version it has only the run_id, and `created_at` is "".
         problem: why it is quarantined, or what is wrong with its manifest.
     """
 
@@ -72,13 +72,13 @@ class ModelVersion:
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """What the manifest says of the training run."""
+        """The manifest's description of the training run."""
         return self.manifest.meta
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
-    """A whole version: the very bytes that were hashed."""
+    """A version read from disk: the bytes that were hashed."""
 
     manifest: Manifest
     manifest_sha256: str
@@ -91,10 +91,10 @@ def new_run_id() -> str:
 
 
 class Registry:
-    """Safe for any number of threads and processes; opens nothing until it is asked.
+    """The versions below a directory; safe for any number of threads and processes.
 
-    Every method raises Unavailable when the disk does not do its part: full, read-only, broken,
-    or another process has held the deploy lock for longer than `lock_wait_s` seconds.
+    Every method raises Unavailable when the disk is full, read-only or broken, or when another
+    process holds the deploy lock for longer than `lock_wait_s` seconds.
     """
 
     def __init__(self, root: Path, *, lock_wait_s: float = 10.0) -> None:
@@ -145,12 +145,12 @@ class Registry:
 
     def versions(self) -> list[ModelVersion]:
         """Every stored version, newest first; a damaged or quarantined one says so."""
-        found = []
+        versions = []
         for run_id in self._listing():
             with suppress(NotFound):  # pruned since the listing
-                found.append(self.version(run_id))
-        # A run_id tells the second, the manifest the rest; a damaged one tells no more.
-        return sorted(found, key=lambda it: (it.run_id[:16], it.created_at), reverse=True)
+                versions.append(self.version(run_id))
+        # The run_id has the second, the manifest the fraction.
+        return sorted(versions, key=lambda one: (one.run_id[:16], one.created_at), reverse=True)
 
     def version(self, run_id: str) -> ModelVersion:
         """One version, by its manifest alone. Raises NotFound."""
@@ -170,7 +170,7 @@ class Registry:
         """
         with durable_files.map_disk_errors(), self._reading(run_id) as folder:
             try:
-                found, manifest = _read_manifest(folder, run_id, manifest_sha256)
+                sha256, manifest = _read_manifest(folder, run_id, manifest_sha256)
                 listed = manifest.files
                 # Names come from the folder's own listing, so none of them can lead out of it.
                 for name in sorted({*listed, MANIFEST} ^ set(os.listdir(folder))):
@@ -178,7 +178,7 @@ class Registry:
                 files = {name: _read_hashed(folder, name, file) for name, file in listed.items()}
             except _UNREADABLE as error:
                 raise DamagedVersion(f"version {run_id}: {error}", run_id=run_id) from error
-        return LoadedVersion(manifest, found, files)
+        return LoadedVersion(manifest, sha256, files)
 
     def current(self) -> Deployment | None:
         """The live deploy, or None before the first one.
@@ -205,8 +205,8 @@ class Registry:
     ) -> Deployment:
         """Make a version the one that readers see next, in one step.
 
-        Deploying what is already live changes nothing and returns the live pointer, so a caller
-        who died before he heard the answer may ask again.
+        Deploying the live version changes nothing and returns its deployment, so a caller may
+        repeat a request whose answer was lost.
 
         Args:
             expected_sequence: deploy only if this is still the live sequence; 0 is "none yet".
@@ -263,16 +263,16 @@ class Registry:
     def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
         """Remove the oldest versions; return their ids.
 
-        Kept are the live version, the one before it, those being read, those to *spare*, and
+        The live version, the one before it, those being read and those to *spare* stay, and
         `keep` others.
 
         Raises:
-            DamagedVersion: CURRENT is damaged. Nothing is removed while it is unsure what is live.
+            DamagedVersion: CURRENT is damaged. Nothing is removed then.
         """
         with durable_files.map_disk_errors(), self._log.locked():
             live = self._log.current()
-            held = {*spare, *((live.run_id, live.previous) if live else ())}
-            others = [run_id for run_id in self._listing() if run_id not in held]
+            spared = {*spare, *((live.run_id, live.previous) if live else ())}
+            others = [run_id for run_id in self._listing() if run_id not in spared]
             return [run_id for run_id in others[max(keep, 0) :] if self._remove(run_id)]
 
     def remove(self, run_ids: Collection[str]) -> list[str]:
@@ -284,7 +284,7 @@ class Registry:
         with durable_files.map_disk_errors(), self._log.locked():
             live = self._log.current()
             gone = {*run_ids} - ({live.run_id} if live else set())
-            return [it for it in self._listing() if it in gone and self._remove(it)]
+            return [run_id for run_id in self._listing() if run_id in gone and self._remove(run_id)]
 
     def _listing(self) -> list[str]:
         """Ids of the stored versions, newest first. The only source of names that are opened."""
@@ -363,8 +363,8 @@ def _no_such(run_id: str) -> NotFound:
 def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str, Manifest]:
     """The manifest and its hash; ValueError if it is not the one expected."""
     sealed = durable_files.read(MANIFEST, durable_files.MAX_LINE_BYTES, folder)
-    found = durable_files.source_digest(sealed)
-    if expected not in (None, found):
+    sha256 = durable_files.source_digest(sealed)
+    if expected not in (None, sha256):
         raise ValueError(f"{MANIFEST}: is not the one that was deployed")
     try:
         manifest = Manifest.from_json(durable_files.load_checksummed(sealed))
@@ -372,7 +372,7 @@ def _read_manifest(folder: int, run_id: str, expected: str | None) -> tuple[str,
         raise ValueError(f"{MANIFEST}: {error}") from error
     if manifest.run_id != run_id:
         raise ValueError(f"{MANIFEST}: belongs to version {manifest.run_id}")
-    return found, manifest
+    return sha256, manifest
 
 
 def _read_hashed(folder: int, name: str, file: StoredFile) -> bytes:
