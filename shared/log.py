@@ -48,7 +48,7 @@ def configure(level: str = "info") -> None:
 
 
 class _LineWriter:
-    """A structlog logger that writes to a handler's stream; a `logging` record costs 2.7 times that.
+    """Logger that writes to a handler's stream; a `logging` record costs 2.7 times as much.
 
     It uses the handler's lock: no line is torn, and `logging` frees it in a forked child, which
     structlog's own loggers do not.

@@ -14,7 +14,7 @@ from shared.errors import Conflict
 
 
 def replaces(label: str, source: str) -> str:
-    """The SQL condition that a label may replace `l`: they differ, and only human replaces human."""
+    """The SQL condition that a label replaces `l`: they differ, and only human replaces human."""
     return (
         f"(l.label, l.source) IS DISTINCT FROM ({label}, {source}) "
         f"AND (l.source <> 'human' OR {source} = 'human')"
