@@ -29,9 +29,7 @@ from shared.db.tables import TRANSACTION_CONTENT, MlFeatures, Transaction
 from shared.features.extract import FEATURE_VERSION, FeatureRow, RawTransaction, features_of
 
 _NAMES = tuple(TRANSACTION_CONTENT)
-RAW_COLUMNS = [
-    getattr(Transaction, name) for name in _NAMES
-]  # for `raw_transaction`
+RAW_COLUMNS = [getattr(Transaction, name) for name in _NAMES]  # for `raw_transaction`
 
 # Built once: building a statement takes as long as running it. Of tables, not of mapped classes:
 # the ORM takes twice as long for a row of many columns.
