@@ -107,7 +107,7 @@ def follow(api: Api, job_id: str, show: Callable[[str], None]) -> dict[str, Any]
         time.sleep(LOOK_EVERY_S)
 
 
-def result_of(job: dict[str, Any]) -> dict[str, Any]:
+def require_result(job: dict[str, Any]) -> dict[str, Any]:
     """The result of a job that has ended well.
 
     Raises:
@@ -129,10 +129,10 @@ def train(api: Api, show: Callable[[str], None]) -> dict[str, Any]:
         if error.status != 409 or not job_id:
             raise
         show("A training run is at work already; following that one.")
-    return result_of(follow(api, str(job_id), show))
+    return require_result(follow(api, str(job_id), show))
 
 
-def verdict_on(result: dict[str, Any]) -> str:
+def describe_training(result: dict[str, Any]) -> str:
     """In a line, whether the model that a training run made is live, and why."""
     if result.get("skipped"):
         return str(result["reason"])
@@ -140,12 +140,12 @@ def verdict_on(result: dict[str, Any]) -> str:
     return f"model {result['run_id']} {how}: {result['deploy_reason']}"
 
 
-def features(api: Api, body: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+def build_features(api: Api, body: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
     """Have features built; give the job's result."""
-    return result_of(follow(api, str(api.post("/ml/v2/features", body)["job_id"]), show))
+    return require_result(follow(api, str(api.post("/ml/v2/features", body)["job_id"]), show))
 
 
-def smoke(api: Api) -> dict[str, Any]:
+def check_service(api: Api) -> dict[str, Any]:
     """Health, dependencies, model and a prediction; an ApiError at the first that is not well."""
     return {
         "healthz": api.get("/healthz"),
@@ -155,7 +155,7 @@ def smoke(api: Api) -> dict[str, Any]:
     }
 
 
-def explanation_lines(answer: dict[str, Any]) -> list[str]:
+def format_explanation(answer: dict[str, Any]) -> list[str]:
     """An explanation for a terminal: each candidate, then what moved its two scores."""
     if not answer["available"]:
         return ["No model is deployed yet: make ml-train"]
@@ -242,12 +242,12 @@ def main(argv: list[str]) -> int:
     try:
         match wanted.verb:
             case "features":
-                answer = features(
+                answer = build_features(
                     api, {"all": True} if wanted.all else {"days": wanted.days}, _print
                 )
             case "train":
                 answer = train(api, _print)
-                _print(verdict_on(answer))
+                _print(describe_training(answer))
             case "status":
                 answer = api.get("/ml/v2/model/status")
             case "predict":
@@ -258,10 +258,10 @@ def main(argv: list[str]) -> int:
                 known = {name: value for name, value in vars(wanted).items() if value is not None}
                 del known["verb"]
                 known = known or EXAMPLE
-                print(*explanation_lines(api.post("/ml/v2/predict/explain", known)), sep="\n")
+                print(*format_explanation(api.post("/ml/v2/predict/explain", known)), sep="\n")
                 return 0
             case _:
-                answer = smoke(api)
+                answer = check_service(api)
     except ApiError as error:
         print(f"local.client: {error}", file=sys.stderr)
         return 1

@@ -18,7 +18,7 @@ from shared.jobs.broker import celery
 from shared.settings import process_settings
 from worker import tasks
 from worker.execution.recovery import JobRecovery
-from worker.execution.redis_reconnect import LostConnection
+from worker.execution.redis_reconnect import DropLostCallbacks
 
 __all__ = ["app", "tasks"]
 
@@ -41,7 +41,7 @@ def _leave_out_gossip(sender: Any, **_: Any) -> None:
     sender.options["without_gossip"] = True
 
 
-app.steps["consumer"].add(LostConnection)
+app.steps["consumer"].add(DropLostCallbacks)
 
 
 @worker_ready.connect

@@ -18,7 +18,7 @@ from shared.log import get_logger
 from shared.statements import uploads
 from worker.drift import job as drift_job
 from worker.execution import beat_heartbeat
-from worker.execution.process_services import services
+from worker.execution.process_services import get_services
 from worker.execution.runner import Work, run
 from worker.features import job as feature_job
 from worker.statements import import_job
@@ -40,7 +40,7 @@ WORK: dict[JobKind, Work] = {
 @broker.celery.task(name=broker.RUN_JOB)
 def run_job(job_id: str) -> None:
     """Do the work of one job; a message that comes twice, or too late, does nothing."""
-    own = services()
+    own = get_services()
     with structlog.contextvars.bound_contextvars(job_id=job_id):
         with transaction(own.engine) as session:
             claim = job_store.claim(session, job_id)
@@ -54,7 +54,7 @@ def nightly() -> None:
 
     Files that were kept for long enough go, and versions that learned from deleted users.
     """
-    own = services()
+    own = get_services()
     with transaction(own.engine) as session:
         uploads.delete_expired(session)
     job_requests.request_nightly(
@@ -70,14 +70,14 @@ def nightly() -> None:
 @broker.celery.task(name=broker.GUARD)
 def guard_rollout() -> None:
     """End a canary or a trial that harms; most of the time there is nothing to do."""
-    own = services()
+    own = get_services()
     guardrail.check_guardrail(own.engine, own.settings)
 
 
 @broker.celery.task(name=broker.WATCH)
 def watch() -> None:
     """Ask for this hour's look at the traffic; of many ticks the first one counts."""
-    own = services()
+    own = get_services()
     hour = dt.datetime.now(dt.UTC).isoformat(timespec="hours")[:13]
     job_requests.request_drift(own.engine, own.publisher, hour=hour)
 
@@ -85,5 +85,5 @@ def watch() -> None:
 @broker.celery.task(name=broker.PROBE, bind=True)
 def probe(self: Any, name: str) -> None:
     """Write down that a message of the queue *name* came through, and when it was sent."""
-    with transaction(services().engine) as session:
-        heartbeats.record(session, name, beat_heartbeat.sent_at(self.request))
+    with transaction(get_services().engine) as session:
+        heartbeats.record(session, name, beat_heartbeat.read_sent_at(self.request))

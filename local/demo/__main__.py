@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.client import Api, ApiError, features, train, verdict_on
+from local.client import Api, ApiError, build_features, describe_training, train
 from local.demo import sample
 from local.servers.binaries import ServersMissing
 from local.stack import control
@@ -52,7 +52,7 @@ def demo() -> None:
     _import_sample(state)
     api = Api(state.web_url, _admin_token())
     _title(3, "Features")
-    built = features(api, {"all": True}, _tell)
+    built = build_features(api, {"all": True}, _tell)
     show(f"  {built['built']:,} built, {built['unchanged']:,} unchanged")
     _title(4, "Training")
     live = api.get("/ml/v2/model/status")
@@ -62,7 +62,7 @@ def demo() -> None:
         show(f"  model {run_id} is live and nothing has changed since: {_reason(figures)}")
     else:
         figures = train(api, _tell)
-        show(f"  {verdict_on(figures)}")
+        show(f"  {describe_training(figures)}")
     _show_figures(_flat(figures))
     _title(5, "Predictions")
     _show_predictions(api)

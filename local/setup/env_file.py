@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 EMPTY = re.compile(r"^([A-Z_]+)=$", re.MULTILINE)
 
 
-def filled(example: str) -> str:
+def fill(example: str) -> str:
     """The text with a secret of its own after each name that has no value."""
     return EMPTY.sub(lambda match: f"{match[1]}={_secret(match[1])}", example)
 
 
 def main() -> int:
     target = ROOT / ".env"
-    text = filled((ROOT / ".env.example").read_text())
+    text = fill((ROOT / ".env.example").read_text())
     try:
         # Only its owner can ever read it.
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

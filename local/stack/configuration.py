@@ -160,9 +160,9 @@ def server_commands(state: State) -> dict[str, Command]:
     return servers
 
 
-def data_elsewhere() -> dict[str, Path]:
+def data_outside_var() -> dict[str, Path]:
     """Servers whose data do not lie under `var/`, because their user could not reach it."""
-    place = binaries.postgres_data(VAR / "postgres")
+    place = binaries.postgres_data_folder(VAR / "postgres")
     return {} if place.is_relative_to(VAR) else {"PostgreSQL": place}
 
 
@@ -182,7 +182,7 @@ def app_commands(state: State) -> Mapping[str, str]:
     }
 
 
-def fresh_run_folder() -> None:
+def reset_metrics_folder() -> None:
     """Counters begin anew with the processes."""
     shutil.rmtree(METRICS, ignore_errors=True)
     METRICS.mkdir(parents=True)

@@ -126,7 +126,7 @@ def _start_anew() -> State:
     for line in configuration.moved_ports(state):
         show(f"  {line}")
     state.save()
-    configuration.fresh_run_folder()
+    configuration.reset_metrics_folder()
     try:
         supervisor.start(state)
         _wait("PostgreSQL and Redis", SERVERS_TIMEOUT_S, lambda: _servers_ready(state), state)
@@ -138,7 +138,7 @@ def _start_anew() -> State:
         show("Starting failed; ending what was started.")
         _end_everything(state)
         raise
-    for name, place in configuration.data_elsewhere().items():
+    for name, place in configuration.data_outside_var().items():
         show(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
     show(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
     return state

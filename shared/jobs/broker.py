@@ -44,7 +44,7 @@ def resend(engine: Engine, broker: Redis) -> int:
     for queue, kinds in QUEUES.items():
         empty = broker.llen(queue) == 0
         with transaction(engine) as session:
-            lost = job_store.unsent(session, kinds, queue_is_empty=empty)
+            lost = job_store.list_unsent(session, kinds, queue_is_empty=empty)
             for job in lost:
                 send(job.id, job.kind)
             job_store.mark_sent(session, [job.id for job in lost])

@@ -121,7 +121,7 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
-def newest(
+def list_newest(
     session: Session, *, limit: int, kind: JobKind | None = None, state: JobState | None = None
 ) -> Sequence[Job]:
     """The jobs that people and schedules asked for, newest first; ranges are parts of those."""
@@ -288,7 +288,7 @@ def add_ranges(
     return session.scalars(insert(Job).returning(Job), rows).all()
 
 
-def ranges_of(session: Session, job_id: str) -> Ranges:
+def load_ranges(session: Session, job_id: str) -> Ranges:
     """What has become of the ranges of a job so far."""
     found = session.execute(
         select(Job.id, Job.state, Job.done, Job.error)
@@ -329,7 +329,9 @@ def sweep(session: Session) -> dict[str, int]:
     return counts
 
 
-def unsent(session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool) -> Sequence[Job]:
+def list_unsent(
+    session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool
+) -> Sequence[Job]:
     """Queued jobs whose message never went out, or was lost: sent long ago, and no longer there.
 
     A queue gives messages in their order, so one is lost, too, if a later one has been taken.

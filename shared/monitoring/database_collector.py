@@ -19,7 +19,7 @@ from shared.db.tables import Action, Arm, JobKind, JobState
 from shared.errors import Unavailable
 from shared.log import get_logger
 from shared.monitoring import drift_metrics, job_metrics
-from shared.monitoring.snapshot_file import Shelf, Snapshot
+from shared.monitoring.snapshot_file import Snapshot, SnapshotFile
 from shared.registry.store import Registry
 from shared.settings import metrics_folder
 
@@ -106,7 +106,7 @@ class DatabaseCollector(Collector):
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-facts")
         self._reading: Future[Snapshot] | None = None
         place = metrics_folder()
-        self._shelf = Shelf(place, clock) if place else None
+        self._shelf = SnapshotFile(place, clock) if place else None
 
     def collect(self) -> Iterable[Metric]:
         """Return the newest metrics; if they are old, wait at most PATIENCE_S for newer ones."""
@@ -127,7 +127,7 @@ class DatabaseCollector(Collector):
 
     def _take_newer_of_other_processes(self) -> None:
         """All processes serve the same snapshot: with two, a counter could seem to go back."""
-        other = self._shelf.newest() if self._shelf else None
+        other = self._shelf.read() if self._shelf else None
         if other and other.at > self._known.at:
             self._known = other
 
@@ -196,7 +196,7 @@ class DatabaseCollector(Collector):
             found.append(gauge)
         snapshot = Snapshot(at, found)
         if self._shelf:
-            self._shelf.put(snapshot)
+            self._shelf.write(snapshot)
         return snapshot
 
 

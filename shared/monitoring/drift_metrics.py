@@ -23,7 +23,7 @@ CHECKS = (*INPUTS, *ANSWERS)
 COUNTS_FOR = dt.timedelta(days=8)  # a week and a day: then its traffic is none of the last week's
 
 
-def load_newest_reports(session: Session, registry: Registry) -> DriftReport | None:
+def load_newest_report(session: Session, registry: Registry) -> DriftReport | None:
     """Of the version that is live now; None without one that is recent."""
     try:
         live = registry.current()
@@ -40,7 +40,7 @@ def load_newest_reports(session: Session, registry: Registry) -> DriftReport | N
 
 def collect(session: Session, registry: Registry) -> list[Metric]:
     """Of that report; without one, no alarm."""
-    report = load_newest_reports(session, registry)
+    report = load_newest_report(session, registry)
     found = {check["check"]: check for check in report.checks} if report else {}
     alarm = GaugeMetricFamily(
         "lm_drift_alarm", "1: the last week differs from the reference", labels=["check"]

@@ -23,7 +23,7 @@ class Snapshot(NamedTuple):
     families: Sequence[Metric]
 
 
-class Shelf:
+class SnapshotFile:
     """The newest snapshot that any process of *folder* has stored.
 
     Files are named by time and never written over, so an older one cannot replace a newer.
@@ -33,7 +33,7 @@ class Shelf:
         self._folder = folder
         self._clock = clock
 
-    def put(self, snapshot: Snapshot) -> None:
+    def write(self, snapshot: Snapshot) -> None:
         """Store a snapshot and remove older ones; with a full disk the old ones stay."""
         families = [
             [
@@ -51,7 +51,7 @@ class Shelf:
             for name in self._names()[1:]:
                 (self._folder / name).unlink(missing_ok=True)
 
-    def newest(self) -> Snapshot | None:
+    def read(self) -> Snapshot | None:
         """Return the newest snapshot; None before the first."""
         for name in self._names():
             with contextlib.suppress(FileNotFoundError):  # a newer one replaced it

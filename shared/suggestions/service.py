@@ -61,6 +61,102 @@ class SuggestionResult(NamedTuple):
     model_label: str | None
 
 
+class RuleEvidence(NamedTuple):
+    """What rules, merchant history and other users say of one transaction.
+
+    Attributes:
+        rules_label: what is decided by that alone; None: the user's label profile is needed.
+    """
+
+    asked: SuggestionRequest
+    arm: Arm
+    evidence: Evidence
+    rules_label: str | None
+
+
+def gather_evidence(
+    asked: Sequence[SuggestionRequest],
+    said: SuggestionContext,
+    heard: ServingContext,
+    forced: Arm | None = None,
+) -> list[RuleEvidence]:
+    """Find the evidence for each transaction, but for text and model, in order."""
+    arms = [forced or heard.arm_of(item.row.user_id) for item in asked]
+    bars = {arm: heard.thresholds_for(arm) for arm in set(arms)}
+    return [_gather(item, said, arm, bars[arm]) for item, arm in zip(asked, arms, strict=True)]
+
+
+def _gather(
+    item: SuggestionRequest, said: SuggestionContext, arm: Arm, bars: Thresholds
+) -> RuleEvidence:
+    evidence = _rule_and_history_evidence(item.row, said)
+    return RuleEvidence(item, arm, evidence, decided_label(evidence, bars))
+
+
+def users_needing_profile(gathered: Iterable[RuleEvidence]) -> set[str]:
+    """Users for some of whose transactions rules and merchant history decide nothing."""
+    return {it.asked.row.user_id for it in gathered if it.rules_label is None}
+
+
+def suggest(
+    asked: Sequence[SuggestionRequest],
+    said: SuggestionContext,
+    arm: Arm,
+    served: LoadedModel | None,
+    bars: Thresholds,
+) -> list[SuggestionResult]:
+    """Suggest for each transaction, in order. In the arm RULES the model is heard, not shown."""
+    return _answer([_gather(item, said, arm, bars) for item in asked], said, arm, served, bars)
+
+
+def _answer(
+    gathered: Sequence[RuleEvidence],
+    said: SuggestionContext,
+    arm: Arm,
+    served: LoadedModel | None,
+    bars: Thresholds,
+) -> list[SuggestionResult]:
+    predictions: Sequence[Prediction | None] = [None] * len(gathered)
+    if served is not None:
+        predictions = served.model.predict_many([it.asked.row for it in gathered])
+    version = served.deployment.run_id if served else None
+    answers = []
+    for (item, _, rules, rules_label), prediction in zip(gathered, predictions, strict=True):
+        if rules_label is None:
+            rules = _with_cold_start(rules, item.row, said)
+            # The layers before the text have decided nothing.
+            text = Evidence(cold_start=rules.cold_start, rejected=rules.rejected)
+            rules_label = decided_label(text, bars)
+        if arm is Arm.RULES or prediction is None or served is None:
+            shown = decide(rules, bars)
+        else:
+            words = partial(words_of, served.model, item.row, prediction.label)
+            shown = decide(rules._replace(prediction=prediction, words=words), bars)
+        alone = Evidence(prediction=prediction, rejected=rules.rejected)
+        model_label = decided_label(alone, bars) if prediction else None
+        answers.append(SuggestionResult(item, shown, arm, version, rules_label, model_label))
+    return answers
+
+
+def _rule_and_history_evidence(row: FeatureRow, said: SuggestionContext) -> Evidence:
+    key = row.user_id, row.merchant
+    own = said.matchers.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
+    return Evidence(
+        own_rule=own.match(row),
+        shared_rule=said.matchers.get(rule_store.SHARED, NO_RULES).match(row),
+        history=said.histories.get(key),
+        prior=said.priors.get(row.merchant),
+        rejected=said.rejected.get(key, frozenset()),
+    )
+
+
+def _with_cold_start(evidence: Evidence, row: FeatureRow, said: SuggestionContext) -> Evidence:
+    """The text takes the longest to read, and is seldom needed."""
+    return evidence._replace(
+        cold_start=said.profiles.get(row.user_id, EMPTY_PROFILE).cold_start(row)
+    )
+
+
 class ServingContext(NamedTuple):
     """The models and the traffic split that one request uses; by default, rules for all users."""
 

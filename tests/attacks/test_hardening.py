@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from local.setup.env_file import filled
+from local.setup.env_file import fill
 from shared.errors import SettingsError
 from shared.settings import Settings
 from tests.attacks.doors import doors
@@ -62,7 +62,7 @@ def test_the_server_refuses_a_weak_token_without_printing_it() -> None:
 def test_the_example_has_no_secret_and_generated_ones_cannot_be_guessed() -> None:
     """Each is new, and has 43 characters of 6 bits."""
     names = re.findall(r"^([A-Z_]+)=", EXAMPLE, re.MULTILINE)
-    drawn = [filled(EXAMPLE) for _ in range(50)]
+    drawn = [fill(EXAMPLE) for _ in range(50)]
     secrets = [value for text in drawn for value in re.findall(r"[A-Za-z0-9_-]{43}", text)]
 
     assert re.findall(r"^[A-Z_]+=.+$", EXAMPLE, re.MULTILINE) == []

@@ -57,7 +57,7 @@ def test_the_file_fits_the_schema_of_compose():
 
 @pytest.mark.parametrize("missing", sorted(SECRETS))
 def test_without_one_of_its_secrets_nothing_starts_and_the_message_names_it(missing, tmp_path):
-    lines = env_file.filled(EXAMPLE.read_text()).splitlines(keepends=True)
+    lines = env_file.fill(EXAMPLE.read_text()).splitlines(keepends=True)
     given = tmp_path / "env"
     given.write_text("".join(line for line in lines if not line.startswith(f"{missing}=")))
 
@@ -90,7 +90,7 @@ def test_make_env_writes_other_secrets_each_time_for_its_owner_only(tmp_path, mo
 
     assert written.read_text() == first
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
-    assert first != env_file.filled(EXAMPLE.read_text())
+    assert first != env_file.fill(EXAMPLE.read_text())
     values = dict(line.split("=", 1) for line in first.splitlines() if line[:1].isupper())
     assert set(values) == SECRETS
     assert all(re.fullmatch(r"[A-Za-z0-9_:,-]{32,}", value) for value in values.values())

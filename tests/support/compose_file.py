@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from local.setup.env_file import filled
+from local.setup.env_file import fill
 from tests import ROOT
 
 EXAMPLE = ROOT / ".env.example"
@@ -44,7 +44,7 @@ def compose(*arguments: str, env_file: Path | str) -> subprocess.CompletedProces
 def resolved(folder: Path) -> dict[str, Any]:
     """The whole project with a `.env` as `make env` writes it, every default filled in."""
     env_file = folder / "compose.env"
-    env_file.write_text(filled(EXAMPLE.read_text()))
+    env_file.write_text(fill(EXAMPLE.read_text()))
     done = compose("config", "--format", "json", env_file=env_file)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))

@@ -49,7 +49,7 @@ def stack(var: Path) -> Iterator[Run]:
 
     yield run
     run("down")
-    shutil.rmtree(binaries.postgres_data(var / "postgres"), ignore_errors=True)
+    shutil.rmtree(binaries.postgres_data_folder(var / "postgres"), ignore_errors=True)
 
 
 def members(var: Path) -> list[int]:

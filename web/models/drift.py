@@ -79,7 +79,9 @@ def show_drift() -> ResponseReturnValue:
     newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(limit)
     with transaction(services().engine) as session:
         found = [Report.model_validate(report) for report in session.scalars(newest)]
-        looked = job_store.newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
+        looked = job_store.list_newest(
+            session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED
+        )
     return jsonify(Drift(reports=found, retrain=_retrain(looked[0]) if looked else None))
 
 

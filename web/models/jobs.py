@@ -86,7 +86,9 @@ def list_jobs() -> ResponseReturnValue:
     """The newest jobs."""
     wanted = parse_query(schemas.JobsQuery)
     with transaction(services().engine) as session:
-        found = job_store.newest(session, limit=wanted.limit, kind=wanted.kind, state=wanted.state)
+        found = job_store.list_newest(
+            session, limit=wanted.limit, kind=wanted.kind, state=wanted.state
+        )
     return jsonify(schemas.Jobs(jobs=[_job(job) for job in found]))
 
 

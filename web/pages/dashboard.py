@@ -35,9 +35,9 @@ def load_summary(own: Services) -> dict[str, Any]:
     try:
         with transaction(own.engine) as session:
             found |= {
-                "jobs": job_store.newest(session, limit=SHOWN_JOBS),
+                "jobs": job_store.list_newest(session, limit=SHOWN_JOBS),
                 "rollout": traffic_split.current(session, own.settings),
-                "drift": drift_metrics.load_newest_reports(session, own.registry),
+                "drift": drift_metrics.load_newest_report(session, own.registry),
             }
     except Unavailable:
         found["away"] = True

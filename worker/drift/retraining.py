@@ -82,7 +82,7 @@ def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str]
     A new version's reference leaves the newest week out, so the same week raises the same alarm
     once more; were that news, it would bring training forward again and again.
     """
-    report = drift_metrics.load_newest_reports(session, registry)
+    report = drift_metrics.load_newest_report(session, registry)
     if report is None or report.created_at < dt.datetime.fromisoformat(made):
         return [], []
     overlapping = select(DriftReport).where(

@@ -20,7 +20,7 @@ SENT_AT = "ledger_sent_at"  # header of a message; Unix time
 log = get_logger()
 
 
-def sent_at(request: Any) -> dt.datetime:
+def read_sent_at(request: Any) -> dt.datetime:
     """Return when the message of this task was sent; now, if it carries no date."""
     seconds = getattr(request, SENT_AT, None)
     now = dt.datetime.now(dt.UTC)

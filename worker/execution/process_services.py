@@ -15,6 +15,6 @@ def _services_of_process(pid: int) -> Services:
     return composition.build(process_settings())
 
 
-def services() -> Services:
+def get_services() -> Services:
     """This process's own engine, messenger and registry; never those of the parent."""
     return _services_of_process(os.getpid())

@@ -7,7 +7,7 @@ from typing import Any
 from celery import bootsteps
 
 
-class LostConnection(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+class DropLostCallbacks(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
     """Removes the callbacks of a lost connection, which kombu leaves behind (celery/kombu#2492).
 
     They would be called at each turn of the event loop for ever, and keep the connection's objects.

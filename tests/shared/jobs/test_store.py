@@ -246,7 +246,7 @@ def test_cancel_reaches_the_ranges_of_a_features_job(engine):
 
     with transaction(engine) as session:
         assert job_store.renew(session, worked_on)
-        assert job_store.ranges_of(session, parent.job_id).cancelled == 1
+        assert job_store.load_ranges(session, parent.job_id).cancelled == 1
 
 
 def test_an_unknown_job_is_named_so(engine):
@@ -263,7 +263,7 @@ def test_a_list_of_jobs_shows_what_was_asked_for_newest_first(engine):
     train = asked(engine)
 
     with transaction(engine) as session:
-        listed = [job.id for job in job_store.newest(session, limit=10)]
+        listed = [job.id for job in job_store.list_newest(session, limit=10)]
 
     assert listed == [train, parent.job_id]
 
@@ -275,7 +275,7 @@ def test_a_message_that_never_went_out_is_found(engine):
         session.execute(update(Job).values(created_at=text("now() - interval '3 s'")))
 
     with transaction(engine) as session:
-        found = job_store.unsent(session, [JobKind.TRAIN], queue_is_empty=False)
+        found = job_store.list_unsent(session, [JobKind.TRAIN], queue_is_empty=False)
 
     assert [lost.id for lost in found] == [job]
 
@@ -293,7 +293,7 @@ def test_a_message_is_lost_when_it_was_sent_long_ago_and_is_not_in_the_queue(
         session.execute(update(Job).values(sent_at=text("now() - interval '1 min'")))
 
     with transaction(engine) as session:
-        found = job_store.unsent(session, [JobKind.TRAIN], queue_is_empty=empty)
+        found = job_store.list_unsent(session, [JobKind.TRAIN], queue_is_empty=empty)
 
     assert len(found) == expected
 
@@ -308,10 +308,10 @@ def test_a_message_is_lost_when_a_later_one_was_taken(engine):
     kinds = [JobKind.FEATURES, JobKind.DRIFT]
 
     with transaction(engine) as session:
-        before = job_store.unsent(session, kinds, queue_is_empty=False)
+        before = job_store.list_unsent(session, kinds, queue_is_empty=False)
     claimed(engine, late)
     with transaction(engine) as session:
-        after = job_store.unsent(session, kinds, queue_is_empty=False)
+        after = job_store.list_unsent(session, kinds, queue_is_empty=False)
 
     assert before == []
     assert [lost.id for lost in after] == [early]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from local.client import explanation_lines
+from local.client import format_explanation
 from shared.features.encoder import WIDTH, columns_of, word_columns
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.candidates import PAIR_FEATURES, encode_rows
@@ -179,7 +179,7 @@ def test_without_a_model_there_is_nothing_to_explain(client):
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
 
     assert body == {"available": False}
-    assert "make ml-train" in explanation_lines(body)[0]
+    assert "make ml-train" in format_explanation(body)[0]
 
 
 def test_the_answer_agrees_with_predict_and_its_sums_hold(client, live):
@@ -221,7 +221,7 @@ def test_without_a_forest_log_odds_are_null_and_the_rest_is_told(client, held, e
     assert body["label"] == "Coffee"
     assert all(candidate["log_odds"] is None for candidate in body["candidates"])
     assert body["candidates"][0]["words"]
-    assert "log-odds -" in "\n".join(explanation_lines(body))
+    assert "log-odds -" in "\n".join(format_explanation(body))
 
 
 def test_an_unknown_field_is_400_and_named(client):
@@ -235,7 +235,7 @@ def test_an_unknown_field_is_400_and_named(client):
 def test_the_terminal_shows_each_candidate_and_what_moved_it(client, live):
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
 
-    lines = explanation_lines(body)
+    lines = format_explanation(body)
 
     shown = "\n".join(lines)
     assert lines[0].startswith("Coffee  confidence 0.")

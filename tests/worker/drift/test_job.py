@@ -318,7 +318,7 @@ def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trai
         run(held, claim, drift_job.run)
         with transaction(held.engine) as session:
             assert job_store.get(session, job.id).state is JobState.FAILED
-            (asked,) = job_store.newest(session, limit=1, kind=JobKind.TRAIN)
+            (asked,) = job_store.list_newest(session, limit=1, kind=JobKind.TRAIN)
     finally:
         change(held, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
 

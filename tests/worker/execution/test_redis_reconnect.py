@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection
 from kombu.asynchronous import Hub
 
-from worker.execution.redis_reconnect import LostConnection
+from worker.execution.redis_reconnect import DropLostCallbacks
 
 
 def pool_callback():
@@ -30,13 +30,13 @@ def test_the_event_loop_forgets_a_lost_connection(consumer):
     """Only that: without the callback of its pool a worker takes no job."""
     consumer.connection = None
 
-    LostConnection(consumer).stop(consumer)
+    DropLostCallbacks(consumer).stop(consumer)
 
     assert consumer.hub.on_tick == {pool_callback}
 
 
 def test_a_worker_that_ends_still_hears_of_its_connection(consumer):
     """What is at work may need it."""
-    LostConnection(consumer).stop(consumer)
+    DropLostCallbacks(consumer).stop(consumer)
 
     assert len(consumer.hub.on_tick) == 2

@@ -179,7 +179,7 @@ def test_the_nightly_features_are_followed_by_training_once(own):
     ended(own, lambda *_: Outcome({}), params={"then": "train"})
 
     with transaction(own.engine) as session:
-        found = job_store.newest(session, limit=5, kind=JobKind.TRAIN)
+        found = job_store.list_newest(session, limit=5, kind=JobKind.TRAIN)
     assert [(job.state, job.params["only_if_new"]) for job in found] == [(JobState.QUEUED, True)]
 
 
@@ -191,7 +191,7 @@ def test_nightly_training_beside_a_running_one_is_recorded_as_skipped(own):
     ended(own, lambda *_: Outcome({}), params={"then": "train"})
 
     with transaction(own.engine) as session:
-        found = job_store.newest(session, limit=5, kind=JobKind.TRAIN)
+        found = job_store.list_newest(session, limit=5, kind=JobKind.TRAIN)
     skipped = next(job for job in found if job.id != running.id)
     assert skipped.state is JobState.SUCCEEDED
     assert skipped.result == {"skipped": True, "reason": f"Job {running.id} is queued"}
