@@ -1,8 +1,8 @@
-"""How Celery runs here: broker, queues, limits, schedule.
+"""Celery's configuration: broker, queues, limits, schedule.
 
 A message carries a job's id and nothing else; the job's row in PostgreSQL is the truth. So a lost,
-repeated or late message does no harm, none is acknowledged, and there is no result backend: what a
-killed worker held is taken back through the row's lease.
+repeated or late message does no harm, none is acknowledged, and there is no result backend: the job
+of a killed worker is taken back when its lease expires.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.settings import process_settings
 broker_url = process_settings().redis_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Nothing may wait for ever on a broker that is down, frozen, or half gone.
+# Nothing may wait for ever for a broker that is down or frozen.
 broker_transport_options = {
     "socket_timeout": 2,
     "socket_connect_timeout": 1,
@@ -35,15 +35,15 @@ task_ignore_result = True
 task_store_errors_even_if_ignored = False
 task_acks_late = False
 task_default_queue = "features"
-# Without acknowledgements: one that failed on a dead connection would leave its message at work for
-# ever, and the worker would take no other.
+# Without acknowledgements: after one that fails on a dead connection, its message would count as
+# being worked on for ever, and the worker would take no other.
 task_queues = [Queue(name, no_ack=True) for name in QUEUES]  # type: ignore[no-untyped-call]
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 worker_send_task_events = True
 worker_hijack_root_logger = False
 worker_max_tasks_per_child = 200
-# How long a job may go on after SIGTERM; then it is cut short, see worker.app.
+# Seconds that a job may go on after SIGTERM; then worker.app ends the process.
 worker_soft_shutdown_timeout = 10.0
 
 timezone = "UTC"
@@ -73,6 +73,6 @@ beat_schedule = {
             "args": [queue],
             "options": {"queue": queue, "expires": 25},
         }
-        for queue in ("features", "training")
+        for queue in QUEUES
     },
 }

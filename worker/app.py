@@ -32,11 +32,11 @@ def _configure_logging(**_: Any) -> None:
 
 
 @worker_init.connect
-def _leave_out_gossip(sender: Any, **_: Any) -> None:
-    """Turn gossip off: workers need not know each other, and each loss of Redis leaks two sockets.
+def _turn_off_gossip(sender: Any, **_: Any) -> None:
+    """Turn gossip off: nothing needs it, and it leaks two sockets at each loss of Redis.
 
     Closing its channel first deletes its queue in Redis, and that is not retried (celery 5.7, kombu
-    5.7). Set here and not by `--without-gossip`, so that it holds for every worker.
+    5.7). Done here and not by `--without-gossip`, so that it holds for every worker.
     """
     sender.options["without_gossip"] = True
 
@@ -45,19 +45,19 @@ app.steps["consumer"].add(DropLostCallbacks)
 
 
 @worker_ready.connect
-def _start_keeper(**_: Any) -> None:
-    keeper = JobRecovery(process_settings())
-    threading.Thread(target=keeper.run, args=(_stop,), name="keeper", daemon=True).start()
+def _start_recovery(**_: Any) -> None:
+    recovery = JobRecovery(process_settings())
+    threading.Thread(target=recovery.run, args=(_stop,), name="recovery", daemon=True).start()
 
 
 @worker_shutting_down.connect
-def _stop_keeper(**_: Any) -> None:
+def _begin_shutdown(**_: Any) -> None:
     _stop.set()
-    threading.Thread(target=_end_in_time, name="end in time", daemon=True).start()
+    threading.Thread(target=_exit_after_grace, name="shutdown", daemon=True).start()
 
 
-def _end_in_time() -> None:
-    """End this process, and the pool with it, when the time of the soft shutdown is over.
+def _exit_after_grace() -> None:
+    """End this process and its pool when the time of the soft shutdown is over.
 
     After SIGTERM Celery waits for running jobs without a limit, and its soft shutdown (5.7) ends
     them and then waits for their results. Another worker takes over what is cut short here.

@@ -1,4 +1,4 @@
-"""The tasks: shells of a few lines around functions that know nothing of Celery."""
+"""The Celery tasks: a few lines each around functions that know nothing of Celery."""
 
 from __future__ import annotations
 
@@ -39,51 +39,51 @@ WORK: dict[JobKind, Work] = {
 
 @broker.celery.task(name=broker.RUN_JOB)
 def run_job(job_id: str) -> None:
-    """Do the work of one job; a message that comes twice, or too late, does nothing."""
-    own = get_services()
+    """Do the work of one job; a duplicate or late message does nothing."""
+    services = get_services()
     with structlog.contextvars.bound_contextvars(job_id=job_id):
-        with transaction(own.engine) as session:
+        with transaction(services.engine) as session:
             claim = job_store.claim(session, job_id)
         if claim is not None:
-            run(own, claim, WORK[claim.kind])
+            run(services, claim, WORK[claim.kind])
 
 
 @broker.celery.task(name=broker.NIGHTLY)
 def nightly() -> None:
-    """Ask for tonight's features and training; of many ticks the first one counts.
+    """Request tonight's features and training, once a night; remove what has expired.
 
-    Files that were kept for long enough go, and versions that learned from deleted users.
+    That is: uploads, and versions that may have learned from deleted users.
     """
-    own = get_services()
-    with transaction(own.engine) as session:
+    services = get_services()
+    with transaction(services.engine) as session:
         uploads.delete_expired(session)
     job_requests.request_nightly(
-        own.engine, own.publisher, night=dt.datetime.now(dt.UTC).date().isoformat()
+        services.engine, services.publisher, night=dt.datetime.now(dt.UTC).date().isoformat()
     )
     try:
-        with transaction(own.engine) as session:
-            model_retention.retire(session, own.registry, own.settings)
-    except (DamagedVersion, Unavailable) as error:  # what is asked for above puts it right
+        with transaction(services.engine) as session:
+            model_retention.retire(session, services.registry, services.settings)
+    except (DamagedVersion, Unavailable) as error:  # the training requested above mends it
         log.warning("nightly.nothing_retired", reason=str(error))
 
 
 @broker.celery.task(name=broker.GUARD)
 def guard_rollout() -> None:
-    """End a canary or a trial that harms; most of the time there is nothing to do."""
-    own = get_services()
-    guardrail.check_guardrail(own.engine, own.settings)
+    """End a canary or a trial that does harm."""
+    services = get_services()
+    guardrail.check_guardrail(services.engine, services.settings)
 
 
 @broker.celery.task(name=broker.WATCH)
 def watch() -> None:
-    """Ask for this hour's look at the traffic; of many ticks the first one counts."""
-    own = get_services()
+    """Request this hour's drift report, once an hour."""
+    services = get_services()
     hour = dt.datetime.now(dt.UTC).isoformat(timespec="hours")[:13]
-    job_requests.request_drift(own.engine, own.publisher, hour=hour)
+    job_requests.request_drift(services.engine, services.publisher, hour=hour)
 
 
 @broker.celery.task(name=broker.PROBE, bind=True)
 def probe(self: Any, name: str) -> None:
-    """Write down that a message of the queue *name* came through, and when it was sent."""
+    """Store the heartbeat of the queue *name*: its probe has reached a worker."""
     with transaction(get_services().engine) as session:
         heartbeats.record(session, name, beat_heartbeat.read_sent_at(self.request))

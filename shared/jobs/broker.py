@@ -1,4 +1,4 @@
-"""The message broker: the Celery app, the tasks' names, and sending a job's message."""
+"""The message broker: Celery's app, the tasks' names, and sending the message of a job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NIGHTLY = "ledger.nightly"
 GUARD = "ledger.guard"
 PROBE = "ledger.probe"
 WATCH = "ledger.watch"
-# What kombu and redis-py raise in a send when the broker is down, frozen, full or gone.
+# What kombu and redis-py raise when the broker is down, frozen or full.
 BROKER_ERRORS = (KombuError, RedisError, OSError, RuntimeError)
 
 celery = Celery("ledger")
@@ -34,7 +34,7 @@ def send(job_id: str, kind: JobKind) -> None:
 
 
 def resend(engine: Engine, broker: Redis) -> int:
-    """Send again what never went out or was lost on the way; give how many messages went out.
+    """Send the messages that were lost or never sent; return how many.
 
     Raises:
         RedisError, KombuError: the broker does not answer.
@@ -44,9 +44,9 @@ def resend(engine: Engine, broker: Redis) -> int:
     for queue, kinds in QUEUES.items():
         empty = broker.llen(queue) == 0
         with transaction(engine) as session:
-            lost = job_store.list_unsent(session, kinds, queue_is_empty=empty)
-            for job in lost:
+            jobs = job_store.list_unsent(session, kinds, queue_is_empty=empty)
+            for job in jobs:
                 send(job.id, job.kind)
-            job_store.mark_sent(session, [job.id for job in lost])
-            count += len(lost)
+            job_store.mark_sent(session, [job.id for job in jobs])
+            count += len(jobs)
     return count

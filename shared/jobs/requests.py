@@ -1,10 +1,9 @@
 """Requests for work: one typed function for each kind of job.
 
-A request is a committed row; its message is only a hint that there is one. A background thread
-sends it, so no caller waits for the broker, and the workers send a lost one again
-(`worker.execution.recovery`).
+A request is a committed row. Its message only announces it: a background thread sends it, so no
+caller waits for the broker, and the workers send a lost one again (`worker.execution.recovery`).
 
-Every function here may raise Unavailable, when PostgreSQL does not answer; those that take an
+Each function raises Unavailable when PostgreSQL does not answer. Those that take an
 `idempotency_key` raise Conflict if it was used before for another request.
 """
 
@@ -26,7 +25,7 @@ from shared.statements import uploads
 
 def request_features(
     engine: Engine,
-    messenger: JobPublisher,
+    publisher: JobPublisher,
     *,
     requested_by: str,
     days: int | None,
@@ -34,12 +33,12 @@ def request_features(
 ) -> Job:
     """Request the features of new and changed transactions of the last *days*; None means all."""
     params = {"days": days}
-    return _request(engine, messenger, JobKind.FEATURES, params, requested_by, idempotency_key)[0]
+    return _request(engine, publisher, JobKind.FEATURES, params, requested_by, idempotency_key)[0]
 
 
 def request_training(
     engine: Engine,
-    messenger: JobPublisher,
+    publisher: JobPublisher,
     *,
     requested_by: str,
     limit: int | None,
@@ -48,77 +47,75 @@ def request_training(
     only_if_new: bool = False,
     reason: str = "",
 ) -> Job:
-    """Request a training run on the newest *limit* labels; `deploy` is `gate` or `never`.
+    """Request a training run on the newest *limit* labels.
 
     Args:
-        only_if_new: skip it where no label or transaction has changed since the last version.
+        deploy: `gate` deploys the version if it passes the promotion gate, `never` does not.
+        only_if_new: skip the run if no label or transaction has changed since the last version.
         reason: stored with the job.
 
     Raises:
         AlreadyRunning: a run is queued or running.
     """
-    params: dict[str, Any] = {"limit": limit, "deploy": deploy}
-    if only_if_new:
-        params["only_if_new"] = True
-    if reason:
-        params["reason"] = reason
-    return _request(engine, messenger, JobKind.TRAIN, params, requested_by, idempotency_key)[0]
+    optional = {"only_if_new": only_if_new, "reason": reason}
+    params = {"limit": limit, "deploy": deploy} | {k: v for k, v in optional.items() if v}
+    return _request(engine, publisher, JobKind.TRAIN, params, requested_by, idempotency_key)[0]
 
 
 def request_for_user(
     engine: Engine,
-    messenger: JobPublisher,
+    publisher: JobPublisher,
     kind: Literal[JobKind.SUGGEST, JobKind.RULES],
     *,
     requested_by: str,
     user_id: str | None,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Request suggestions, or the rules' labels, for each transaction of a user that neither a
-    person nor an import has labelled; None means all users.
+    """Request suggestions, or the labels of rules, for a user's open transactions.
+
+    A *user_id* of None means all users.
     """
-    return _request(engine, messenger, kind, {"user_id": user_id}, requested_by, idempotency_key)[0]
+    return _request(engine, publisher, kind, {"user_id": user_id}, requested_by, idempotency_key)[0]
 
 
 def request_import(
     engine: Engine,
-    messenger: JobPublisher,
+    publisher: JobPublisher,
     *,
     requested_by: str,
     file: uploads.Upload,
     idempotency_key: str | None = None,
 ) -> Job:
-    """Store a file, and request that its transactions are stored and suggested for.
+    """Store a statement and request its import, in one transaction.
 
-    Nothing is stored if the request fails. A key counts as used for another request if the file or
-    its options differ.
+    The same key with another file or other options is a Conflict.
     """
     params = {"user_id": file.options.user}
     return _request(
-        engine, messenger, JobKind.IMPORT, params, requested_by, idempotency_key, file=file
+        engine, publisher, JobKind.IMPORT, params, requested_by, idempotency_key, file=file
     )[0]
 
 
-def request_nightly(engine: Engine, messenger: JobPublisher, *, night: str) -> Job | None:
-    """Request the nightly features, after which training follows; None if already requested.
+def request_nightly(engine: Engine, publisher: JobPublisher, *, night: str) -> Job | None:
+    """Request the features of a *night* (a date in UTC), which training follows.
 
-    *night* is the date of the slot in UTC: a second request for the same one changes nothing.
+    Return None if they were requested before.
     """
     params = {"days": None, "then": "train"}
-    job, new = _request(engine, messenger, JobKind.FEATURES, params, "beat", f"nightly {night}")
+    job, new = _request(engine, publisher, JobKind.FEATURES, params, "beat", f"nightly {night}")
     return job if new else None
 
 
-def request_drift(engine: Engine, messenger: JobPublisher, *, hour: str) -> Job | None:
-    """Request a drift report of the last week; None if one was requested in this *hour*."""
-    job, new = _request(engine, messenger, JobKind.DRIFT, {}, "beat", f"drift {hour}")
+def request_drift(engine: Engine, publisher: JobPublisher, *, hour: str) -> Job | None:
+    """Request a drift report of the last week; return None if this *hour* has a request."""
+    job, new = _request(engine, publisher, JobKind.DRIFT, {}, "beat", f"drift {hour}")
     return job if new else None
 
 
 def follow_with_training(session: Session, *, idempotency_key: str) -> Job | None:
-    """In the transaction that ends the nightly features: request training, or record why not.
+    """Request training, or record that one is running, in the transaction that ends the features.
 
-    Return the job to announce once the transaction is committed.
+    Return the job to publish after the commit.
     """
     try:
         job, new = job_store.create(
@@ -142,7 +139,7 @@ def follow_with_training(session: Session, *, idempotency_key: str) -> Job | Non
 
 def _request(
     engine: Engine,
-    messenger: JobPublisher,
+    publisher: JobPublisher,
     kind: JobKind,
     params: Mapping[str, Any],
     requested_by: str,
@@ -150,7 +147,7 @@ def _request(
     *,
     file: uploads.Upload | None = None,
 ) -> tuple[Job, bool]:
-    """Commit the job's row, then announce it; give the job and whether it is new."""
+    """Commit the job's row, then publish it; return the job and whether it is new."""
     with transaction(engine) as session:
         if file:
             params = {**params, "import_id": uploads.store(session, file)}
@@ -162,5 +159,5 @@ def _request(
             idempotency_key=idempotency_key,
         )
     if new:
-        messenger.publish([job])
+        publisher.publish([job])
     return job, new

@@ -1,21 +1,22 @@
-"""The job rows and their states: what was asked for, who works on it, how it ended.
+"""Job rows and their state machine: requests, claims, leases and outcomes.
 
     queued ──claim──▶ running ──finish──▶ succeeded | failed | cancelled
        ▲                 │
-       └────sweep────────┘  the lease ran out: the worker is dead, frozen or cut off
+       └────sweep────────┘  the lease has expired: the worker is dead, frozen or cut off
 
-Every change is one statement whose WHERE names the state it starts from, so of two that try, one
-wins. A worker proves with its token that the job is still its own; see `Claim`.
+Each change is one statement whose WHERE names the state it starts from, so of two concurrent ones
+one wins. A worker proves by the token in its `Claim` that the job is still its own.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, Select, Update, and_, case, func, or_, select, true, update
+from sqlalchemy import and_, case, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -23,13 +24,13 @@ from shared.db.tables import Job, JobKind, JobState
 from shared.errors import AlreadyRunning, Conflict, LeaseLost, NotFound
 
 MAX_ATTEMPTS = 3
-LEASE_S = 15  # a worker that says nothing for so long has lost its job
-RESEND_AFTER_S = 4  # a message not picked up for so long, with an empty queue, was lost
+LEASE_S = 15  # without a renewal for this time, a worker has lost its job
+RESEND_AFTER_S = 4  # after this time, a message that is not in its queue was lost
 OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 
 class Claim(NamedTuple):
-    """One worker's right to work on a job; worthless once another one has claimed it."""
+    """A worker's right to work on a job, void once another worker has claimed it."""
 
     job_id: str
     kind: JobKind
@@ -41,7 +42,7 @@ class Claim(NamedTuple):
 
 
 class JobProgress(NamedTuple):
-    """How far a job is: a phase, and rows (or steps) done of a total."""
+    """Progress of a job: its phase, and rows or steps done of a total."""
 
     phase: str
     done: int
@@ -56,7 +57,7 @@ def create(
     params: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
 ) -> tuple[Job, bool]:
-    """Ask for a job; give it and whether it is new, or was asked for before with the same key.
+    """Insert a queued job; return it and whether it is new: the same key gives the same job.
 
     Raises:
         AlreadyRunning: a training run is queued or running; its id is in the facts.
@@ -69,22 +70,23 @@ def create(
         "requested_by": requested_by,
         "idempotency_key": idempotency_key,
     }
-    # A conflicting row can end between our INSERT and our look at it: then the way is free.
+    # A row that conflicts may end between INSERT and SELECT; then the next INSERT succeeds.
     for _ in range(5):
         job = session.scalars(
             insert(Job).values(values).on_conflict_do_nothing().returning(Job)
         ).one_or_none()
         if job is not None:
             return job, True
+        of_kind = select(Job).where(Job.kind == kind)
         if idempotency_key is not None:
-            known = session.scalars(
-                select(Job).where(Job.kind == kind, Job.idempotency_key == idempotency_key)
+            job = session.scalars(
+                of_kind.where(Job.idempotency_key == idempotency_key)
             ).one_or_none()
-            if known is not None:
-                if known.params != values["params"]:
+            if job is not None:
+                if job.params != values["params"]:
                     raise Conflict("This Idempotency-Key was used for another request")
-                return known, False
-        running = session.scalars(_open(kind)).first()
+                return job, False
+        running = session.scalars(of_kind.where(Job.state.in_(OPEN)).limit(1)).first()
         if running is not None:
             raise AlreadyRunning(f"Job {running.id} is {running.state.value}", job_id=running.id)
     raise Conflict("Jobs come and go too quickly; try again")
@@ -93,7 +95,7 @@ def create(
 def create_skipped(
     session: Session, kind: JobKind, *, requested_by: str, reason: str, idempotency_key: str | None
 ) -> None:
-    """Record a run that was due and not needed, with the reason."""
+    """Record a job that was due but not needed, with the reason."""
     session.execute(
         insert(Job)
         .values(
@@ -110,10 +112,10 @@ def create_skipped(
 
 
 def get(session: Session, job_id: str) -> Job:
-    """One job.
+    """Return the job with this id.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is none.
     """
     job = session.get(Job, job_id)
     if job is None:
@@ -124,17 +126,17 @@ def get(session: Session, job_id: str) -> Job:
 def list_newest(
     session: Session, *, limit: int, kind: JobKind | None = None, state: JobState | None = None
 ) -> Sequence[Job]:
-    """The jobs that people and schedules asked for, newest first; ranges are parts of those."""
-    asked_for = select(Job).where(Job.parent_id.is_(None))
+    """Return the newest jobs, newest first; ranges are parts of jobs and left out."""
+    query = select(Job).where(Job.parent_id.is_(None))
     if kind is not None:
-        asked_for = asked_for.where(Job.kind == kind)
+        query = query.where(Job.kind == kind)
     if state is not None:
-        asked_for = asked_for.where(Job.state == state)
-    return session.scalars(asked_for.order_by(Job.created_at.desc(), Job.id).limit(limit)).all()
+        query = query.where(Job.state == state)
+    return session.scalars(query.order_by(Job.created_at.desc(), Job.id).limit(limit)).all()
 
 
 def claim(session: Session, job_id: str) -> Claim | None:
-    """Take a queued job; None if there is nothing to take: a duplicate message does nothing."""
+    """Claim a job; None if it is not queued, as after a duplicate message."""
     job = session.scalars(
         update(Job)
         .where(Job.id == job_id, Job.state == JobState.QUEUED)
@@ -158,33 +160,16 @@ def claim(session: Session, job_id: str) -> Claim | None:
 
 
 def renew(session: Session, claim: Claim, progress: JobProgress | None = None) -> bool:
-    """Keep the lease and note the progress; True if somebody asked for the end of the job.
+    """Renew the lease and store the progress; return whether the job is to be cancelled.
+
+    The job's row is locked until the transaction ends, so nobody can take the job over meanwhile.
 
     Raises:
-        LeaseLost: the job is no longer this worker's.
+        LeaseLost: another worker has the job.
     """
-    values: dict[str, Any] = {"lease_until": _from_now(LEASE_S)}
-    if progress is not None:
-        values |= {"phase": progress.phase, "done": progress.done, "total": progress.total}
-    cancel = session.scalars(
-        _is_claimed(claim).values(values).returning(Job.cancel_requested)
-    ).one_or_none()
-    if cancel is None:
-        raise LeaseLost(f"Job {claim.job_id} was taken over")
-    return cancel
-
-
-def lock_claim(session: Session, claim: Claim) -> None:
-    """Lock the job's row until the transaction ends: nobody can take the job over meanwhile.
-
-    Raises:
-        LeaseLost: the job is no longer this worker's.
-    """
-    mine = select(Job.id).where(
-        Job.id == claim.job_id, Job.token == claim.token, Job.state == JobState.RUNNING
+    return _update_claimed(
+        session, claim, lease_until=_from_now(LEASE_S), **(progress._asdict() if progress else {})
     )
-    if session.scalars(mine.with_for_update()).one_or_none() is None:
-        raise LeaseLost(f"Job {claim.job_id} was taken over")
 
 
 def finish(
@@ -194,51 +179,47 @@ def finish(
     *,
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
-) -> None:
-    """End the job.
+) -> JobState:
+    """End the job; return its *state*.
 
     Raises:
-        LeaseLost: the job is no longer this worker's; nothing is written.
+        LeaseLost: another worker has the job; nothing is written.
     """
-    ended = _affected(
+    _update_claimed(
         session,
-        _is_claimed(claim).values(
-            state=state,
-            result=dict(result) if result is not None else None,
-            error=dict(error) if error is not None else None,
-            lease_until=None,
-            token=None,
-            finished_at=func.now(),
-        ),
+        claim,
+        state=state,
+        result=dict(result) if result is not None else None,
+        error=dict(error) if error is not None else None,
+        lease_until=None,
+        token=None,
+        finished_at=func.now(),
     )
-    if not ended:
-        raise LeaseLost(f"Job {claim.job_id} was taken over")
+    return state
 
 
 def release(session: Session, claim: Claim, reason: str) -> JobState:
-    """Let another attempt be made, or end the job `failed` if this was the last one.
+    """Queue the job for another attempt, or end it `failed` after the last; return its state.
 
     Raises:
-        LeaseLost: the job is no longer this worker's.
+        LeaseLost: another worker has the job.
     """
     if claim.attempt >= MAX_ATTEMPTS:
-        finish(session, claim, JobState.FAILED, error=_lease_lost(reason, claim.attempt))
-        return JobState.FAILED
-    again = _is_claimed(claim).values(
-        state=JobState.QUEUED, token=None, lease_until=None, sent_at=None
+        error = _worker_lost(reason, claim.attempt)
+        return finish(session, claim, JobState.FAILED, error=error)
+    _update_claimed(
+        session, claim, state=JobState.QUEUED, token=None, lease_until=None, sent_at=None
     )
-    if not _affected(session, again):
-        raise LeaseLost(f"Job {claim.job_id} was taken over")
     return JobState.QUEUED
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Ask for the end of a job and its ranges: at once where nobody works, else when noticed.
+    """Cancel a job and its ranges: queued ones at once, running ones at their next renewal.
 
     A job that has ended stays as it is.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is none with this id.
     """
     job = get(session, job_id)
     queued = Job.state == JobState.QUEUED
@@ -257,7 +238,7 @@ def cancel(session: Session, job_id: str) -> Job:
 
 
 class Ranges(NamedTuple):
-    """How the ranges of one job stand: jobs still open, rows done by all of them, and failures."""
+    """State of a job's ranges: open and queued ones, rows done by all of them, and failures."""
 
     open: int
     queued: list[str]
@@ -267,74 +248,71 @@ class Ranges(NamedTuple):
 
 
 def add_ranges(
-    session: Session, parent: Claim, parts: Sequence[Mapping[str, Any]]
+    session: Session, parent: Claim, ranges: Sequence[Mapping[str, Any]]
 ) -> Sequence[Job]:
-    """One job for each range of a features job, so that every worker can take some of them.
+    """Insert a job for each range of a features job, so that all workers can share it.
 
     Raises:
-        LeaseLost: the job is no longer this worker's; no range was made.
+        LeaseLost: another worker has the features job; no range was added.
     """
-    lock_claim(session, parent)
+    renew(session, parent)
     rows = [
         {
             "id": secrets.token_hex(8),
             "kind": JobKind.FEATURES_RANGE,
             "parent_id": parent.job_id,
-            "params": dict(part),
+            "params": dict(params),
             "requested_by": parent.requested_by,
         }
-        for part in parts
+        for params in ranges
     ]
     return session.scalars(insert(Job).returning(Job), rows).all()
 
 
 def load_ranges(session: Session, job_id: str) -> Ranges:
-    """What has become of the ranges of a job so far."""
-    found = session.execute(
+    """Return the state of a job's ranges."""
+    rows = session.execute(
         select(Job.id, Job.state, Job.done, Job.error)
         .where(Job.parent_id == job_id)
         .order_by(Job.created_at, Job.id)
     ).all()
     return Ranges(
-        open=sum(row.state in OPEN for row in found),
-        queued=[row.id for row in found if row.state is JobState.QUEUED],
-        done=sum(row.done for row in found),
-        failed=[row.error or {} for row in found if row.state is JobState.FAILED],
-        cancelled=sum(row.state is JobState.CANCELLED for row in found),
+        open=sum(row.state in OPEN for row in rows),
+        queued=[row.id for row in rows if row.state is JobState.QUEUED],
+        done=sum(row.done for row in rows),
+        failed=[row.error or {} for row in rows if row.state is JobState.FAILED],
+        cancelled=sum(row.state is JobState.CANCELLED for row in rows),
     )
 
 
 def sweep(session: Session) -> dict[str, int]:
-    """Take back the jobs of workers that are dead, frozen or cut off.
+    """Take back the jobs with an expired lease; return how many came to each state.
 
     Cancelled ones end, those that had their last attempt fail, all others are queued again.
-    Gives how many came to each state.
     """
-    lost = and_(Job.state == JobState.RUNNING, Job.lease_until < func.now())
-    rows = session.scalars(select(Job).where(lost).with_for_update(skip_locked=True)).all()
-    counts: dict[str, int] = {}
-    for job in rows:
+    expired = and_(Job.state == JobState.RUNNING, Job.lease_until < func.now())
+    jobs = session.scalars(select(Job).where(expired).with_for_update(skip_locked=True)).all()
+    for job in jobs:
         if job.cancel_requested:
             job.state = JobState.CANCELLED
         elif job.attempt >= MAX_ATTEMPTS:
             job.state = JobState.FAILED
-            job.error = _lease_lost("its worker died or stopped answering", job.attempt)
+            job.error = _worker_lost("its worker died or stopped answering", job.attempt)
         else:
             job.state = JobState.QUEUED
         job.token = job.lease_until = job.sent_at = None
         if job.state is not JobState.QUEUED:
             job.finished_at = session.scalars(select(func.now())).one()
-        counts[job.state.value] = counts.get(job.state.value, 0) + 1
     session.flush()
-    return counts
+    return Counter(job.state.value for job in jobs)
 
 
 def list_unsent(
     session: Session, kinds: Sequence[JobKind], *, queue_is_empty: bool
 ) -> Sequence[Job]:
-    """Queued jobs whose message never went out, or was lost: sent long ago, and no longer there.
+    """Return queued jobs whose message was never sent, or was lost.
 
-    A queue gives messages in their order, so one is lost, too, if a later one has been taken.
+    A queue is first in, first out: a message is lost, too, if a later one has been taken.
     """
     never = and_(Job.sent_at.is_(None), Job.created_at < _from_now(-2))
     old = Job.sent_at < _from_now(-RESEND_AFTER_S)
@@ -342,41 +320,42 @@ def list_unsent(
         Job.kind.in_(kinds), Job.started_at.is_not(None), Job.state != JobState.QUEUED
     )
     is_gone = true() if queue_is_empty else Job.sent_at < taken.scalar_subquery()
-    missing = or_(never, and_(old, is_gone))
     return session.scalars(
         select(Job)
-        .where(Job.state == JobState.QUEUED, Job.kind.in_(kinds), missing)
+        .where(Job.state == JobState.QUEUED, Job.kind.in_(kinds), or_(never, and_(old, is_gone)))
         .order_by(Job.created_at)
         .limit(500)
     ).all()
 
 
 def mark_sent(session: Session, job_ids: Sequence[str]) -> None:
-    """Note that a message for each of these jobs went out just now."""
+    """Store that a message for each of these jobs was sent just now."""
     session.execute(update(Job).where(Job.id.in_(job_ids)).values(sent_at=func.now()))
 
 
-def _open(kind: JobKind) -> Select[Job]:
-    return select(Job).where(Job.kind == kind, Job.state.in_(OPEN)).limit(1)
+def _update_claimed(session: Session, claim: Claim, **values: Any) -> bool:
+    """Change the row of a claimed job; return whether the job is to be cancelled.
 
-
-def _is_claimed(claim: Claim) -> Update:
-    return update(Job).where(
-        Job.id == claim.job_id, Job.token == claim.token, Job.state == JobState.RUNNING
-    )
-
-
-def _affected(session: Session, statement: Update) -> int:
-    result = session.execute(statement)
-    return result.rowcount if isinstance(result, CursorResult) else 0
+    Raises:
+        LeaseLost: the token in the row is another one.
+    """
+    cancel = session.scalars(
+        update(Job)
+        .where(Job.id == claim.job_id, Job.token == claim.token, Job.state == JobState.RUNNING)
+        .values(values)
+        .returning(Job.cancel_requested)
+    ).one_or_none()
+    if cancel is None:
+        raise LeaseLost(f"Job {claim.job_id} was taken over")
+    return cancel
 
 
 def _from_now(seconds: float) -> Any:
-    """A moment so many seconds from now, by the database's clock: the only one all agree on."""
+    """A time *seconds* from now by the database's clock, the only one that all processes share."""
     return func.now() + dt.timedelta(seconds=seconds)
 
 
-def _lease_lost(reason: str, attempt: int) -> dict[str, Any]:
+def _worker_lost(reason: str, attempt: int) -> dict[str, Any]:
     return {
         "code": "worker_lost",
         "message": f"{reason}; attempt {attempt} of {MAX_ATTEMPTS}, so it is not tried again",

@@ -1,4 +1,4 @@
-"""The beat's heartbeat: dates each message that it sends, and stores when it sent the last one."""
+"""The beat's heartbeat: each message gets its time of sending, and the last one is stored."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ from shared.jobs import heartbeats
 from shared.log import get_logger
 from shared.settings import Settings, process_settings
 
-SENT_AT = "ledger_sent_at"  # header of a message; Unix time
+SENT_AT = "ledger_sent_at"  # header of a message, Unix time
 log = get_logger()
 
 
 def read_sent_at(request: Any) -> dt.datetime:
-    """Return when the message of this task was sent; now, if it carries no date."""
+    """Return when the message of a task was sent; now, if it has no such header."""
     seconds = getattr(request, SENT_AT, None)
-    now = dt.datetime.now(dt.UTC)
-    return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else now
+    return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else dt.datetime.now(dt.UTC)
 
 
 class BeatHeartbeat:
-    """Stores the beat's ticks from a background thread: a dead database must not stop the beat."""
+    """Stores heartbeats from a background thread: a dead database must not stop the beat."""
 
     def __init__(self, settings: Settings) -> None:
         self._engine = make_engine(
             settings.database_url, pool_size=1, max_overflow=0, application="ledger beat"
         )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulse")
-        self._idle = threading.Semaphore()  # ticks during a write are dropped
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeat")
+        self._idle = threading.Semaphore()
 
     def tick(self, **_: Any) -> None:
-        """Store that a message was sent now."""
+        """Store that a message was sent now; skipped while another is being stored."""
         if self._idle.acquire(blocking=False):
             self._thread.submit(self._write, dt.datetime.now(dt.UTC))
 
     def close(self) -> None:
-        """Finish the write that runs, and end the thread."""
+        """Finish the current write, then end the thread."""
         self._thread.shutdown(wait=True)
         self._engine.dispose()
 
@@ -59,9 +58,9 @@ class BeatHeartbeat:
 
 @beat_init.connect
 def _start(**_: Any) -> None:
-    before_task_publish.connect(_date, weak=False)
+    before_task_publish.connect(_add_sent_at, weak=False)
     after_task_publish.connect(BeatHeartbeat(process_settings()).tick, weak=False)
 
 
-def _date(headers: dict[str, Any], **_: Any) -> None:
+def _add_sent_at(headers: dict[str, Any], **_: Any) -> None:
     headers[SENT_AT] = dt.datetime.now(dt.UTC).timestamp()

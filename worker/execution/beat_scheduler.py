@@ -1,7 +1,7 @@
-"""The scheduler of Celery's beat, for a clock that may be put back.
+"""A scheduler for Celery's beat that survives a clock that is set back.
 
 Celery runs an entry only after the time of its last run. If the clock was ahead for a while,
-nothing would run until it gets there again.
+nothing would run until that time comes again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery has no typ
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due; return the seconds until the next tick."""
         now = self.app.now()
-        ahead = [it for it in self.schedule.values() if it.last_run_at > now + TOLERANCE]
+        ahead = [entry for entry in self.schedule.values() if entry.last_run_at > now + TOLERANCE]
         for entry in ahead:
             entry.last_run_at = now
         if ahead:
-            self._heap = None  # it is ordered by the moments that were expected
+            self._heap = None  # ordered by the old times
         return float(super().tick(*args, **kwargs))

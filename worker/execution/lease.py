@@ -1,9 +1,8 @@
-"""The lease of a claimed job: renewed while the work runs; tells the work when to stop."""
+"""The lease of a claimed job, renewed while the work runs; it tells the work when to stop."""
 
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine
@@ -21,8 +20,8 @@ log = get_logger()
 class Lease:
     """Renews one job's lease and writes its progress, from a background thread.
 
-    While PostgreSQL is away the thread keeps trying: the lease is lost only when another worker
-    has really taken the job over.
+    While PostgreSQL does not answer, the thread tries again: the lease is lost only when another
+    worker has claimed the job.
     """
 
     def __init__(self, engine: Engine, claim: Claim) -> None:
@@ -31,29 +30,20 @@ class Lease:
         self.progress: JobProgress | None = None
         self._cancelled = False
         self._lost = False
-        self._news = threading.Event()
-        self._stop = threading.Event()
+        self._must_stop = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_closed, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
         self._thread.join()
 
     def report(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Set the progress, then check whether to go on.
-
-        Raises:
-            JobCancelled, LeaseLost: see `check`.
-        """
+        """Set the progress, then `check`."""
         self.progress = JobProgress(phase, done, total)
         self.check()
 
@@ -62,7 +52,7 @@ class Lease:
 
         Raises:
             JobCancelled: the job was cancelled.
-            LeaseLost: another worker has taken it over.
+            LeaseLost: another worker has the job.
         """
         if self._lost:
             raise LeaseLost(f"Job {self._claim.job_id} was taken over")
@@ -70,8 +60,8 @@ class Lease:
             raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the work must stop; return whether it must."""
-        return self._news.wait(seconds)
+        """Wait, at most until the work must stop; return whether it must."""
+        return self._must_stop.wait(seconds)
 
     def renew(self) -> None:
         """Renew the lease and write the progress now.
@@ -85,10 +75,10 @@ class Lease:
         except LeaseLost:
             self._lost = True
         if self._cancelled or self._lost:
-            self._news.set()
+            self._must_stop.set()
 
     def _renew_until_closed(self) -> None:
-        while not self._stop.wait(RENEW_EVERY_S) and not self._lost:
+        while not self._closed.wait(RENEW_EVERY_S) and not self._lost:
             try:
                 self.renew()
             except Unavailable:

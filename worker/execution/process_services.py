@@ -1,4 +1,4 @@
-"""The services of a worker process: built at first use, so always after the fork."""
+"""The services of a worker process, built at first use and so always after the fork."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shared.settings import process_settings
 
 
 @lru_cache(maxsize=1)
-def _services_of_process(pid: int) -> Services:
+def _build(pid: int) -> Services:
     return composition.build(process_settings())
 
 
 def get_services() -> Services:
-    """This process's own engine, messenger and registry; never those of the parent."""
-    return _services_of_process(os.getpid())
+    """Return the services of this process, never those of its parent."""
+    return _build(os.getpid())

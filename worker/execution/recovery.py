@@ -1,4 +1,4 @@
-"""Job recovery: queues the jobs of dead workers again, and resends messages that were lost."""
+"""Job recovery: requeues the jobs of dead workers and sends lost messages again."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from shared.log import get_logger
 from shared.settings import Settings
 
 EVERY_S = 2.0
-RETRY_S = 1.0  # after a failed round: each round finds one dead connection
+RETRY_S = 1.0  # after a failed round: each round discards one dead connection
 log = get_logger()
 
 
 class JobRecovery:
-    """Runs in the main process of every worker; several at once do no harm."""
+    """The recovery loop in the main process of every worker; several at once do no harm."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = make_engine(settings.database_url, pool_size=1, application="ledger keeper")
+        self._engine = make_engine(
+            settings.database_url, pool_size=1, application="ledger recovery"
+        )
         self._broker = Redis.from_url(
             settings.redis_url, socket_timeout=2, socket_connect_timeout=1
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Run a round every few seconds until *stop* is set; an outage does not end it."""
+        """Run a round every EVERY_S until *stop* is set; an outage does not end it."""
         pause = EVERY_S
         while not stop.wait(pause):
             try:
@@ -37,19 +39,19 @@ class JobRecovery:
                 pause = EVERY_S
             except (Unavailable, SQLAlchemyError, *broker.BROKER_ERRORS) as error:
                 pause = RETRY_S
-                log.warning("keeper.waits", error=type(error).__name__)
+                log.warning("recovery.waits", error=type(error).__name__)
 
     def run_once(self) -> None:
-        """Run one round: queue again what a dead worker held, resend lost messages.
+        """Requeue jobs with an expired lease, then send lost messages again.
 
         Raises:
             Unavailable: PostgreSQL does not answer.
             RedisError, KombuError: the broker does not.
         """
         with transaction(self._engine) as session:
-            taken_back = job_store.sweep(session)
-        if taken_back:
-            log.warning("keeper.took_back", **taken_back)
+            counts = job_store.sweep(session)
+        if counts:
+            log.warning("recovery.requeued", **counts)
         sent = broker.resend(self._engine, self._broker)
         if sent:
-            log.info("keeper.sent_again", messages=sent)
+            log.info("recovery.sent_again", messages=sent)

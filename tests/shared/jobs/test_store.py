@@ -161,7 +161,6 @@ def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
 
     for act in (
         lambda session: job_store.renew(session, frozen, JobProgress("fit", 1, 2)),
-        lambda session: job_store.lock_claim(session, frozen),
         lambda session: job_store.finish(session, frozen, JobState.SUCCEEDED, result={}),
         lambda session: job_store.release(session, frozen, "woke up"),
     ):
@@ -179,7 +178,7 @@ def test_a_job_under_lock_is_not_swept(engine):
     let_the_lease_run_out(engine, job)
 
     with transaction(engine) as session:
-        job_store.lock_claim(session, claim)
+        job_store.renew(session, claim)
         assert swept(engine) == {}
 
 

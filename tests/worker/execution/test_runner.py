@@ -26,14 +26,14 @@ class Holdings:
     """What a worker process holds, as far as the running of a job needs it."""
 
     engine: Engine
-    messenger: JobPublisher
+    publisher: JobPublisher
 
 
 @pytest.fixture
 def own(engine):
-    messenger = JobPublisher(engine)
-    yield Holdings(engine, messenger)
-    messenger.close()
+    publisher = JobPublisher(engine)
+    yield Holdings(engine, publisher)
+    publisher.close()
 
 
 def ended(own: Holdings, work: Callable[..., Outcome], **wishes: object) -> Job:
