@@ -1,4 +1,4 @@
-"""The text that /metrics answers with."""
+"""The text of /metrics."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from shared.monitoring import multiprocess
 from shared.monitoring.database_collector import DatabaseCollector
+from shared.monitoring.multiprocess import MultiprocessCollector
 from shared.settings import metrics_folder
 
 
-def render(facts: DatabaseCollector) -> Callable[[], bytes]:
-    """Return the function that renders the metrics: the sum over all processes, and *facts*."""
-    place = metrics_folder()
+def render(database: DatabaseCollector) -> Callable[[], bytes]:
+    """Return the function that renders the metrics of all processes and of the *database*."""
+    folder = metrics_folder()
 
     def answer() -> bytes:
         registry = CollectorRegistry()
-        registry.register(facts)
-        if place:
-            registry.register(multiprocess.MultiprocessCollector(place))
+        registry.register(database)
+        if folder:
+            registry.register(MultiprocessCollector(folder))
             return generate_latest(registry)
         return generate_latest(REGISTRY) + generate_latest(registry)
 

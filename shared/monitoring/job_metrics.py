@@ -1,4 +1,4 @@
-"""What the tables say of queues and jobs: how long they wait and work, and who is alive."""
+"""Metrics of jobs and queues: waiting and running times, outcomes, training runs, heartbeats."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from sqlalchemy import Row, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
@@ -21,25 +16,52 @@ from sqlalchemy.types import Float
 from shared.db.tables import JobKind, JobState
 from shared.jobs.heartbeats import BEAT
 from shared.jobs.routing import QUEUE_OF, QUEUES
+from shared.jobs.store import OPEN
+from shared.monitoring.families import counter, gauge, query_samples
 
-WAIT_BOUNDS = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-WORK_BOUNDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
+WAIT_BOUNDS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+WORK_BOUNDS_S = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
 ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+# How a training run ended; `kept`: its gate, or the request, kept the version from going live.
+TRAIN_STATUSES = ("deployed", "kept", "skipped", "failed", "cancelled")
 
-_OPEN = text(
+_COUNT_OPEN = text(
+    "SELECT kind, state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1, 2"
+)
+_OLDEST = text(
     """
     SELECT kind,
         coalesce(extract(epoch FROM now() - min(created_at)
-            FILTER (WHERE state = 'queued' AND parent_id IS NULL)), 0),
-        extract(epoch FROM
-            max(least(now(), lease_until)) FILTER (WHERE lease_until IS NOT NULL))
+            FILTER (WHERE state = 'queued' AND parent_id IS NULL)), 0) AS waited_s,
+        coalesce(extract(epoch FROM
+            max(least(now(), lease_until)) FILTER (WHERE lease_until IS NOT NULL)), 0) AS leased_at
     FROM jobs WHERE state IN ('queued', 'running') GROUP BY 1
     """
 )
 _HEARTBEATS = text(
-    "SELECT name, extract(epoch FROM sent_at), extract(epoch FROM received_at) FROM heartbeats"
+    "SELECT name, extract(epoch FROM sent_at)::float8, extract(epoch FROM received_at)::float8"
+    " FROM heartbeats"
 )
-_ENDED = text("SELECT kind, state, count(*) FROM jobs WHERE finished_at IS NOT NULL GROUP BY 1, 2")
+_TRAIN_RUNS = text(
+    """
+    SELECT CASE
+        WHEN state <> 'succeeded' THEN state
+        WHEN (result->>'skipped')::boolean THEN 'skipped'
+        WHEN (result->>'deployed')::boolean THEN 'deployed'
+        ELSE 'kept' END AS status, count(*), extract(epoch FROM max(finished_at))::float8
+    FROM jobs WHERE kind = 'train' AND finished_at IS NOT NULL GROUP BY 1
+    """
+)
+_LAST_F1 = text(
+    """
+    SELECT (result->>'val_f1_macro')::float FROM jobs
+    WHERE kind = 'train' AND state = 'succeeded' AND result->>'val_f1_macro' IS NOT NULL
+    ORDER BY finished_at DESC LIMIT 1
+    """
+)
+_COUNT_ENDED = text(
+    "SELECT kind, state, count(*) FROM jobs WHERE finished_at IS NOT NULL GROUP BY 1, 2"
+)
 _SPANS = """
     SELECT kind, width_bucket(seconds, :bounds) AS bucket, count(*) AS jobs,
         sum(seconds) AS seconds FROM (
@@ -53,85 +75,110 @@ _WAITED, _WORKED = (
 )
 
 
+def collect_training(session: Session) -> list[Metric]:
+    """Return the outcomes of the training runs."""
+    runs = {status: (count, at) for status, count, at in session.execute(_TRAIN_RUNS)}
+    f1 = session.execute(_LAST_F1).scalar_one_or_none()
+    metrics = [
+        counter(
+            "lm_ml_train_runs",
+            "Training runs that have ended, by how",
+            ["status"],
+            {(status,): runs.get(status, (0, None))[0] for status in TRAIN_STATUSES},
+        ),
+        gauge(
+            "lm_ml_train_last_finished_timestamp_seconds",
+            "When a run last ended so (Unix time)",
+            ["status"],
+            {(status,): at for status, (_, at) in runs.items()},
+        ),
+    ]
+    if f1 is not None:
+        about = "Validation macro-F1 of the last run that gave one"
+        metrics.append(GaugeMetricFamily("lm_ml_train_val_f1_macro", about, value=f1))
+    return metrics
+
+
 def collect_current(session: Session) -> list[Metric]:
-    """How the queues stand now."""
-    oldest, held = dict.fromkeys(QUEUES, 0.0), dict.fromkeys(QUEUES, 0.0)
-    for kind, age, alive_at in session.execute(_OPEN):
-        queue = QUEUE_OF[JobKind(kind)]
-        oldest[queue] = max(oldest[queue], float(age))
-        held[queue] = max(held[queue], float(alive_at or 0))
-    known = {row[0]: (float(row[1]), float(row[2])) for row in session.execute(_HEARTBEATS)}
-    beat = GaugeMetricFamily(
-        "lm_beat_last_tick_timestamp_seconds",
-        "When the beat last sent something (Unix time); 0: never",
-        value=known.get(BEAT, (0.0, 0.0))[0],
-    )
-    age = GaugeMetricFamily(
-        "lm_queue_oldest_job_seconds",
-        "For how long the oldest job of the queue has waited; 0: none waits",
-        labels=["queue"],
-    )
-    consumed = GaugeMetricFamily(
-        "lm_queue_consumed_timestamp_seconds",
-        "When a worker last took a probe of the queue or worked on a job of it; 0: never",
-        labels=["queue"],
-    )
-    trip = GaugeMetricFamily(
-        "lm_queue_round_trip_seconds",
-        "How long the last probe took from the beat through the broker to a worker",
-        labels=["queue"],
-    )
-    for queue in QUEUES:
-        age.add_metric([queue], oldest[queue])
-        sent_at, received_at = known.get(queue, (0.0, 0.0))
-        consumed.add_metric([queue], max(held[queue], received_at))
-        if received_at:
-            trip.add_metric([queue], max(0.0, received_at - sent_at))
-    return [beat, age, consumed, trip]
+    """Return the state of the queues."""
+    waited_s, active_at = dict.fromkeys(QUEUES, 0.0), dict.fromkeys(QUEUES, 0.0)
+    for row in session.execute(_OLDEST):
+        queue = QUEUE_OF[JobKind(row.kind)]
+        waited_s[queue] = max(waited_s[queue], float(row.waited_s))
+        active_at[queue] = max(active_at[queue], float(row.leased_at))
+    beats = {name: (sent, received) for name, sent, received in session.execute(_HEARTBEATS)}
+    return [
+        gauge(
+            "lm_jobs_open",
+            "Jobs queued and running",
+            ["kind", "state"],
+            query_samples(session, _COUNT_OPEN, JobKind, OPEN),
+        ),
+        GaugeMetricFamily(
+            "lm_beat_last_tick_timestamp_seconds",
+            "When the beat last sent something (Unix time); 0: never",
+            value=beats.get(BEAT, (0.0, 0.0))[0],
+        ),
+        gauge(
+            "lm_queue_oldest_job_seconds",
+            "For how long the oldest job of the queue has waited; 0: none waits",
+            ["queue"],
+            {(queue,): waited_s[queue] for queue in QUEUES},
+        ),
+        gauge(
+            "lm_queue_consumed_timestamp_seconds",
+            "When a worker last took a probe of the queue or worked on a job of it; 0: never",
+            ["queue"],
+            {(queue,): max(active_at[queue], beats.get(queue, (0.0, 0.0))[1]) for queue in QUEUES},
+        ),
+        gauge(
+            "lm_queue_round_trip_seconds",
+            "How long the last probe took from the beat through the broker to a worker",
+            ["queue"],
+            {
+                (queue,): max(0.0, beats[queue][1] - beats[queue][0])
+                for queue in QUEUES
+                if queue in beats
+            },
+        ),
+    ]
 
 
 def collect_history(session: Session) -> list[Metric]:
-    """How the jobs that have ended did; it costs more, and changes slowly."""
-    ends = {(row[0], row[1]): row[2] for row in session.execute(_ENDED)}
-    ended = CounterMetricFamily(
-        "lm_jobs_ended", "Jobs that have ended, by how", labels=["kind", "state"]
-    )
-    for kind in JobKind:
-        for state in ENDS:
-            ended.add_metric([kind.value, state.value], ends.get((kind, state), 0))
-    waited = session.execute(_WAITED, {"bounds": list(WAIT_BOUNDS)})
-    worked = session.execute(_WORKED, {"bounds": list(WORK_BOUNDS)})
+    """Return outcomes and times of the jobs that have ended; the query reads all jobs."""
     return [
-        ended,
+        counter(
+            "lm_jobs_ended",
+            "Jobs that have ended, by how",
+            ["kind", "state"],
+            query_samples(session, _COUNT_ENDED, JobKind, ENDS),
+        ),
         _histogram(
             "lm_jobs_queue_seconds",
             "Time in the queue, of jobs that have ended, to the first attempt",
-            WAIT_BOUNDS,
-            waited,
+            WAIT_BOUNDS_S,
+            session.execute(_WAITED, {"bounds": list(WAIT_BOUNDS_S)}),
         ),
         _histogram(
             "lm_jobs_run_seconds",
             "Time from the first attempt to the end, of jobs that have ended",
-            WORK_BOUNDS,
-            worked,
+            WORK_BOUNDS_S,
+            session.execute(_WORKED, {"bounds": list(WORK_BOUNDS_S)}),
         ),
     ]
 
 
 def _histogram(
-    name: str,
-    about: str,
-    bounds: tuple[float, ...],
-    rows: Iterable[Row[Any]],
+    name: str, about: str, bounds: tuple[float, ...], rows: Iterable[Row[Any]]
 ) -> Metric:
     counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
     sums: defaultdict[str, float] = defaultdict(float)
     for row in rows:
         counts[row.kind][row.bucket] += row.jobs
         sums[row.kind] += row.seconds
-    found = HistogramMetricFamily(name, about, labels=["kind"])
+    family = HistogramMetricFamily(name, about, labels=["kind"])
+    upper = [*map(str, bounds), "+Inf"]
     for kind in JobKind:
-        upto = [*map(str, bounds), "+Inf"]
-        buckets = list(zip(upto, accumulate(counts[kind]), strict=True))
-        found.add_metric([kind.value], buckets, sum_value=sums[kind])
-    return found
+        buckets = list(zip(upper, accumulate(counts[kind]), strict=True))
+        family.add_metric([kind.value], buckets, sum_value=sums[kind])
+    return family
