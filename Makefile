@@ -4,7 +4,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV MAKEFLAGS MFLAGS MAKELEVEL
+# ARGS is for the command that was called, not for a make that a test of it runs.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV MAKEFLAGS MFLAGS MAKELEVEL ARGS
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3 …` names another one.
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'

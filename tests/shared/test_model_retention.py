@@ -113,14 +113,14 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
 def test_in_the_last_night_what_is_not_live_is_removed(
     client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "services", lambda: held)
+    monkeypatch.setattr(tasks, "get_services", lambda: held)
     before = deploy_a_model(held.engine, held.registry)
     live = deploy_a_model(held.engine, held.registry)
     deleted(client)
     tasks.nightly()
     assert {it.run_id for it in held.registry.versions()} == {before, live}
 
-    monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
+    monkeypatch.setattr(tasks, "get_services", lambda: replace(held, settings=a_day_left(held)))
     tasks.nightly()
 
     assert {it.run_id for it in held.registry.versions()} == {live}
@@ -150,7 +150,7 @@ def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
     client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training puts it right; nothing is removed until then."""
-    monkeypatch.setattr(tasks, "services", lambda: replace(held, settings=a_day_left(held)))
+    monkeypatch.setattr(tasks, "get_services", lambda: replace(held, settings=a_day_left(held)))
     deploy_a_model(held.engine, held.registry)
     deleted(client)
     overwrite(held.settings.registry_dir / "deploy" / "CURRENT", b"damaged")

@@ -309,7 +309,7 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, held, othe
 
 def test_the_guard_runs_as_a_task(client, held, engine, monkeypatch):
     """Once a minute, and a tick that comes late is let go."""
-    monkeypatch.setattr(tasks, "services", lambda: held)
+    monkeypatch.setattr(tasks, "get_services", lambda: held)
     client.put("/ml/v2/canary", json={"share": 0.5})
     an_arm(engine, Arm.MODEL, accepted=2, corrected=8)
     an_arm(engine, Arm.RULES, accepted=9, corrected=1)
