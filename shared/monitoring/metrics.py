@@ -1,8 +1,7 @@
 """The lm_* metrics that processes count themselves: requests, predictions, suggestions, loads.
 
-They are summed over all processes, see `shared.monitoring.multiprocess`. What the tables know is
-read at the scrape instead, so that it survives every restart:
-`shared.monitoring.database_collector`. Label values come from closed sets.
+They are summed over all processes (`shared.monitoring.multiprocess`). What stands in tables is read
+at the scrape instead (`shared.monitoring.database_collector`). Label values come from closed sets.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import datetime as dt
 from collections import Counter as Tally
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -81,39 +79,31 @@ MODEL_ERRORS = Counter(
     "Calls in which the model of an arm failed, and rules and memory answered",
     ["arm"],
 )
-for _arm in (Arm.MODEL, Arm.CHALLENGER):
-    MODEL_ERRORS.labels(_arm.value)
-for _agree in ("true", "false", "none"):
-    SUGGEST_COMPARE.labels(_agree)
-for _source in ("rule", "memory", "model", "none"):
-    SUGGEST_SOURCE.labels(_source)
-_PREDICTIONS = {it: PREDICT_REQUESTS.labels(str(it).lower()) for it in (True, False)}
-_PHASES = {
-    (_request, _phase): PHASES.labels(_request, _phase)
-    for _request, _names in (
-        ("predict", ("lookup", "features", "model")),
-        ("suggest", ("lookup", "features", "model", "store")),
-    )
-    for _phase in _names
-}
-for _outcome in ("loaded", "refused", "missing"):
-    MODEL_RELOADS.labels(_outcome)
-    CHALLENGER_LOADS.labels(_outcome)
-
-
-@lru_cache(maxsize=1_024)
-def _answers_of(route: str, status: str) -> Counter:
-    return HTTP_REQUESTS.labels(route, status)
+# Alerts need each series from the first scrape on.
+for _metric, _values in (
+    (MODEL_ERRORS, (Arm.MODEL.value, Arm.CHALLENGER.value)),
+    (SUGGEST_COMPARE, ("true", "false", "none")),
+    (SUGGEST_SOURCE, ("rule", "memory", "model", "none")),
+    (PREDICT_REQUESTS, ("true", "false")),
+    (MODEL_RELOADS, ("loaded", "refused", "missing")),
+    (CHALLENGER_LOADS, ("loaded", "refused", "missing")),
+):
+    for _value in _values:
+        _metric.labels(_value)
+for _phase in ("lookup", "features", "model"):
+    PHASES.labels("predict", _phase)
+    PHASES.labels("suggest", _phase)
+PHASES.labels("suggest", "store")
 
 
 def count_request(route: str, status: int) -> None:
-    """Count one answer of the web process."""
-    _answers_of(route, f"{status // 100}xx").inc()
+    """Count one response of a web process."""
+    HTTP_REQUESTS.labels(route, f"{status // 100}xx").inc()
 
 
 def count_prediction(*, available: bool, seconds: float) -> None:
     """Count one call for predictions."""
-    _PREDICTIONS[available].inc()
+    PREDICT_REQUESTS.labels(str(available).lower()).inc()
     PREDICT_LATENCY.observe(seconds)
 
 
@@ -126,17 +116,17 @@ def count_model_failure(arm: Arm) -> None:
 
 
 def count_suggestions(answers: Iterable[tuple[str, str | None, str | None]]) -> None:
-    """Count suggestions: the source of each, and whether rules and model would have said the same.
+    """Count suggestions by source, and by whether rules and model agree.
 
     Args:
-        answers: of each its source, the label of the rules and that of the model.
+        answers: source, label of the rules and label of the model of each.
     """
     sources: Tally[str] = Tally()
     agreed: Tally[str] = Tally()
     for source, rules_label, model_label in answers:
         sources[source] += 1
-        known = rules_label is not None and model_label is not None
-        agreed["none" if not known else "true" if rules_label == model_label else "false"] += 1
+        both = rules_label is not None and model_label is not None
+        agreed[str(rules_label == model_label).lower() if both else "none"] += 1
     for source, times in sources.items():
         SUGGEST_SOURCE.labels(source).inc(times)
     for agree, times in agreed.items():
@@ -144,18 +134,18 @@ def count_suggestions(answers: Iterable[tuple[str, str | None, str | None]]) -> 
 
 
 def time_phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
-    """Time one phase of a request; one that breaks off is timed, too."""
-    timer: AbstractContextManager[object] = _PHASES[request, name].time()
+    """Time one phase of a request, also one that fails."""
+    timer: AbstractContextManager[object] = PHASES.labels(request, name).time()
     return timer
 
 
 def record_reload(process: str, outcome: Outcome, served: LoadedModel | None) -> None:
-    """Count one attempt to follow the registry's pointer, and say what is answered with now.
+    """Count one attempt to load the deployed version, and set the gauges of the live model.
 
     Args:
         process: `web` or `worker`.
         outcome: how the attempt ended.
-        served: what this process answers with after it.
+        served: the model that this process serves after it.
     """
     MODEL_RELOADS.labels(outcome).inc()
     gone = outcome == "missing" and served is None
