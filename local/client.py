@@ -1,7 +1,7 @@
 """A small client of the HTTP API: `python -m local.client train`, against any deployment.
 
-BASE_URL says where, by default the local stack's address, else http://localhost:8000. API_TOKEN
-is sent as the bearer's token when it is set. Results go to standard output as JSON, an explanation
+BASE_URL names the deployment; the default is the local stack, else http://localhost:8000.
+API_TOKEN, if set, is sent as the bearer token. Results go to standard output as JSON, an explanation
 as a table; progress and errors go to standard error.
 """
 
@@ -20,14 +20,14 @@ from typing import Any
 from local.stack.configuration import State
 
 TIMEOUT_S = 30
-LOOK_EVERY_S = 0.5
-RETRY_FOR_S = 120  # how long a service that does not answer is waited for while a job is followed
+POLL_EVERY_S = 0.5
+RETRY_FOR_S = 120  # a followed job ends with an error if the service is away for longer
 EXAMPLE = {"merchant": "SQ *BLUE HERON COFFEE 0423", "abs_amount": 5.25, "currency": "USD"}
 JSON = "application/json"
 
 
 class ApiError(RuntimeError):
-    """The service refused or failed; *status* is 0 if it could not be reached."""
+    """The service refused or failed; *status* is 0 if it does not answer."""
 
     def __init__(self, message: str, status: int, problem: dict[str, Any]) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class ApiError(RuntimeError):
 
 
 class Api:
-    """Calls one deployment."""
+    """HTTP client of one deployment."""
 
     def __init__(self, base_url: str, token: str = "") -> None:
         self.base_url = base_url.rstrip("/")
@@ -62,8 +62,8 @@ class Api:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
             problem = _problem(error.read())
-            told = problem.get("detail") or problem.get("title") or error.reason
-            raise ApiError(f"{method} {path}: {error.code} {told}", error.code, problem) from None
+            detail = problem.get("detail") or problem.get("title") or error.reason
+            raise ApiError(f"{method} {path}: {error.code} {detail}", error.code, problem) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             raise ApiError(
@@ -75,40 +75,40 @@ class Api:
 
 
 def connect() -> Api:
-    """The deployment that the environment names, or the local stack."""
+    """Return a client of the deployment that the environment names, or of the local stack."""
     state = State.load()
     default = state.web_url if state else "http://localhost:8000"
     return Api(os.environ.get("BASE_URL") or default, os.environ.get("API_TOKEN", ""))
 
 
 def follow(api: Api, job_id: str, show: Callable[[str], None]) -> dict[str, Any]:
-    """Wait for the end of a job, showing each step; give the job as it ended.
+    """Wait for the end of a job, showing each step; return the ended job.
 
     Raises:
         ApiError: the service did not answer for two minutes, or does not know the job.
     """
-    shown, shown_at, heard_at = "", 0.0, time.monotonic()
+    shown, shown_at, answered_at = "", 0.0, time.monotonic()
     while True:
         now = time.monotonic()
         try:
             job = api.get(f"/ml/v2/jobs/{job_id}")
-            heard_at = now
+            answered_at = now
         except ApiError as error:
-            if (error.status and error.status < 500) or now - heard_at > RETRY_FOR_S:
+            if (error.status and error.status < 500) or now - answered_at > RETRY_FOR_S:
                 raise
             job = {"state": "no answer yet", "progress": None}
         if job["state"] in ("succeeded", "failed", "cancelled"):
             return job
         line = _progress(job)
-        # The same line again now and then: silence would look like a hang.
+        # Repeated after 5 s: silence would look like a hang.
         if line != shown or now - shown_at > 5:
             show(line)
             shown, shown_at = line, now
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
 def require_result(job: dict[str, Any]) -> dict[str, Any]:
-    """The result of a job that has ended well.
+    """Return the result of a job that succeeded.
 
     Raises:
         ApiError: it failed, or was cancelled.
@@ -121,7 +121,7 @@ def require_result(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(api: Api, show: Callable[[str], None]) -> dict[str, Any]:
-    """Have a model trained, or follow the run that is at work already; give its result."""
+    """Train a model, or follow the run that is active already; return its result."""
     try:
         job_id = api.post("/ml/v2/train", {})["job_id"]
     except ApiError as error:
@@ -133,7 +133,7 @@ def train(api: Api, show: Callable[[str], None]) -> dict[str, Any]:
 
 
 def describe_training(result: dict[str, Any]) -> str:
-    """In a line, whether the model that a training run made is live, and why."""
+    """Return a line that says whether the new model is live, and why."""
     if result.get("skipped"):
         return str(result["reason"])
     how = "deployed" if result["deployed"] else "NOT deployed"
@@ -141,12 +141,16 @@ def describe_training(result: dict[str, Any]) -> str:
 
 
 def build_features(api: Api, body: dict[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
-    """Have features built; give the job's result."""
+    """Build features; return the job's result."""
     return require_result(follow(api, str(api.post("/ml/v2/features", body)["job_id"]), show))
 
 
 def check_service(api: Api) -> dict[str, Any]:
-    """Health, dependencies, model and a prediction; an ApiError at the first that is not well."""
+    """Return health, dependencies, model and a prediction.
+
+    Raises:
+        ApiError: one of them failed.
+    """
     return {
         "healthz": api.get("/healthz"),
         "readyz": api.get("/readyz"),
@@ -156,14 +160,14 @@ def check_service(api: Api) -> dict[str, Any]:
 
 
 def format_explanation(answer: dict[str, Any]) -> list[str]:
-    """An explanation for a terminal: each candidate, then what moved its two scores."""
+    """Return an explanation as lines: each candidate, then the contributions to its two scores."""
     if not answer["available"]:
         return ["No model is deployed yet: make ml-train"]
     kind = answer["kind"]
-    told = f"{kind['kind']} ({kind['source']}: {kind['evidence']})" if kind else "-"
+    category = f"{kind['kind']} ({kind['source']}: {kind['evidence']})" if kind else "-"
     lines = [
         f"{answer['label']}  confidence {answer['confidence']:.3f}",
-        f"merchant {answer['merchant'] or '-'}  kind {told}  model {answer['model']['run_id']}",
+        f"merchant {answer['merchant'] or '-'}  kind {category}  model {answer['model']['run_id']}",
     ]
     for rank, candidate in enumerate(answer["candidates"], start=1):
         odds = candidate["log_odds"]
@@ -215,7 +219,7 @@ def _print(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def _parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.client")
     verbs = parser.add_subparsers(dest="verb", required=True)
     built = verbs.add_parser("features", help="build features and wait for them")
@@ -237,13 +241,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    wanted = _arguments(argv)
+    args = _parse_arguments(argv)
     api = connect()
     try:
-        match wanted.verb:
+        match args.verb:
             case "features":
                 answer = build_features(
-                    api, {"all": True} if wanted.all else {"days": wanted.days}, _print
+                    api, {"all": True} if args.all else {"days": args.days}, _print
                 )
             case "train":
                 answer = train(api, _print)
@@ -252,13 +256,15 @@ def main(argv: list[str]) -> int:
                 answer = api.get("/ml/v2/model/status")
             case "predict":
                 answer = api.post(
-                    "/ml/v2/predict", {"merchant": wanted.merchant, "abs_amount": wanted.amount}
+                    "/ml/v2/predict", {"merchant": args.merchant, "abs_amount": args.amount}
                 )
             case "explain":
-                known = {name: value for name, value in vars(wanted).items() if value is not None}
-                del known["verb"]
-                known = known or EXAMPLE
-                print(*format_explanation(api.post("/ml/v2/predict/explain", known)), sep="\n")
+                fields = {name: value for name, value in vars(args).items() if value is not None}
+                del fields["verb"]
+                print(
+                    *format_explanation(api.post("/ml/v2/predict/explain", fields or EXAMPLE)),
+                    sep="\n",
+                )
                 return 0
             case _:
                 answer = check_service(api)

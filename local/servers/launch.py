@@ -1,6 +1,6 @@
-"""Becomes one of the servers: `python -m local.servers.launch ORDER.json`, for supervisor.
+"""Starts one of the servers for supervisor: `python -m local.servers.launch SPEC.json`.
 
-The environment is exactly what the order says, and so is the user; PostgreSQL refuses to be root.
+The file gives command, environment and user; PostgreSQL refuses to run as root.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 
-def main(order: Path) -> None:
-    spec = json.loads(order.read_text())
+def main(path: Path) -> None:
+    spec = json.loads(path.read_text())
     identity = spec["identity"]
     if identity:
         os.setgroups(identity["extra_groups"])

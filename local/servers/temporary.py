@@ -56,7 +56,7 @@ VALKEY = Kind(command=commands.valkey_command, url=commands.valkey_url, ready=co
 
 
 class Server:
-    """A server with its data in one folder; `stop` or `kill` it and `start` it again at will."""
+    """A running server with its data in one folder; can be stopped, killed and started again."""
 
     url: str
     port: int
@@ -66,8 +66,8 @@ class Server:
         self.folder = folder
         self._kind = kind
         self._lasting = lasting
-        self._guard: subprocess.Popen[bytes] | None = None
-        # PostgreSQL's user must be able to pass through; what is secret is closed by itself.
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        # PostgreSQL's user must be able to enter; secret files in it are private.
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
         self._password = commands.password_in(folder / "password")
@@ -75,11 +75,11 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Of the server itself."""
+        """The process id of the server."""
         return int((self.folder / "pid").read_text())
 
     def start(self) -> None:
-        """Start it again, at the same address with the same data.
+        """Start the server again, at the same address with the same data.
 
         Raises:
             RuntimeError: it did not start; the message ends with its log.
@@ -87,20 +87,20 @@ class Server:
         self._start_on(self.port)
 
     def stop(self) -> None:
-        """End it in the proper way; its data stay."""
-        if self._guard:
-            self._guard.terminate()
-            self._guard.wait(STOP_GRACE_S + 5)
+        """Stop the server in order; its data stay."""
+        if self._watchdog:
+            self._watchdog.terminate()
+            self._watchdog.wait(STOP_GRACE_S + 5)
 
     def kill(self) -> None:
-        """End it as a crash would; its data stay."""
+        """Kill the server, as a crash would; its data stay."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        if self._guard:
-            self._guard.wait(STOP_GRACE_S + 5)
+        if self._watchdog:
+            self._watchdog.wait(STOP_GRACE_S + 5)
 
     def discard(self) -> None:
-        """End it and remove its data, which need not lie in its folder."""
+        """Stop the server and remove its folder and its data, which may lie elsewhere."""
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -112,19 +112,19 @@ class Server:
             self.url = self._kind.url(self.port, self._password)
             command = self._kind.command(self.folder / "data", self.port, self._password)
             self.data = command.data
-            self._guard = self._guarded(command)
-            while self._guard.poll() is None and time.monotonic() < deadline:
+            self._watchdog = self._start_watchdog(command)
+            while self._watchdog.poll() is None and time.monotonic() < deadline:
                 if (self.folder / "pid").exists() and self._kind.ready(self.url):
                     return
                 time.sleep(0.02)
             self.stop()
             if time.monotonic() > deadline:
                 break
-            time.sleep(0.5)  # after a crash, processes of the one before may still be ending
+            time.sleep(0.5)  # after a crash, the server's old processes may still be ending
         log = commands.last_lines(self.folder / "server.log")
         raise RuntimeError(f"the server in {self.folder} did not start\n{log}")
 
-    def _guarded(self, command: Command) -> subprocess.Popen[bytes]:
+    def _start_watchdog(self, command: Command) -> subprocess.Popen[bytes]:
         (self.folder / "pid").unlink(missing_ok=True)
         order = self.folder.absolute() / "order.json"
         spec = {
@@ -189,7 +189,7 @@ def _temporary(kind: Kind) -> Iterator[Server]:
 
 
 def remove_leftovers(root: Path) -> None:
-    """Remove what runs have left that were killed together with their guards."""
+    """Remove the servers and data of runs that were killed together with their watchdogs."""
     for folder in root.glob(f"{commands.TEMPORARY}*"):
         try:
             if folder.stat().st_uid != os.geteuid():

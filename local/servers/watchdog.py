@@ -1,9 +1,9 @@
-"""Runs one server for a test run and takes it along when the run ends, however it ends.
+"""A watchdog that runs one server for a test run and stops it when the run ends, even if killed.
 
-A program of its own, started by `local.servers.temporary` with the standard library only. It is the
-server's parent, so it reaps it; it looks at its own parent, so that even a killed test run leaves
-no server and no data behind. It holds a lock on the folder while it lives: who finds the lock free
-knows that guard and run are gone.
+A separate program with the standard library only, started by `local.servers.temporary`. It is the
+server's parent, so it reaps it, and it checks its own parent, so that a killed test run leaves
+neither server nor data. It holds a lock on the folder while it lives; if the lock is free, watchdog
+and run are gone.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import threading
 import time
 from pathlib import Path
 
-LOOK_EVERY_S = 0.2
+CHECK_EVERY_S = 0.2
 
 
 def main(order: Path) -> int:
-    """Run what the *order* says until it ends, its owner is gone, or SIGTERM comes."""
+    """Run the server of the file *order* until it ends, its owner is gone, or SIGTERM comes."""
     spec = json.loads(order.read_text())
     folder = order.parent
     owner = spec["owner"]
     lock = (folder / "lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
             spec["argv"],
@@ -45,7 +45,7 @@ def main(order: Path) -> int:
         )
     (folder / "pid.new").write_text(str(server.pid))
     (folder / "pid.new").replace(folder / "pid")
-    while server.poll() is None and os.getppid() == owner and not told.wait(LOOK_EVERY_S):
+    while server.poll() is None and os.getppid() == owner and not terminated.wait(CHECK_EVERY_S):
         pass
     if server.poll() is None:
         _stop(server, spec["stop_signal"], spec["grace_s"])

@@ -1,4 +1,4 @@
-"""Writes `.env` for docker compose: `.env.example` with a random secret wherever it has none.
+"""Writes `.env` for docker compose: `.env.example` with a random secret for each empty value.
 
 Needs nothing but Python. A `.env` that exists is left alone: its passwords are those of the data.
 """
@@ -16,7 +16,7 @@ EMPTY = re.compile(r"^([A-Z_]+)=$", re.MULTILINE)
 
 
 def fill(example: str) -> str:
-    """The text with a secret of its own after each name that has no value."""
+    """Return the text with a new secret for each name without a value."""
     return EMPTY.sub(lambda match: f"{match[1]}={_secret(match[1])}", example)
 
 

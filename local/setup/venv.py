@@ -28,13 +28,13 @@ NO_INPUT = {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore", "PIP_REQUIRE_VIRT
 
 
 def main(lock: str) -> int:
-    wanted = {name: digest(name) for name in INCLUDES[lock]}
+    digests = {name: digest(name) for name in INCLUDES[lock]}
     installed = read_stamp().get("locks", {})
-    usable = works()
+    usable = is_usable()
     # PYTHON is in the environment only where somebody has named one.
     if usable and os.environ.get("PYTHON") and not same_release():
         show(f"Keeping .venv with its own Python; rm -r .venv makes it anew with {version()}.")
-    if usable and all(installed.get(name) == wanted[name] for name in wanted):
+    if usable and all(installed.get(name) == digests[name] for name in digests):
         return 0
     if not usable:
         if VENV.exists():
@@ -52,7 +52,7 @@ def main(lock: str) -> int:
     show(f"Installing requirements/{lock}.lock into .venv; this takes a minute or two.")
     if not install(pip, ROOT / "requirements" / f"{lock}.lock"):
         return 1
-    STAMP.write_text(json.dumps({"path": str(VENV), "locks": {**installed, **wanted}}))
+    STAMP.write_text(json.dumps({"path": str(VENV), "locks": {**installed, **digests}}))
     return 0
 
 
@@ -80,8 +80,8 @@ def read_stamp() -> dict[str, Any]:
         return {}
 
 
-def works() -> bool:
-    """Whether there is an environment that was made in this place, with a Python that runs."""
+def is_usable() -> bool:
+    """Return whether the environment was made at this path and its Python runs."""
     if read_stamp().get("path", str(VENV)) != str(VENV):
         return False
     probe = "import sys; print(sys.prefix); sys.exit(sys.version_info < (3, 11))"
@@ -93,7 +93,7 @@ def works() -> bool:
 
 
 def same_release() -> bool:
-    """Whether the environment's Python is of the release that runs this, such as 3.12."""
+    """Return whether the environment's Python has the release of this one, such as 3.12."""
     release = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return (VENV / "lib" / release).is_dir()
 
@@ -118,7 +118,7 @@ def show_time(done: threading.Event) -> None:
 
 
 def find_pip() -> list[str] | None:
-    """The command of a pip that installs into the environment."""
+    """Return the command of a pip that installs into the environment."""
     inside = [str(PYTHON), "-m", "pip"]
     outside = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
     return next((pip for pip in (inside, outside) if succeeds(*pip, "--version")), None)
@@ -132,7 +132,7 @@ def succeeds(*command: str | Path) -> bool:
 
 
 def install(pip: list[str], lock: Path) -> bool:
-    """Run pip, telling every few seconds how far it is; its own words only if it fails."""
+    """Run pip and show its progress every few seconds; show its output only if it fails."""
     total = sum("==" in line for line in lock.read_text().splitlines())
     running = subprocess.Popen(
         [
@@ -148,28 +148,28 @@ def install(pip: list[str], lock: Path) -> bool:
     )
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=read, args=(running.stdout, lines), daemon=True).start()
-    heard: list[str] = []
-    began = said = time.monotonic()
-    found, doing = 0, "starting pip"
+    output: list[str] = []
+    began = shown = time.monotonic()
+    collected, doing = 0, "starting pip"
     while True:
         try:
-            line = lines.get(timeout=max(0.0, said + PROGRESS_EVERY_S - time.monotonic()))
+            line = lines.get(timeout=max(0.0, shown + PROGRESS_EVERY_S - time.monotonic()))
         except queue.Empty:
-            said = time.monotonic()
-            show(f"  {said - began:3.0f} s  {doing}")
+            shown = time.monotonic()
+            show(f"  {shown - began:3.0f} s  {doing}")
             continue
         if line is None:
             break
-        heard.append(line)
+        output.append(line)
         if line.startswith(("Collecting ", "Requirement already satisfied")):
-            found += 1
-            doing = f"{min(found, total)} of {total} packages at hand"
+            collected += 1
+            doing = f"{min(collected, total)} of {total} packages at hand"
         elif line.startswith("Installing "):
             doing = f"unpacking {line.count(',') + 1} packages"
     if running.wait() == 0:
         show(f"  {time.monotonic() - began:3.0f} s  done")
         return True
-    print("\n".join(heard[-30:]), file=sys.stderr)
+    print("\n".join(output[-30:]), file=sys.stderr)
     fail("pip failed; these are its last lines")
     return False
 

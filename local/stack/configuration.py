@@ -1,4 +1,4 @@
-"""What one run of the local stack consists of: addresses, passwords, environment, programs."""
+"""Configuration of one run of the local stack: addresses, passwords, environment, programs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ PREFERRED = {"web": 8000, "flower": 5555, "postgres": 54329, "redis": 63790}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """One run of the stack, as written into `var/run/stack.json`. It holds no secret."""
+    """One run of the stack, as stored in `var/run/stack.json`; without secrets."""
 
     fingerprint: str  # of the settings and the code it runs with
     socket: str  # where supervisord listens
     web_host: str
     web_port: int
     flower_port: int
-    postgres_port: int | None  # None: DATABASE_URL names a server that is not ours
+    postgres_port: int | None  # None: DATABASE_URL names the server
     redis_port: int | None
 
     @classmethod
     def load(cls) -> Self | None:
-        """The last run's, or None."""
+        """Return the state of the last run, or None."""
         try:
             return cls(**json.loads(STATE.read_text()))
         except (OSError, ValueError, TypeError):
@@ -62,7 +62,7 @@ class State:
 
 
 def new_state(socket: Path) -> State:
-    """Ports for a new run: the usual ones, or others where somebody listens already."""
+    """Choose ports for a new run: the usual ones, or others near those that are taken."""
     return State(
         fingerprint=fingerprint(),
         socket=str(socket),
@@ -75,19 +75,19 @@ def new_state(socket: Path) -> State:
 
 
 def moved_ports(state: State) -> list[str]:
-    """A line for each part that did not get the port where one would look for it."""
+    """Return a line for each part that did not get its usual port."""
     return [
-        f"port {wanted} is taken, so {said} gets {port}"
-        for said, wanted, port in (
+        f"port {usual} is taken, so {part} gets {port}"
+        for part, usual, port in (
             ("the API", _preferred("web", "WEB_PORT"), state.web_port),
             ("Flower", _preferred("flower", "FLOWER_PORT"), state.flower_port),
         )
-        if port != wanted
+        if port != usual
     ]
 
 
 def fingerprint() -> str:
-    """Changes with the settings in the environment and with the code."""
+    """Return a hash of the settings in the environment and of the code."""
     digest = hashlib.sha256(sys.executable.encode())
     for name, value in sorted(os.environ.items()):
         if name.startswith(SETTINGS):
@@ -99,8 +99,7 @@ def fingerprint() -> str:
 
 
 def environment(state: State) -> dict[str, str]:
-    """What the processes, an import or a shell of this stack run with."""
-    given = os.environ
+    """Return the environment of the processes and commands of this stack."""
     env = {
         "ML_REGISTRY_DIR": str(VAR / "models" / "ledger_suggestions"),
         "SUGGEST_USE_MODEL_CANARY": "1",  # one person at home is no share of users
@@ -109,8 +108,8 @@ def environment(state: State) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        **({} if given.get("API_TOKENS") else {"API_AUTH": "off"}),
-        **{name: value for name, value in given.items() if value != ""},
+        **({} if os.environ.get("API_TOKENS") else {"API_AUTH": "off"}),
+        **{name: value for name, value in os.environ.items() if value != ""},
         "WEB_PORT": str(state.web_port),
         "PROMETHEUS_MULTIPROC_DIR": str(METRICS),
         "TZ": "UTC",
@@ -128,7 +127,7 @@ def environment(state: State) -> dict[str, str]:
 
 
 def supervisor_environment(state: State) -> dict[str, str]:
-    """The same, and what only the long-running processes are told."""
+    """Return that environment, with what only the long-running processes need."""
     interpreter = Path(sys.executable)
     return environment(state) | {
         PROCESS_MARK: str(VAR),
@@ -138,13 +137,13 @@ def supervisor_environment(state: State) -> dict[str, str]:
         "FLOWER_URL": state.flower_url,
         "LEDGER_PYTHON": interpreter.name,
         "PATH": f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        # By the environment: everyone can read a command line.
+        # Not in the command line, which everyone can read.
         "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{commands.password_in(SECRETS / 'flower')}",
     }
 
 
 def server_commands(state: State) -> dict[str, Command]:
-    """How to run the servers of this stack; makes their data folders on the first call."""
+    """Return how to run the servers of this stack; the first call makes their data folders."""
     servers: dict[str, Command] = {}
     if state.postgres_port:
         servers["postgres"] = commands.postgres_command(
@@ -161,13 +160,13 @@ def server_commands(state: State) -> dict[str, Command]:
 
 
 def data_outside_var() -> dict[str, Path]:
-    """Servers whose data do not lie under `var/`, because their user could not reach it."""
-    place = binaries.postgres_data_folder(VAR / "postgres")
-    return {} if place.is_relative_to(VAR) else {"PostgreSQL": place}
+    """Return the servers whose user cannot reach `var/`, with their data folders."""
+    folder = binaries.postgres_data_folder(VAR / "postgres")
+    return {} if folder.is_relative_to(VAR) else {"PostgreSQL": folder}
 
 
 def app_commands(state: State) -> Mapping[str, str]:
-    """The service's own programs, as supervisor writes a command; `%(ENV_…)s` is filled in by it.
+    """Return the service's own commands in supervisor's syntax, which fills in `%(ENV_…)s`.
 
     Paths come from the environment: in the file, blanks, `%`, `#` and `;` would mean something.
     """
@@ -183,7 +182,7 @@ def app_commands(state: State) -> Mapping[str, str]:
 
 
 def reset_metrics_folder() -> None:
-    """Counters begin anew with the processes."""
+    """Empty the folder of the counters, which start with the processes."""
     shutil.rmtree(METRICS, ignore_errors=True)
     METRICS.mkdir(parents=True)
 

@@ -1,8 +1,8 @@
 """The whole service on one machine: `python -m local.stack up|down|status|logs|env|run`.
 
 PostgreSQL, Redis, web, workers, beat and Flower run in the background under supervisord, on
-loopback, with everything they keep under `var/`. DATABASE_URL and REDIS_URL, when set, name
-servers to use instead of starting some.
+loopback, with all their data under `var/`. DATABASE_URL and REDIS_URL, when set, name servers to
+use instead.
 """
 
 from __future__ import annotations
@@ -34,43 +34,43 @@ PROGRESS_EVERY_S = 5
 
 
 def up() -> State:
-    """Bring the stack up, or leave it alone if it is up as it should be.
+    """Start the stack, unless it runs with the current settings and code.
 
     Raises:
-        StackError: something did not come up; the message says what, and what it logged last.
+        StackError: a process did not start; the message names it and ends with its log.
     """
     make_folders()
-    with _one_at_a_time():
+    with _lock():
         state = State.load()
-        if state and (wrong := _what_is_wrong(state)) is None:
+        if state and (fault := _find_fault(state)) is None:
             show(f"The stack is up: {state.web_url}")
             return state
         if state and supervisor.processes(state) is not None:
-            show(f"Restarting the stack: {wrong}.")
-        _end_everything(state)
-        return _start_anew()
+            show(f"Restarting the stack: {fault}.")
+        _stop_all(state)
+        return _start()
 
 
 def down() -> None:
-    """End every process of the stack; the data stay."""
+    """Stop every process of the stack; the data stay."""
     make_folders()
-    with _one_at_a_time():
+    with _lock():
         state = State.load()
-        ended = _end_everything(state)
+        ended = _stop_all(state)
         show("The stack is down; its data are kept." if ended else "The stack was not running.")
 
 
-def is_up() -> State | None:
-    """The running stack, or None."""
+def find_running() -> State | None:
+    """Return the running stack, or None."""
     state = State.load()
     return state if state and supervisor.processes(state) is not None else None
 
 
 def status() -> bool:
-    """Print a line for each process; True if all is well."""
+    """Print a line for each process; return whether all of them work."""
     state = State.load()
-    found = supervisor.processes(state) if state else None
-    if state is None or found is None:
+    processes = supervisor.processes(state) if state else None
+    if state is None or processes is None:
         show("The stack is not running: make up")
         return False
     where = {
@@ -80,20 +80,20 @@ def status() -> bool:
         "flower": (state.flower_port, state.flower_url),
     }
     print(f"{'process':<16}{'state':<10}{'pid':>8}{'port':>7}{'up for':>11}  address")
-    for process in sorted(found, key=lambda process: process.name not in ("postgres", "redis")):
+    for process in sorted(processes, key=lambda process: process.name not in ("postgres", "redis")):
         port, url = where.get(process.name, (None, ""))
         print(
             f"{process.name:<16}{process.state.lower():<10}{process.pid or '-':>8}"
             f"{port or '-':>7}{_duration(process.since_s):>11}  {url}".rstrip()
         )
-    for name, theirs in (("postgres", "DATABASE_URL"), ("redis", "REDIS_URL")):
+    for name, variable in (("postgres", "DATABASE_URL"), ("redis", "REDIS_URL")):
         if where[name][0] is None:
-            print(f"{name:<16}{'yours':<10}{'-':>8}{'-':>7}{'-':>11}  {theirs}")
+            print(f"{name:<16}{'yours':<10}{'-':>8}{'-':>7}{'-':>11}  {variable}")
     return _running(state) and _answers(f"{state.web_url}/healthz")
 
 
 def logs(names: list[str], lines: int, *, follow: bool) -> None:
-    """Print the end of each process's log, and go on as it grows if *follow*."""
+    """Print the last *lines* of each process's log; *follow* prints new ones, too."""
     files = sorted(LOG.glob("*.log"))
     if names:
         files = [LOG / f"{name}.log" for name in names]
@@ -107,19 +107,19 @@ def logs(names: list[str], lines: int, *, follow: bool) -> None:
 
 
 def environment(state: State) -> dict[str, str]:
-    """What a command of this stack runs with, BASE_URL included."""
+    """Return the environment of a command of this stack, BASE_URL included."""
     return configuration.environment(state) | {"BASE_URL": state.web_url}
 
 
 def show(text: str) -> None:
-    """Print a line at once; whoever has stopped reading (`| head`) does not stop the work."""
+    """Print a line at once; a closed pipe (`| head`) does not stop the work."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _start_anew() -> State:
+def _start() -> State:
     began = time.monotonic()
     show("Starting PostgreSQL and Redis.")
     state = configuration.new_state(supervisor.new_socket())
@@ -136,10 +136,10 @@ def _start_anew() -> State:
         _wait("the service", APP_TIMEOUT_S, lambda: _app_ready(state), state)
     except BaseException:
         show("Starting failed; ending what was started.")
-        _end_everything(state)
+        _stop_all(state)
         raise
-    for name, place in configuration.data_outside_var().items():
-        show(f"  {name} keeps its data in {place}: its user cannot pass to {VAR}")
+    for name, folder in configuration.data_outside_var().items():
+        show(f"  {name} keeps its data in {folder}: its user cannot pass to {VAR}")
     show(f"The stack is up after {time.monotonic() - began:.0f} s: {state.web_url}")
     return state
 
@@ -152,7 +152,7 @@ def _servers_ready(state: State) -> bool:
 
 
 def _app_ready(state: State) -> bool:
-    """Whether all of it really works: a process that has only just begun may yet fail."""
+    """Return whether all parts work, at the start and at the end of the checks."""
     return (
         _running(state)
         and _answers(f"{state.web_url}/healthz")
@@ -162,13 +162,13 @@ def _app_ready(state: State) -> bool:
     )
 
 
-def _what_is_wrong(state: State) -> str | None:
-    """Why the last run's stack cannot be left as it is; None if it can."""
-    found = supervisor.processes(state)
-    if found is None:
+def _find_fault(state: State) -> str | None:
+    """Return why the stack must be restarted; None if it need not."""
+    processes = supervisor.processes(state)
+    if processes is None:
         return "it is not running"
-    if ill := [process.name for process in found if process.state not in ("RUNNING", "STARTING")]:
-        return f"{', '.join(ill)} not running"
+    if down := [p.name for p in processes if p.state not in ("RUNNING", "STARTING")]:
+        return f"{', '.join(down)} not running"
     if state.fingerprint != configuration.fingerprint():
         return "the settings or the code have changed"
     try:
@@ -179,37 +179,37 @@ def _what_is_wrong(state: State) -> str | None:
 
 
 def _wait(what: str, timeout_s: float, ready: Callable[[], bool], state: State) -> None:
-    """Wait until *ready*, saying so now and then.
+    """Wait until *ready*, with a line every PROGRESS_EVERY_S.
 
     Raises:
-        StackError: a process has given up, or the time is over.
+        StackError: a process does not start, or the time is over.
     """
-    began = said = time.monotonic()
+    began = shown = time.monotonic()
     while not ready():
         now = time.monotonic()
-        found = supervisor.processes(state)
-        if found is None:
+        processes = supervisor.processes(state)
+        if processes is None:
             tail = commands.last_lines(LOG / "supervisord.log")
             raise StackError(f"supervisord has ended:\n{tail}")
-        ill = [process for process in found if process.state in ("FATAL", "BACKOFF", "EXITED")]
-        if dead := [process for process in ill if process.state == "FATAL"]:
-            raise StackError(_print_problems(dead))
+        failing = [p for p in processes if p.state in ("FATAL", "BACKOFF", "EXITED")]
+        if fatal := [p for p in failing if p.state == "FATAL"]:
+            raise StackError(_describe_failures(fatal))
         if now - began > timeout_s:
             raise StackError(
-                f"{what} did not answer within {timeout_s:.0f} s.\n{_print_problems(ill)}"
+                f"{what} did not answer within {timeout_s:.0f} s.\n{_describe_failures(failing)}"
             )
-        if now - said > PROGRESS_EVERY_S:
-            said = now
-            names = f" ({', '.join(process.name for process in ill)} restarting)" if ill else ""
+        if now - shown > PROGRESS_EVERY_S:
+            shown = now
+            names = f" ({', '.join(p.name for p in failing)} restarting)" if failing else ""
             show(f"  waiting for {what}, {now - began:.0f} s{names}")
         time.sleep(0.1)
 
 
-def _print_problems(ill: list[Process]) -> str:
+def _describe_failures(processes: list[Process]) -> str:
     return "\n".join(
         f"{process.name} does not run; the end of {LOG / process.name}.log:\n"
         f"{commands.last_lines(LOG / f'{process.name}.log')}"
-        for process in ill
+        for process in processes
     )
 
 
@@ -237,8 +237,8 @@ def _migrate(state: State) -> None:
         raise StackError(f"the migration failed:\n{commands.last_lines(log)}")
 
 
-def _end_everything(state: State | None) -> bool:
-    """End supervisord and its processes, then whatever else of this stack is left."""
+def _stop_all(state: State | None) -> bool:
+    """Stop supervisord and any process of this stack; return whether there was one."""
     ended = False
     if state and supervisor.shut_down(state):
         ended = True
@@ -253,7 +253,7 @@ def _end_everything(state: State | None) -> bool:
                 said = now
                 show(f"  waiting for {supervisor.describe_processes(left)}, {now - began:.0f} s")
             time.sleep(0.2)
-    # What supervisord lost, and what outlived it after a crash.
+    # Processes that supervisord has lost, or that survived its crash.
     for _ in range(3):
         if left := supervisor.find_leftovers():
             ended = True
@@ -266,8 +266,8 @@ def _end_everything(state: State | None) -> bool:
 
 
 def _running(state: State) -> bool:
-    found = supervisor.processes(state)
-    return bool(found) and all(process.state == "RUNNING" for process in found or ())
+    processes = supervisor.processes(state) or []
+    return bool(processes) and all(process.state == "RUNNING" for process in processes)
 
 
 def _answers(url: str) -> bool:
@@ -279,7 +279,7 @@ def _answers(url: str) -> bool:
 
 
 def _workers_answer(state: State) -> bool:
-    """Whether a worker of each queue answers a ping through the broker."""
+    """Return whether a worker of each queue answers a ping through the broker."""
     ping = [sys.executable, "-m", "celery", "-A", "shared.jobs.broker:celery", "inspect", "ping"]
     try:
         done = subprocess.run(
@@ -296,13 +296,13 @@ def _workers_answer(state: State) -> bool:
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with (RUN / "lock").open("w") as lock:
+def _lock() -> Iterator[None]:
+    with (RUN / "lock").open("w") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             show("Another 'up' or 'down' is at work; waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -310,44 +310,44 @@ def _duration(seconds: int) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def _parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.stack")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("up", help="start everything, or leave it as it is")
     verbs.add_parser("down", help="end everything; the data are kept")
     verbs.add_parser("status", help="a line for each process")
-    shown = verbs.add_parser("logs", help="the end of the logs, of all processes or of some")
-    shown.add_argument("names", nargs="*")
-    shown.add_argument("-n", "--lines", type=int, default=30)
-    shown.add_argument("-f", "--follow", action="store_true")
+    logs_parser = verbs.add_parser("logs", help="the end of the logs, of all processes or of some")
+    logs_parser.add_argument("names", nargs="*")
+    logs_parser.add_argument("-n", "--lines", type=int, default=30)
+    logs_parser.add_argument("-f", "--follow", action="store_true")
     verbs.add_parser("env", help="the environment, passwords included, as lines for a shell")
-    ran = verbs.add_parser("run", help="run a command in that environment; starts the stack")
-    ran.add_argument("command", nargs=argparse.REMAINDER)
+    run_parser = verbs.add_parser("run", help="run a command in that environment; starts the stack")
+    run_parser.add_argument("command", nargs=argparse.REMAINDER)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
-    wanted = _arguments(argv)
+    args = _parse_arguments(argv)
     try:
-        match wanted.verb:
+        match args.verb:
             case "up":
-                urls(up())
+                print_urls(up())
             case "down":
                 down()
             case "status":
                 return 0 if status() else 1
             case "logs":
-                logs(wanted.names, wanted.lines, follow=wanted.follow)
+                logs(args.names, args.lines, follow=args.follow)
             case "env":
-                state = is_up()
+                state = find_running()
                 if state is None:
                     raise StackError("the stack is not running: make up")
                 for name, value in environment(state).items():
                     if os.environ.get(name) != value:
                         print(f"export {name}={shlex.quote(value)}")
             case "run":
-                state = is_up() or up()
-                command = wanted.command[wanted.command[:1] == ["--"] :]
+                state = find_running() or up()
+                command = args.command[args.command[:1] == ["--"] :]
                 os.execvpe(command[0], command, environment(state))
     except (StackError, ServersMissing, RuntimeError) as error:
         print(f"local.stack: {error}", file=sys.stderr)
@@ -357,8 +357,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def urls(state: State) -> None:
-    """Print where to look."""
+def print_urls(state: State) -> None:
+    """Print the addresses of the stack."""
     secret = SECRETS / "flower"
     with contextlib.suppress(ValueError):
         secret = Path(os.path.relpath(secret))

@@ -1,4 +1,4 @@
-"""Where the local stack keeps things: everything under `var/`, nothing elsewhere."""
+"""Paths of the local stack, all of them under `var/`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STATE = RUN / "stack.json"
 
 
 class StackError(RuntimeError):
-    """The stack cannot do what was asked; the message says why, for the person at the terminal."""
+    """The command failed; the message says why, for the person at the terminal."""
 
 
 def make_folders() -> None:
-    """Make what is missing.
+    """Make the folders that are missing.
 
     Raises:
-        StackError: the folders belong to somebody else, or cannot be written.
+        StackError: the folders belong to another user, or cannot be written.
     """
     try:
         for folder in (VAR, RUN, LOG, SECRETS):

@@ -1,7 +1,7 @@
-"""LightGBM's wheel needs the system's OpenMP library, which a slim machine may lack.
+"""The path of the OpenMP library, which LightGBM's wheel needs and a slim machine may lack.
 
-scikit-learn's wheel brings one along. `python -m local.stack.openmp` prints the LD_LIBRARY_PATH
-with which LightGBM finds it; on a machine that has its own, that is what is set already.
+scikit-learn's wheel has a copy. `python -m local.stack.openmp` prints the LD_LIBRARY_PATH with
+which LightGBM finds it; unchanged on a machine that has the library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OPENMP = "libgomp.so.1"
 
 
 def library_path(folder: Path = NATIVE) -> str:
-    """The LD_LIBRARY_PATH to run with; links scikit-learn's OpenMP into *folder* if needed."""
+    """Return the LD_LIBRARY_PATH; link scikit-learn's OpenMP into *folder* if needed."""
     present = os.environ.get("LD_LIBRARY_PATH", "")
     if sys.platform != "linux" or _loads(OPENMP):
         return present

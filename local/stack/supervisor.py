@@ -1,4 +1,4 @@
-"""supervisord under the local stack: its configuration, talking to it, ending what is left."""
+"""supervisord of the local stack: configuration, RPC, and clean-up of leftover processes."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def start(state: State) -> None:
 
 
 def start_app(state: State) -> None:
-    """Start the service's own processes; does not wait for them."""
+    """Start the service's own processes, without waiting for them."""
     _rpc(state).startProcessGroup(APP, False)
 
 
 def processes(state: State) -> list[Process] | None:
-    """Every program of the running stack, or None if there is no supervisord."""
+    """Return every program of the running stack, or None if there is no supervisord."""
     try:
-        found: Any = _rpc(state).getAllProcessInfo()
+        rows: Any = _rpc(state).getAllProcessInfo()
     except UNREACHABLE:
         return None
     return [
@@ -107,12 +107,12 @@ def processes(state: State) -> list[Process] | None:
             pid=info["pid"] or None,
             since_s=info["now"] - info["start"] if info["start"] else 0,
         )
-        for info in found
+        for info in rows
     ]
 
 
 def shut_down(state: State) -> bool:
-    """Ask supervisord to end everything in order; False if there is none. Does not wait."""
+    """Make supervisord stop everything in order, without waiting; return False if there is none."""
     try:
         _rpc(state).shutdown()
     except UNREACHABLE:
@@ -127,27 +127,27 @@ def remove_socket(state: State) -> None:
 
 
 def new_socket() -> Path:
-    """A short path in a folder only we can enter; the system allows about 100 bytes."""
-    place = Path(tempfile.gettempdir())
-    if len(os.fsencode(place)) > 50:
-        place = Path("/tmp")
-    return Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir=place)) / "socket"
+    """Return a short path in a new private folder; a socket's path may have about 100 bytes."""
+    folder = Path(tempfile.gettempdir())
+    if len(os.fsencode(folder)) > 50:
+        folder = Path("/tmp")
+    return Path(tempfile.mkdtemp(prefix=SOCKET_PREFIX, dir=folder)) / "socket"
 
 
 def find_leftovers() -> list[psutil.Process]:
-    """Every process that belongs to this folder's stack, by the mark in its environment."""
-    found = []
+    """Return every process of this folder's stack, by the mark in its environment."""
+    leftovers = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(PROCESS_MARK) == str(VAR):
-                found.append(process)
-    return found
+                leftovers.append(process)
+    return leftovers
 
 
-def stop_processes(found: list[psutil.Process]) -> None:
-    """End these processes in the proper way, the servers last; by force what does not in 10 s."""
-    servers = [process for process in found if _name(process) in SERVERS]
-    for group in ([process for process in found if process not in servers], servers):
+def stop_processes(processes: list[psutil.Process]) -> None:
+    """Terminate these processes, the servers last; kill those that run after APP_GRACE_S."""
+    servers = [process for process in processes if _name(process) in SERVERS]
+    for group in ([process for process in processes if process not in servers], servers):
         pids = {process.pid for process in group}
         for process in group:
             with contextlib.suppress(psutil.Error):
@@ -160,14 +160,14 @@ def stop_processes(found: list[psutil.Process]) -> None:
         psutil.wait_procs(alive, timeout=5)
 
 
-def describe_processes(found: list[psutil.Process]) -> str:
-    """What a person calls them: the service's own, as long as one is there, else the programs."""
-    called = set()
-    for process in found:
+def describe_processes(processes: list[psutil.Process]) -> str:
+    """Return their names: those of the service's own processes if there are any, else programs."""
+    names = set()
+    for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
-            called.add(process.environ().get("SUPERVISOR_PROCESS_NAME", ""))
-    called = called - {""} or {_name(process) for process in found} - {""}
-    return ", ".join(sorted(called)) or "the last of them"
+            names.add(process.environ().get("SUPERVISOR_PROCESS_NAME", ""))
+    names = names - {""} or {_name(process) for process in processes} - {""}
+    return ", ".join(sorted(names)) or "the last of them"
 
 
 def _name(process: psutil.Process) -> str:
@@ -183,19 +183,19 @@ def _rpc(state: State) -> Any:
 
 
 def _write_config(state: State) -> None:
-    """Secrets and paths stay out of it: programs get them from supervisord's environment."""
+    """Write it without secrets and paths: programs get those from supervisord's environment."""
     sections = [HEAD]
     if os.geteuid() == 0:
         sections[0] = HEAD.replace("nodaemon", "user=root\nnodaemon")
     for priority, (name, command) in enumerate(
         configuration.server_commands(state).items(), start=1
     ):
-        order = {
+        launch_spec = {
             "argv": command.argv,
             "env": {**command.env, PROCESS_MARK: str(VAR)},
             "identity": command.identity,
         }
-        (RUN / f"{name}.json").write_text(json.dumps(order))
+        (RUN / f"{name}.json").write_text(json.dumps(launch_spec))
         launch = (
             f'%(ENV_LEDGER_PYTHON)s -m local.servers.launch "%(ENV_LEDGER_VAR)s/run/{name}.json"'
         )
@@ -204,8 +204,8 @@ def _write_config(state: State) -> None:
     app = configuration.app_commands(state)
     # One group: its programs end side by side, and before the servers.
     sections.append(f"[group:{APP}]\nprograms={','.join(app)}\npriority=10\n")
-    for name, line in app.items():
-        sections.append(_program(name, line, 10, "TERM", APP_GRACE_S, autostart=False))
+    for name, command_line in app.items():
+        sections.append(_program(name, command_line, 10, "TERM", APP_GRACE_S, autostart=False))
     CONFIG.write_text("\n".join(sections))
 
 

@@ -158,8 +158,8 @@ def test_what_a_guard_that_was_killed_too_left_is_removed_by_the_next_run(tmp_pa
         "from local.servers.temporary import start_valkey\n"
         "server = start_valkey(pathlib.Path(sys.argv[1]), lasting=False)\n"
         "print(server.pid, flush=True)\n"
-        "os.kill(server._guard.pid, signal.SIGKILL)\n"
-        "server._guard.wait()\n"
+        "os.kill(server._watchdog.pid, signal.SIGKILL)\n"
+        "server._watchdog.wait()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     run = subprocess.run(
