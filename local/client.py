@@ -1,8 +1,8 @@
 """A small client of the HTTP API: `python -m local.client train`, against any deployment.
 
 BASE_URL names the deployment; the default is the local stack, else http://localhost:8000.
-API_TOKEN, if set, is sent as the bearer token. Results go to standard output as JSON, an explanation
-as a table; progress and errors go to standard error.
+API_TOKEN, if set, is sent as the bearer token. Results go to standard output as JSON, an
+explanation as a table; progress and errors go to standard error.
 """
 
 from __future__ import annotations
