@@ -1,4 +1,4 @@
-"""Real servers for the whole run: PostgreSQL and Redis of the tests' own, gone when they end."""
+"""Fixtures for all tests: temporary PostgreSQL and Redis servers, and the service built on them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy import Engine, text
 
 from local.servers import temporary
 from local.servers.temporary import Server
-from shared import services
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
 from shared.monitoring.database_collector import DatabaseCollector
 from shared.registry.store import Registry
 from shared.services import Services
+from shared.services import build as build_services
 from shared.settings import Settings
 from tests.support import registry_writer, skipped
 from tests.support.api import TOKENS, create_app
@@ -31,14 +31,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
-    """A PostgreSQL server that belongs to this run alone."""
+    """A temporary PostgreSQL server, one a test run."""
     with temporary.postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Server]:
-    """A Redis server that belongs to this run alone."""
+    """A temporary Redis server, one a test run."""
     with temporary.valkey() as server:
         yield server
 
@@ -57,7 +57,7 @@ def redis_url(redis_server: Server) -> str:
 def environment(
     postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
-    """What a process of the service reads from its environment, for the servers of this run."""
+    """Environment variables of a service process that uses the servers of this run."""
     return {
         "DATABASE_URL": postgres_url,
         "REDIS_URL": redis_url,
@@ -69,26 +69,26 @@ def environment(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _this_process_too(environment: dict[str, str]) -> None:
-    """The Celery configuration reads the environment when it is first asked for a setting."""
+def _set_environment(environment: dict[str, str]) -> None:
+    """Set them in this process too: the Celery configuration reads them at its first use."""
     os.environ.update(environment)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _the_first_scrape_has_time() -> None:
+def _give_first_scrape_more_time() -> None:
     """On a busy machine the first read of the tables can take longer than a scrape may wait."""
     DatabaseCollector.FIRST_TIMEOUT_S = 60.0
 
 
 @pytest.fixture
 def settings(environment: dict[str, str], tmp_path: Path) -> Settings:
-    """The settings of this run, with a registry of the test's own."""
+    """The settings of this run, with an empty registry for each test."""
     return Settings.from_env({**environment, "ML_REGISTRY_DIR": str(tmp_path / "registry")})
 
 
 @pytest.fixture(scope="session")
 def engine(settings_url: str) -> Iterator[Engine]:
-    """One real database for the run, brought to head by the same migrations as production."""
+    """An engine on a real database, migrated as in production; one a test run."""
     engine = make_engine(settings_url, pool_size=20)
     migrate(engine)
     yield engine
@@ -97,13 +97,13 @@ def engine(settings_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def settings_url(environment: dict[str, str]) -> str:
-    """The database's address as the settings make it."""
+    """The database URL, with the driver that the settings choose."""
     return Settings.from_env(environment).database_url
 
 
 @pytest.fixture
 def clean(engine: Engine) -> None:
-    """Empty tables, whatever a test before has left."""
+    """Empty all tables."""
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -117,7 +117,7 @@ def clean(engine: Engine) -> None:
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    """A folder on the fastest disk there is; thousands of syncs are waited for."""
+    """A folder in memory if possible: some tests wait for thousands of syncs."""
     with registry_writer.a_disk() as folder:
         yield folder
 
@@ -133,21 +133,21 @@ def registry(root: Path) -> Registry:
 
 
 @pytest.fixture
-def held(settings: Settings, clean: None) -> Iterator[Services]:
-    """What a web process holds, with empty tables and an empty registry."""
-    held = services.build(settings)
-    yield held
-    held.close()
+def services(settings: Settings, clean: None) -> Iterator[Services]:
+    """The services of a web process, with empty tables and an empty registry."""
+    services = build_services(settings)
+    yield services
+    services.close()
 
 
 @pytest.fixture
-def client(held: Services) -> FlaskClient:
-    """Everybody may call everything."""
-    return create_app(held).test_client()
+def client(services: Services) -> FlaskClient:
+    """A test client of an API that needs no token."""
+    return create_app(services).test_client()
 
 
 @pytest.fixture
-def guarded(held: Services) -> FlaskClient:
-    """Tokens are needed."""
-    settings = replace(held.settings, api_auth=True, api_tokens=TOKENS)
-    return create_app(replace(held, settings=settings)).test_client()
+def token_client(services: Services) -> FlaskClient:
+    """A test client of an API that needs tokens (`TOKENS`)."""
+    settings = replace(services.settings, api_auth=True, api_tokens=TOKENS)
+    return create_app(replace(services, settings=settings)).test_client()

@@ -172,17 +172,17 @@ def test_texts_of_transactions_appear_in_no_log_metric_message_model_or_title(
 
 
 def test_a_deleted_user_leaves_nothing_in_any_table(
-    client: FlaskClient, held: Services, engine: Engine
+    client: FlaskClient, services: Services, engine: Engine
 ) -> None:
     """All tables of the database are looked through, so that a new one is covered by itself."""
     add_transactions(engine, 300, labelled=300)
-    earlier = deploy_a_model(engine, held.registry)
+    earlier = deploy_a_model(engine, services.registry)
     rows = [{**PLANTED, "external_id": f"{WORD}-{n}"} for n in range(5)]
     client.post("/ml/v2/transactions", json={"transactions": rows})
     labels = [{"external_id": f"{WORD}-{n}", "label": f"{WORD} label"} for n in range(3)]
     client.post("/ml/v2/labels", json={"labels": labels})
-    deploy_a_model(engine, held.registry)
-    held.live_model.check()
+    deploy_a_model(engine, services.registry)
+    services.live_model.check()
     with engine.connect() as connection:
         stored = text("SELECT id FROM transactions WHERE user_id = :user ORDER BY id")
         ids = [*connection.scalars(stored, {"user": USER})]

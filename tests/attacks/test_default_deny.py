@@ -38,19 +38,19 @@ NOBODY = {
 }  # fmt: skip
 
 
-def test_each_route_has_a_scope(guarded: FlaskClient) -> None:
+def test_each_route_has_a_scope(token_client: FlaskClient) -> None:
     """A new route fails here until `doors.py` names the scope that may use it."""
-    assert routed(guarded.application) == set(DECLARED)
+    assert routed(token_client.application) == set(DECLARED)
 
 
 @pytest.mark.parametrize("headers", NOBODY.values(), ids=NOBODY)
 def test_without_a_token_guarded_routes_are_closed(
-    guarded: FlaskClient, headers: dict[str, str]
+    token_client: FlaskClient, headers: dict[str, str]
 ) -> None:
     """401 for every method, or for a page a redirect to the form."""
     tried = 0
-    for door in doors(guarded.application):
-        answer = guarded.open(door.path, method=door.method, headers=headers)
+    for door in doors(token_client.application):
+        answer = token_client.open(door.path, method=door.method, headers=headers)
         tried += 1
         if door.scope == "open":
             continue
@@ -63,10 +63,10 @@ def test_without_a_token_guarded_routes_are_closed(
 
 
 @pytest.mark.parametrize("secret", [PREDICT, ADMIN], ids=["predict", "admin"])
-def test_a_token_opens_only_the_routes_of_its_scope(guarded: FlaskClient, secret: str) -> None:
+def test_a_token_opens_only_the_routes_of_its_scope(token_client: FlaskClient, secret: str) -> None:
     """403 for the rest. A method that a route does not have gets 405 and does nothing."""
-    for door in doors(guarded.application):
-        answer = guarded.open(door.path, method=door.method, headers=bearer(secret))
+    for door in doors(token_client.application):
+        answer = token_client.open(door.path, method=door.method, headers=bearer(secret))
         if door.scope is None:
             allowed = {405, 403} if secret == PREDICT else {405}
             assert answer.status_code in allowed, door
@@ -78,7 +78,7 @@ def test_a_token_opens_only_the_routes_of_its_scope(guarded: FlaskClient, secret
         assert answer.status_code < 500, door
 
 
-def test_the_body_of_a_request_with_a_wrong_token_is_not_read(guarded: FlaskClient) -> None:
+def test_the_body_of_a_request_with_a_wrong_token_is_not_read(token_client: FlaskClient) -> None:
     """A body that would be refused gets the same 401."""
 
     class Unreadable(io.BytesIO):
@@ -87,9 +87,9 @@ def test_the_body_of_a_request_with_a_wrong_token_is_not_read(guarded: FlaskClie
 
         read1 = readline = read
 
-    for door in doors(guarded.application):
+    for door in doors(token_client.application):
         if door.scope in ("admin", "predict") and door.method in ("POST", "PUT"):
-            answer = guarded.open(
+            answer = token_client.open(
                 door.path,
                 method=door.method,
                 input_stream=Unreadable(b"{}"),
@@ -99,11 +99,11 @@ def test_the_body_of_a_request_with_a_wrong_token_is_not_read(guarded: FlaskClie
             assert answer.status_code == 401, door
 
 
-def test_without_a_token_unknown_paths_answer_like_known_ones(guarded: FlaskClient) -> None:
+def test_without_a_token_unknown_paths_answer_like_known_ones(token_client: FlaskClient) -> None:
     """Nobody learns from the answer which paths there are."""
-    there = guarded.get("/ml/v2/jobs")
+    there = token_client.get("/ml/v2/jobs")
     for path in ("/ml/v2/nothing", "/admin", "/ml/v1/predict", "/.env", "/ml/v2/jobs/x/y"):
-        answer = guarded.get(path)
+        answer = token_client.get(path)
 
         assert answer.status_code == there.status_code == 401
         assert answer.json == there.json

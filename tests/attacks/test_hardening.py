@@ -73,11 +73,11 @@ def test_the_example_has_no_secret_and_generated_ones_cannot_be_guessed() -> Non
         assert len(Settings.from_env({**ADDRESSES, "API_TOKENS": tokens[1]}).api_tokens) == 2
 
 
-def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
+def test_every_answer_has_strict_headers(token_client: FlaskClient) -> None:
     """On all routes and methods, with and without a token: no frames, and no foreign scripts."""
-    for door in doors(guarded.application):
+    for door in doors(token_client.application):
         for headers in ({}, bearer(ADMIN)):
-            answer = guarded.open(door.path, method=door.method, headers=headers)
+            answer = token_client.open(door.path, method=door.method, headers=headers)
             policy = answer.headers["Content-Security-Policy"]
 
             assert answer.headers["X-Content-Type-Options"] == "nosniff", door
@@ -91,11 +91,11 @@ def test_every_answer_has_strict_headers(guarded: FlaskClient) -> None:
             assert answer.headers["X-Frame-Options"] == "DENY", door
 
 
-def test_a_wrong_token_at_sign_in_gets_always_the_same_answer(guarded: FlaskClient) -> None:
+def test_a_wrong_token_at_sign_in_gets_always_the_same_answer(token_client: FlaskClient) -> None:
     """Whatever is wrong with it; no cookie is set."""
     guesses = ["", "x", ADMIN[:-1], ADMIN + " ", ADMIN.upper(), "a" * 4_000, "\ud800", "ä"]
     answers = [
-        guarded.post("/sign-in", data=f"token={guess}".encode("utf-8", "surrogatepass"),
+        token_client.post("/sign-in", data=f"token={guess}".encode("utf-8", "surrogatepass"),
                      content_type="application/x-www-form-urlencoded")
         for guess in guesses
     ]  # fmt: skip

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from shared import services
+from shared.services import build as build_services
 from shared.settings import Settings
 from tests.attacks.conftest import Live
 from tests.attacks.doors import DECLARED
@@ -43,14 +43,14 @@ def attacked(
 ) -> Iterator[FlaskClient]:
     """With a model, rows and labels, so that what is let through meets something."""
     own = {**environment, "ML_REGISTRY_DIR": str(tmp_path_factory.mktemp("hostile"))}
-    held = services.build(
+    services = build_services(
         replace(Settings.from_env(own), api_auth=True, api_tokens=TOKENS, min_labels=10**6)
     )
     add_transactions(engine, 100, labelled=100, seed=99)
-    deploy_a_model(engine, held.registry)
-    held.live_model.check()
-    yield create_app(held).test_client()
-    held.close()
+    deploy_a_model(engine, services.registry)
+    services.live_model.check()
+    yield create_app(services).test_client()
+    services.close()
 
 
 def no_number(text: str) -> None:

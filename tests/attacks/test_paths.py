@@ -38,10 +38,10 @@ SPELLINGS = (
 
 
 @pytest.fixture
-def stored(client: FlaskClient, held: Services, tmp_path: Path) -> str:
+def stored(client: FlaskClient, services: Services, tmp_path: Path) -> str:
     """A registry with a version, and something beside it that nobody may read."""
     (tmp_path / "secret").write_text(SECRET)
-    return deploy_a_model(held.engine, held.registry)
+    return deploy_a_model(services.engine, services.registry)
 
 
 def with_ids() -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def with_ids() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("method", "route"), with_ids(), ids=lambda value: value)
 def test_no_spelling_of_an_id_leads_out_of_the_registry_or_fails(
-    client: FlaskClient, held: Services, stored: str, method: str, route: str
+    client: FlaskClient, services: Services, stored: str, method: str, route: str
 ) -> None:
     """It is not found or not valid, always, and the live version stays the same."""
     before, after = route.split("<")[0], route.split(">")[1]
@@ -64,7 +64,7 @@ def test_no_spelling_of_an_id_leads_out_of_the_registry_or_fails(
             assert SECRET not in answer.text, path
             assert "root:" not in answer.text, path
             assert "X-Injected" not in answer.headers
-    live = held.registry.current()
+    live = services.registry.current()
     assert live is not None
     assert live.run_id == stored
 

@@ -19,16 +19,16 @@ from worker.training import job as training_job
 ROWS = 1_000
 
 
-def trained(held: Services) -> dict[str, Any]:
+def trained(services: Services) -> dict[str, Any]:
     """A whole training job, which deploys what passes its gate."""
     job = job_requests.request_training(
-        held.engine, held.publisher, requested_by="test", limit=None, deploy="gate"
+        services.engine, services.publisher, requested_by="test", limit=None, deploy="gate"
     )
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(held, claim, training_job.train)
-    with transaction(held.engine) as session:
+    run(services, claim, training_job.train)
+    with transaction(services.engine) as session:
         ended = job_store.get(session, job.id)
     assert ended.result is not None, ended.error
     return ended.result
@@ -51,20 +51,23 @@ def flip(engine: Engine, ids: list[int], share: float, seed: int) -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_a_model_trained_on_many_flipped_new_labels_does_not_go_live(
-    held: Services, monkeypatch: pytest.MonkeyPatch, share: float
+    services: Services, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """The run is refused with its reason, and the version before stays live."""
-    monkeypatch.setenv("ML_REGISTRY_DIR", str(held.settings.registry_dir))
-    ids = add_transactions(held.engine, ROWS, labelled=ROWS)
-    good = trained(held)
+    monkeypatch.setenv("ML_REGISTRY_DIR", str(services.settings.registry_dir))
+    ids = add_transactions(services.engine, ROWS, labelled=ROWS)
+    good = trained(services)
 
-    flip(held.engine, ids[-ROWS // 3 :], share, seed=7)
-    poisoned = trained(held)
+    flip(services.engine, ids[-ROWS // 3 :], share, seed=7)
+    poisoned = trained(services)
 
     assert good["deployed"]
     assert not poisoned["deployed"]
     assert "threshold" in poisoned["deploy_reason"] or "worse" in poisoned["deploy_reason"]
-    live = held.registry.current()
+    live = services.registry.current()
     assert live is not None
     assert live.run_id == good["run_id"]
-    assert {it.run_id for it in held.registry.versions()} >= {good["run_id"], poisoned["run_id"]}
+    assert {it.run_id for it in services.registry.versions()} >= {
+        good["run_id"],
+        poisoned["run_id"],
+    }

@@ -34,16 +34,16 @@ def expressions():
 
 
 @pytest.fixture
-def body(client, held, engine):
+def body(client, services, engine):
     """What /metrics tells once a model is served, a run has ended, and a worker took a probe."""
-    run_id = deploy_a_model(engine, held.registry)
+    run_id = deploy_a_model(engine, services.registry)
     with transaction(engine) as session:
         heartbeats.record(session, "training", dt.datetime.now(dt.UTC))
         result = {"val_f1_macro": 0.9, "deployed": True}
         ended = {"state": "succeeded", "finished_at": func.now(), "result": result}
         session.add(Job(id="a", kind="train", requested_by="test", **ended))
         session.add(report("amount", run_id=run_id, accuracy=0.8))
-    held.live_model.check()
+    services.runtime.check()
     return client.get("/metrics").text
 
 

@@ -26,8 +26,8 @@ DAYS = 30
 
 
 @pytest.fixture(autouse=True)
-def _others(held: Services) -> None:
-    add_transactions(held.engine, 300, labelled=300)
+def _others(services: Services) -> None:
+    add_transactions(services.engine, 300, labelled=300)
 
 
 @pytest.fixture
@@ -48,21 +48,21 @@ def deleted(client: FlaskClient) -> list[dict[str, Any]]:
     return models
 
 
-def a_day_left(held: Services) -> Settings:
-    return replace(held.settings, retire_days=1)
+def a_day_left(services: Services) -> Settings:
+    return replace(services.settings, retire_days=1)
 
 
-def trained(held: Services, **wishes: Any) -> dict[str, Any]:
+def trained(services: Services, **wishes: Any) -> dict[str, Any]:
     usual = {"only_if_new": True, "min_labels": 20, "threshold_f1": 0.1, "limit": None}
     request = pipeline.TrainRequest(job_id="t", **{**usual, **wishes})
-    return pipeline.run(held.engine, held.registry, request, lambda *_: None).to_json()
+    return pipeline.run(services.engine, services.registry, request, lambda *_: None).to_json()
 
 
 def test_the_answer_says_by_when_each_version_goes(
-    client: FlaskClient, held: Services, ada: None
+    client: FlaskClient, services: Services, ada: None
 ) -> None:
-    before = deploy_a_model(held.engine, held.registry)
-    live = deploy_a_model(held.engine, held.registry)
+    before = deploy_a_model(services.engine, services.registry)
+    live = deploy_a_model(services.engine, services.registry)
 
     models = deleted(client)
 
@@ -73,8 +73,8 @@ def test_the_answer_says_by_when_each_version_goes(
     assert deleted(client) == []
 
 
-def test_a_version_made_before_he_came_stays(client: FlaskClient, held: Services) -> None:
-    deploy_a_model(held.engine, held.registry)
+def test_a_version_made_before_he_came_stays(client: FlaskClient, services: Services) -> None:
+    deploy_a_model(services.engine, services.registry)
     one = {"external_id": "y", "user_id": "ada", "date": "2026-05-01", "amount": -5}
     client.post("/ml/v2/transactions", json={"transactions": [one]})
 
@@ -82,97 +82,97 @@ def test_a_version_made_before_he_came_stays(client: FlaskClient, held: Services
 
 
 def test_a_label_that_was_learned_and_is_gone_counts(
-    client: FlaskClient, held: Services, ada: None
+    client: FlaskClient, services: Services, ada: None
 ) -> None:
     """Rules take their labels back, and people theirs, and nothing tells of it."""
-    learned = deploy_a_model(held.engine, held.registry)
-    with held.engine.begin() as connection:
+    learned = deploy_a_model(services.engine, services.registry)
+    with services.engine.begin() as connection:
         connection.execute(text("DELETE FROM transaction_labels WHERE label = 'Coffee'"))
 
     assert [it["run_id"] for it in deleted(client)] == [learned]
 
 
 def test_a_version_in_the_making_while_he_is_deleted_goes_too(
-    client: FlaskClient, held: Services, ada: None
+    client: FlaskClient, services: Services, ada: None
 ) -> None:
     """It had read his label, and is stored afterwards."""
-    version = held.registry.load(deploy_a_model(held.engine, held.registry))
+    version = services.registry.load(deploy_a_model(services.engine, services.registry))
     deleted(client)
     read_at = version.manifest.created_at
 
-    late = held.registry.save(version.files, {**version.manifest.meta, "read_at": read_at})
+    late = services.registry.save(version.files, {**version.manifest.meta, "read_at": read_at})
     tomorrow = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
-    new = held.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
+    new = services.registry.save(version.files, {**version.manifest.meta, "read_at": tomorrow})
 
-    with transaction(held.engine) as session:
-        due = model_retention.retirement_due(session, held.registry.versions(), DAYS)
+    with transaction(services.engine) as session:
+        due = model_retention.retirement_due(session, services.registry.versions(), DAYS)
     assert late.run_id in due
     assert new.run_id not in due
 
 
 def test_in_the_last_night_what_is_not_live_is_removed(
-    client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "get_services", lambda: held)
-    before = deploy_a_model(held.engine, held.registry)
-    live = deploy_a_model(held.engine, held.registry)
+    monkeypatch.setattr(tasks, "services", lambda: services)
+    before = deploy_a_model(services.engine, services.registry)
+    live = deploy_a_model(services.engine, services.registry)
     deleted(client)
     tasks.nightly()
-    assert {it.run_id for it in held.registry.versions()} == {before, live}
+    assert {it.run_id for it in services.registry.versions()} == {before, live}
 
-    monkeypatch.setattr(tasks, "get_services", lambda: replace(held, settings=a_day_left(held)))
+    monkeypatch.setattr(tasks, "services", lambda: replace(services, settings=a_day_left(services)))
     tasks.nightly()
 
-    assert {it.run_id for it in held.registry.versions()} == {live}
-    current = held.registry.current()
+    assert {it.run_id for it in services.registry.versions()} == {live}
+    current = services.registry.current()
     assert current is not None
     assert current.run_id == live
 
 
 def test_a_trial_of_a_version_that_retires_ends(
-    client: FlaskClient, held: Services, ada: None
+    client: FlaskClient, services: Services, ada: None
 ) -> None:
-    tried = deploy_a_model(held.engine, held.registry)
-    deploy_a_model(held.engine, held.registry)
-    with transaction(held.engine) as session:
-        traffic_split.start_trial(session, held.settings, tried, 0.1, by="test", why="a test")
+    tried = deploy_a_model(services.engine, services.registry)
+    deploy_a_model(services.engine, services.registry)
+    with transaction(services.engine) as session:
+        traffic_split.start_trial(session, services.settings, tried, 0.1, by="test", why="a test")
     deleted(client)
 
-    with transaction(held.engine) as session:
-        gone = model_retention.retire(session, held.registry, a_day_left(held))
+    with transaction(services.engine) as session:
+        gone = model_retention.retire(session, services.registry, a_day_left(services))
 
     assert gone == [tried]
-    with transaction(held.engine) as session:
-        assert traffic_split.current(session, held.settings).challenger is None
+    with transaction(services.engine) as session:
+        assert traffic_split.current(session, services.settings).challenger is None
 
 
 def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
-    client: FlaskClient, held: Services, ada: None, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training puts it right; nothing is removed until then."""
-    monkeypatch.setattr(tasks, "get_services", lambda: replace(held, settings=a_day_left(held)))
-    deploy_a_model(held.engine, held.registry)
+    monkeypatch.setattr(tasks, "services", lambda: replace(services, settings=a_day_left(services)))
+    deploy_a_model(services.engine, services.registry)
     deleted(client)
-    overwrite(held.settings.registry_dir / "deploy" / "CURRENT", b"damaged")
+    overwrite(services.settings.registry_dir / "deploy" / "CURRENT", b"damaged")
 
     tasks.nightly()
 
     jobs = client.get("/ml/v2/jobs").json["jobs"]
     assert [job["kind"] for job in jobs] == ["features"]
-    assert len(held.registry.versions()) == 1
+    assert len(services.registry.versions()) == 1
 
 
 def test_in_the_last_night_the_live_version_need_not_be_beaten(
-    client: FlaskClient, held: Services, ada: None
+    client: FlaskClient, services: Services, ada: None
 ) -> None:
     """Else one that is hard to beat would stay for ever; the threshold still counts."""
-    deploy_a_model(held.engine, held.registry)
+    deploy_a_model(services.engine, services.registry)
     deleted(client)
-    first = trained(held)
-    assert trained(held)["skipped"], "nothing is new, and nothing retires"
+    first = trained(services)
+    assert trained(services)["skipped"], "nothing is new, and nothing retires"
     assert "live model" in first["gate"]["reason"]
 
-    again = trained(held, retire_days=1)
+    again = trained(services, retire_days=1)
 
     assert again["gate"]["passed"]
     assert "live model" not in again["gate"]["reason"]

@@ -16,9 +16,9 @@ from worker.features import build as feature_build
 from worker.suggestions import open_transactions, rules_job
 
 
-def everything(held: Services) -> str:
+def everything(services: Services) -> str:
     """Every row of every table, as text."""
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         return "\n".join(
             str(tuple(row))
             for table in Base.metadata.sorted_tables
@@ -27,7 +27,7 @@ def everything(held: Services) -> str:
 
 
 def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     for user in ("ada-7", "bob-7"):
         stored = {"external_id": f"x-{user}", "user_id": user, "date": "2026-05-01", "amount": -5}
@@ -50,18 +50,18 @@ def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
             json={"user_id": user},
             headers={"Idempotency-Key": f"history of {user}"},
         )
-    feature_build.build_pending(held.engine, feature_build.Scope())
-    bobs = everything(held).count("bob")
+    feature_build.build_pending(services.engine, feature_build.Scope())
+    bobs = everything(services).count("bob")
 
     gone = client.delete("/ml/v2/users?user_id=ada-7").json
 
     assert (gone["transactions"], gone["labels"], gone["suggestions"]) == (1, 1, 1)
-    assert "ada" not in everything(held).lower()
-    assert everything(held).count("bob") == bobs > 0
+    assert "ada" not in everything(services).lower()
+    assert everything(services).count("bob") == bobs > 0
     assert client.delete("/ml/v2/users?user_id=ada-7").json["transactions"] == 0
 
 
-def test_jobs_that_are_open_for_him_end(client: FlaskClient, held: Services) -> None:
+def test_jobs_that_are_open_for_him_end(client: FlaskClient, services: Services) -> None:
     asked = client.post("/ml/v2/suggest/history", json={"user_id": "ada"}).json["job_id"]
     others = client.post("/ml/v2/suggest/history", json={"user_id": "bob"}).json["job_id"]
 
@@ -72,19 +72,18 @@ def test_jobs_that_are_open_for_him_end(client: FlaskClient, held: Services) -> 
 
 
 def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     """He is deleted between the reading of a page and its writing."""
-    mine, others = bought(held, "KRONTAL")[0], bought(held, "KRONTAL", user="bob")[0]
+    mine, others = bought(services, "KRONTAL")[0], bought(services, "KRONTAL", user="bob")[0]
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
-    (page,) = open_transactions.pages(held.engine, None)
-    with transaction(held.engine) as session:
-        found = suggestion_service.look_up(session, page, lambda _: ServingContext())
-        by_rule = rules_job.labels_by_rule(session, page, ServingContext())
-    answers = suggestion_service.suggest(*found)
+    (page,) = backfill_job.pages(services, None)
+    with transaction(services.engine) as session:
+        said = load_context(session, [(it.row.user_id, it.row.merchant) for it in page])
+    answers = suggestion_service.suggest(page, said, Arm.RULES, None, Thresholds())
 
     client.delete("/ml/v2/users?user_id=ada")
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         kept = suggestion_store.store(session, answers, forced=False)
         labelled = rules_job.write_labels(session, by_rule)
 
@@ -92,4 +91,4 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     assert kept[0] is None
     assert kept[1] is not None
     assert labelled["labelled"] == 1
-    assert labels(held) == {others: ("Sports", "rule")}
+    assert labels(services) == {others: ("Sports", "rule")}

@@ -10,8 +10,8 @@ import sys
 import pytest
 from sqlalchemy import text
 
-from shared import services
 from shared.db.tables import JobKind
+from shared.services import build as build_services
 from tests.support.api import create_app, deploy_a_model
 from tests.support.factories import add_transactions
 from tests.support.registry_damage import truncate
@@ -20,9 +20,9 @@ SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
 
 
 @pytest.fixture
-def live(held, engine):
+def live(services, engine):
     """The run_id of a model that is live."""
-    return deploy_a_model(engine, held.registry)
+    return deploy_a_model(engine, services.registry)
 
 
 def test_without_a_model_the_answer_says_just_that(client):
@@ -147,14 +147,14 @@ def test_predictions_go_on_without_postgres_and_redis(settings, engine, clean):
         database_url="postgresql+psycopg2://x:y@127.0.0.1:1/z",
         redis_url="redis://127.0.0.1:1/0",
     )
-    held = services.build(nowhere)
-    deploy_a_model(engine, held.registry)
-    client = create_app(held).test_client()
+    services = build_services(nowhere)
+    deploy_a_model(engine, services.registry)
+    client = create_app(services).test_client()
 
     raw = client.post("/ml/v2/predict", json=SHOP)
     stored = client.post("/ml/v2/predict", json={"txn_id": 1})
     ready = client.get("/readyz")
-    held.close()
+    services.close()
 
     assert raw.json["label"] == "Coffee"
     assert stored.status_code == 503
@@ -301,10 +301,10 @@ def test_jobs_can_be_listed_by_each_kind_that_there_is(client, kind):
     assert client.get(f"/ml/v2/jobs?kind={kind}").json == {"jobs": []}
 
 
-def test_versions_tell_who_deployed_them_when_and_why(client, held, engine):
+def test_versions_tell_who_deployed_them_when_and_why(client, services, engine):
     """And one version tells all about its evaluation."""
-    first = deploy_a_model(engine, held.registry)
-    second = deploy_a_model(engine, held.registry, rename="New ")
+    first = deploy_a_model(engine, services.registry)
+    second = deploy_a_model(engine, services.registry, rename="New ")
 
     rolled_back = client.post("/ml/v2/model/rollback", json={"why": "went wrong"})
     models = client.get("/ml/v2/models").json["models"]
@@ -323,14 +323,14 @@ def test_versions_tell_who_deployed_them_when_and_why(client, held, engine):
 
 def test_a_damaged_version_is_refused_by_name_and_the_live_one_stays(
     client,
-    held,
+    services,
     engine,
 ):
     """Nothing is parsed that does not match its hash."""
-    first = deploy_a_model(engine, held.registry)
-    second = deploy_a_model(engine, held.registry, rename="New ")
+    first = deploy_a_model(engine, services.registry)
+    second = deploy_a_model(engine, services.registry, rename="New ")
     client.post("/ml/v2/model/rollback")
-    path = held.settings.registry_dir / "versions" / second / "arrays.npz"
+    path = services.settings.registry_dir / "versions" / second / "arrays.npz"
     truncate(path, path.stat().st_size - 1)
 
     refused = client.post(f"/ml/v2/models/{second}/deploy")

@@ -47,8 +47,8 @@ def now(engine, settings):
         return traffic_split.current(session, settings)
 
 
-def metrics(held):
-    families = list(DatabaseCollector(held.engine, held.registry).collect())
+def metrics(services):
+    families = list(DatabaseCollector(services.engine, services.registry).collect())
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
@@ -153,7 +153,7 @@ def test_evidence_begins_with_the_last_change(engine, settings, clean):
     assert dt.datetime.now(dt.UTC) - old < dt.timedelta(days=28, minutes=1)
 
 
-def test_the_guard_turns_a_worse_canary_off_once(engine, held, settings, clean):
+def test_the_guard_turns_a_worse_canary_off_once(engine, services, settings, clean):
     """By a change like any other, with the figures, and counted for the alert."""
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **POOR)
@@ -169,13 +169,13 @@ def test_the_guard_turns_a_worse_canary_off_once(engine, held, settings, clean):
     assert again == []
     assert (state.canary, state.action, state.by) == (0.0, "guardrail", "guardrail")
     assert "accepted 50.0%" in state.why
-    found = metrics(held)
+    found = metrics(services)
     assert found["lm_suggest_guardrail_trips_total", "model"] == 1
     assert found["lm_suggest_guardrail_trips_total", "challenger"] == 0
     assert found["lm_suggest_canary_share",] == 0.0
 
 
-def test_many_guards_at_once_trip_once(engine, held, settings, clean):
+def test_many_guards_at_once_trip_once(engine, services, settings, clean):
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
@@ -192,7 +192,7 @@ def test_many_guards_at_once_trip_once(engine, held, settings, clean):
         thread.join()
 
     assert len(tripped) == 1
-    assert metrics(held)["lm_suggest_guardrail_trips_total", "model"] == 1
+    assert metrics(services)["lm_suggest_guardrail_trips_total", "model"] == 1
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_forced_arms_never_trip_the_guard(engine, settings, clean):
 
 @pytest.mark.parametrize("canary", [0.5, 0.0], ids=["beside the model", "beside the rules"])
 def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
-    engine, held, settings, clean, canary
+    engine, services, settings, clean, canary
 ):
     start(engine, settings, canary=canary, trial=0.2)
     an_arm(engine, Arm.CHALLENGER, **POOR)
@@ -235,12 +235,12 @@ def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
 
     state = now(engine, settings)
     assert (state.canary, state.challenger, state.trial) == (canary, None, 0.0)
-    found = metrics(held)
+    found = metrics(services)
     assert found["lm_suggest_guardrail_trips_total", "challenger"] == 1
     assert found["lm_suggest_guardrail_trips_total", "model"] == 0
 
 
-def test_the_guard_ends_both_if_both_are_worse(engine, held, settings, clean):
+def test_the_guard_ends_both_if_both_are_worse(engine, services, settings, clean):
     start(engine, settings, canary=0.5, trial=0.2)
     an_arm(engine, Arm.CHALLENGER, accepted=1, corrected=9)
     an_arm(engine, Arm.MODEL, **POOR)
@@ -250,8 +250,8 @@ def test_the_guard_ends_both_if_both_are_worse(engine, held, settings, clean):
 
     state = now(engine, settings)
     assert (state.canary, state.challenger) == (0.0, None)
-    assert metrics(held)["lm_suggest_guardrail_trips_total", "challenger"] == 1
-    assert metrics(held)["lm_suggest_guardrail_trips_total", "model"] == 1
+    assert metrics(services)["lm_suggest_guardrail_trips_total", "challenger"] == 1
+    assert metrics(services)["lm_suggest_guardrail_trips_total", "model"] == 1
 
 
 def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clean):
@@ -265,11 +265,11 @@ def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clea
     assert now(engine, replace(settings, suggest_canary=1.0)).canary == 0.0
 
 
-def test_monitoring_tells_shares_and_answers(engine, held, settings, clean):
+def test_monitoring_tells_shares_and_answers(engine, services, settings, clean):
     start(engine, settings, canary=0.25, trial=0.1)
     add(engine, {"answer": Action.ACCEPT}, {"answer": Action.ACCEPT, "arm": Arm.MODEL}, {})
 
-    found = metrics(held)
+    found = metrics(services)
 
     assert found["lm_suggest_canary_share",] == 0.25
     assert found["lm_suggest_trial_share",] == 0.1

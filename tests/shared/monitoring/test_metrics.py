@@ -14,11 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from local.servers import temporary
-from shared import services
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
-from shared.monitoring.database_collector import DatabaseCollector
-from shared.monitoring.job_metrics import TRAIN_STATUSES
+from shared.monitoring.database_collector import TRAIN_STATUSES, DatabaseCollector
+from shared.services import build as build_services
 from shared.settings import Settings
 from web.app import create_app
 
@@ -141,10 +140,10 @@ def test_a_frozen_database_does_not_hold_up_a_scrape(frozen):
 
 def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_server, registry):
     """Before the first migration there is nothing to know, and all else is told."""
-    held = services.build(settings)
-    with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    services = build_services(settings)
+    with services.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("CREATE DATABASE empty_one"))
-    held.close()
+    services.close()
     empty = make_engine(settings.database_url.rsplit("/", 1)[0] + "/empty_one")
 
     families = list(DatabaseCollector(empty, registry).collect())
@@ -153,12 +152,12 @@ def test_a_database_without_tables_does_not_break_a_scrape(settings, postgres_se
     assert families == []
 
 
-def test_a_prediction_is_timed_with_and_without_a_model(client, held):
+def test_a_prediction_is_timed_with_and_without_a_model(client, services):
     """`available` says which; alerts need the series from the first scrape on."""
     before = scraped(client.get("/metrics").get_data(as_text=True))
 
     client.post("/ml/v2/predict", json=SHOP)
-    again = create_app(held).test_client()
+    again = create_app(services).test_client()
     after = scraped(again.get("/metrics").get_data(as_text=True))
 
     name = "lm_ml_predict_requests_total", ("available", "false")

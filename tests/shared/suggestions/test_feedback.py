@@ -70,11 +70,11 @@ def correct(session: Session, label: str) -> None:
     feedback.record(session, suggestion, Action.CORRECT, label)
 
 
-def two_suggestions(client: FlaskClient, held: Services) -> list[str]:
+def two_suggestions(client: FlaskClient, services: Services) -> list[str]:
     """Two for the same transaction."""
     bought = {"external_id": "x", "user_id": "ada", "date": "2026-05-01", "amount": -5}
     client.post("/ml/v2/transactions", json={"transactions": [{**bought, "merchant": "ZORBLAX"}]})
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         txn_id = connection.scalar(select(Transaction.id))
     asked = [client.post("/ml/v2/suggest", json={"txn_ids": [txn_id]}) for _ in range(2)]
     return [it.json["items"][0]["suggestion_id"] for it in asked]
@@ -238,9 +238,9 @@ def test_a_label_given_since_is_not_undone(session: Session) -> None:
 
 
 def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, second = two_suggestions(client, held)
+    first, second = two_suggestions(client, services)
     answered(client, first, "Toys")
     answered(client, second, "Toys")
 
@@ -252,9 +252,9 @@ def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
 
 
 def test_what_was_said_before_can_be_said_again_after_another_answer(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, second = two_suggestions(client, held)
+    first, second = two_suggestions(client, services)
     answered(client, first, "Toys")
     answered(client, second, "Gifts")
 
@@ -262,8 +262,8 @@ def test_what_was_said_before_can_be_said_again_after_another_answer(
     assert undone(client, first) == "Gifts"
 
 
-def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, held: Services) -> None:
-    first, _ = two_suggestions(client, held)
+def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, services: Services) -> None:
+    first, _ = two_suggestions(client, services)
     answered(client, first, "Toys")
     for label in ("Books", "Toys"):
         client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": label}]})
@@ -271,20 +271,20 @@ def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, held: Serv
     undo = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
 
     assert (undo.status_code, undo.json["code"]) == (409, "conflict")
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         assert [row[1] for row in labels(session)] == ["Toys"]
 
 
 def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, _ = two_suggestions(client, held)
-    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+    first, _ = two_suggestions(client, services)
+    with ThreadPoolExecutor() as pool, services.engine.connect() as other:
         txn_id = other.scalar(select(Transaction.id))
         row = {"txn_id": txn_id, "label": "Books", "source": LabelSource.IMPORT}
         other.execute(insert(TransactionLabel).values(row))
         correcting = pool.submit(answered, client, first, "Toys")
-        wait_until_a_session_waits_for_a_lock(held.engine)
+        wait_until_a_session_waits_for_a_lock(services.engine)
         other.commit()
         assert correcting.result() == "Toys"
 
@@ -292,20 +292,20 @@ def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
 
 
 def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, _ = two_suggestions(client, held)
+    first, _ = two_suggestions(client, services)
     answered(client, first, "Toys")
-    with ThreadPoolExecutor() as pool, held.engine.connect() as other:
+    with ThreadPoolExecutor() as pool, services.engine.connect() as other:
         other.execute(update(TransactionLabel).values(label="Books"))
         undoing = pool.submit(
             client.post, f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"}
         )
-        wait_until_a_session_waits_for_a_lock(held.engine)
+        wait_until_a_session_waits_for_a_lock(services.engine)
         other.commit()
         assert undoing.result().status_code == 409
 
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         assert [row[1] for row in labels(session)] == ["Books"]
 
 

@@ -15,19 +15,21 @@ from tests.support.api import PREDICT, bearer
 from tests.support.suggestions import add
 
 
-def bought(held: Services, *merchants: str, user: str | None = "ada", **more: Any) -> list[int]:
+def bought(services: Services, *merchants: str, user: str | None = "ada", **more: Any) -> list[int]:
     """Stored transactions of a user that nobody has labelled; their ids."""
     usual = {"user_id": user, "date": "2026-05-01", "amount": -9, "currency": "EUR", **more}
-    with held.engine.begin() as connection:
+    with services.engine.begin() as connection:
         rows = [{**usual, "merchant": merchant} for merchant in merchants]
         return sorted(connection.scalars(insert(Transaction).returning(Transaction.id), rows))
 
 
-def suggested(held: Services, txn_id: int, confidence: float, ago: str = "1 h", **more: Any) -> str:
+def suggested(
+    services: Services, txn_id: int, confidence: float, ago: str = "1 h", **more: Any
+) -> str:
     """A made-up suggestion for a transaction; its id."""
     whole = {"user_id": "ada", "txn_id": txn_id, "confidence": confidence, **more}
-    add(held.engine, whole, ago=ago)
-    with held.engine.connect() as connection:
+    add(services.engine, whole, ago=ago)
+    with services.engine.connect() as connection:
         newest = "SELECT id FROM suggestions WHERE txn_id = :txn ORDER BY created_at DESC LIMIT 1"
         return str(connection.scalar(text(newest), {"txn": txn_id}))
 
@@ -50,8 +52,8 @@ def answered(client: FlaskClient, ids: list[str], action: str, **more: Any) -> l
     return items
 
 
-def labels(held: Services) -> dict[int, tuple[str, str]]:
-    with held.engine.connect() as connection:
+def labels(services: Services) -> dict[int, tuple[str, str]]:
+    with services.engine.connect() as connection:
         rows = connection.execute(text("SELECT txn_id, label, source FROM transaction_labels"))
         return {txn_id: (label, source) for txn_id, label, source in rows}
 
@@ -63,10 +65,10 @@ def suggest(client: FlaskClient, *txn_ids: int) -> list[dict[str, Any]]:
     return items
 
 
-def test_the_least_sure_come_first(client: FlaskClient, held: Services) -> None:
-    ids = bought(held, "A", "B", "C")
+def test_the_least_sure_come_first(client: FlaskClient, services: Services) -> None:
+    ids = bought(services, "A", "B", "C")
     for txn_id, confidence in zip(ids, (0.9, 0.1, 0.5), strict=True):
-        suggested(held, txn_id, confidence, reasons=["why"], alternatives=[])
+        suggested(services, txn_id, confidence, reasons=["why"], alternatives=[])
 
     found = asked(client)
 
@@ -78,15 +80,15 @@ def test_the_least_sure_come_first(client: FlaskClient, held: Services) -> None:
 
 
 def test_only_the_newest_suggestion_of_what_nobody_labelled_waits(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    again, answer, human, imported, rule, deleted, _never = bought(held, *"ABCDEFG")
-    suggested(held, again, 0.1, ago="2 h", label="Old")
+    again, answer, human, imported, rule, deleted, _never = bought(services, *"ABCDEFG")
+    suggested(services, again, 0.1, ago="2 h", label="Old")
     for txn_id in (again, answer, human, imported, rule, deleted):
-        suggestion = suggested(held, txn_id, 0.5)
+        suggestion = suggested(services, txn_id, 0.5)
         if txn_id == answer:
             answered(client, [suggestion], "reject")
-    with held.engine.begin() as connection:
+    with services.engine.begin() as connection:
         for txn_id, source in zip((human, imported, rule), LabelSource, strict=True):
             connection.execute(
                 insert(TransactionLabel).values(txn_id=txn_id, label="Said", source=source)
@@ -103,24 +105,24 @@ def test_only_the_newest_suggestion_of_what_nobody_labelled_waits(
 
 
 def test_what_was_rejected_waits_again_when_it_is_suggested_anew(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    (txn_id,) = bought(held, "A")
-    answered(client, [suggested(held, txn_id, 0.5)], "reject")
+    (txn_id,) = bought(services, "A")
+    answered(client, [suggested(services, txn_id, 0.5)], "reject")
     assert waiting(client) == []
 
-    suggested(held, txn_id, 0.2, ago="0 s", label="Toys")
+    suggested(services, txn_id, 0.2, ago="0 s", label="Toys")
 
     assert waiting(client) == [txn_id]
 
 
 def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     """Nor when what was on an earlier page is suggested anew with more, or less, certainty."""
-    ids = bought(held, *(f"SHOP {number}" for number in range(23)))
+    ids = bought(services, *(f"SHOP {number}" for number in range(23)))
     for place, txn_id in enumerate(ids):
-        suggested(held, txn_id, place // 2 / 20)  # pairs are equally sure
+        suggested(services, txn_id, place // 2 / 20)  # pairs are equally sure
 
     seen: list[int] = []
     sure: list[float] = []
@@ -130,8 +132,8 @@ def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
         seen += [item["txn_id"] for item in page["items"]]
         sure += [item["confidence"] for item in page["items"]]
         answered(client, [page["items"][0]["suggestion_id"]], "accept")
-        suggested(held, page["items"][1]["txn_id"], 0.99, ago="0 s")
-        suggested(held, page["items"][2]["txn_id"], 0.0, ago="0 s")
+        suggested(services, page["items"][1]["txn_id"], 0.99, ago="0 s")
+        suggested(services, page["items"][2]["txn_id"], 0.0, ago="0 s")
         if page["next"] is None:
             break
         after = {"after": page["next"]}
@@ -141,23 +143,27 @@ def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
     assert asked(client)["left"] == 23 - 5
 
 
-def test_a_later_page_shows_what_is_suggested_by_then(client: FlaskClient, held: Services) -> None:
-    first, second = bought(held, "A", "B")
-    suggested(held, first, 0.1)
-    suggested(held, second, 0.2)
+def test_a_later_page_shows_what_is_suggested_by_then(
+    client: FlaskClient, services: Services
+) -> None:
+    first, second = bought(services, "A", "B")
+    suggested(services, first, 0.1)
+    suggested(services, second, 0.2)
     following = asked(client, limit=1)["next"]
 
-    suggested(held, second, 0.9, ago="0 s", label="Toys")
+    suggested(services, second, 0.9, ago="0 s", label="Toys")
 
     (item,) = asked(client, limit=1, after=following)["items"]
     assert (item["txn_id"], item["label"], item["confidence"]) == (second, "Toys", 0.9)
 
 
-def test_others_are_not_shown_where_a_user_is_named(client: FlaskClient, held: Services) -> None:
-    (ada,) = bought(held, "A")
-    (bob,) = bought(held, "A", user="bob")
-    suggested(held, ada, 0.5)
-    suggested(held, bob, 0.4, user_id="bob")
+def test_others_are_not_shown_where_a_user_is_named(
+    client: FlaskClient, services: Services
+) -> None:
+    (ada,) = bought(services, "A")
+    (bob,) = bought(services, "A", user="bob")
+    suggested(services, ada, 0.5)
+    suggested(services, bob, 0.4, user_id="bob")
 
     assert waiting(client) == [bob, ada]
     for query in ({"order": "unsure"}, {"order": "merchant"}):
@@ -168,16 +174,16 @@ def test_others_are_not_shown_where_a_user_is_named(client: FlaskClient, held: S
 
 
 def test_groups_are_of_a_user_a_merchant_and_what_is_suggested_the_largest_first(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    for txn_id in bought(held, *["SHOP"] * 7):
-        suggested(held, txn_id, 0.5, merchant="shop")
-    for txn_id in bought(held, *["SHOP"] * 3):
-        suggested(held, txn_id, 0.5, merchant="shop", label=None)
-    for txn_id in bought(held, "SHOP", "SHOP", user="bob"):
-        suggested(held, txn_id, 0.5, merchant="shop", user_id="bob")
-    (abroad,) = bought(held, "SHOP", user="bob", currency="USD")
-    suggested(held, abroad, 0.5, merchant="shop", user_id="bob")
+    for txn_id in bought(services, *["SHOP"] * 7):
+        suggested(services, txn_id, 0.5, merchant="shop")
+    for txn_id in bought(services, *["SHOP"] * 3):
+        suggested(services, txn_id, 0.5, merchant="shop", label=None)
+    for txn_id in bought(services, "SHOP", "SHOP", user="bob"):
+        suggested(services, txn_id, 0.5, merchant="shop", user_id="bob")
+    (abroad,) = bought(services, "SHOP", user="bob", currency="USD")
+    suggested(services, abroad, 0.5, merchant="shop", user_id="bob")
 
     groups = asked(client, order="merchant")["groups"]
 
@@ -189,11 +195,11 @@ def test_groups_are_of_a_user_a_merchant_and_what_is_suggested_the_largest_first
 
 
 def test_pages_of_groups_go_on_where_the_last_one_ended(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     for number in range(9):
-        for txn_id in bought(held, *["SHOP"] * (1 + number // 3)):
-            suggested(held, txn_id, 0.5, merchant=f"shop {number}")
+        for txn_id in bought(services, *["SHOP"] * (1 + number // 3)):
+            suggested(services, txn_id, 0.5, merchant=f"shop {number}")
 
     seen = []
     page = asked(client, order="merchant", limit=2)
@@ -212,10 +218,10 @@ def test_pages_of_groups_go_on_where_the_last_one_ended(
 
 
 def test_one_decision_is_for_all_rows_of_a_group_and_is_undone_as_one(
-    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = bought(held, *["ZORBLAX 12"] * 30)
-    (other,) = bought(held, "ZORBLAX 12", user="bob")
+    ids = bought(services, *["ZORBLAX 12"] * 30)
+    (other,) = bought(services, "ZORBLAX 12", user="bob")
     suggest(client, *ids, other)
     (mine,) = (it for it in asked(client, order="merchant")["groups"] if it["user_id"] == "ada")
     whose = {"user_id": "ada", "merchant": mine["merchant"], "suggested": mine["label"]}
@@ -233,19 +239,19 @@ def test_one_decision_is_for_all_rows_of_a_group_and_is_undone_as_one(
         (10, False),
         (0, False),
     ]
-    assert labels(held) == dict.fromkeys(ids, ("Toys", "human"))
+    assert labels(services) == dict.fromkeys(ids, ("Toys", "human"))
     assert waiting(client) == [other]
     done = [item["suggestion_id"] for it in said for item in it["items"]]
     assert {item["label"] for item in answered(client, done, "undo")} == {None}
-    assert labels(held) == {}
+    assert labels(services) == {}
     assert asked(client)["left"] == 31
 
 
 def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, *rest = bought(held, *["ZORBLAX 12"] * 4)
-    stranger = bought(held, "KRONTAL")[0]
+    first, *rest = bought(services, *["ZORBLAX 12"] * 4)
+    stranger = bought(services, "KRONTAL")[0]
     made = suggest(client, first, *rest, stranger)
     assert {item["label"] for item in made} == {None}
 
@@ -261,10 +267,10 @@ def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
 
 
 def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, second = bought(held, "A", "B")
-    good, asks = suggested(held, first, 0.5), suggested(held, second, 0.5, label=None)
+    first, second = bought(services, "A", "B")
+    good, asks = suggested(services, first, 0.5), suggested(services, second, 0.5, label=None)
 
     items = answered(client, [asks, good, "0" * 32, good], "accept")
 
@@ -276,14 +282,14 @@ def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
     ]
     assert items[0]["error"]["errors"][0]["field"] == "action"
     assert items[1] == items[3]
-    assert labels(held) == {first: ("Coffee", "human")}
+    assert labels(services) == {first: ("Coffee", "human")}
 
 
 def test_only_what_still_waits_is_answered_where_that_is_asked_for(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    first, second, third = bought(held, "A", "B", "C")
-    ids = [suggested(held, it, 0.5, label="Food") for it in (first, second, third)]
+    first, second, third = bought(services, "A", "B", "C")
+    ids = [suggested(services, it, 0.5, label="Food") for it in (first, second, third)]
     answered(client, ids[:1], "correct", label="Toys")
     client.post("/ml/v2/labels", json={"labels": [{"txn_id": second, "label": "Rent"}]})
 
@@ -292,20 +298,20 @@ def test_only_what_still_waits_is_answered_where_that_is_asked_for(
     assert [it.get("error", {}).get("code") for it in items] == ["conflict", "conflict", None]
     assert answered(client, ids[2:], "accept", only_waiting=True) == items[2:]
     said = {first: ("Toys", "human"), second: ("Rent", "human"), third: ("Food", "human")}
-    assert labels(held) == said
+    assert labels(services) == said
 
 
 def test_undo_of_one_that_is_named_twice_goes_back_one_step(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    (txn_id,) = bought(held, "A")
-    suggestion = suggested(held, txn_id, 0.5)
+    (txn_id,) = bought(services, "A")
+    suggestion = suggested(services, txn_id, 0.5)
     answered(client, [suggestion], "accept")
     answered(client, [suggestion], "correct", label="Toys")
 
     answered(client, [suggestion, suggestion], "undo")
 
-    assert labels(held) == {txn_id: ("Coffee", "human")}
+    assert labels(services) == {txn_id: ("Coffee", "human")}
 
 
 @pytest.mark.parametrize(
@@ -349,21 +355,23 @@ def test_a_bad_answer_names_its_field(
     assert [it["field"] for it in answer.json["errors"]] == [field]
 
 
-def test_answers_need_the_scope_that_feedback_has(guarded: FlaskClient, held: Services) -> None:
-    (txn_id,) = bought(held, "A")
-    body = {"action": "accept", "suggestion_ids": [suggested(held, txn_id, 0.5)]}
+def test_answers_need_the_scope_that_feedback_has(
+    token_client: FlaskClient, services: Services
+) -> None:
+    (txn_id,) = bought(services, "A")
+    body = {"action": "accept", "suggestion_ids": [suggested(services, txn_id, 0.5)]}
 
-    assert guarded.get("/ml/v2/review").status_code == 401
-    assert guarded.post("/ml/v2/review", json=body).status_code == 401
-    assert guarded.post("/ml/v2/review", json=body, headers=bearer(PREDICT)).status_code == 200
-    assert guarded.get("/review").headers["Location"] == "/sign-in"
+    assert token_client.get("/ml/v2/review").status_code == 401
+    assert token_client.post("/ml/v2/review", json=body).status_code == 401
+    assert token_client.post("/ml/v2/review", json=body, headers=bearer(PREDICT)).status_code == 200
+    assert token_client.get("/review").headers["Location"] == "/sign-in"
 
 
 def test_what_is_left_is_counted_up_to_a_limit(
-    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for txn_id in bought(held, *"ABC"):
-        suggested(held, txn_id, 0.5)
+    for txn_id in bought(services, *"ABC"):
+        suggested(services, txn_id, 0.5)
     assert asked(client, merchant="elsewhere")["left"] == 0
 
     monkeypatch.setattr(review_queue, "COUNT_MAX", 2)

@@ -13,7 +13,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from shared import services
+from shared.services import build as build_services
 from shared.settings import Settings
 from tests.support.api import ADMIN, TOKENS, bearer, create_app, deploy_a_model
 from tests.support.factories import add_transactions
@@ -29,11 +29,11 @@ def app(engine, environment, tmp_path_factory):
     """The API with a model, labels and transactions, so that requests meet something."""
     own = {**environment, "ML_REGISTRY_DIR": str(tmp_path_factory.mktemp("openapi"))}
     values = replace(Settings.from_env(own), api_auth=True, api_tokens=TOKENS)
-    held = services.build(values)
+    services = build_services(values)
     add_transactions(engine, 100, labelled=100, seed=77)
-    deploy_a_model(engine, held.registry)
-    yield create_app(held)
-    held.close()
+    deploy_a_model(engine, services.registry)
+    yield create_app(services)
+    services.close()
 
 
 @pytest.mark.timeout(600)

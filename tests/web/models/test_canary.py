@@ -29,15 +29,15 @@ NO_SUCH = "20200101T000000Z-00000000"
 
 
 @pytest.fixture
-def live(held):
+def live(services):
     """A version that is live; it need not be one that predicts."""
-    return held.registry.deploy(save(held.registry, 1).run_id, by="test", why="").run_id
+    return services.registry.deploy(save(services.registry, 1).run_id, by="test", why="").run_id
 
 
 @pytest.fixture
-def other(held, live):
+def other(services, live):
     """A version beside the live one."""
-    return save(held.registry, 2).run_id
+    return save(services.registry, 2).run_id
 
 
 def try_out(client, run_id, share=0.2):
@@ -93,21 +93,23 @@ def test_a_share_that_could_mean_two_things_is_refused(client, body):
     assert answer.json["errors"]
 
 
-def test_only_an_admin_changes_who_gets_what(guarded):
+def test_only_an_admin_changes_who_gets_what(token_client):
     """A predict token reads."""
     reader = bearer(PREDICT)
-    assert guarded.get("/ml/v2/canary", headers=reader).status_code == 200
-    assert guarded.get("/ml/v2/suggestions/disagreements", headers=reader).status_code == 200
+    assert token_client.get("/ml/v2/canary", headers=reader).status_code == 200
+    assert token_client.get("/ml/v2/suggestions/disagreements", headers=reader).status_code == 200
     for method, path in (
         ("PUT", "canary"),
         ("POST", "trial"),
         ("POST", "trial/promote"),
         ("POST", "trial/drop"),
     ):
-        answer = guarded.open(f"/ml/v2/{path}", method=method, headers=reader, json={"share": 0})
+        answer = token_client.open(
+            f"/ml/v2/{path}", method=method, headers=reader, json={"share": 0}
+        )
         assert answer.status_code == 403
 
-    answer = guarded.put("/ml/v2/canary", headers=bearer(ADMIN), json={"share": 1})
+    answer = token_client.put("/ml/v2/canary", headers=bearer(ADMIN), json={"share": 1})
     assert answer.json["by"] == "api (admin)"
 
 
@@ -154,38 +156,38 @@ def test_a_trial_begins_grows_and_is_dropped(client, other):
     assert again.json == dropped.json
 
 
-def test_a_promoted_version_is_live_and_no_longer_on_trial(client, held, other):
+def test_a_promoted_version_is_live_and_no_longer_on_trial(client, services, other):
     """With the evidence in the record of the deploy; asking again changes nothing."""
     try_out(client, other)
 
     first = client.post("/ml/v2/trial/promote", json={"why": "it is better"})
     again = client.post("/ml/v2/trial/promote")
 
-    live = held.registry.current()
+    live = services.registry.current()
     assert live.run_id == other
     assert live.why.startswith("it is better (")
     assert first.json["challenger"] is None
     assert again.json == first.json
-    assert len(held.registry.history()) == 2
+    assert len(services.registry.history()) == 2
 
 
-def test_a_promotion_that_died_before_its_end_is_finished_by_the_next(client, held, other):
+def test_a_promotion_that_died_before_its_end_is_finished_by_the_next(client, services, other):
     """The version was live already, and the trial still on."""
     try_out(client, other)
-    held.registry.deploy(other, by="api", why="")
+    services.registry.deploy(other, by="api", why="")
 
     answer = client.post("/ml/v2/trial/promote")
 
     assert (answer.status_code, answer.json["challenger"]) == (200, None)
-    assert len(held.registry.history()) == 2
+    assert len(services.registry.history()) == 2
 
 
-def test_what_cannot_be_tried_is_refused_and_says_why(client, held, live, other):
-    damaged, locked, third = (save(held.registry, number).run_id for number in (3, 4, 5))
-    file = held.settings.registry_dir / "versions" / damaged / "model.json"
+def test_what_cannot_be_tried_is_refused_and_says_why(client, services, live, other):
+    damaged, locked, third = (save(services.registry, number).run_id for number in (3, 4, 5))
+    file = services.settings.registry_dir / "versions" / damaged / "model.json"
     file.chmod(0o644)
     file.write_bytes(b"nothing")
-    held.registry.quarantine(locked, "a person said so")
+    services.registry.quarantine(locked, "a person said so")
     told = {
         run_id: try_out(client, run_id) for run_id in (NO_SUCH, "nonsense", live, damaged, locked)
     }
@@ -212,9 +214,9 @@ def test_without_a_trial_there_is_nothing_to_end(client, action):
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
 
 
-def test_a_version_that_went_bad_during_its_trial_is_told(client, held, other):
+def test_a_version_that_went_bad_during_its_trial_is_told(client, services, other):
     try_out(client, other)
-    held.registry.quarantine(other, "cannot be read")
+    services.registry.quarantine(other, "cannot be read")
 
     assert client.get("/ml/v2/canary").json["trial_problem"] == "cannot be read"
     assert client.post("/ml/v2/trial/promote").json["code"] == "damaged_version"
@@ -257,14 +259,14 @@ def test_disagreements_are_a_table(client, engine):
     ("headers", "arm"),
     [({}, None), ({"X-Suggest-Arm": "model"}, Arm.MODEL), ({"X-Suggest-Arm": " Rules"}, Arm.RULES)],
 )
-def test_a_header_forces_an_arm(held, headers, arm):
-    with create_app(held).test_request_context(headers=headers):
+def test_a_header_forces_an_arm(services, headers, arm):
+    with create_app(services).test_request_context(headers=headers):
         assert forced_arm() is arm
 
 
-def test_a_header_that_names_no_arm_is_an_error(held):
+def test_a_header_that_names_no_arm_is_an_error(services):
     with (
-        create_app(held).test_request_context(headers={"X-Suggest-Arm": "canary"}),
+        create_app(services).test_request_context(headers={"X-Suggest-Arm": "canary"}),
         pytest.raises(InvalidInput, match="X-Suggest-Arm") as raised,
     ):
         forced_arm()
@@ -272,11 +274,11 @@ def test_a_header_that_names_no_arm_is_an_error(held):
     assert "rules, model, challenger" in raised.value.errors[0].message
 
 
-def test_pruning_after_a_training_spares_the_version_on_trial(client, held, other, monkeypatch):
+def test_pruning_after_a_training_spares_the_version_on_trial(client, services, other, monkeypatch):
     """However many newer ones there are."""
     try_out(client, other)
     for number in range(3, 16):
-        newest = save(held.registry, number).run_id
+        newest = save(services.registry, number).run_id
     claim = type("Claim", (), {"params": {}, "requested_by": "test"})()
     figures = Figures(accuracy=0.9, f1_macro=0.9)
     report = TrainReport(
@@ -297,19 +299,19 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, held, othe
         coverage_at_95=None,
         gate=Verdict(True, "made up"),
         warnings=[],
-        live_sequence=held.registry.current().sequence,
+        live_sequence=services.registry.current().sequence,
     )
 
-    training_job._publish(held, claim, report)
+    training_job._publish(services, claim, report)
 
-    left = [version.run_id for version in held.registry.versions()]
+    left = [version.run_id for version in services.registry.versions()]
     assert other in left
-    assert len(left) == held.settings.registry_keep + 3  # live, the one before, on trial
+    assert len(left) == services.settings.registry_keep + 3  # live, the one before, on trial
 
 
-def test_the_guard_runs_as_a_task(client, held, engine, monkeypatch):
+def test_the_guard_runs_as_a_task(client, services, engine, monkeypatch):
     """Once a minute, and a tick that comes late is let go."""
-    monkeypatch.setattr(tasks, "get_services", lambda: held)
+    monkeypatch.setattr(tasks, "services", lambda: services)
     client.put("/ml/v2/canary", json={"share": 0.5})
     an_arm(engine, Arm.MODEL, accepted=2, corrected=8)
     an_arm(engine, Arm.RULES, accepted=9, corrected=1)
@@ -325,26 +327,26 @@ def test_the_guard_runs_as_a_task(client, held, engine, monkeypatch):
     assert schedule["options"]["expires"] < 60
 
 
-def test_a_challenger_is_loaded_by_the_process_that_serves(held, engine, client):
+def test_a_challenger_is_loaded_by_the_process_that_serves(services, engine, client):
     """A real model, as the suggestions will ask for it."""
-    first = deploy_a_model(engine, held.registry)
-    second = deploy_a_model(engine, held.registry, rename="My ")
-    held.registry.deploy(first, by="test", why="")
+    first = deploy_a_model(engine, services.registry)
+    second = deploy_a_model(engine, services.registry, rename="My ")
+    services.registry.deploy(first, by="test", why="")
     assert try_out(client, second).status_code == 200
     with transaction(engine) as session:
-        state: TrafficSplit = traffic_split.current(session, held.settings)
+        state: TrafficSplit = traffic_split.current(session, services.settings)
 
-    assert held.challenger.model(state.challenger) is None
-    held.challenger.stop()
+    assert services.challengers.model(state.challenger) is None
+    services.challengers.stop()
 
-    served = held.challenger.model(state.challenger)
-    assert served.deployment.run_id == second
+    served = services.challengers.model(state.challenger)
+    assert served.pointer.run_id == second
     assert all(label.startswith("My ") for label in served.model.labels)
 
 
-def test_the_first_share_of_monitoring_is_the_environments(engine, held):
+def test_the_first_share_of_monitoring_is_the_environments(engine, services):
     families = {
-        it.name: it for it in DatabaseCollector(engine, held.registry, canary=0.3).collect()
+        it.name: it for it in DatabaseCollector(engine, services.registry, canary=0.3).collect()
     }
 
     assert [it.value for it in families["lm_suggest_canary_share"].samples] == [0.3]

@@ -32,8 +32,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def url(held: Services) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_app(held), threaded=True)
+def url(services: Services) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, create_app(services), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -41,11 +41,11 @@ def url(held: Services) -> Iterator[str]:
     thread.join()
 
 
-def queued(held: Services, rows: int) -> list[str]:
+def queued(services: Services, rows: int) -> list[str]:
     found = []
     for at in range(rows):
-        (txn_id,) = bought(held, f"SHOP {at}")
-        found.append(suggested(held, txn_id, at / 100, label="Food", merchant=f"shop {at}"))
+        (txn_id,) = bought(services, f"SHOP {at}")
+        found.append(suggested(services, txn_id, at / 100, label="Food", merchant=f"shop {at}"))
     return found
 
 
@@ -72,8 +72,8 @@ def brought(page: Page) -> str:
     return job_id
 
 
-def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, held: Services) -> None:
-    queued(held, 4)
+def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, services: Services) -> None:
+    queued(services, 4)
     with a_page(browser, url) as page:
         opened(page)
         for _ in range(4):
@@ -81,13 +81,13 @@ def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, held: Se
         page.keyboard.up("Enter")
         expect(page.locator("#count")).to_have_text("3 left · 1 decision made")
 
-    assert list(labels(held).values()) == [("Food", "human")]
+    assert list(labels(services).values()) == [("Food", "human")]
 
 
 def test_what_somebody_answered_elsewhere_keeps_his_word(
-    browser: Browser, url: str, client: FlaskClient, held: Services
+    browser: Browser, url: str, client: FlaskClient, services: Services
 ) -> None:
-    first, _ = queued(held, 2)
+    first, _ = queued(services, 2)
     with a_page(browser, url) as page:
         opened(page)
         answered(client, [first], "correct", label="Toys")
@@ -96,11 +96,13 @@ def test_what_somebody_answered_elsewhere_keeps_his_word(
         expect(page.locator("#waiting article")).to_have_count(1)
         expect(page.locator("#count")).to_have_text("1 left · 0 decisions made")
 
-    assert list(labels(held).values()) == [("Toys", "human")]
+    assert list(labels(services).values()) == [("Toys", "human")]
 
 
-def test_an_undo_that_failed_can_be_tried_again(browser: Browser, url: str, held: Services) -> None:
-    queued(held, 2)
+def test_an_undo_that_failed_can_be_tried_again(
+    browser: Browser, url: str, services: Services
+) -> None:
+    queued(services, 2)
     body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
     answers = ["it does", body, "it does"]
 
@@ -120,13 +122,13 @@ def test_an_undo_that_failed_can_be_tried_again(browser: Browser, url: str, held
         page.keyboard.press("u")
         expect(page.locator("#count")).to_have_text("2 left · 0 decisions made")
 
-    assert labels(held) == {}
+    assert labels(services) == {}
 
 
 def test_a_queue_that_cannot_be_read_is_not_called_empty(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
-    queued(held, 1)
+    queued(services, 1)
     with a_page(browser, url) as page:
         body = '{"items": [], "groups": [], "next": null, "left": "?'
         page.route("**/ml/v2/review?*", lambda route: route.fulfill(body=body))
@@ -136,18 +138,18 @@ def test_a_queue_that_cannot_be_read_is_not_called_empty(
 
 
 def test_a_person_for_whom_nothing_waits_sees_nothing_of_others(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
-    queued(held, 1)  # ada's
+    queued(services, 1)  # ada's
     with a_page(browser, url) as page:
         page.goto("/review?user_id=bob")
         expect(page.locator("#nothing")).to_be_visible()
         expect(page.locator("#waiting article")).to_have_count(0)
 
 
-def test_long_categories_fit_a_phone(browser: Browser, url: str, held: Services) -> None:
-    (txn_id,) = bought(held, "SHOP")
-    suggested(held, txn_id, 0.1, label="Hairdressers and " * 4 + "W" * 12)
+def test_long_categories_fit_a_phone(browser: Browser, url: str, services: Services) -> None:
+    (txn_id,) = bought(services, "SHOP")
+    suggested(services, txn_id, 0.1, label="Hairdressers and " * 4 + "W" * 12)
     with a_page(browser, url, Look("phone", 360, 640, "light")) as page:
         opened(page)
         page.keyboard.press("c")
@@ -155,7 +157,7 @@ def test_long_categories_fit_a_phone(browser: Browser, url: str, held: Services)
 
 
 def test_enter_in_a_field_of_the_file_stores_nothing(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
         looked_at(page)
@@ -165,11 +167,11 @@ def test_enter_in_a_field_of_the_file_stores_nothing(
         expect(page.locator("#rows")).to_contain_text("CHF")
         expect(page.get_by_role("button", name="Import it")).to_be_enabled()
 
-    assert (count(held, "imports"), count(held, "jobs")) == (0, 0)
+    assert (count(services, "imports"), count(services, "jobs")) == (0, 0)
 
 
 def test_what_was_said_of_one_file_is_not_said_of_the_next(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
         looked_at(page)
@@ -180,7 +182,7 @@ def test_what_was_said_of_one_file_is_not_said_of_the_next(
 
 
 def test_an_import_that_ends_after_its_rows_are_stored_says_so(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
         looked_at(page)
@@ -197,18 +199,18 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
                 job_store.cancel(session, job_id)
             return outcome
 
-        run(held, claimed(held, job_id), cancelled_once_stored)
+        run(services, claimed(services, job_id), cancelled_once_stored)
         expect(page.locator("#result")).to_contain_text("its rows are stored")
         expect(page.get_by_role("link", name="The file with its categories")).to_be_visible()
         with page.expect_download() as loaded:
             page.get_by_role("link", name="The file with its categories").click()
         assert loaded.value.suggested_filename == "BANK.categorized.csv"
 
-    assert count(held, "transactions") == 5
+    assert count(services, "transactions") == 5
 
 
 def test_an_import_is_ended_on_the_page_and_nothing_is_stored(
-    browser: Browser, url: str, held: Services
+    browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
         looked_at(page)
@@ -218,4 +220,4 @@ def test_an_import_is_ended_on_the_page_and_nothing_is_stored(
         expect(page.locator("#result")).to_have_text("It was cancelled: nothing was stored.")
         expect(page.locator("#kept-files")).to_contain_text("not imported")
 
-    assert count(held, "transactions") == 0
+    assert count(services, "transactions") == 0

@@ -28,64 +28,67 @@ def signed_in(client: FlaskClient, secret: str) -> str:
     return found[1]
 
 
-def test_without_a_session_a_page_asks_for_a_token(guarded: FlaskClient) -> None:
-    answer = guarded.get("/")
+def test_without_a_session_a_page_asks_for_a_token(token_client: FlaskClient) -> None:
+    answer = token_client.get("/")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/sign-in")
-    assert 'type="password"' in guarded.get("/sign-in").text
-    assert guarded.get("/charts/history.svg").status_code == 401
+    assert 'type="password"' in token_client.get("/sign-in").text
+    assert token_client.get("/charts/history.svg").status_code == 401
 
 
-def test_a_token_opens_a_session_in_a_cookie_that_scripts_cannot_read(guarded: FlaskClient) -> None:
-    answer = guarded.post("/sign-in", data={"token": ADMIN})
+def test_a_token_opens_a_session_in_a_cookie_that_scripts_cannot_read(
+    token_client: FlaskClient,
+) -> None:
+    answer = token_client.post("/sign-in", data={"token": ADMIN})
 
     cookie = answer.headers["Set-Cookie"]
     assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
     assert ADMIN not in cookie
-    assert guarded.get("/").status_code == 200
-    assert guarded.get("/ml/v2/jobs").status_code == 200
+    assert token_client.get("/").status_code == 200
+    assert token_client.get("/ml/v2/jobs").status_code == 200
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", ADMIN[:-1], ADMIN + "x", "\x00"])
-def test_a_wrong_token_opens_none(guarded: FlaskClient, secret: str) -> None:
-    answer = guarded.post("/sign-in", data={"token": secret})
+def test_a_wrong_token_opens_none(token_client: FlaskClient, secret: str) -> None:
+    answer = token_client.post("/sign-in", data={"token": secret})
 
     assert answer.status_code == 401
     assert "Set-Cookie" not in answer.headers
-    assert guarded.post(f"/sign-in?token={ADMIN}").status_code == 401
+    assert token_client.post(f"/sign-in?token={ADMIN}").status_code == 401
 
 
-def test_what_a_page_changes_needs_its_own_word(guarded: FlaskClient) -> None:
-    csrf = signed_in(guarded, ADMIN)
+def test_what_a_page_changes_needs_its_own_word(token_client: FlaskClient) -> None:
+    csrf = signed_in(token_client, ADMIN)
 
-    assert guarded.post("/ml/v2/features", json={}).status_code == 403
+    assert token_client.post("/ml/v2/features", json={}).status_code == 403
     assert (
-        guarded.post("/ml/v2/features", json={}, headers={sessions.HEADER: "x"}).status_code == 403
+        token_client.post("/ml/v2/features", json={}, headers={sessions.HEADER: "x"}).status_code
+        == 403
     )
-    own = guarded.post("/ml/v2/features", json={}, headers={sessions.HEADER: csrf})
+    own = token_client.post("/ml/v2/features", json={}, headers={sessions.HEADER: csrf})
     assert own.status_code == 202
     elsewhere = {sessions.HEADER: csrf, "Sec-Fetch-Site": "cross-site"}
-    assert guarded.post("/ml/v2/features", json={}, headers=elsewhere).status_code == 403
+    assert token_client.post("/ml/v2/features", json={}, headers=elsewhere).status_code == 403
 
 
-def test_a_session_may_do_no_more_than_its_token(guarded: FlaskClient) -> None:
-    csrf = signed_in(guarded, PREDICT)
+def test_a_session_may_do_no_more_than_its_token(token_client: FlaskClient) -> None:
+    csrf = signed_in(token_client, PREDICT)
 
-    assert guarded.post("/ml/v2/train", headers={sessions.HEADER: csrf}).status_code == 403
-    assert "data-post" not in guarded.get("/").text
-    assert guarded.post("/ml/v2/train", headers=bearer(PREDICT)).status_code == 403
+    assert token_client.post("/ml/v2/train", headers={sessions.HEADER: csrf}).status_code == 403
+    assert "data-post" not in token_client.get("/").text
+    assert token_client.post("/ml/v2/train", headers=bearer(PREDICT)).status_code == 403
 
 
 def test_a_session_ends_when_it_is_closed_or_its_cookie_is_another_one(
-    guarded: FlaskClient,
+    token_client: FlaskClient,
 ) -> None:
-    csrf = signed_in(guarded, ADMIN)
-    guarded.post("/sign-out", headers={sessions.HEADER: csrf})
-    assert guarded.get("/").status_code == 302
+    csrf = signed_in(token_client, ADMIN)
+    token_client.post("/sign-out", headers={sessions.HEADER: csrf})
+    assert token_client.get("/").status_code == 302
 
-    guarded.set_cookie(sessions.COOKIE, "made.up")
-    assert guarded.get("/").status_code == 302
-    assert guarded.get("/ml/v2/jobs").status_code == 401
+    token_client.set_cookie(sessions.COOKIE, "made.up")
+    assert token_client.get("/").status_code == 302
+    assert token_client.get("/ml/v2/jobs").status_code == 401
 
 
 def test_an_empty_service_says_what_to_do_next(client: FlaskClient) -> None:
@@ -97,10 +100,10 @@ def test_an_empty_service_says_what_to_do_next(client: FlaskClient) -> None:
 
 
 def test_the_dashboard_shows_what_is_live_and_what_people_say(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    run_id = deploy_a_model(held.engine, held.registry)
-    an_arm(held.engine, Arm.MODEL, users=6)
+    run_id = deploy_a_model(services.engine, services.registry)
+    an_arm(services.engine, Arm.MODEL, users=6)
 
     page = client.get("/")
 
@@ -116,12 +119,12 @@ def test_the_dashboard_shows_what_is_live_and_what_people_say(
 
 
 def test_the_table_of_categories_begins_with_the_most_frequent(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     """As the chart beside it; a rare category is left out before a frequent one."""
     figures = {"f1": 0.5, "precision": 0.5, "recall": 0.5, "learned": True}
     classes = [{"label": f"Category {n:02}", "support": n, **figures} for n in range(1, 23)]
-    deploy_a_model(held.engine, held.registry, classes=classes)
+    deploy_a_model(services.engine, services.registry, classes=classes)
 
     page = client.get("/").text
 
@@ -129,10 +132,10 @@ def test_the_table_of_categories_begins_with_the_most_frequent(
     assert shown == [f"Category {n:02}" for n in range(22, 2, -1)]
 
 
-def test_the_dashboard_leads_to_what_else_runs(held: Services) -> None:
-    settings = replace(held.settings, links={"Grafana": "https://grafana.example"})
+def test_the_dashboard_leads_to_what_else_runs(services: Services) -> None:
+    settings = replace(services.settings, links={"Grafana": "https://grafana.example"})
 
-    page = create_app(replace(held, settings=settings)).test_client().get("/").text
+    page = create_app(replace(services, settings=settings)).test_client().get("/").text
 
     assert '<a href="https://grafana.example">Grafana</a>' in page
     assert "Flower" not in page
@@ -147,8 +150,8 @@ def test_nothing_is_loaded_from_elsewhere(client: FlaskClient) -> None:
         assert not re.search(r"<script>|<style|style=| on\w+=", page)
 
 
-def test_text_that_is_html_stays_text(client: FlaskClient, held: Services) -> None:
-    deploy_a_model(held.engine, held.registry, rename=HOSTILE)
+def test_text_that_is_html_stays_text(client: FlaskClient, services: Services) -> None:
+    deploy_a_model(services.engine, services.registry, rename=HOSTILE)
 
     page = client.get("/").text
 
@@ -157,8 +160,10 @@ def test_text_that_is_html_stays_text(client: FlaskClient, held: Services) -> No
 
 
 @pytest.mark.parametrize("name", ["history", "reliability", "precision", "classes"])
-def test_charts_are_drawn_without_a_script(client: FlaskClient, held: Services, name: str) -> None:
-    deploy_a_model(held.engine, held.registry)
+def test_charts_are_drawn_without_a_script(
+    client: FlaskClient, services: Services, name: str
+) -> None:
+    deploy_a_model(services.engine, services.registry)
 
     chart = client.get(f"/charts/{name}.svg")
 
@@ -167,10 +172,10 @@ def test_charts_are_drawn_without_a_script(client: FlaskClient, held: Services, 
     assert client.get("/charts/other.svg").status_code == 404
 
 
-def test_with_postgres_away_the_page_says_so_and_shows_the_model(held: Services) -> None:
-    run_id = deploy_a_model(held.engine, held.registry)
+def test_with_postgres_away_the_page_says_so_and_shows_the_model(services: Services) -> None:
+    run_id = deploy_a_model(services.engine, services.registry)
     away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
-    client = create_app(replace(held, engine=away)).test_client()
+    client = create_app(replace(services, engine=away)).test_client()
 
     page = client.get("/")
 
@@ -180,12 +185,12 @@ def test_with_postgres_away_the_page_says_so_and_shows_the_model(held: Services)
 
 
 def test_the_review_page_offers_every_category_and_user_as_text(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    deploy_a_model(held.engine, held.registry, rename=HOSTILE)
+    deploy_a_model(services.engine, services.registry, rename=HOSTILE)
     for user in ("ada", HOSTILE):
-        (txn_id,) = bought(held, HOSTILE, user=user)
-        suggested(held, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
+        (txn_id,) = bought(services, HOSTILE, user=user)
+        suggested(services, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
 
     page = client.get("/review")
 
@@ -205,9 +210,9 @@ def test_the_review_s_script_never_reads_text_as_html(client: FlaskClient) -> No
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
 
 
-def test_with_postgres_away_the_review_page_says_so(held: Services) -> None:
+def test_with_postgres_away_the_review_page_says_so(services: Services) -> None:
     away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
-    client = create_app(replace(held, engine=away)).test_client()
+    client = create_app(replace(services, engine=away)).test_client()
 
     page = client.get("/review")
 

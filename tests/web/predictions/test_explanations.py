@@ -168,10 +168,10 @@ def test_a_model_that_has_explained_holds_no_text_of_a_merchant(model):
 
 
 @pytest.fixture
-def live(held, model):
+def live(services, model):
     """The run_id of the model, which is live and has a forest."""
-    version = held.registry.save(model.to_files(), {})
-    held.registry.deploy(version.run_id, by="test", why="a test")
+    version = services.registry.save(model.to_files(), {})
+    services.registry.deploy(version.run_id, by="test", why="a test")
     return version.run_id
 
 
@@ -213,8 +213,8 @@ def test_a_stored_transaction_is_explained_by_its_id(client, live, engine):
     assert client.post("/ml/v2/predict/explain", json={"txn_id": 10**9}).status_code == 404
 
 
-def test_without_a_forest_log_odds_are_null_and_the_rest_is_told(client, held, engine):
-    deploy_a_model(engine, held.registry)
+def test_without_a_forest_log_odds_are_null_and_the_rest_is_told(client, services, engine):
+    deploy_a_model(engine, services.registry)
 
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
 

@@ -62,8 +62,10 @@ def both(client: FlaskClient, body: bytes, headers: dict[str, str], path: str = 
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_whatever_the_body_is_both_ways_say_the_same(guarded: FlaskClient, body: bytes) -> None:
-    short, long = both(guarded, body, bearer(PREDICT))
+def test_whatever_the_body_is_both_ways_say_the_same(
+    token_client: FlaskClient, body: bytes
+) -> None:
+    short, long = both(token_client, body, bearer(PREDICT))
 
     assert short == long
     assert short[0] in (200, 400, 404)
@@ -71,9 +73,9 @@ def test_whatever_the_body_is_both_ways_say_the_same(guarded: FlaskClient, body:
 
 @pytest.mark.parametrize("headers", HEADERS)
 def test_whoever_asks_both_ways_let_him_in_or_not(
-    guarded: FlaskClient, headers: dict[str, str]
+    token_client: FlaskClient, headers: dict[str, str]
 ) -> None:
-    short, long = both(guarded, json.dumps(FIELDS).encode(), headers)
+    short, long = both(token_client, json.dumps(FIELDS).encode(), headers)
 
     assert short == long
 
@@ -86,28 +88,28 @@ def test_without_tokens_both_ways_are_open(client: FlaskClient) -> None:
 
 
 def test_a_good_request_takes_the_short_way(
-    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    token_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
         raise AssertionError("Flask was asked")
 
-    monkeypatch.setattr(guarded.application, "request_context", refused)
+    monkeypatch.setattr(token_client.application, "request_context", refused)
 
-    answer = guarded.post(PATH, json=FIELDS, headers=bearer(PREDICT))
+    answer = token_client.post(PATH, json=FIELDS, headers=bearer(PREDICT))
 
     assert answer.status_code == 200
 
 
 def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
-    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    token_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
-    held = guarded.application.extensions["ledger"]
-    monkeypatch.setattr(held.live_model, "predict", broken)
+    services = token_client.application.extensions["ledger"]
+    monkeypatch.setattr(services.runtime, "predict", broken)
 
-    answer = guarded.post(PATH, json=FIELDS, headers=bearer(PREDICT))
+    answer = token_client.post(PATH, json=FIELDS, headers=bearer(PREDICT))
 
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert answer.headers["X-Request-ID"]
@@ -122,7 +124,7 @@ ENVIRON = {
 }
 
 
-def asked_of_flask(held: Services, body: bytes, **environ: Any) -> bytes | None:
+def asked_of_flask(services: Services, body: bytes, **environ: Any) -> bytes | None:
     """The body that Flask is left with; None where it is not asked."""
     told: list[bytes] = []
 
@@ -130,22 +132,24 @@ def asked_of_flask(held: Services, body: bytes, **environ: Any) -> bytes | None:
         told.append(environ["wsgi.input"].read())
         return []
 
-    settings = replace(held.settings, api_auth=True, api_tokens=TOKENS)
+    settings = replace(services.settings, api_auth=True, api_tokens=TOKENS)
     asked = {**ENVIRON, "CONTENT_LENGTH": str(len(body)), **environ}
     asked = {name: value for name, value in asked.items() if value is not None}
     asked["wsgi.input"] = io.BytesIO(body)
-    fast_path.fast_path(flask, replace(held, settings=settings))(asked, lambda *_: lambda _: None)
+    fast_path.fast_path(flask, replace(services, settings=settings))(
+        asked, lambda *_: lambda _: None
+    )
     return told[0] if told else None
 
 
 def test_a_body_that_is_shorter_than_it_was_said_to_be_is_left_to_flask_whole(
-    held: Services,
+    services: Services,
 ) -> None:
     """Cut off in its middle, it may be valid all the same."""
     body = json.dumps(FIELDS).encode()
 
-    assert asked_of_flask(held, body) is None
-    assert asked_of_flask(held, body, CONTENT_LENGTH=str(len(body) + 1)) == body
+    assert asked_of_flask(services, body) is None
+    assert asked_of_flask(services, body, CONTENT_LENGTH=str(len(body) + 1)) == body
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,9 @@ def test_a_body_that_is_shorter_than_it_was_said_to_be_is_left_to_flask_whole(
     ],
     ids=str,
 )
-def test_no_environ_is_too_odd_to_be_left_to_flask(held: Services, environ: dict[str, Any]) -> None:
+def test_no_environ_is_too_odd_to_be_left_to_flask(
+    services: Services, environ: dict[str, Any]
+) -> None:
     body = b"{}  "
 
-    assert asked_of_flask(held, body, **environ) == body
+    assert asked_of_flask(services, body, **environ) == body

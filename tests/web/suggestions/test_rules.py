@@ -33,7 +33,7 @@ def shown(client: FlaskClient, merchant: str, user: str = "ada") -> dict[str, An
     return item
 
 
-def bought(held: Services, *merchants: str, user: str = "ada", label: str = "") -> list[int]:
+def bought(services: Services, *merchants: str, user: str = "ada", label: str = "") -> list[int]:
     """Stored transactions of a user, all labelled by him or none; their ids."""
     rows = [
         {
@@ -46,7 +46,7 @@ def bought(held: Services, *merchants: str, user: str = "ada", label: str = "") 
         }
         for place, merchant in enumerate(merchants)
     ]
-    with held.engine.begin() as connection:
+    with services.engine.begin() as connection:
         ids = sorted(connection.scalars(insert(Transaction).returning(Transaction.id), rows))
         if label:
             connection.execute(
@@ -56,21 +56,21 @@ def bought(held: Services, *merchants: str, user: str = "ada", label: str = "") 
     return ids
 
 
-def labels(held: Services) -> dict[int, tuple[str, str]]:
-    with held.engine.connect() as connection:
+def labels(services: Services) -> dict[int, tuple[str, str]]:
+    with services.engine.connect() as connection:
         rows = connection.execute(text("SELECT txn_id, label, source FROM transaction_labels"))
         return {txn_id: (label, source) for txn_id, label, source in rows}
 
 
-def apply(client: FlaskClient, held: Services, user: str | None = None) -> dict[str, Any]:
+def apply(client: FlaskClient, services: Services, user: str | None = None) -> dict[str, Any]:
     """What the job that a caller asks for reports when it is done."""
     asked = client.post("/ml/v2/rules/apply", json={"user_id": user} if user else {})
     assert asked.status_code == 202, asked.json
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         claim = job_store.claim(session, asked.json["job_id"])
     assert claim is not None
-    run(held, claim, rules_job.apply_rules)
-    with transaction(held.engine) as session:
+    run(services, claim, rules_job.apply_rules)
+    with transaction(services.engine) as session:
         job = job_store.get(session, claim.job_id)
     assert job.result is not None, job.error
     return job.result
@@ -171,10 +171,10 @@ def test_a_bad_file_is_refused_with_the_place_and_what_was_expected(
 
 
 def test_a_preview_tells_what_would_change_and_saves_nothing(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    bought(held, *["KRONTAL"] * 7, "ZORBLAX")
-    bought(held, "KRONTAL", label="Health")
+    bought(services, *["KRONTAL"] * 7, "ZORBLAX")
+    bought(services, "KRONTAL", label="Health")
 
     seen = client.post("/ml/v2/rules/preview?user_id=ada", json={"rules": [GYM]}).json
 
@@ -187,10 +187,10 @@ def test_a_preview_tells_what_would_change_and_saves_nothing(
 
 
 def test_a_preview_is_of_that_users_newest_transactions_only(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    bought(held, "KRONTAL", user="bob")
-    bought(held, "KRONTAL", "KRONTAL")
+    bought(services, "KRONTAL", user="bob")
+    bought(services, "KRONTAL", "KRONTAL")
 
     seen = client.post("/ml/v2/rules/preview?user_id=ada&limit=1", json={"rules": [GYM]}).json
 
@@ -198,11 +198,11 @@ def test_a_preview_is_of_that_users_newest_transactions_only(
 
 
 def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    bought(held, *["KRONTAL"] * 8, label="Health")
-    feature_build.build_pending(held.engine, feature_build.Scope())
-    bought(held, *["KRONTAL"] * 3, user="bob")
+    bought(services, *["KRONTAL"] * 8, label="Health")
+    feature_build.build_pending(services.engine, feature_build.Scope())
+    bought(services, *["KRONTAL"] * 3, user="bob")
 
     seen = client.post("/ml/v2/rules/preview", json={"rules": [GYM]}).json
 
@@ -210,11 +210,11 @@ def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
 
 
 def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    deploy_a_model(held.engine, held.registry)
+    deploy_a_model(services.engine, services.registry)
     client.put("/ml/v2/canary", json={"share": 1})
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         known = [*connection.scalars(text("SELECT DISTINCT merchant FROM transactions"))]
     asked = {"transactions": [{"merchant": name, "user_id": "zed"} for name in known]}
     items = client.post("/ml/v2/suggest", json=asked).json["items"]
@@ -223,7 +223,7 @@ def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
         for name, item in zip(known, items, strict=True)
         if item["layer"] == "model"
     )
-    bought(held, merchant, user="zed")
+    bought(services, merchant, user="zed")
     rule = {"label": label, "merchant": merchant}
 
     seen = client.post("/ml/v2/rules/preview?user_id=zed", json={"rules": [rule]}).json
@@ -232,32 +232,32 @@ def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
 
 
 def test_rules_label_history_and_never_what_a_person_labelled(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    mine = bought(held, "KRONTAL", label="Health")[0]
-    other = bought(held, "KRONTAL", user="bob")[0]
-    open_ = bought(held, "KRONTAL", "ZORBLAX")
+    mine = bought(services, "KRONTAL", label="Health")[0]
+    other = bought(services, "KRONTAL", user="bob")[0]
+    open_ = bought(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, user="ada")
 
-    told = apply(client, held, "ada")
+    told = apply(client, services, "ada")
 
-    assert labels(held) == {mine: ("Health", "human"), open_[0]: ("Sports", "rule")}
-    assert other not in labels(held)
+    assert labels(services) == {mine: ("Health", "human"), open_[0]: ("Sports", "rule")}
+    assert other not in labels(services)
     assert told == {"looked_at": 2, "labelled": 1, "changed": 0, "unchanged": 0, "removed": 0}
-    assert apply(client, held, "ada")["unchanged"] == 1
+    assert apply(client, services, "ada")["unchanged"] == 1
 
 
-def test_labels_follow_the_rules_when_those_change(client: FlaskClient, held: Services) -> None:
-    gym, shop = bought(held, "KRONTAL", "ZORBLAX")
+def test_labels_follow_the_rules_when_those_change(client: FlaskClient, services: Services) -> None:
+    gym, shop = bought(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, {"label": "Toys", "merchant": "zorblax"})
-    apply(client, held)
+    apply(client, services)
     put(client, {**GYM, "label": "Health"})
 
-    told = apply(client, held)
+    told = apply(client, services)
 
     assert (told["changed"], told["removed"]) == (1, 1)
-    assert labels(held) == {gym: ("Health", "rule")}
-    assert shop not in labels(held)
+    assert labels(services) == {gym: ("Health", "rule")}
+    assert shop not in labels(services)
 
 
 def corrected(client: FlaskClient, txn_ids: list[int], *to: str) -> list[str]:
@@ -276,9 +276,9 @@ def proposed(client: FlaskClient) -> list[dict[str, Any]]:
 
 
 def test_three_equal_corrections_propose_a_rule_and_make_none(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    *_, last = corrected(client, bought(held, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+    *_, last = corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
 
     found = proposed(client)
 
@@ -291,10 +291,10 @@ def test_three_equal_corrections_propose_a_rule_and_make_none(
 
 
 def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    corrected(client, bought(held, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts")
-    (again,) = bought(held, "QUUX PALACE")
+    corrected(client, bought(services, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts")
+    (again,) = bought(services, "QUUX PALACE")
     for _ in range(3):
         corrected(client, [again], "Fun")
 
@@ -302,9 +302,9 @@ def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
 
 
 def test_corrections_that_were_changed_since_propose_nothing(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    txn_ids = bought(held, *["ZORBLAX 12"] * 3)
+    txn_ids = bought(services, *["ZORBLAX 12"] * 3)
     corrected(client, txn_ids, "Toys", "Toys", "Toys")
 
     client.post("/ml/v2/labels", json={"labels": [{"txn_id": txn_ids[0], "label": "Books"}]})
@@ -313,9 +313,9 @@ def test_corrections_that_were_changed_since_propose_nothing(
 
 
 def test_a_rule_about_the_merchant_even_a_disabled_one_ends_its_proposal(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    corrected(client, bought(held, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+    corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
     assert len(proposed(client)) == 1
 
     put(client, {"label": "Toys", "merchant": "Zorblax", "enabled": False}, user="ada")

@@ -24,9 +24,9 @@ from worker.features import build as feature_build
 
 
 @pytest.fixture
-def live(held: Services) -> str:
+def live(services: Services) -> str:
     """A model that knows four trades is live."""
-    return deploy_a_model(held.engine, held.registry)
+    return deploy_a_model(services.engine, services.registry)
 
 
 def ask(client: FlaskClient, arm: str | None = None, **body: Any) -> dict[str, Any]:
@@ -75,11 +75,11 @@ def test_the_model_speaks_in_its_arm_only(client: FlaskClient, live: str) -> Non
 
 
 def test_shadow_compares_in_every_arm_and_keeps_both_answers(
-    client: FlaskClient, held: Services, live: str
+    client: FlaskClient, services: Services, live: str
 ) -> None:
     ask(client, transactions=[raw("DAILY GRIND #7")])
 
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         kept = connection.execute(
             text("SELECT arm, model_label, model_version, forced FROM suggestions")
         ).one()
@@ -101,10 +101,10 @@ def test_a_shadow_that_fails_hurts_nobody(
 
 
 def test_shadow_and_a_shadow_that_fails_change_no_answer(
-    held: Services, live: str, monkeypatch: pytest.MonkeyPatch
+    services: Services, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bars are those of the live version, whether it is listened to or not."""
-    held.live_model.start()
+    services.live_model.start()
     seen = []
     real = suggestion_service.decide
     monkeypatch.setattr(
@@ -113,10 +113,10 @@ def test_shadow_and_a_shadow_that_fails_change_no_answer(
         lambda evidence, bars: seen.append(bars) or real(evidence, bars),
     )
     for shadow in (True, False):
-        settings = replace(held.settings, suggest_shadow=shadow)
-        ask(create_app(replace(held, settings=settings)).test_client(), transactions=[raw("X")])
+        settings = replace(services.settings, suggest_shadow=shadow)
+        ask(create_app(replace(services, settings=settings)).test_client(), transactions=[raw("X")])
 
-    assert {bars.memory for bars in seen} == {held.live_model.current().model.thresholds.memory}
+    assert {bars.memory for bars in seen} == {services.live_model.current().model.thresholds.memory}
 
 
 def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
@@ -133,9 +133,11 @@ def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
     assert 'lm_suggest_model_errors_total{arm="model"}' in client.get("/metrics").text
 
 
-def test_a_correction_over_http_is_the_next_suggestion(client: FlaskClient, held: Services) -> None:
-    first, second, *_ = add_transactions(held.engine, 40)
-    with held.engine.begin() as connection:
+def test_a_correction_over_http_is_the_next_suggestion(
+    client: FlaskClient, services: Services
+) -> None:
+    first, second, *_ = add_transactions(services.engine, 40)
+    with services.engine.begin() as connection:
         connection.execute(text("UPDATE transactions SET merchant = 'ZORBLAX'"))
     suggestion = ask(client, txn_ids=[first])["items"][0]["suggestion_id"]
 
@@ -162,8 +164,8 @@ def test_a_bad_item_has_an_error_in_its_place(client: FlaskClient) -> None:
     assert items[1]["error"]["errors"][0]["field"] == "amount"
 
 
-def test_what_belongs_to_another_user_is_not_found(client: FlaskClient, held: Services) -> None:
-    txn_id = add_transactions(held.engine, 1)[0]
+def test_what_belongs_to_another_user_is_not_found(client: FlaskClient, services: Services) -> None:
+    txn_id = add_transactions(services.engine, 1)[0]
 
     assert ask(client, txn_ids=[txn_id], user_id="ada")["items"][0]["error"]["code"] == "not_found"
 
@@ -190,19 +192,19 @@ def test_more_than_a_thousand_are_too_many(client: FlaskClient) -> None:
 
 
 def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
-    client: FlaskClient, held: Services, live: str
+    client: FlaskClient, services: Services, live: str
 ) -> None:
-    ids = add_transactions(held.engine, 1000, labelled=500, seed=2)
-    with held.engine.begin() as connection:  # some are known, some are not
+    ids = add_transactions(services.engine, 1000, labelled=500, seed=2)
+    with services.engine.begin() as connection:  # some are known, some are not
         connection.execute(
             text("UPDATE transactions SET merchant = 'ZORBLAX ' || id % 7 WHERE id % 3 = 0")
         )
-    feature_build.build_pending(held.engine, feature_build.Scope())
+    feature_build.build_pending(services.engine, feature_build.Scope())
     ask(client, txn_ids=ids[:2])
 
-    with counted(held.engine) as of_one:
+    with counted(services.engine) as of_one:
         ask(client, txn_ids=ids[:1])
-    with counted(held.engine) as of_many:
+    with counted(services.engine) as of_many:
         answer = ask(client, txn_ids=ids)
 
     assert len(answer["items"]) == 1000
@@ -210,14 +212,14 @@ def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
 
 
 def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
-    held: Services, live: str
+    services: Services, live: str
 ) -> None:
-    held.live_model.start()
-    settings = replace(held.settings, suggest_canary=1.0)
+    services.live_model.start()
+    settings = replace(services.settings, suggest_canary=1.0)
     away = make_engine(  # a port where nobody listens
         "postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1
     )
-    client = create_app(replace(held, engine=away, settings=settings)).test_client()
+    client = create_app(replace(services, engine=away, settings=settings)).test_client()
 
     answer = ask(client, transactions=[raw("DAILY GRIND #7"), raw("SHELL OIL 5744")])
 
@@ -227,21 +229,21 @@ def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
     assert client.post("/ml/v2/suggest", json={"txn_ids": [1]}).status_code == 503
 
 
-def test_to_suggest_and_to_answer_the_predict_scope_is_enough(guarded: FlaskClient) -> None:
+def test_to_suggest_and_to_answer_the_predict_scope_is_enough(token_client: FlaskClient) -> None:
     headers = bearer(PREDICT)
 
-    assert guarded.post("/ml/v2/suggest", json={"transactions": [{}]}).status_code == 401
-    suggested = guarded.post("/ml/v2/suggest", json={"transactions": [{}]}, headers=headers)
+    assert token_client.post("/ml/v2/suggest", json={"transactions": [{}]}).status_code == 401
+    suggested = token_client.post("/ml/v2/suggest", json={"transactions": [{}]}, headers=headers)
     assert suggested.status_code == 200
-    answered = guarded.post(
+    answered = token_client.post(
         "/ml/v2/suggestions/nosuch/feedback", json={"action": "undo"}, headers=headers
     )
     assert answered.status_code == 404
 
 
-def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str) -> None:
-    held.live_model.start()
-    model = held.live_model.current().model
+def test_the_words_of_a_reason_are_of_the_transaction(services: Services, live: str) -> None:
+    services.live_model.start()
+    model = services.live_model.current().model
     row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
 
     words = suggestion_service.words_of(model, row, "Coffee")
@@ -251,7 +253,7 @@ def test_the_words_of_a_reason_are_of_the_transaction(held: Services, live: str)
 
 
 def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
-    client: FlaskClient, held: Services, live: str
+    client: FlaskClient, services: Services, live: str
 ) -> None:
     client.put("/ml/v2/canary", json={"share": 1})
     asked = raw("SHELL OIL 5744", user_id="ada")
@@ -271,7 +273,7 @@ def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
 
 
 def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
-    client: FlaskClient, held: Services, live: str
+    client: FlaskClient, services: Services, live: str
 ) -> None:
     told = client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")).json
 
@@ -279,10 +281,10 @@ def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
     assert {it["layer"]: it["heard"] for it in told["layers"]} == {"starter": True, "model": False}
 
 
-def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, held: Services) -> None:
+def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, services: Services) -> None:
     client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744"))
 
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM suggestions")) == 0
     bad = client.post("/ml/v2/suggest/explain", json={"amount": "much"})
     assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")

@@ -49,25 +49,25 @@ def look(client: FlaskClient, content: str | bytes = BANK, **said: Any) -> dict[
     return found
 
 
-def claimed(held: Services, job_id: str) -> Claim:
-    with transaction(held.engine) as session:
+def claimed(services: Services, job_id: str) -> Claim:
+    with transaction(services.engine) as session:
         claim = job_store.claim(session, job_id)
     assert claim is not None
     return claim
 
 
 def taken(
-    client: FlaskClient, held: Services, content: str | bytes = BANK, **said: Any
+    client: FlaskClient, services: Services, content: str | bytes = BANK, **said: Any
 ) -> dict[str, Any]:
     """Bring a file and do its job; the job's result."""
     asked = sent(client, "/ml/v2/imports", content, **said)
     assert asked.status_code == 202, asked.json
-    run(held, claimed(held, asked.json["job_id"]), import_job.import_upload)
-    return ended(held, asked.json["job_id"]).result or {}
+    run(services, claimed(services, asked.json["job_id"]), import_job.import_upload)
+    return ended(services, asked.json["job_id"]).result or {}
 
 
-def ended(held: Services, job_id: str) -> Job:
-    with transaction(held.engine) as session:
+def ended(services: Services, job_id: str) -> Job:
+    with transaction(services.engine) as session:
         job = job_store.get(session, job_id)
     assert job.state is JobState.SUCCEEDED, job.error
     return job
@@ -80,13 +80,13 @@ def given_back(client: FlaskClient, import_id: str, kind: str = "categorized") -
     return list(csv.DictReader(io.StringIO(answer.data.decode("utf-8-sig")), delimiter=delimiter))
 
 
-def count(held: Services, table: str) -> int:
-    with held.engine.connect() as connection:
+def count(services: Services, table: str) -> int:
+    with services.engine.connect() as connection:
         return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
 def test_a_look_says_what_the_file_is_taken_for_and_stores_nothing(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     seen = look(client)
 
@@ -103,7 +103,12 @@ def test_a_look_says_what_the_file_is_taken_for_and_stores_nothing(
     assert (seen["looked_at"], seen["rejected"], seen["whole"]) == (6, 1, True)
     assert seen["rejects"][0]["line"] == 6
     assert "twelve" in seen["rejects"][0]["error"]
-    assert count(held, "transactions") == count(held, "imports") == count(held, "jobs") == 0
+    assert (
+        count(services, "transactions")
+        == count(services, "imports")
+        == count(services, "jobs")
+        == 0
+    )
 
 
 def test_what_is_said_of_the_file_changes_what_it_is_taken_for(client: FlaskClient) -> None:
@@ -134,9 +139,9 @@ def test_a_look_at_a_file_of_another_encoding_than_was_said_shows_it(client: Fla
 
 
 def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    result = taken(client, held, user_id="ada")
+    result = taken(client, services, user_id="ada")
 
     assert (result["read"], result["inserted"], result["rejected"]) == (6, 5, 1)
     assert result["rejects"] == [{"line": 6, "reason": result["rejects"][0]["reason"]}]
@@ -153,10 +158,10 @@ def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
 
 
 def test_what_a_person_said_since_comes_back_as_his_and_in_what_it_teaches(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    result = taken(client, held, user_id="ada")
-    with held.engine.connect() as connection:
+    result = taken(client, services, user_id="ada")
+    with services.engine.connect() as connection:
         first = connection.scalar(
             text("SELECT s.id FROM suggestions s WHERE merchant LIKE 'zorblax%' ORDER BY txn_id")
         )
@@ -169,36 +174,36 @@ def test_what_a_person_said_since_comes_back_as_his_and_in_what_it_teaches(
     assert (other["ledger_category"], other["source"]) == ("Toys", "own memory")
 
 
-def test_the_same_file_again_changes_nothing(client: FlaskClient, held: Services) -> None:
-    first = taken(client, held, user_id="ada")
-    suggestions = count(held, "suggestions")
+def test_the_same_file_again_changes_nothing(client: FlaskClient, services: Services) -> None:
+    first = taken(client, services, user_id="ada")
+    suggestions = count(services, "suggestions")
 
-    again = taken(client, held, user_id="ada")
+    again = taken(client, services, user_id="ada")
 
     assert again["import_id"] == first["import_id"]
     assert (again["inserted"], again["unchanged"]) == (0, 5)
-    assert count(held, "suggestions") == suggestions
-    assert count(held, "imports") == 1
+    assert count(services, "suggestions") == suggestions
+    assert count(services, "imports") == 1
 
 
 def test_a_worker_lost_on_the_way_loses_nothing(
-    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
     with monkeypatch.context() as patched:
         patched.setattr(import_job, "_suggest", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            run(held, claimed(held, job_id), import_job.import_upload)
-    with held.engine.begin() as connection:
+            run(services, claimed(services, job_id), import_job.import_upload)
+    with services.engine.begin() as connection:
         connection.execute(text("UPDATE jobs SET lease_until = now() - interval '1 s'"))
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         assert job_store.sweep(session) == {"queued": 1}
 
-    run(held, claimed(held, job_id), import_job.import_upload)
+    run(services, claimed(services, job_id), import_job.import_upload)
 
-    assert count(held, "transactions") == 5
-    assert count(held, "suggestions") == 3
-    assert (ended(held, job_id).result or {})["unchanged"] == 5
+    assert count(services, "transactions") == 5
+    assert count(services, "suggestions") == 3
+    assert (ended(services, job_id).result or {})["unchanged"] == 5
 
 
 @pytest.mark.parametrize(
@@ -219,14 +224,19 @@ def test_a_worker_lost_on_the_way_loses_nothing(
 )
 @pytest.mark.parametrize("path", ["/ml/v2/imports", "/ml/v2/imports/look"])
 def test_what_cannot_be_taken_is_refused_by_field(
-    client: FlaskClient, held: Services, path: str, content: str, said: dict[str, Any], field: str
+    client: FlaskClient,
+    services: Services,
+    path: str,
+    content: str,
+    said: dict[str, Any],
+    field: str,
 ) -> None:
     answer = sent(client, path, content, **said)
 
     assert answer.status_code == 400, answer.json
     assert answer.json["errors"][0]["field"].split(".")[0] == field
     assert "/tmp" not in answer.text
-    assert count(held, "imports") == count(held, "jobs") == 0
+    assert count(services, "imports") == count(services, "jobs") == 0
 
 
 def test_what_is_no_form_or_too_large_is_refused(client: FlaskClient) -> None:
@@ -239,7 +249,7 @@ def test_what_is_no_form_or_too_large_is_refused(client: FlaskClient) -> None:
 
 
 def test_a_packed_file_is_taken_and_one_without_end_is_not(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     packed = gzip.compress(BANK.encode())
     endless = gzip.compress(b"x" * (33 * 1024 * 1024))
@@ -252,7 +262,7 @@ def test_a_packed_file_is_taken_and_one_without_end_is_not(
 
 
 def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
-    client: FlaskClient, held: Services, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
     stored = import_job.importer.import_csv
@@ -260,50 +270,55 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
 
         def and_deleted_meanwhile(*given: Any, **named: Any) -> Any:
             deleting.append(pool.submit(client.delete, "/ml/v2/users?user_id=ada"))
-            wait_until_a_session_waits_for_a_lock(held.engine)
+            wait_until_a_session_waits_for_a_lock(services.engine)
             return stored(*given, **named)
 
         deleting: list[Any] = []
         monkeypatch.setattr(import_job.importer, "import_csv", and_deleted_meanwhile)
-        run(held, claimed(held, job_id), import_job.import_upload)
+        run(services, claimed(services, job_id), import_job.import_upload)
         assert deleting[0].result().status_code == 200
 
-    assert count(held, "transactions") == count(held, "imports") == count(held, "suggestions") == 0
+    assert (
+        count(services, "transactions")
+        == count(services, "imports")
+        == count(services, "suggestions")
+        == 0
+    )
 
 
-def test_who_may_predict_may_look_and_not_bring(guarded: FlaskClient) -> None:
+def test_who_may_predict_may_look_and_not_bring(token_client: FlaskClient) -> None:
     form = {"file": (io.BytesIO(BANK.encode()), "bank.csv")}
 
-    seen = guarded.post("/ml/v2/imports/look", data=form, headers=bearer(PREDICT))
+    seen = token_client.post("/ml/v2/imports/look", data=form, headers=bearer(PREDICT))
     form = {"file": (io.BytesIO(BANK.encode()), "bank.csv")}
-    brought = guarded.post("/ml/v2/imports", data=form, headers=bearer(PREDICT))
+    brought = token_client.post("/ml/v2/imports", data=form, headers=bearer(PREDICT))
 
     assert (seen.status_code, brought.status_code) == (200, 403)
 
 
 def test_files_are_listed_and_go_with_their_user_or_with_time(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    kept = [taken(client, held, user_id=user)["import_id"] for user in ("ada", "bob")]
+    kept = [taken(client, services, user_id=user)["import_id"] for user in ("ada", "bob")]
     listed = client.get("/ml/v2/imports").json["imports"]
     assert [it["import_id"] for it in listed] == kept[::-1]
     assert (listed[0]["name"], listed[0]["user_id"]) == ("bank.csv", "bob")
 
     client.delete("/ml/v2/users?user_id=ada")
     assert client.get(f"/ml/v2/imports/{kept[0]}/categorized.csv").status_code == 404
-    with held.engine.begin() as connection:
+    with services.engine.begin() as connection:
         connection.execute(text("UPDATE imports SET created_at = now() - interval '31 days'"))
 
     assert client.get("/ml/v2/imports").json["imports"] == []
     for kind in ("categorized", "rejects"):
         assert client.get(f"/ml/v2/imports/{kept[1]}/{kind}.csv").status_code == 404
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         uploads.delete_expired(session)
-    assert count(held, "imports") == 0
+    assert count(services, "imports") == 0
 
 
 def test_a_file_that_is_not_imported_yet_cannot_be_had_back(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
     import_id = sent(client, "/ml/v2/imports").json["import_id"]
 
@@ -315,13 +330,13 @@ def test_a_file_that_is_not_imported_yet_cannot_be_had_back(
 
 
 def test_what_his_file_held_is_not_in_the_jobs_of_a_deleted_user(
-    client: FlaskClient, held: Services
+    client: FlaskClient, services: Services
 ) -> None:
-    taken(client, held, BANK.replace("twelve", "DR SECRET"), user_id="ada")
+    taken(client, services, BANK.replace("twelve", "DR SECRET"), user_id="ada")
 
     client.delete("/ml/v2/users?user_id=ada")
 
-    with held.engine.connect() as connection:
+    with services.engine.connect() as connection:
         rows = connection.execute(text("SELECT params, result, error FROM jobs")).all()
     assert len(rows) == 1
     assert "SECRET" not in str(rows)

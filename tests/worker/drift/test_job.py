@@ -31,50 +31,50 @@ SOON = func.now() + dt.timedelta(seconds=1)  # after the version was made
 
 
 @pytest.fixture
-def trained(held: Services) -> str:
+def trained(services: Services) -> str:
     """A version trained on the labels of most of a year, and live; features are built of all."""
-    add_transactions(held.engine, 12_000, labelled=3_000)
-    feature_build.build_pending(held.engine, feature_build.Scope())
+    add_transactions(services.engine, 12_000, labelled=3_000)
+    feature_build.build_pending(services.engine, feature_build.Scope())
     result = pipeline.run(
-        held.engine,
-        held.registry,
+        services.engine,
+        services.registry,
         pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=False, min_labels=20, threshold_f1=0.1
         ),
         lambda *_: None,
     )
     assert isinstance(result, TrainReport)
-    held.registry.deploy(result.run_id, by="test", why="a test")
+    services.registry.deploy(result.run_id, by="test", why="a test")
     return result.run_id
 
 
-def watched(held: Services) -> dict[str, Any]:
+def watched(services: Services) -> dict[str, Any]:
     """What a drift job reports."""
-    job = job_requests.request_drift(held.engine, held.publisher, hour=secrets.token_hex(4))
+    job = job_requests.request_drift(services.engine, services.publisher, hour=secrets.token_hex(4))
     assert job is not None
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         claim = job_store.claim(session, job.id)
     assert claim is not None
-    run(held, claim, drift_job.run)
-    with transaction(held.engine) as session:
+    run(services, claim, drift_job.run)
+    with transaction(services.engine) as session:
         ended = job_store.get(session, job.id)
     assert ended.result is not None, ended.error
     return ended.result
 
 
-def change(held: Services, statement: str) -> None:
-    with held.engine.begin() as connection:
+def change(services: Services, statement: str) -> None:
+    with services.engine.begin() as connection:
         connection.execute(text(statement))
 
 
-def last_week(held: Services) -> str:
-    last = newest_date(held.engine)
+def last_week(services: Services) -> str:
+    last = newest_date(services.engine)
     assert last is not None
     return f"date >= '{last - dt.timedelta(days=7)}'"
 
 
-def test_a_version_carries_what_traffic_looked_like(held: Services, trained: str) -> None:
-    files = held.registry.load(trained).files
+def test_a_version_carries_what_traffic_looked_like(services: Services, trained: str) -> None:
+    files = services.registry.load(trained).files
 
     told = ReferenceProfile.from_file(files[FILE])
 
@@ -87,143 +87,149 @@ def test_a_version_carries_what_traffic_looked_like(held: Services, trained: str
 
 
 def test_a_week_like_the_others_raises_no_alarm(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
-    assert watched(held)["alarms"] == []
+    assert watched(services)["alarms"] == []
 
     told = client.get("/ml/v2/drift").json
     (only,) = told["reports"]
     assert (only["run_id"], only["alarm"]) == (trained, False)
-    assert only["rows"] == len_of_last_week(held)
+    assert only["rows"] == len_of_last_week(services)
     assert 0 <= only["estimated_accuracy"] <= 1
     assert told["retrain"]["ask"] is False
     assert told["retrain"]["why"].endswith("no drift")
 
 
-def len_of_last_week(held: Services) -> int:
-    with held.engine.connect() as connection:
-        count = connection.scalar(text(f"SELECT count(*) FROM ml_features WHERE {last_week(held)}"))
+def len_of_last_week(services: Services) -> int:
+    with services.engine.connect() as connection:
+        count = connection.scalar(
+            text(f"SELECT count(*) FROM ml_features WHERE {last_week(services)}")
+        )
     assert count
     return int(count)
 
 
 def test_a_shift_is_named_told_and_brings_training_forward(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
-    where = last_week(held)
-    change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
-    feature_build.build_pending(held.engine, feature_build.Scope())
+    where = last_week(services)
+    change(
+        services, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}"
+    )
+    feature_build.build_pending(services.engine, feature_build.Scope())
 
-    result = watched(held)
+    result = watched(services)
 
     assert {"amount", "currency"} <= set(result["alarms"])
     assert result["retrain"]["ask"] is True
     assert "drift of amount" in result["retrain"]["why"]
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         asked = job_store.get(session, result["retrain"]["job_id"])
     assert (asked.kind, asked.params["reason"]) == (JobKind.TRAIN, result["retrain"]["why"])
     assert asked.params["only_if_new"] is True
     assert 'lm_drift_alarm{check="currency"} 1.0' in client.get("/metrics").text
 
 
-def test_a_week_is_looked_at_once(held: Services, trained: str) -> None:
-    assert watched(held)["alarms"] == []
-    assert watched(held)["alarms"] is None
+def test_a_week_is_looked_at_once(services: Services, trained: str) -> None:
+    assert watched(services)["alarms"] == []
+    assert watched(services)["alarms"] is None
 
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         assert session.query(DriftReport).count() == 1
 
 
 def test_an_estimate_is_checked_against_the_labels_that_come(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
-    watched(held)
-    where = last_week(held)
+    watched(services)
+    where = last_week(services)
     change(
-        held,
+        services,
         "INSERT INTO transaction_labels (txn_id, label, source) "
         f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {where}",
     )
-    watched(held)
+    watched(services)
 
     told = client.get("/ml/v2/drift").json["reports"][0]
 
-    assert told["labelled"] == len_of_last_week(held)
+    assert told["labelled"] == len_of_last_week(services)
     assert 0 < told["accuracy"] < 0.7
 
 
-def labelled_last_week(held: Services) -> None:
+def labelled_last_week(services: Services) -> None:
     change(
-        held,
+        services,
         "INSERT INTO transaction_labels (txn_id, label, source) "
-        f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {last_week(held)}",
+        f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {last_week(services)}",
     )
 
 
-def trained_again(held: Services) -> str:
+def trained_again(services: Services) -> str:
     """Another version, live: one more label has come."""
     change(
-        held,
+        services,
         "INSERT INTO transaction_labels (txn_id, label, source) SELECT id, 'Fuel', 'human' FROM "
         "transactions WHERE id NOT IN (SELECT txn_id FROM transaction_labels) ORDER BY id LIMIT 1",
     )
     result = pipeline.run(
-        held.engine,
-        held.registry,
+        services.engine,
+        services.registry,
         pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
         ),
         lambda *_: None,
     )
     assert isinstance(result, TrainReport)
-    held.registry.deploy(result.run_id, by="test", why="a test")
+    services.registry.deploy(result.run_id, by="test", why="a test")
     return result.run_id
 
 
 def test_an_estimate_is_checked_when_another_version_is_live(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
     """There is training each night, and labels come days later."""
-    watched(held)
-    assert trained_again(held) != trained
-    labelled_last_week(held)
-    watched(held)
+    watched(services)
+    assert trained_again(services) != trained
+    labelled_last_week(services)
+    watched(services)
 
     earlier = client.get("/ml/v2/drift").json["reports"][-1]
 
     assert earlier["run_id"] == trained
-    assert earlier["labelled"] == len_of_last_week(held)
+    assert earlier["labelled"] == len_of_last_week(services)
     assert 0 < earlier["accuracy"] < 0.7
 
 
 def test_labels_that_are_taken_back_are_not_counted(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
-    watched(held)
-    labelled_last_week(held)
-    watched(held)
+    watched(services)
+    labelled_last_week(services)
+    watched(services)
     change(
-        held,
+        services,
         "DELETE FROM transaction_labels WHERE txn_id IN "
-        f"(SELECT id FROM transactions WHERE {last_week(held)})",
+        f"(SELECT id FROM transactions WHERE {last_week(services)})",
     )
-    watched(held)
+    watched(services)
 
     told = client.get("/ml/v2/drift").json["reports"][0]
 
     assert (told["labelled"], told["accuracy"]) == (0, None)
 
 
-def test_the_same_shift_brings_training_forward_once(held: Services, trained: str) -> None:
+def test_the_same_shift_brings_training_forward_once(services: Services, trained: str) -> None:
     """The reference of the version it led to leaves that week out, and so raises it again."""
-    where = last_week(held)
-    change(held, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}")
-    feature_build.build_pending(held.engine, feature_build.Scope())
-    assert watched(held)["retrain"]["ask"] is True
-    change(held, "DELETE FROM jobs WHERE kind = 'train'")
-    trained_again(held)
+    where = last_week(services)
+    change(
+        services, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}"
+    )
+    feature_build.build_pending(services.engine, feature_build.Scope())
+    assert watched(services)["retrain"]["ask"] is True
+    change(services, "DELETE FROM jobs WHERE kind = 'train'")
+    trained_again(services)
 
-    result = watched(held)
+    result = watched(services)
 
     assert {"amount", "currency"} <= set(result["alarms"])
     assert result["retrain"]["ask"] is False
@@ -236,104 +242,106 @@ def test_the_same_shift_brings_training_forward_once(held: Services, trained: st
     ids=["the same", "another", "a week later"],
 )
 def test_of_an_overlapping_week_only_another_alarm_is_news(
-    held: Services, trained: str, alarm: str, day: int, asks: bool
+    services: Services, trained: str, alarm: str, day: int, asks: bool
 ) -> None:
     later = {
         "window_start": dt.date(2026, 5, day - 7),
         "window_end": dt.date(2026, 5, day),
         "created_at": func.now() + dt.timedelta(seconds=1),
     }
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         session.add(report("amount", run_id="before"))
         session.flush()
         session.add(report(alarm, run_id=trained, **later))
 
-    assert decision(held).retrain is asks
+    assert decision(services).retrain is asks
 
 
 def test_where_all_was_learned_nothing_is_estimated(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
     change(
-        held,
+        services,
         "INSERT INTO transaction_labels (txn_id, label, source, updated_at) "
-        f"SELECT id, 'Coffee', 'human', '2000-01-01' FROM transactions WHERE {last_week(held)}",
+        f"SELECT id, 'Coffee', 'human', '2000-01-01' FROM transactions WHERE {last_week(services)}",
     )
-    watched(held)
+    watched(services)
 
     assert client.get("/ml/v2/drift").json["reports"][0]["estimated_accuracy"] is None
 
 
 def test_a_live_version_that_is_gone_keeps_nobody_from_training(
-    held: Services, trained: str
+    services: Services, trained: str
 ) -> None:
-    shutil.rmtree(held.settings.registry_dir / "versions")
+    shutil.rmtree(services.settings.registry_dir / "versions")
 
-    assert watched(held)["retrain"]["ask"]
+    assert watched(services)["retrain"]["ask"]
 
 
-def test_without_a_version_or_with_an_older_one_nothing_is_compared(held: Services) -> None:
-    assert watched(held)["alarms"] is None
+def test_without_a_version_or_with_an_older_one_nothing_is_compared(services: Services) -> None:
+    assert watched(services)["alarms"] is None
 
 
 def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
-    client: FlaskClient, held: Services, trained: str
+    client: FlaskClient, services: Services, trained: str
 ) -> None:
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         session.add(report("amount", run_id=trained))
-    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
-    trained_again(held)
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(services)
+    trained_again(services)
 
-    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
-    assert not decision(held).retrain
-    held.registry.rollback(by="test", why="a test")
-    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(held)
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(services)
+    assert not decision(services).retrain
+    services.registry.rollback(by="test", why="a test")
+    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(services)
 
 
 def test_an_alarm_of_traffic_that_is_long_past_is_told_no_more(
-    held: Services, trained: str
+    services: Services, trained: str
 ) -> None:
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         old = func.now() - dt.timedelta(days=9)
         session.add(report("amount", run_id=trained, created_at=old))
 
-    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(held)
-    assert "lm_drift_report_timestamp_seconds" not in told_by_metrics(held)
+    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(services)
+    assert "lm_drift_report_timestamp_seconds" not in told_by_metrics(services)
 
 
-def told_by_metrics(held: Services) -> str:
+def told_by_metrics(services: Services) -> str:
     """As a process that begins now would tell it."""
-    return create_app(held).test_client().get("/metrics").text
+    return create_app(services).test_client().get("/metrics").text
 
 
-def test_new_labels_are_counted_where_the_comparison_breaks(held: Services, trained: str) -> None:
-    change(held, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
-    change(held, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
+def test_new_labels_are_counted_where_the_comparison_breaks(
+    services: Services, trained: str
+) -> None:
+    change(services, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
+    change(services, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
     try:
-        job = job_requests.request_drift(held.engine, held.publisher, hour="1")
+        job = job_requests.request_drift(services.engine, services.publisher, hour="1")
         assert job is not None
-        with transaction(held.engine) as session:
+        with transaction(services.engine) as session:
             claim = job_store.claim(session, job.id)
         assert claim is not None
-        run(held, claim, drift_job.run)
-        with transaction(held.engine) as session:
+        run(services, claim, drift_job.run)
+        with transaction(services.engine) as session:
             assert job_store.get(session, job.id).state is JobState.FAILED
             (asked,) = job_store.list_newest(session, limit=1, kind=JobKind.TRAIN)
     finally:
-        change(held, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
+        change(services, "ALTER TABLE ml_features RENAME COLUMN gone TO norm_desc")
 
     assert "new labels of people" in asked.params["reason"]
 
 
-def decision(held: Services, **settings: Any) -> retraining.Decision:
-    with transaction(held.engine) as session:
-        return retraining.decide(session, held.registry, replace(held.settings, **settings))
+def decision(services: Services, **settings: Any) -> retraining.Decision:
+    with transaction(services.engine) as session:
+        return retraining.decide(session, services.registry, replace(services.settings, **settings))
 
 
 def ended(
-    held: Services, hours_ago: float, result: dict[str, Any], state: str = "succeeded"
+    services: Services, hours_ago: float, result: dict[str, Any], state: str = "succeeded"
 ) -> None:
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         job = Job(
             id=secrets.token_hex(8),
             kind=JobKind.TRAIN,
@@ -345,27 +353,27 @@ def ended(
         session.add(job)
 
 
-def test_the_first_version_waits_for_no_night(held: Services) -> None:
-    assert not decision(held).retrain
-    add_transactions(held.engine, 30, labelled=25)
+def test_the_first_version_waits_for_no_night(services: Services) -> None:
+    assert not decision(services).retrain
+    add_transactions(services.engine, 30, labelled=25)
 
-    assert decision(held) == (True, "no version yet, 25 labels of 20 needed")
-    assert not decision(held, retrain_labels=0).retrain
-
-
-def test_labels_of_deleted_transactions_are_not_counted(held: Services) -> None:
-    add_transactions(held.engine, 30, labelled=25)
-    change(held, "UPDATE transactions SET deleted_at = now() WHERE id % 2 = 0")
-
-    assert not decision(held).retrain
+    assert decision(services) == (True, "no version yet, 25 labels of 20 needed")
+    assert not decision(services, retrain_labels=0).retrain
 
 
-def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> None:
-    add_transactions(held.engine, 30, labelled=5)
+def test_labels_of_deleted_transactions_are_not_counted(services: Services) -> None:
+    add_transactions(services.engine, 30, labelled=25)
+    change(services, "UPDATE transactions SET deleted_at = now() WHERE id % 2 = 0")
+
+    assert not decision(services).retrain
+
+
+def test_a_night_with_too_few_labels_is_skipped_and_says_so(services: Services) -> None:
+    add_transactions(services.engine, 30, labelled=5)
 
     result = pipeline.run(
-        held.engine,
-        held.registry,
+        services.engine,
+        services.registry,
         pipeline.TrainRequest(
             job_id="t", limit=None, only_if_new=True, min_labels=20, threshold_f1=0.1
         ),
@@ -378,34 +386,34 @@ def test_a_night_with_too_few_labels_is_skipped_and_says_so(held: Services) -> N
     }
 
 
-def test_new_labels_of_people_bring_training_forward(held: Services, trained: str) -> None:
+def test_new_labels_of_people_bring_training_forward(services: Services, trained: str) -> None:
     change(
-        held,
+        services,
         "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
         "WHERE txn_id IN (SELECT txn_id FROM transaction_labels LIMIT 60)",
     )
 
-    assert decision(held, retrain_labels=50) == (True, "60 new labels of people, 60 are enough")
-    assert not decision(held, retrain_labels=100).retrain
+    assert decision(services, retrain_labels=50) == (True, "60 new labels of people, 60 are enough")
+    assert not decision(services, retrain_labels=100).retrain
 
 
 @pytest.mark.parametrize(
     ("refused", "hours", "asks"), [(1, 5, False), (1, 7, True), (2, 7, False), (2, 13, True)]
 )
 def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
-    held: Services, trained: str, refused: int, hours: float, asks: bool
+    services: Services, trained: str, refused: int, hours: float, asks: bool
 ) -> None:
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         session.add(
             report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
         )
-    ended(held, 400, {"deployed": False})
-    ended(held, 300, {"deployed": True})
+    ended(services, 400, {"deployed": False})
+    ended(services, 300, {"deployed": True})
     for number in range(refused):
-        ended(held, hours + number, {"deployed": False})
-    ended(held, 100, {"skipped": True})
+        ended(services, hours + number, {"deployed": False})
+    ended(services, 100, {"skipped": True})
 
-    found = decision(held)
+    found = decision(services)
 
     assert found.retrain is asks
     assert "drift of amount" in found.why
@@ -413,38 +421,38 @@ def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
 
 
 def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
-    held: Services, trained: str
+    services: Services, trained: str
 ) -> None:
-    with transaction(held.engine) as session:
+    with transaction(services.engine) as session:
         session.add(
             report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
         )
-    assert decision(held).retrain
-    ended(held, 0, {"skipped": True})
+    assert decision(services).retrain
+    ended(services, 0, {"skipped": True})
 
-    found = decision(held)
+    found = decision(services)
 
     assert not found.retrain
     assert "nothing had changed to learn from" in found.why
 
 
 def test_labels_that_come_after_a_skipped_night_bring_training_forward(
-    held: Services, trained: str
+    services: Services, trained: str
 ) -> None:
-    ended(held, 1, {"skipped": True})
+    ended(services, 1, {"skipped": True})
     change(
-        held,
+        services,
         "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
         "WHERE txn_id IN (SELECT txn_id FROM transaction_labels LIMIT 60)",
     )
 
-    assert decision(held) == (True, "60 new labels of people, 60 are enough")
+    assert decision(services) == (True, "60 new labels of people, 60 are enough")
 
 
-def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, held: Services) -> None:
-    add_transactions(held.engine, 30, labelled=25)
+def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, services: Services) -> None:
+    add_transactions(services.engine, 30, labelled=25)
 
-    job_id = watched(held)["retrain"]["job_id"]
+    job_id = watched(services)["retrain"]["job_id"]
 
     told = client.get(f"/ml/v2/jobs/{job_id}").json
     assert told["reason"] == "no version yet, 25 labels of 20 needed"

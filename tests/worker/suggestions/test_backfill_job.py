@@ -39,30 +39,30 @@ def pages_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_transactions, "PAGE", 10)
 
 
-def test_every_transaction_that_nobody_labelled_is_suggested_once(held: Services) -> None:
-    deploy_a_model(held.engine, held.registry)
-    ids = add_transactions(held.engine, 35, seed=7)
-    with held.engine.begin() as connection:
+def test_every_transaction_that_nobody_labelled_is_suggested_once(services: Services) -> None:
+    deploy_a_model(services.engine, services.registry)
+    ids = add_transactions(services.engine, 35, seed=7)
+    with services.engine.begin() as connection:
         for txn_id, source in ((ids[0], LabelSource.IMPORT), (ids[1], LabelSource.RULE)):
             connection.execute(
                 insert(TransactionLabel).values(txn_id=txn_id, label="Said", source=source)
             )
         connection.execute(text(f"UPDATE transactions SET deleted_at = now() WHERE id = {ids[2]}"))
 
-    job = done(held)
+    job = done(services)
 
     assert job.state is JobState.SUCCEEDED
-    assert suggested(held) == [ids[1], *ids[3:]]
+    assert suggested(services) == [ids[1], *ids[3:]]
     assert job.result["suggested"] == 33
     assert sum(job.result["by_source"].values()) == 33
     assert (job.done, job.total) == (33, 33)
 
 
-def test_only_those_of_the_user_are_suggested(held: Services) -> None:
-    ids = add_transactions(held.engine, 12, seed=7)
-    with held.engine.begin() as connection:
+def test_only_those_of_the_user_are_suggested(services: Services) -> None:
+    ids = add_transactions(services.engine, 12, seed=7)
+    with services.engine.begin() as connection:
         connection.execute(text(f"UPDATE transactions SET user_id = 'ada' WHERE id < {ids[4]}"))
 
-    done(held, user_id="ada")
+    done(services, user_id="ada")
 
-    assert suggested(held) == ids[:4]
+    assert suggested(services) == ids[:4]
