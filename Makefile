@@ -24,7 +24,7 @@ OUT_PATH = $$(case "$$OUT" in "~/"*) printf '%s' "$$HOME/$${OUT\#*/}";; *) print
 COMPUTE = LD_LIBRARY_PATH="$$($(VENV_PYTHON) -m local.stack.openmp)" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV_PYTHON)
 TESTS = $(COMPUTE) -m pytest
 
-.PHONY: help demo up down logs status test test-programs attack chaos check bench bench-quality docs-quality import categorize dbt
+.PHONY: help demo up down logs status test test-programs attack chaos check bench bench-beside bench-quality docs-quality import categorize dbt
 .PHONY: csv sample env audit licences lock venv venv-dev
 .PHONY: ml-features ml-train ml-status ml-predict ml-explain ml-smoke
 
@@ -72,6 +72,10 @@ check: venv-dev ## Lint, format, types and import rules
 
 bench: venv-dev ## The benchmarks; BENCH=name picks one
 	@$(COMPUTE) -m benchmarks $(BENCH) $(ARGS)
+
+bench-beside: venv-dev ## Speed beside another revision: make bench-beside BASE=HEAD~3 [BENCH=serving|suggest|training|features]
+	@test -n "$(BASE)" || { echo "Which revision? make bench-beside BASE=HEAD~3" >&2; exit 2; }
+	@$(COMPUTE) -m benchmarks.beside "$(BASE)" $(BENCH) $(ARGS)
 
 bench-quality: venv-dev ## Suggestions beside baselines: make bench-quality CSV=labelled.csv [ARGS="--few 100,300"]
 	@$(COMPUTE) -m benchmarks.quality $(if $(CSV),"$(CSV_PATH)") $(ARGS)

@@ -17,7 +17,7 @@ from local.demo import sample
 from local.servers.temporary import postgres
 
 # Each writes its part of docs/performance.md.
-WRITTEN = {
+PUBLISHED = {
     "serving": "benchmarks.serving.__main__",
     "phases": "benchmarks.phases",
     "suggest": "benchmarks.suggest.calls",
@@ -25,32 +25,32 @@ WRITTEN = {
     "jobs": "benchmarks.jobs",
     "scale": "benchmarks.scale",
 }
-# Of a file of statements, made up if none is named; with what they are told then.
-OF_A_FILE = {"features": "benchmarks.features", "ingest": "benchmarks.ingest"}
-MADE_UP = {"features": ["--made-up"]}
-# In processes of their own: what counts for /metrics is chosen when it is imported.
+# These read a file of statements, made up if none is named, and get these arguments then.
+WITH_FILE = {"features": "benchmarks.features", "ingest": "benchmarks.ingest"}
+MADE_UP_ARGUMENTS = {"features": ["--made-up"]}
+# These run in new processes: the folder of the metrics is chosen when they are imported.
 PRINTED = {"scrape": "benchmarks.scrape", "drift": "benchmarks.drift"}
 LONG = "scale"
-COPIES = 20  # of the sample statements, each of two years of its own: about 125,000 rows
+COPIES = 20  # of the sample statements, each for other two years: about 125,000 rows
 
 
 def main(argv: list[str]) -> int:
-    known = {**OF_A_FILE, **WRITTEN, **PRINTED}
-    names = argv[:1] or [name for name in known if name != LONG]
-    if unknown := set(names) - set(known):
-        print(f"no benchmark {unknown.pop()!r}; there are {', '.join(known)}", file=sys.stderr)
+    modules = {**WITH_FILE, **PUBLISHED, **PRINTED}
+    names = argv[:1] or [name for name in modules if name != LONG]
+    if unknown := set(names) - set(modules):
+        print(f"no benchmark {unknown.pop()!r}; there are {', '.join(modules)}", file=sys.stderr)
         return 2
     for name in names:
         print(f"\n{name}", flush=True)
-        if failed := _run(name, known[name], argv[1:]):
+        if failed := _run(name, modules[name], argv[1:]):
             return failed
     print()
     for figure in report.missed:
         print(f"misses its aim: {figure}")
     if not argv:
         print(
-            f"All ran but {LONG}, which wants 15 GB of disk and about an hour, and is asked for by "
-            f"name: make bench BENCH={LONG}"
+            f"{LONG} was left out: it needs 15 GB of disk and about an hour. Run it by "
+            f"make bench BENCH={LONG}"
         )
     return 0
 
@@ -59,20 +59,25 @@ def _run(name: str, module: str, argv: list[str]) -> int:
     if name in PRINTED:
         return subprocess.run([sys.executable, "-m", module, *argv]).returncode
     run: Callable[[list[str]], int] = import_module(module).main
-    return _of_a_file(name, run, argv) if name in OF_A_FILE else run(argv)
+    return _run_with_file(name, run, argv) if name in WITH_FILE else run(argv)
 
 
-def _of_a_file(name: str, run: Callable[[list[str]], int], argv: list[str]) -> int:
+def _run_with_file(name: str, run: Callable[[list[str]], int], argv: list[str]) -> int:
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
         os.environ["DATABASE_URL"] = server.url
         os.environ.setdefault("REDIS_URL", "redis://unused")
         if argv:
             return run(argv)
-        return run([str(_statements(Path(folder) / "statements.csv")), *MADE_UP.get(name, ())])
+        return run(
+            [
+                str(write_statements(Path(folder) / "statements.csv")),
+                *MADE_UP_ARGUMENTS.get(name, ()),
+            ]
+        )
 
 
-def _statements(path: Path) -> Path:
-    """Made-up statements, in quantity."""
+def write_statements(path: Path) -> Path:
+    """Write COPIES times the sample statements into one file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(sample.Row._fields)

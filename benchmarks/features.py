@@ -1,11 +1,11 @@
-"""How fast the feature build is beside the server alone, and beside pandas.
+"""Speed of the feature build beside plain SQL and beside pandas.
 
     make bench BENCH=features [ARGS=bank.csv.gz]
 
-On the rows of made-up statements, or of a file, whose figures are printed only; in a database of
-its own: each round runs every way once, one after the other, on an empty ml_features; the medians
-are compared. "The server alone" is one INSERT … SELECT that fills the same columns with the
-cleaning that SQL's regular expressions can do.
+The rows are made-up statements, or those of a file, whose figures are only printed. They are in a
+temporary database. Each round runs every method once, on an empty ml_features; the medians are
+compared. "PostgreSQL alone" is one INSERT … SELECT that fills the same columns, with the cleaning
+that regular expressions in SQL can do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from worker.features.build import Scope
 from worker.statements.importer import import_csv
 
 ROUNDS = 3
-SERVER_ALONE = f"""
+SQL_ALONE = f"""
     INSERT INTO ml_features (
         txn_id, date, ts_month, amount, abs_amount, currency, line, merchant, norm_desc, channel,
         dow, is_weekend, hour_of_day, is_subscription, is_p2p, mcc, account, user_id,
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks features")
     options.add_argument("csv", type=Path)
     options.add_argument("--made-up", action="store_true", help="write docs/performance.md")
-    wanted = options.parse_args(argv)
+    args = options.parse_args(argv)
     base = make_url(Settings.from_env(environ).database_url)
     name = f"bench_{secrets.token_hex(4)}"
     admin = make_engine(base.render_as_string(hide_password=False))
@@ -67,63 +67,64 @@ def main(argv: list[str]) -> int:
     engine = make_engine(base.set(database=name).render_as_string(hide_password=False))
     try:
         migrate(engine)
-        rows = import_csv(engine, wanted.csv, options=ImportOptions()).inserted
-        table = _compared(engine, rows)
+        rows = import_csv(engine, args.csv, options=ImportOptions()).inserted
+        table = _compare(engine, rows)
     finally:
         engine.dispose()
         with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    if wanted.made_up:
-        report.put("features", report.conditions("make bench BENCH=features"), table)
+    if args.made_up:
+        report.publish("features", report.conditions("make bench BENCH=features"), table)
     else:
         print(table)
     return 0
 
 
-def _compared(engine: Engine, rows: int) -> str:
+def _compare(engine: Engine, rows: int) -> str:
     feature_build.build_pending(engine, Scope())
     columns = ", ".join(("txn_id", *FeatureRow._fields, "content_hash", "feature_version"))
     frame = pd.read_sql(f"SELECT {columns} FROM ml_features", engine)
 
-    def ours() -> None:
+    def build() -> None:
         assert feature_build.build_pending(engine, Scope()).built == rows
 
-    def nothing_new() -> None:
+    def build_nothing() -> None:
         assert feature_build.build_pending(engine, Scope()).built == 0
 
-    def server_alone() -> None:
+    def sql_alone() -> None:
         with engine.begin() as connection:
-            connection.execute(text(SERVER_ALONE))
+            connection.execute(text(SQL_ALONE))
 
     def pandas() -> None:
         frame.to_sql("ml_features", engine, if_exists="append", index=False)
 
-    ways: dict[str, Callable[[], None]] = {
-        "the server alone": server_alone,
-        "the build": ours,
+    methods: dict[str, Callable[[], None]] = {
+        "PostgreSQL alone": sql_alone,
+        "the build": build,
         "pandas to_sql": pandas,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in (*ways, "the build, nothing new")}
+    seconds: dict[str, list[float]] = {name: [] for name in (*methods, "the build, nothing new")}
     for _ in range(ROUNDS):
-        for name, way in ways.items():
+        for name, method in methods.items():
             with engine.begin() as connection:
                 connection.execute(text("TRUNCATE ml_features"))
-            seconds[name].append(_timed(way))
+            seconds[name].append(_time(method))
             if name == "the build":
                 with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     connection.execute(text("ANALYZE ml_features"))
-                seconds["the build, nothing new"].append(_timed(nothing_new))
-    base = statistics.median(seconds["the server alone"])
-    lines = []
-    for name, found in seconds.items():
-        median = statistics.median(found)
-        lines.append([name, f"{median:.2f}", f"{rows / median:,.0f}", f"{base / median:.2f} ×"])
-    return report.table([f"{rows:,} rows", "s", "rows/s", "beside the server alone"], lines)
+                seconds["the build, nothing new"].append(_time(build_nothing))
+    base = statistics.median(seconds["PostgreSQL alone"])
+    table = []
+    for name, measured in seconds.items():
+        median = statistics.median(measured)
+        table.append([name, f"{median:.2f}", f"{rows / median:,.0f}", f"{base / median:.2f} ×"])
+    return report.table([f"{rows:,} rows", "s", "rows/s", "beside PostgreSQL alone"], table)
 
 
-def _timed(way: Callable[[], None]) -> float:
+def _time(method: Callable[[], None]) -> float:
+    """Seconds of one run."""
     started = time.perf_counter()
-    way()
+    method()
     return time.perf_counter() - started
 
 

@@ -1,11 +1,10 @@
-"""How fast an import is beside a bare COPY of the same rows.
+"""Speed of an import beside a bare COPY of the same rows.
 
     DATABASE_URL=postgresql://… python -m benchmarks.ingest bank.csv.gz
 
-Makes a database of its own on that server, and drops it. Each round runs every way once, one after
-the other, on empty tables; the medians are compared. An import reads, checks and merges; a COPY
-gets its rows ready-made. Labels have a foreign key and three indexes, so both are also run on
-transactions alone.
+Creates a temporary database on that server, and drops it. Each round runs every method once, on
+empty tables; the medians are compared. An import reads, checks and merges; COPY gets its rows
+ready-made. Labels have a foreign key and three indexes, so both also run on transactions alone.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ ROUNDS = 3
 
 
 class Prepared(NamedTuple):
-    """The file's rows in COPY's text form, and the COPY for them."""
+    """The file's rows in the text format of COPY, and the COPY statement for them."""
 
     rows: str
     labels: str
     statement: str
 
 
-def prepared(source: Path) -> Prepared:
-    """The rows that an import would take, transactions and labels apart."""
+def prepare(source: Path) -> Prepared:
+    """Convert the rows that an import would take, transactions and labels apart."""
     table = open_statement(source, ImportOptions())
     columns = table.schema.columns
-    kept = [place for place, name in enumerate(columns) if name != "label"]
+    positions = [index for index, name in enumerate(columns) if name != "label"]
     label = columns.index("label") if "label" in columns else None
     rows, labels = io.StringIO(), io.StringIO()
     number = 0
@@ -57,17 +56,17 @@ def prepared(source: Path) -> Prepared:
         except BadCell:
             continue
         number += 1
-        rows.write("\t".join([str(number), *(values[place] for place in kept)]) + "\n")
+        rows.write("\t".join([str(number), *(values[index] for index in positions)]) + "\n")
         if label is not None and values[label] != "\\N":
             labels.write(f"{number}\t{values[label]}\timport\n")
-    names = ", ".join(columns[place] for place in kept)
+    names = ", ".join(columns[index] for index in positions)
     return Prepared(
         rows.getvalue(), labels.getvalue(), f"COPY transactions (id, {names}) FROM STDIN"
     )
 
 
-def bare_copy(engine: Engine, ready: Prepared, *, labels: bool) -> float:
-    """Seconds of COPY, to its commit."""
+def time_copy(engine: Engine, ready: Prepared, *, labels: bool) -> float:
+    """Seconds of COPY, with its commit."""
     started = time.perf_counter()
     with engine.begin() as connection:
         cursor = connection.connection.cursor()
@@ -81,8 +80,8 @@ def bare_copy(engine: Engine, ready: Prepared, *, labels: bool) -> float:
     return time.perf_counter() - started
 
 
-def whole_import(engine: Engine, source: Path, *, labels: bool) -> float:
-    """Seconds of one import, to its report."""
+def time_import(engine: Engine, source: Path, *, labels: bool) -> float:
+    """Seconds of one import."""
     columns = {} if labels else {"label": ""}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +90,7 @@ def whole_import(engine: Engine, source: Path, *, labels: bool) -> float:
     return time.perf_counter() - started
 
 
-def empty(engine: Engine) -> None:
+def empty_tables(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("TRUNCATE transactions, transaction_labels CASCADE"))
         connection.execute(text("CHECKPOINT"))
@@ -110,32 +109,32 @@ def main(argv: list[str]) -> int:
     engine = make_engine(make_url(url).set(database=name).render_as_string(hide_password=False))
     try:
         migrate(engine)
-        ready = prepared(source)
-        ways: dict[str, Callable[[], float]] = {
-            "COPY, transactions": lambda: bare_copy(engine, ready, labels=False),
-            "import, transactions": lambda: whole_import(engine, source, labels=False),
-            "COPY, with labels": lambda: bare_copy(engine, ready, labels=True),
-            "import, with labels": lambda: whole_import(engine, source, labels=True),
+        ready = prepare(source)
+        methods: dict[str, Callable[[], float]] = {
+            "COPY, transactions": lambda: time_copy(engine, ready, labels=False),
+            "import, transactions": lambda: time_import(engine, source, labels=False),
+            "COPY, with labels": lambda: time_copy(engine, ready, labels=True),
+            "import, with labels": lambda: time_import(engine, source, labels=True),
         }
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        seconds: dict[str, list[float]] = {name: [] for name in methods}
         for _ in range(ROUNDS):
-            for way, run in ways.items():
-                empty(engine)
-                seconds[way].append(run())
+            for method, run in methods.items():
+                empty_tables(engine)
+                seconds[method].append(run())
     finally:
         engine.dispose()
         with server.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     count = ready.rows.count("\n")
-    medians = {way: statistics.median(times) for way, times in seconds.items()}
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{count:,} rows of {source.name}, medians of {ROUNDS}")
-    for way, median in medians.items():
+    for method, median in medians.items():
         against = [
             f"{medians[copy] / median:.2f} of {copy}"
             for copy in ("COPY, transactions", "COPY, with labels")
-            if way.startswith("import")
+            if method.startswith("import")
         ]
-        print(f"{way}: {count / median:,.0f} rows/s {'; '.join(against)}".rstrip())
+        print(f"{method}: {count / median:,.0f} rows/s {'; '.join(against)}".rstrip())
     return 0
 
 

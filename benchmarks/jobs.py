@@ -1,9 +1,9 @@
-"""What the way through PostgreSQL, Redis and Celery adds to a job, and what a full queue costs.
+"""Delay from request to start of a job, and latency of predictions while 1,000 jobs are queued.
 
     make bench BENCH=jobs
 
-Servers, a web process and two workers of its own. A features job with nothing to do is asked for
-while all is idle, again and again; then 1,000 of them at once, while predictions go on.
+Runs temporary servers, a web process and a worker. A features job without work is requested
+repeatedly while all is idle; then 1,000 of them at once, beside predictions.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from benchmarks import report
-from benchmarks.serving.__main__ import ASKED, prepared
-from benchmarks.serving.running import Server, asked, running
+from benchmarks.serving.__main__ import SINGLE_ROWS, prepare
+from benchmarks.serving.running import Server, running, send
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from local.servers.temporary import postgres, valkey
 from shared.db.engine import make_engine
@@ -38,45 +38,45 @@ IDLE = 30
 QUEUED = 1_000
 CLIENTS = 4
 SECONDS = 4.0
-PATIENCE_S = 180.0
+DRAIN_TIMEOUT_S = 180.0
 _WAIT = text(
     "SELECT 1000 * extract(epoch FROM started_at - created_at)::float8 FROM jobs "
     "WHERE state = 'succeeded' ORDER BY created_at"
 )
-_STATES = text("SELECT state, count(*) FROM jobs WHERE state <> 'succeeded' GROUP BY state")
+_UNFINISHED = text("SELECT state, count(*) FROM jobs WHERE state <> 'succeeded' GROUP BY state")
 _FINAL = ("failed", "cancelled")
 
 
 def main(argv: Sequence[str]) -> int:
-    target = next(it for it in TARGETS if it.name == OURS)
+    target = next(target for target in TARGETS if target.name == OURS)
     with postgres() as database, valkey() as broker, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         env = {"DATABASE_URL": database.url, "REDIS_URL": broker.url}
-        rows = prepared(folder)[:ASKED]
+        rows = prepare(folder)[:SINGLE_ROWS]
         requests = [target.one(row) for row in rows]
-        more = {**env, "ML_REGISTRY_DIR": str(folder / "registry"), "API_AUTH": "off"}
-        engine = make_engine(Settings.from_env(more).database_url)
+        worker_env = {**env, "ML_REGISTRY_DIR": str(folder / "registry"), "API_AUTH": "off"}
+        engine = make_engine(Settings.from_env(worker_env).database_url)
         migrate(engine)
         with ExitStack() as stack:
-            web = stack.enter_context(running(target, folder, **env))
-            stack.enter_context(worker(folder, more))
+            web = stack.enter_context(running(target, folder, env=env))
+            stack.enter_context(worker(folder, worker_env))
             for _ in range(5):
-                _asked_for(web, engine)
+                _run_job(web, engine)
             with engine.begin() as connection:
                 connection.execute(text("DELETE FROM jobs"))
             for _ in range(IDLE):
-                _asked_for(web, engine)
+                _run_job(web, engine)
             with engine.connect() as connection:
                 waits = sorted(connection.scalars(_WAIT))
-            quiet = asked(web, requests, CLIENTS, SECONDS)[0]
+            quiet = send(web, requests, CLIENTS, SECONDS)[0]
             for _ in range(QUEUED):
                 _post(web, "/ml/v2/features")
             began = time.perf_counter()
-            busy = asked(web, requests, CLIENTS, SECONDS)[0]
-            drained(engine)
+            busy = send(web, requests, CLIENTS, SECONDS)[0]
+            wait_for_jobs(engine)
             took = time.perf_counter() - began
         engine.dispose()
-    report.put(
+    report.publish(
         "jobs",
         report.conditions("make bench BENCH=jobs"),
         f"From request to the start of the work, idle, {IDLE} times: p50 "
@@ -86,10 +86,10 @@ def main(argv: Sequence[str]) -> int:
             [f"predictions, {CLIENTS} connections", "requests", "failed", "p50 ms", "p99 ms"],
             [
                 [
-                    case, f"{it['requests']:,}", it["failed"], f"{it['p50_ms']:.2f}",
-                    f"{it['p99_ms']:.2f}",
+                    case, f"{seen['requests']:,}", seen["failed"], f"{seen['p50_ms']:.2f}",
+                    f"{seen['p99_ms']:.2f}",
                 ]
-                for case, it in (("no jobs", quiet), (f"{QUEUED:,} jobs queued", busy))
+                for case, seen in (("no jobs", quiet), (f"{QUEUED:,} jobs queued", busy))
             ],
         ),
     )  # fmt: skip
@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
 
 @contextmanager
 def worker(folder: Path, env: Mapping[str, str], queue: str = "features") -> Iterator[None]:
-    """One worker with one process, as the local stack has it."""
+    """Run a worker with one process, as the local stack does."""
     with (folder / "worker.log").open("ab") as log:
         options = ["-Q", queue, "-c", "1", "-n", f"{secrets.token_hex(4)}@%h", "--without-mingle"]
         process = subprocess.Popen(
@@ -121,29 +121,29 @@ def _post(web: Server, path: str) -> dict[str, Any]:
         b"{}",
         {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return dict(json.load(answer))
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return dict(json.load(response))
 
 
-def _asked_for(web: Server, engine: Engine) -> None:
+def _run_job(web: Server, engine: Engine) -> None:
     _post(web, "/ml/v2/features")
-    drained(engine)
+    wait_for_jobs(engine)
 
 
-def drained(engine: Engine, within_s: float = PATIENCE_S) -> None:
+def wait_for_jobs(engine: Engine, within_s: float = DRAIN_TIMEOUT_S) -> None:
     """Wait until all jobs have succeeded.
 
     Raises:
-        RuntimeError: one failed, or not in time.
+        RuntimeError: a job failed, or the time is over.
     """
     until = time.perf_counter() + within_s
     while time.perf_counter() < until:
         with engine.connect() as connection:
-            left = {str(state): count for state, count in connection.execute(_STATES)}
+            left = {str(state): count for state, count in connection.execute(_UNFINISHED)}
         if not left:
             return
-        if lost := {state: left[state] for state in _FINAL if state in left}:
-            raise RuntimeError(f"not all jobs succeeded: {lost}")
+        if failed := {state: left[state] for state in _FINAL if state in left}:
+            raise RuntimeError(f"not all jobs succeeded: {failed}")
         time.sleep(0.02)
     raise RuntimeError("the jobs did not end")
 

@@ -1,10 +1,10 @@
-"""Where the time of a prediction goes: one transaction by phase, then many at once.
+"""Time of a prediction: one transaction phase by phase, then many at once.
 
     make bench BENCH=phases
 
-The model learns the older part of the sample statements and answers the later. Medians: of one
-transaction the thread's CPU time, each phase as it follows the one before; of many the time on the
-clock. "New text" is a merchant line that this process has not read before.
+A model is trained on the older part of the sample statements and predicts the later part. Figures
+are medians: the thread's CPU time for one transaction, wall time for many. "New text" is a
+merchant text that this process has not seen before.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from worker.training import fit
 TRAIN_SHARE = 0.8
 BULK_ROWS = 10_000
 ROUNDS = 5
-LINES = 10_000
+COMPARED_ROWS = 10_000
 
 
 def main(argv: Sequence[str]) -> int:
     statements = sorted(sample.generate(dt.date(2026, 1, 1)), key=lambda row: row.date)
     cut = int(len(statements) * TRAIN_SHARE)
-    learned = [row for row in statements[:cut] if row.label]
-    rows = [features_of(_raw(row)) for row in learned]
-    model = fit.fit(rows, [row.label for row in learned])
+    training = [row for row in statements[:cut] if row.label]
+    rows = [features_of(_raw(row)) for row in training]
+    model = fit.fit(rows, [row.label for row in training])
     later = statements[cut:]
-    report.put(
+    report.publish(
         "phases",
         report.conditions("make bench BENCH=phases"),
-        f"{len(learned):,} rows learned, {len(model.labels)} categories.",
-        _one(model, later),
-        _agreement(model, later),
-        _many(model, later),
+        f"{len(training):,} rows learned, {len(model.labels)} categories.",
+        _single(model, later),
+        _difference(model, later),
+        _batch(model, later),
     )
     return 0
 
@@ -66,22 +66,25 @@ def _body(row: sample.Row) -> bytes:
     return json.dumps({"merchant": row.merchant, "amount": amount, "date": date}).encode()
 
 
-def _one(model: Model, later: list[sample.Row]) -> str:
+def _single(model: Model, later: list[sample.Row]) -> str:
     bodies = list(map(_body, later))
-    known = _phases(model, bodies * 2)
+    seen = _phases(model, bodies * 2)
     new: defaultdict[str, list[int]] = defaultdict(list)
     for body in bodies:
-        _forget_texts()
+        _clear_caches()
         for phase, times in _phases(model, [body]).items():
             new[phase] += times
     rows = [
-        [phase, *(f"{statistics.median(it[phase]) / 1000:.0f}" for it in (known, new))]
-        for phase in known
+        [phase, *(f"{statistics.median(times[phase]) / 1000:.0f}" for times in (seen, new))]
+        for phase in seen
     ]
-    total = [sum(statistics.median(times) for times in it.values()) / 1000 for it in (known, new)]
+    total = [
+        sum(statistics.median(times) for times in by_phase.values()) / 1000
+        for by_phase in (seen, new)
+    ]
     return report.table(
         ["phase", "CPU µs, text seen before", "CPU µs, new text"],
-        [*rows, ["all of it", *(f"{it:.0f}" for it in total)]],
+        [*rows, ["all of it", *(f"{microseconds:.0f}" for microseconds in total)]],
     )
 
 
@@ -97,21 +100,21 @@ def _phases(model: Model, bodies: Sequence[bytes]) -> dict[str, list[int]]:
         marks.append(clock())
         inputs = encode_rows([row], model.hash_key)
         marks.append(clock())
-        proposal = model.generator.generate(inputs)
+        candidates = model.generator.generate(inputs)
         marks.append(clock())
-        odds = model.log_odds(proposal)
+        odds = model.log_odds(candidates)
         marks.append(clock())
-        (answer,) = model.answers(proposal, model.calibration.shares(proposal, odds))
+        (prediction,) = model.answers(candidates, model.calibration.shares(candidates, odds))
         marks.append(clock())
-        told = {
-            "label": answer.label,
-            "confidence": answer.confidence,
-            "alternatives": [it._asdict() for it in answer.alternatives],
+        fields = {
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "alternatives": [each._asdict() for each in prediction.alternatives],
         }
-        to_json(told)
+        to_json(fields)
         marks.append(clock())
         phases = (
-            "validation", "features", "model: hashes", "model: candidates", "model: forest",
+            "validation", "features", "model: hashes", "model: candidates", "model: reranker",
             "model: calibration", "serialisation",
         )  # fmt: skip
         for phase, start, end in zip(phases, marks, marks[1:], strict=False):
@@ -119,31 +122,31 @@ def _phases(model: Model, bodies: Sequence[bytes]) -> dict[str, list[int]]:
     return spent
 
 
-def _forget_texts() -> None:
-    """What is kept of texts that were read."""
+def _clear_caches() -> None:
+    """Clear the caches of texts."""
     for module in (normalize, encoder, extract, label_history, taxonomy):
-        for held in vars(module).values():
-            if hasattr(held, "cache_clear") and held.cache_info().maxsize != 1:
-                held.cache_clear()
+        for function in vars(module).values():
+            if hasattr(function, "cache_clear") and function.cache_info().maxsize != 1:
+                function.cache_clear()
 
 
-def _agreement(model: Model, later: list[sample.Row]) -> str:
-    """The compiled forest beside LightGBM's own package, on lines as they come."""
+def _difference(model: Model, later: list[sample.Row]) -> str:
+    """The largest difference between our QuickScorer and LightGBM, on real candidates."""
     rows = [features_of(_raw(row)) for row in later]
-    rows = (rows * (LINES // len(rows) + 1))[:LINES]
-    lines = model.generator.generate(encode_rows(rows, model.hash_key)).features
-    lines = np.ascontiguousarray(lines.reshape(-1, lines.shape[2]))
+    rows = (rows * (COMPARED_ROWS // len(rows) + 1))[:COMPARED_ROWS]
+    pairs = model.generator.generate(encode_rows(rows, model.hash_key)).features
+    pairs = np.ascontiguousarray(pairs.reshape(-1, pairs.shape[2]))
     booster = lightgbm.Booster(model_str=model.booster_text)
-    expected = booster.predict(lines, raw_score=True, num_threads=1)
-    different = np.abs(QuickScorer(model.booster_text).raw_scores(lines, 6) - expected).max()
+    expected = booster.predict(pairs, raw_score=True, num_threads=1)
+    different = np.abs(QuickScorer(model.booster_text).raw_scores(pairs, 6) - expected).max()
     return (
-        f"The compiled forest and `Booster.predict` on the {len(lines):,} lines of {LINES:,} rows: "
-        f"largest difference {different:g}. The same is checked on the candidates of "
-        f"{fit.SELF_TEST_ROWS:,} rows whenever a model is made."
+        f"QuickScorer and `Booster.predict` on the {len(pairs):,} candidates of "
+        f"{COMPARED_ROWS:,} rows: largest difference {different:g}. The same is checked on "
+        f"the candidates of {fit.SELF_TEST_ROWS:,} rows whenever a model is made."
     )
 
 
-def _many(model: Model, later: list[sample.Row]) -> str:
+def _batch(model: Model, later: list[sample.Row]) -> str:
     rows = [features_of(_raw(row)) for row in later]
     rows = (rows * (BULK_ROWS // len(rows) + 1))[:BULK_ROWS]
     seconds = []

@@ -1,7 +1,7 @@
-"""Measured tables, and docs/performance.md, into which they are written.
+"""Markdown tables of measurements, and how they get into docs/performance.md.
 
-The page is written by hand but for what stands between `<!-- measured: NAME -->` and
-`<!-- /measured -->`: only that is replaced, so no prose is lost.
+Only the text between `<!-- measured: NAME -->` and `<!-- /measured -->` is replaced; the rest of
+the page is written by hand.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from pathlib import Path
 
 import psutil
 
-missed: list[str] = []  # figures of this run that miss their aim, for `make bench` to end with
+missed: list[str] = []  # figures of this run that miss their aim; `make bench` prints them last
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table: the first column is text, the others numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    all_rows = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in all_rows)
 
 
 def conditions(command: str) -> str:
-    """When, where and how; the machine's load, for whoever wonders at a figure."""
+    """One line on how a table was measured: command, date, machine and its load."""
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     memory = psutil.virtual_memory().total / 2**30
     return (
@@ -34,21 +34,21 @@ def conditions(command: str) -> str:
     )
 
 
-def aimed(
-    what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None
+def check_aim(
+    figure: str, measured: float, *, at_least: float | None = None, at_most: float | None = None
 ) -> None:
     """Note a figure that misses its aim."""
     if at_least is not None and measured < at_least:
-        missed.append(f"{what}: {measured:.3g}, aimed at {at_least:g} or more")
+        missed.append(f"{figure}: {measured:.3g}, aimed at {at_least:g} or more")
     if at_most is not None and measured > at_most:
-        missed.append(f"{what}: {measured:.3g}, aimed at {at_most:g} or less")
+        missed.append(f"{figure}: {measured:.3g}, aimed at {at_most:g} or less")
 
 
-def put(name: str, *parts: str) -> None:
-    """Print what was measured, and write it into the page where it says so.
+def publish(name: str, *parts: str) -> None:
+    """Print the measured part *name*, and replace it in the page.
 
     Raises:
-        ValueError: the page has no such place.
+        ValueError: the page has no such part.
     """
     text = "\n\n".join(parts)
     print(f"\n{text}", flush=True)

@@ -4,7 +4,7 @@
 
 Made-up statements with a merchant for every ten transactions, a tenth of the rows labelled. Import
 and feature build are the commands that a person would run, each in a process of its own, whose
-memory is told; training and the build by several workers go through the queue. Ten million rows
+memory is measured; training and the build by several workers go through the queue. Ten million rows
 need 15 GB of disk and about an hour.
 """
 
@@ -26,15 +26,15 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from benchmarks import report
-from benchmarks.jobs import drained, worker
+from benchmarks.jobs import wait_for_jobs, worker
 from benchmarks.serving.running import running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from benchmarks.suggest.calls import request_for
 from local.servers.temporary import postgres, valkey
-from shared import services
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
 from shared.jobs.requests import request_features, request_training
+from shared.services import build as build_services
 from shared.settings import Settings
 
 ROWS = (100_000, 1_000_000, 10_000_000)
@@ -44,15 +44,15 @@ LABELLED = 0.1
 CHUNK = 100_000
 TRAINED_ON = 100_000
 WORKERS = (1, 2, 4)
-BUILT_TOGETHER = 1_000_000  # rows at most, for it is done once for each number of workers
+PARALLEL_BUILD_ROWS = 1_000_000  # at most, since it is built once for each number of workers
 START = dt.date(2020, 1, 1)
 DAYS = 2_000
-JOB_S = 3_600.0
-LOOK_S = 0.01  # between two looks at the memory of a process
+JOB_TIMEOUT_S = 3_600.0
+POLL_S = 0.01  # between two readings of the memory of a process
 
 
 class Cost(NamedTuple):
-    """Of a process that has ended; the most memory it held itself."""
+    """Seconds and peak memory of a process, without its children."""
 
     seconds: float
     memory_mb: float
@@ -60,10 +60,12 @@ class Cost(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks scale")
-    options.add_argument("--rows", type=lambda it: [int(n) for n in it.split(",")], default=ROWS)
+    options.add_argument(
+        "--rows", type=lambda text: [int(size) for size in text.split(",")], default=ROWS
+    )
     sizes = options.parse_args(argv).rows
     curve: list[_Size] = []
-    last = together = ""
+    use = parallel = ""
     for size in sizes:
         print(f"{size:,} rows", file=sys.stderr, flush=True)
         with postgres() as database, valkey() as broker, tempfile.TemporaryDirectory() as name:
@@ -76,13 +78,13 @@ def main(argv: Sequence[str]) -> int:
             }
             engine = make_engine(Settings.from_env(env).database_url)
             migrate(engine)
-            curve.append(_filled(engine, env, folder, size))
-            if size == max(it for it in sizes if it <= BUILT_TOGETHER):
-                together = _by_workers(engine, env, folder, size)
+            curve.append(_fill(engine, env, folder, size))
+            if size == max(rows for rows in sizes if rows <= PARALLEL_BUILD_ROWS):
+                parallel = _build_by_workers(engine, env, folder, size)
             if size == max(sizes):
-                last = _used(engine, env, folder, size)
+                use = _measure_use(engine, env, folder, size)
             engine.dispose()
-    report.put(
+    report.publish(
         "scale",
         report.conditions("make bench BENCH=scale"),
         report.table(
@@ -90,42 +92,47 @@ def main(argv: Sequence[str]) -> int:
                 "rows", "import s", "rows/s", "MB", "features s", "rows/s", "MB",
                 "transactions GB", "features GB",
             ],
-            [it.line() for it in curve],
+            [size.row() for size in curve],
         ),
         _slopes(curve),
-        together,
-        last,
+        parallel,
+        use,
     )  # fmt: skip
     return 0
 
 
+def _sizes(text: str) -> list[int]:
+    return [int(size) for size in text.split(",")]
+
+
 class _Size(NamedTuple):
-    """What one number of rows cost."""
+    """The cost of import and feature build for one number of rows."""
 
     rows: int
     imported: Cost
     built: Cost
-    large: list[float]  # GB of each table
+    table_gb: list[float]  # transactions, ml_features
 
     def rates(self) -> tuple[float, float]:
-        """Rows a second of import and build."""
+        """Rows a second of import and feature build."""
         return self.rows / self.imported.seconds, self.rows / self.built.seconds
 
-    def line(self) -> list[str]:
-        line = [f"{self.rows:,}"]
+    def row(self) -> list[str]:
+        row = [f"{self.rows:,}"]
         for cost, rate in zip((self.imported, self.built), self.rates(), strict=True):
-            line += [f"{cost.seconds:.1f}", f"{rate:,.0f}", f"{cost.memory_mb:.0f}"]
-        return [*line, *(f"{it:.2f}" for it in self.large)]
+            row += [f"{cost.seconds:.1f}", f"{rate:,.0f}", f"{cost.memory_mb:.0f}"]
+        return [*row, *(f"{gb:.2f}" for gb in self.table_gb)]
 
 
 def _slopes(curve: Sequence[_Size]) -> str:
-    """Whether rows a second and memory stay as they are."""
+    """How speed and memory change from the smallest to the largest size."""
     small, large = curve[0], curve[-1]
     rates = [
         of_large / of_small for of_small, of_large in zip(small.rates(), large.rates(), strict=True)
     ]
     more = [
-        getattr(large, it).memory_mb - getattr(small, it).memory_mb for it in ("imported", "built")
+        getattr(large, step).memory_mb - getattr(small, step).memory_mb
+        for step in ("imported", "built")
     ]
     return (
         f"From {small.rows:,} to {large.rows:,} rows, 1 × being flat: import rows/s "
@@ -134,7 +141,7 @@ def _slopes(curve: Sequence[_Size]) -> str:
     )
 
 
-def _filled(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> _Size:
+def _fill(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> _Size:
     file = folder / "statements.csv"
     _write(file, size)
     imported = _run(env, "worker.ingest", str(file))
@@ -149,35 +156,37 @@ def _filled(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> 
 
 
 def _write(path: Path, size: int) -> None:
-    """Statements in the order of time; the same size gives the same bytes."""
+    """Write statements in order of time; the same size gives the same bytes."""
     rng = np.random.default_rng(size)
     merchants = size // ROWS_A_MERCHANT
     letters = np.array(list("abcdeghiklmnoprstuvz"))
-    names = ["".join(it).upper() for it in rng.choice(letters, size=(merchants, 9))]
+    names = ["".join(word).upper() for word in rng.choice(letters, size=(merchants, 9))]
     category = rng.integers(CATEGORIES, size=merchants)
     with path.open("w", encoding="utf-8") as out:
         out.write("txn_id,date,amount,currency,merchant,description,label\n")
         for start in range(0, size, CHUNK):
             count = min(CHUNK, size - start)
-            # Squared: some merchants often, most seldom.
-            who = (rng.random(count) ** 2 * merchants).astype(np.int64).tolist()
+            # Squared: few merchants are frequent, most are rare.
+            merchant = (rng.random(count) ** 2 * merchants).astype(np.int64).tolist()
             amount = rng.lognormal(3, 1, count).round(2).tolist()
             store = rng.integers(1, 3000, count).tolist()
-            told = (rng.random(count) < LABELLED).tolist()
+            labelled = (rng.random(count) < LABELLED).tolist()
             day = (np.arange(start, start + count) * DAYS // size).tolist()
-            for at in range(count):
-                label = f"Category {category[who[at]]}" if told[at] else ""
+            for index in range(count):
+                name, number = names[merchant[index]], category[merchant[index]]
+                date = START + dt.timedelta(days=day[index])
+                label = f"Category {number}" if labelled[index] else ""
                 out.write(
-                    f"s{start + at},{START + dt.timedelta(days=day[at])},-{amount[at]},EUR,"
-                    f"{names[who[at]]} TRADE{category[who[at]]} #{store[at]},,{label}\n"
+                    f"s{start + index},{date},-{amount[index]},EUR,"
+                    f"{name} TRADE{number} #{store[index]},,{label}\n"
                 )
 
 
 def _run(env: Mapping[str, str], *command: str) -> Cost:
-    """A command of the project, to its end.
+    """Run a command of the project.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the command failed.
     """
     started, peak_mb = time.perf_counter(), 0.0
     process = subprocess.Popen(
@@ -188,7 +197,7 @@ def _run(env: Mapping[str, str], *command: str) -> Cost:
     )
     while process.poll() is None:
         peak_mb = _peak_mb(process.pid) or peak_mb
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     took = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}")
@@ -196,21 +205,21 @@ def _run(env: Mapping[str, str], *command: str) -> Cost:
 
 
 def _peak_mb(pid: int) -> float:
-    """The most that a running process has held so far; 0 once it has let go of all.
+    """Peak memory of a running process so far; 0 once it has ended.
 
-    What the system tells of an ended child begins at the size of the parent that forked it.
+    The kernel's figure for an ended child would start at the size of the parent that forked it.
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    found = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
-    return float(next(found, 0)) * 1024 / 1e6
+    peaks = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return float(next(peaks, 0)) * 1024 / 1e6
 
 
-def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
-    """The whole build by several workers, the start of their processes included."""
-    held = services.build(Settings.from_env({**env}))
+def _build_by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
+    """A table of the whole feature build by several workers, with the start of their processes."""
+    services = build_services(Settings.from_env({**env}))
     rows = []
     for workers in WORKERS:
         with engine.begin() as connection:
@@ -220,44 +229,46 @@ def _by_workers(engine: Engine, env: Mapping[str, str], folder: Path, size: int)
             for _ in range(workers):
                 stack.enter_context(worker(folder, env))
             request_features(
-                held.engine, held.publisher, requested_by="benchmark", days=None,
+                services.engine, services.publisher, requested_by="benchmark", days=None,
                 idempotency_key=None,
             )  # fmt: skip
-            drained(engine, JOB_S)
+            wait_for_jobs(engine, JOB_TIMEOUT_S)
             took = time.perf_counter() - started
         rows.append([workers, f"{took:.1f}", f"{size / took:,.0f}"])
-    held.close()
+    services.close()
     return report.table([f"workers, {size:,} rows", "features s", "rows/s"], rows)
 
 
-def _used(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
-    """Training and suggestions, at the largest size."""
-    held = services.build(Settings.from_env({**env}))
+def _measure_use(engine: Engine, env: Mapping[str, str], folder: Path, size: int) -> str:
+    """A table of training and suggestions, at the largest size."""
+    services = build_services(Settings.from_env({**env}))
     rows: list[list[str]] = []
     with worker(folder, env, "training"):
         started = time.perf_counter()
         request_training(
-            held.engine, held.publisher, requested_by="benchmark", limit=TRAINED_ON, deploy="gate",
-            idempotency_key=None,
+            services.engine, services.publisher, requested_by="benchmark", limit=TRAINED_ON,
+            deploy="gate", idempotency_key=None,
         )  # fmt: skip
-        drained(engine, JOB_S)
+        wait_for_jobs(engine, JOB_TIMEOUT_S)
         took = time.perf_counter() - started
     rows.append([f"training on {TRAINED_ON:,}", f"{took:.1f}", f"{TRAINED_ON / took:,.0f}"])
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
-    target = next(it for it in TARGETS if it.name == OURS)
+    target = next(target for target in TARGETS if target.name == OURS)
     rng = np.random.default_rng(0)
-    with running(target, folder, **env) as web:
+    with running(target, folder, env=env) as web:
         for count in (1, 1_000):
-            asked = [request_for((1 + rng.integers(size, size=count)).tolist()) for _ in range(200)]
-            seen = web.asked(asked, 1, 5.0)
+            requests = [
+                request_for((1 + rng.integers(size, size=count)).tolist()) for _ in range(200)
+            ]
+            seen = web.measure(requests, 1, 5.0)
             rows.append(
                 [
                     f"suggest, {count:,} a call: p50 {seen.p50_ms:.1f} ms", "",
                     f"{1000 * count / seen.p50_ms:,.0f}",
                 ]
             )  # fmt: skip
-    held.close()
+    services.close()
     return report.table([f"at {size:,} rows", "s", "rows/s"], rows)
 
 

@@ -1,9 +1,9 @@
-"""What a scrape costs with a long history, and what counting in shared files costs a request.
+"""Time of a scrape of /metrics with a long history, and of counting in shared files.
 
     python -m benchmarks.scrape
 
-Suggestions and jobs are made up in PostgreSQL; eight processes have counted, four of them are dead.
-A scrape is the text of /metrics, as the web process makes it.
+PostgreSQL has made-up suggestions and jobs; eight processes have counted, four of them are dead. A
+scrape renders the text of /metrics, as the web process does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from local.servers.temporary import postgres
 from shared.db.engine import make_engine
@@ -26,10 +26,9 @@ from shared.registry.store import Registry
 from shared.settings import Settings
 
 SUGGESTIONS, JOBS, PROCESSES, SCRAPES, CALLS = 200_000, 20_000, 8, 30, 100_000
-COUNTS = (
+COUNTING = (
     "import sys\n"
     "from shared.monitoring import metrics\n"
-    "from shared.monitoring.metrics import PHASES\n"
     "for route in range(40):\n"
     "    metrics.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '2xx').inc()\n"
     "    metrics.HTTP_REQUESTS.labels(f'/ml/v2/{route}', '5xx').inc()\n"
@@ -54,16 +53,16 @@ FILL = (
 
 def main(argv: Sequence[str] = ()) -> int:
     with postgres() as server, tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "metrics"
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(place)
-        place.mkdir()
+        counters = Path(folder) / "metrics"
+        counters.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)
         settings = Settings.from_env({"DATABASE_URL": server.url, "REDIS_URL": "redis://unused"})
         engine = make_engine(settings.database_url)
         migrate(engine)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for statement in FILL:
                 connection.execute(text(statement))
-        processes = [_counting() for _ in range(PROCESSES)]
+        processes = [_start_counting() for _ in range(PROCESSES)]
         for process in processes[::2]:
             process.kill()
             process.wait()
@@ -77,25 +76,25 @@ def main(argv: Sequence[str] = ()) -> int:
     return 0
 
 
-def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
-    from shared.monitoring import (  # not above: the folder is read at the import
+def _measure(engine: Engine, registry: Registry) -> None:
+    from shared.monitoring import (  # not at the top: the import reads the folder
         database_collector,
         exposition,
         metrics,
     )
 
-    facts = database_collector.DatabaseCollector(engine, registry)
-    scrape = exposition.render(facts)
+    collector = database_collector.DatabaseCollector(engine, registry)
+    scrape = exposition.render(collector)
     print(f"{SUGGESTIONS:,} suggestions, {JOBS:,} jobs, {PROCESSES} processes")
     print(f"first scrape: {_ms(scrape):.1f} ms, {len(scrape()):,} bytes")
-    for name, fact_age, history_age in (
+    for name, max_age, history_max_age in (
         ("nothing read", 60.0, 60.0),
-        ("jobs read anew", 0.0, 60.0),
-        ("all read anew", 0.0, 0.0),
+        ("jobs read again", 0.0, 60.0),
+        ("all read again", 0.0, 0.0),
     ):
-        facts.MAX_AGE_S, facts.HISTORY_MAX_AGE_S = fact_age, history_age
-        took = sorted(_ms(scrape) for _ in range(SCRAPES))
-        print(f"{name}: median {statistics.median(took):.1f} ms, longest {took[-1]:.1f} ms")
+        collector.MAX_AGE_S, collector.HISTORY_MAX_AGE_S = max_age, history_max_age
+        times = sorted(_ms(scrape) for _ in range(SCRAPES))
+        print(f"{name}: median {statistics.median(times):.1f} ms, longest {times[-1]:.1f} ms")
     started = time.perf_counter()
     for _ in range(CALLS):
         with metrics.time_phase("predict", "model"):
@@ -104,18 +103,18 @@ def _measure(engine, registry) -> None:  # type: ignore[no-untyped-def]
     print(f"timing one phase: {1e6 * each:.2f} µs")
 
 
-def _ms(call) -> float:  # type: ignore[no-untyped-def]
+def _ms(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - started)
 
 
-def _counting() -> subprocess.Popen[bytes]:
+def _start_counting() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-c", COUNTS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", COUNTING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdout is not None
-    process.stdout.readline()
+    assert process.stdout.readline() == b"counted\n"
     return process
 
 

@@ -1,14 +1,14 @@
-"""A training run beside LightGBM alone: what all else of it adds to growing the forests.
+"""Time of a whole training run beside that of LightGBM alone.
 
     make bench BENCH=training [ARGS="--rows 20000 --rounds 1"]
 
-Made-up labelled rows with many categories, imported into a PostgreSQL of the benchmark's own, their
+Made-up labelled rows with many categories are imported into a temporary PostgreSQL, and their
 features built. The whole run is `worker.training.pipeline.run`, as a training job does it: read the
-rows, fit the bases that propose, propose for the held-out blocks, grow two forests (one to
-calibrate, one to serve) and beside them refit the base on all rows, judge the model and its
-baselines, count the reference for drift, pack and store the version. Alone is LightGBM's own fit of
-those two forests on the very matrices, one after the other, once more. A second core shortens the
-wall; CPU seconds tell what is done.
+rows, fit the candidate generators, generate candidates for the held-out blocks, fit two rerankers
+(one for calibration, one to serve) and beside them the generator on all rows, evaluate the model
+and its baselines, count the reference profile for drift, store the version. LightGBM alone fits the
+same two rerankers on the same matrices again, one after the other. A second core shortens the wall
+time; CPU seconds show the work.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ AIM = 1.5
 
 
 class Cost(NamedTuple):
-    """Seconds on the clock, and of all cores."""
+    """Seconds of wall time, and of CPU time on all cores."""
 
     wall: float
     cpu: float
 
 
 class Stopwatch:
-    """Since when, on the clock and in CPU time of this process."""
+    """Wall and CPU time of this process since it was made."""
 
     def __init__(self) -> None:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
@@ -63,7 +63,7 @@ class Stopwatch:
 
 
 class Phases:
-    """The seconds of each phase of a run: from each of its words to the next word."""
+    """A progress callback that sums the seconds of each phase."""
 
     def __init__(self) -> None:
         self.wall: defaultdict[str, float] = defaultdict(float)
@@ -77,7 +77,7 @@ class Phases:
 
 
 class Round(NamedTuple):
-    """One run of one size, and the forests of it alone."""
+    """One training run, and LightGBM's fit of its rerankers alone."""
 
     whole: Cost
     alone: Cost
@@ -86,16 +86,19 @@ class Round(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks training")
-    options.add_argument("--rows", type=lambda it: [int(n) for n in it.split(",")], default=SIZES)
+    options.add_argument(
+        "--rows", type=lambda text: [int(size) for size in text.split(",")], default=SIZES
+    )
     options.add_argument("--rounds", type=int, default=ROUNDS)
-    wanted = options.parse_args(argv)
-    lines, by_phase = [], {}
-    for size in wanted.rows:
-        rounds = _measured(size, wanted.rounds)
-        whole, alone = (_median([it[place] for it in rounds]) for place in (0, 1))
+    args = options.parse_args(argv)
+    table, by_phase = [], {}
+    for size in args.rows:
+        rounds = _measure(size, args.rounds)
+        whole = _median([each.whole for each in rounds])
+        alone = _median([each.alone for each in rounds])
         ratio = whole.wall / alone.wall
-        report.aimed(f"training on {size:,}, wall beside LightGBM alone", ratio, at_most=AIM)
-        lines.append(
+        report.check_aim(f"training on {size:,}, wall beside LightGBM alone", ratio, at_most=AIM)
+        table.append(
             [
                 f"{size:,}", f"{alone.wall:.1f} / {alone.cpu:.1f}",
                 f"{whole.wall:.1f} / {whole.cpu:.1f}", f"{ratio:.2f} ×",
@@ -103,11 +106,11 @@ def main(argv: Sequence[str]) -> int:
             ]
         )  # fmt: skip
         by_phase[size] = {
-            phase: statistics.median(it.phases[phase] for it in rounds)
+            phase: statistics.median(each.phases[phase] for each in rounds)
             for phase in rounds[0].phases
         }
     phases = next(iter(by_phase.values()))
-    report.put(
+    report.publish(
         "training",
         report.conditions("make bench BENCH=training"),
         report.table(
@@ -115,30 +118,31 @@ def main(argv: Sequence[str]) -> int:
                 "labelled rows", "LightGBM alone: wall / CPU s", "the whole run: wall / CPU s",
                 "wall", "CPU",
             ],
-            lines,
+            table,
         ),
         report.table(
             ["phase of the run, wall s", *(f"{size:,} rows" for size in by_phase)],
-            [[phase, *(f"{it[phase]:.1f}" for it in by_phase.values())] for phase in phases],
+            [[phase, *(f"{each[phase]:.1f}" for each in by_phase.values())] for phase in phases],
         ),
     )  # fmt: skip
     return 0
 
 
-def _measured(size: int, rounds: int) -> list[Round]:
+def _measure(size: int, rounds: int) -> list[Round]:
     with postgres() as server, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         env = {"DATABASE_URL": server.url, "REDIS_URL": "redis://unused"}
         engine = make_engine(Settings.from_env(env).database_url)
         try:
             migrate(engine)
-            _fill(engine, folder / "statements.csv", size)
-            return [_round(engine, Registry(folder / str(number))) for number in range(rounds)]
+            fill(engine, folder / "statements.csv", size)
+            return [_run_once(engine, Registry(folder / str(number))) for number in range(rounds)]
         finally:
             engine.dispose()
 
 
-def _fill(engine: Engine, file: Path, size: int) -> None:
+def fill(engine: Engine, file: Path, size: int) -> None:
+    """Import *size* labelled rows and build their features."""
     cases = synthetic.generate(size, CATEGORIES)
     with file.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
@@ -153,26 +157,26 @@ def _fill(engine: Engine, file: Path, size: int) -> None:
     feature_build.build_pending(engine, feature_build.Scope())
 
 
-def _round(engine: Engine, registry: Registry) -> Round:
-    grown: list[tuple[Any, ...]] = []
+def _run_once(engine: Engine, registry: Registry) -> Round:
+    calls: list[tuple[Any, ...]] = []
     grow = fit._grow
 
-    def noted(*told: Any) -> Any:
-        grown.append(told)
-        return grow(*told)
+    def record(*args: Any) -> Any:
+        calls.append(args)
+        return grow(*args)
 
     request = pipeline.TrainRequest(
         job_id="benchmark", limit=None, only_if_new=False, min_labels=1, threshold_f1=0.0
     )
     phases, watch = Phases(), Stopwatch()
-    with patch.object(fit, "_grow", noted):
+    with patch.object(fit, "_grow", record):
         pipeline.run(engine, registry, request, phases)
     whole = watch.read()
     phases("end")
     spent = dict(phases.wall)
     watch = Stopwatch()
-    for told in grown:
-        grow(*told)
+    for args in calls:
+        grow(*args)
     return Round(whole, watch.read(), spent)
 
 

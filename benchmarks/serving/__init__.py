@@ -1,1 +1,1 @@
-"""Our web process beside its floors and a peer."""
+"""Latency, throughput and CPU of our web process, beside floors and other model servers."""

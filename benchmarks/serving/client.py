@@ -1,15 +1,16 @@
-"""Clients over raw sockets, in a process of their own.
+"""Load generator: HTTP clients over raw sockets, in a separate process.
 
     python -m benchmarks.serving.client PORT CLIENTS SECONDS [RATE] < requests.json
 
-Without a rate each client asks, waits, and asks again: how much can be had. With one, requests are
-due at so many a second whatever the answers take, and the time of each counts from when it was due:
-a server that stands still for a while is then seen by all who would have come meanwhile.
+Without a rate (closed loop) each client sends a request, waits for the response and sends the next:
+this measures throughput. With a rate (open loop) requests are due at fixed times, and a latency
+counts from the time that the request was due: a pause of the server shows in all requests due
+meanwhile.
 
-Each line of standard input is one whole request as JSON text; they are sent in turn. What is
-printed is JSON: `requests`, `failed` (any status but 200), `seconds`, the latencies `p50_ms`,
-`p99_ms`, and with a rate `spans`: the begin and the end of each, by the clock of all processes.
-Client libraries take longer to write a request than some servers to answer it.
+Each line of standard input is a whole request as a JSON string; they are sent in turn. The output
+is JSON: `requests`, `failed` (any status but 200), `seconds`, the latencies `p50_ms` and `p99_ms`,
+and with a rate `spans`: begin and end of each request, by the clock that all processes share. No
+client library is used: it would need longer for a request than some of the servers.
 """
 
 from __future__ import annotations
@@ -26,96 +27,98 @@ from typing import Any
 
 def main(argv: list[str]) -> int:
     port, clients, seconds = int(argv[0]), int(argv[1]), float(argv[2])
-    asked = [json.loads(line).encode() for line in sys.stdin]
+    requests = [json.loads(line).encode() for line in sys.stdin]
     if len(argv) > 3:
-        print(json.dumps(steady(port, clients, seconds, float(argv[3]), asked)))
+        print(json.dumps(run_open_loop(port, clients, seconds, float(argv[3]), requests)))
     else:
-        print(json.dumps(run(port, clients, seconds, asked)))
+        print(json.dumps(run_closed_loop(port, clients, seconds, requests)))
     return 0
 
 
 class _Connection:
-    """One client: what it waits for, and since when."""
+    """One client, and the request that it waits for."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.heard = b""
+        self.received = b""
         self.since = 0.0
 
-    def ask(self, request: bytes) -> None:
-        self.heard = b""
+    def send(self, request: bytes) -> None:
+        self.received = b""
         self.since = time.perf_counter()
         self.socket.sendall(request)
 
     def status(self) -> int | None:
-        """Of the answer, when it is here whole; 0 if the server hung up."""
+        """Read; return the status once the response is complete, 0 if the server hung up."""
         part = self.socket.recv(1 << 20)
-        self.heard += part
+        self.received += part
         if not part:
             return 0
-        head, found, body = self.heard.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self.received.partition(b"\r\n\r\n")
+        if not separator:
             return None
         lower = head.lower()
-        at = lower.find(b"content-length:")
-        if at >= 0:
-            whole = len(body) >= int(lower[at + 15 :].split(b"\r\n", 1)[0])
+        start = lower.find(b"content-length:")
+        if start >= 0:
+            complete = len(body) >= int(lower[start + 15 :].split(b"\r\n", 1)[0])
         else:
-            whole = body.endswith(b"0\r\n\r\n")
-        return int(head[9:12]) if whole else None
+            complete = body.endswith(b"0\r\n\r\n")
+        return int(head[9:12]) if complete else None
 
 
-def run(port: int, clients: int, seconds: float, asked: list[bytes]) -> dict[str, Any]:
-    """Ask for so long; every request that was begun is waited for."""
-    following, took, failed = cycle(asked), [], 0
-    chosen = selectors.DefaultSelector()
+def run_closed_loop(
+    port: int, clients: int, seconds: float, requests: list[bytes]
+) -> dict[str, Any]:
+    """Send for some seconds, each client one request at a time; wait for the last responses."""
+    to_send, latencies, failed = cycle(requests), [], 0
+    selector = selectors.DefaultSelector()
     started = time.perf_counter()
     for _ in range(clients):
         connection = _Connection(port)
-        chosen.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.ask(next(following))
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.send(next(to_send))
     open_ = clients
     while open_:
-        for key, _ in chosen.select():
+        for key, _ in selector.select():
             connection = key.data
             status = connection.status()
             if status is None:
                 continue
             now = time.perf_counter()
-            took.append(now - connection.since)
+            latencies.append(now - connection.since)
             failed += status != 200
             if status == 0:
-                chosen.unregister(connection.socket)
+                selector.unregister(connection.socket)
                 open_ -= 1
             elif now - started < seconds:
-                connection.ask(next(following))
+                connection.send(next(to_send))
             else:
-                chosen.unregister(connection.socket)
+                selector.unregister(connection.socket)
                 open_ -= 1
-    return _told(took, failed, time.perf_counter() - started)
+    return _summary(latencies, failed, time.perf_counter() - started)
 
 
-def steady(
-    port: int, clients: int, seconds: float, rate: float, asked: list[bytes]
+def run_open_loop(
+    port: int, clients: int, seconds: float, rate: float, requests: list[bytes]
 ) -> dict[str, Any]:
-    """Ask *rate* times a second for so long; who is due while all clients wait is asked next."""
-    following, failed = cycle(asked), 0
+    """Send *rate* requests a second; one that is due while all clients wait is sent next."""
+    to_send, failed = cycle(requests), 0
     spans: list[tuple[float, float]] = []
-    chosen = selectors.SelectSelector()  # epoll waits whole milliseconds
+    selector = selectors.SelectSelector()  # epoll waits whole milliseconds
     idle = deque(_Connection(port) for _ in range(clients))
     for connection in idle:
-        chosen.register(connection.socket, selectors.EVENT_READ, connection)
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
     started, sent, total = time.perf_counter(), 0, int(seconds * rate)
     while len(spans) < total:
         due, now = started + sent / rate, time.perf_counter()
         if sent < total and idle and due <= now:
             connection = idle.popleft()
-            connection.ask(next(following))
+            connection.send(next(to_send))
             connection.since = due
             sent += 1
             continue
-        for key, _ in chosen.select(due - now if sent < total and idle else None):
+        for key, _ in selector.select(due - now if sent < total and idle else None):
             connection = key.data
             status = connection.status()
             if status is None:
@@ -123,22 +126,22 @@ def steady(
             spans.append((connection.since, time.perf_counter()))
             failed += status != 200
             if status == 0:
-                chosen.unregister(connection.socket)
+                selector.unregister(connection.socket)
                 connection = _Connection(port)
-                chosen.register(connection.socket, selectors.EVENT_READ, connection)
+                selector.register(connection.socket, selectors.EVENT_READ, connection)
             idle.append(connection)
-    took = [end - begin for begin, end in spans]
-    return {**_told(took, failed, time.perf_counter() - started), "spans": spans}
+    latencies = [end - begin for begin, end in spans]
+    return {**_summary(latencies, failed, time.perf_counter() - started), "spans": spans}
 
 
-def _told(took: list[float], failed: int, elapsed: float) -> dict[str, Any]:
-    took = sorted(took)
+def _summary(latencies: list[float], failed: int, elapsed: float) -> dict[str, Any]:
+    latencies = sorted(latencies)
     return {
-        "requests": len(took),
+        "requests": len(latencies),
         "failed": failed,
         "seconds": elapsed,
-        "p50_ms": 1000 * took[len(took) // 2],
-        "p99_ms": 1000 * took[min(len(took) - 1, int(len(took) * 0.99))],
+        "p50_ms": 1000 * latencies[len(latencies) // 2],
+        "p99_ms": 1000 * latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))],
     }
 
 

@@ -1,4 +1,4 @@
-"""The floors: an empty Flask view, and a bare WSGI application."""
+"""Floors: an empty Flask view and a bare WSGI application, on the same server as ours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ flask = Flask(__name__)
 
 
 @flask.post("/ml/v2/predict")
-def nothing() -> dict[str, bool]:
-    """An answer, and no more."""
+def empty_view() -> dict[str, bool]:
+    """Respond without any work."""
     return {"available": False}
 
 
 def wsgi(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """The same without Flask."""
+    """Respond without Flask."""
     environ["wsgi.input"].read()
     start("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
     return [b"{}"]

@@ -1,7 +1,7 @@
-"""The peer that people build themselves: a scikit-learn pipeline behind a Flask view.
+"""A peer as many people build it: a scikit-learn pipeline behind a Flask view.
 
-Words are hashed and weighted, the amount and the weekday are columns beside them, and LightGBM
-makes 400 rounds of trees for each category. The pipeline is kept by joblib, as its users do.
+Words are hashed and weighted by TF-IDF, the amount and the weekday are columns beside them, and
+LightGBM fits 400 rounds of trees for each category. The pipeline is stored by joblib, as usual.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline, make_pipeline
 
 ROUNDS = 400
-FILE = "BENCH_PIPELINE"  # in the environment of the server
+FILE = "BENCH_PIPELINE"  # the environment variable with the path of the pipeline
 
 
-def trained(rows: list[dict[str, Any]], labels: list[str]) -> Pipeline:
-    """The pipeline, fitted to transactions as they are asked about."""
+def train(rows: list[dict[str, Any]], labels: list[str]) -> Pipeline:
+    """Fit the pipeline to transactions in the form of the API."""
     hashed = HashingVectorizer(ngram_range=(1, 2), n_features=2**12)
     columns = ColumnTransformer(
         [
@@ -41,23 +41,23 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 app = Flask(__name__)
-pipeline = joblib.load(os.environ[FILE]) if FILE in os.environ else None
+pipeline: Any = joblib.load(os.environ[FILE]) if FILE in os.environ else None
 
 
 @app.post("/ml/v2/predict")
 def predict() -> dict[str, Any]:
-    """One transaction."""
-    return _told([request.get_json()])[0]
+    """Predict one transaction."""
+    return _predictions([request.get_json()])[0]
 
 
 @app.post("/ml/v2/predict/batch")
 def predict_batch() -> list[dict[str, Any]]:
-    """`rows` of them."""
-    return _told(request.get_json()["rows"])
+    """Predict `rows` transactions."""
+    return _predictions(request.get_json()["rows"])
 
 
-def _told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _predictions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"label": pipeline.classes_[one.argmax()], "confidence": float(one.max())}
-        for one in pipeline.predict_proba(_table(rows))
+        {"label": pipeline.classes_[shares.argmax()], "confidence": float(shares.max())}
+        for shares in pipeline.predict_proba(_table(rows))
     ]

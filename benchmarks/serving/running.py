@@ -1,4 +1,4 @@
-"""Starts servers, asks them, and reads what that took."""
+"""Starts servers, sends them requests, and measures latency, throughput, CPU and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ PROBE: Row = {"merchant": "X", "amount": -1.0, "date": "2026-01-01"}
 _BUSY = "while True: sum(range(1000))"
 
 
-class Seen(NamedTuple):
-    """What the clients of one run saw, and the server's CPU time by request."""
+class Measurement(NamedTuple):
+    """Latency and throughput as the clients see them, and the server's CPU time a request."""
 
     p50_ms: float
     p99_ms: float
@@ -37,13 +37,13 @@ class Seen(NamedTuple):
     cpu_us: float
 
     @classmethod
-    def median(cls, several: Sequence[Seen]) -> Seen:
-        """Of each figure its own."""
-        return cls._make(map(statistics.median, zip(*several, strict=True)))
+    def median(cls, rounds: Sequence[Measurement]) -> Measurement:
+        """The median of each figure."""
+        return cls._make(map(statistics.median, zip(*rounds, strict=True)))
 
 
 class Server(NamedTuple):
-    """A running server, and how long it took until its first answer."""
+    """A running server, and the seconds from its start to its first response."""
 
     target: Target
     port: int
@@ -52,41 +52,41 @@ class Server(NamedTuple):
 
     def cpu_s(self) -> float:
         """User and system time of all its processes."""
-        times = [one.cpu_times() for one in self.processes()]
-        return sum(it.user + it.system for it in times)
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(each.user + each.system for each in times)
 
     def memory_mb(self) -> float:
-        """Proportional set size: what is shared counts for each of its sharers in part."""
-        return sum(one.memory_full_info().pss for one in self.processes()) / 1e6
+        """Proportional set size: shared pages count in part for each process."""
+        return sum(process.memory_full_info().pss for process in self.processes()) / 1e6
 
     def processes(self) -> list[psutil.Process]:
-        """Its own and those that it started."""
+        """The server's process and its children."""
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
-    def asked(self, requests: list[bytes], clients: int, seconds: float) -> Seen:
-        """What so many clients see for so long.
+    def measure(self, requests: list[bytes], clients: int, seconds: float) -> Measurement:
+        """Send requests from several clients for some seconds.
 
         Raises:
             RuntimeError: a request failed.
         """
-        found, cpu_s = asked(self, requests, clients, seconds)
-        if found["failed"]:
+        result, cpu_s = send(self, requests, clients, seconds)
+        if result["failed"]:
             name = self.target.name
-            raise RuntimeError(f"{name}: {found['failed']} of {found['requests']} failed")
-        return Seen(
-            found["p50_ms"],
-            found["p99_ms"],
-            found["requests"] / found["seconds"],
-            1e6 * cpu_s / found["requests"],
+            raise RuntimeError(f"{name}: {result['failed']} of {result['requests']} failed")
+        return Measurement(
+            result["p50_ms"],
+            result["p99_ms"],
+            result["requests"] / result["seconds"],
+            1e6 * cpu_s / result["requests"],
         )
 
 
-def asked(
+def send(
     server: Server, requests: list[bytes], clients: int, seconds: float, rate: float | None = None
 ) -> tuple[dict[str, Any], float]:
-    """What the clients' process prints, see client.py, and the server's CPU time."""
-    lines = "\n".join(json.dumps(it.decode()) for it in requests)
+    """Run the clients; return what client.py prints, and the server's CPU seconds."""
+    lines = "\n".join(json.dumps(request.decode()) for request in requests)
     before = server.cpu_s()
     command = ["benchmarks.serving.client", str(server.port), str(clients), str(seconds)]
     command += [str(rate)] if rate else []
@@ -98,8 +98,8 @@ def asked(
         check=True,
         preexec_fn=lambda: os.sched_setaffinity(0, {CLIENT_CORE}),
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found, server.cpu_s() - before
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result, server.cpu_s() - before
 
 
 @contextmanager
@@ -109,18 +109,18 @@ def running(
     *,
     processes: int = 1,
     cores: Collection[int] = (SERVER_CORE,),
-    **more: str,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """The server on one core, ready to answer; it is killed at the end.
+    """Start a server and wait until it answers; it is killed at the end.
 
     Args:
-        folder: where the models are.
-        processes: of our own server.
-        cores: that it may use.
-        more: for its environment.
+        folder: holds the models.
+        processes: the number of web processes of our own server.
+        cores: the cores that it may use.
+        env: more variables for its environment.
     """
     port = free_port()
-    env = {
+    whole_env = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "WEB_PORT": str(port),
@@ -129,19 +129,19 @@ def running(
         "API_TOKENS": f"admin:{TOKEN}",
         "ML_REGISTRY_DIR": str(folder / "registry"),
         plain.FILE: str(folder / PIPELINE),
-        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # a prediction asks for neither
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",  # predictions need neither
         "REDIS_URL": "redis://127.0.0.1:1/0",
-        **more,
+        **(env or {}),
     }
     if not target.peer:
-        env["PROMETHEUS_MULTIPROC_DIR"] = str(folder / f"metrics-{port}")
+        whole_env["PROMETHEUS_MULTIPROC_DIR"] = str(folder / f"metrics-{port}")
     command = list(target.command(folder, port))
-    env["PATH"] = f"{Path(command[0]).parent}:{env['PATH']}"  # where a peer finds its own tools
+    whole_env["PATH"] = f"{Path(command[0]).parent}:{whole_env['PATH']}"  # a peer's own tools
     log = (folder / "server.log").open("ab")
     started = time.perf_counter()
     process = subprocess.Popen(
         command,
-        env=env,
+        env=whole_env,
         stdout=log,
         stderr=log,
         start_new_session=True,
@@ -172,7 +172,7 @@ def _answers(port: int, request: bytes) -> bool:
 
 @contextmanager
 def busy_neighbours(count: int) -> Iterator[None]:
-    """So many processes that compute all the time, on whatever core."""
+    """Processes that compute all the time, on any core."""
     with ExitStack() as stack:
         for _ in range(count):
             process = subprocess.Popen([sys.executable, "-c", _BUSY])

@@ -1,8 +1,8 @@
-"""Another application on the very server that ours has.
+"""Runs another WSGI application on the same HTTP server as ours.
 
     python -m benchmarks.serving.server TARGET
 
-TARGET is `module:name`; address, port, processes and threads come from the settings, as ours do.
+TARGET is `module:name`; address, port, processes and threads come from the settings, as for ours.
 """
 
 from __future__ import annotations

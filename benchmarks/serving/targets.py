@@ -1,4 +1,4 @@
-"""What is measured: our web process, its floors, and the peers, and how each is asked."""
+"""The servers that are measured: how each is started, and the requests for it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OURS, EMPTY, BARE = "ours", "empty Flask view", "bare WSGI"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A server to start, and how it is asked.
+    """A server to measure.
 
     Attributes:
-        command: its arguments, given the folder with the models and its port.
-        one: the request for one row.
-        many: the request for many; None where it has none.
-        peer: whether others serve their models so.
-        batching: whether the server answers requests together that wait at the same time.
+        command: builds the command line from the folder with the models and the port.
+        one: builds the request for one row.
+        many: builds the request for many rows; None if the server has none.
+        peer: whether it is another way to serve a model, not a floor.
+        batching: whether the server answers waiting requests together.
     """
 
     name: str
@@ -59,12 +59,12 @@ def _many(rows: list[Row]) -> bytes:
 
 
 def _own(*module: str) -> Callable[[Path, int], Sequence[str]]:
-    """A module of this project; its port comes from the environment, as ours does."""
+    """The command of a module of this project, which reads its port from the environment."""
     return lambda folder, port: [sys.executable, "-m", *module]
 
 
 def _columns(row: Row) -> Row:
-    """What the pipeline takes; the peers are spared the reading of the date."""
+    """The pipeline's input; so the peers need not parse the date."""
     weekday = dt.date.fromisoformat(row["date"]).weekday()
     return {"merchant": row["merchant"], "amount": row["amount"], "weekday": weekday}
 
@@ -86,17 +86,17 @@ def _mlflow(folder: Path, port: int) -> Sequence[str]:
     if not saved.exists():
         script = str(PEERS / "mlflow_save.py")
         subprocess.run([python, script, str(folder / PIPELINE), str(saved)], check=True)
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command = [python, "-m", "mlflow", "models", "serve", "-m", str(saved)]
-    return [*command, "--env-manager", "local", *where]
+    return [*command, "--env-manager", "local", *address]
 
 
 def _mlflow_rows(rows: list[Row]) -> bytes:
     return request("/invocations", {"dataframe_records": list(map(_columns, rows))})
 
 
-# As its page on adaptive batching has them. A batch of 32, as many as there are clients, is seldom
-# full: 10 ms, what one request takes, is how long it is waited for.
+# The settings of its page on adaptive batching. A batch of 32, the number of clients, is seldom
+# full: the server waits for 10 ms, about the time of one request.
 _MLSERVER_BATCHES = {"max_batch_size": 32, "max_batch_time": 0.01}
 
 
@@ -123,14 +123,14 @@ def _mlserver(**more: float) -> Callable[[Path, int], Sequence[str]]:
 
 def _mlserver_rows(rows: list[Row]) -> bytes:
     """The V2 inference protocol: a tensor a column."""
-    told = list(map(_columns, rows))
+    columns = list(map(_columns, rows))
     kinds = {"merchant": ("BYTES", "str"), "amount": ("FP64", "np"), "weekday": ("INT64", "np")}
     inputs = [
         {
             "name": name,
             "datatype": kind,
             "shape": [len(rows), 1],
-            "data": [row[name] for row in told],
+            "data": [row[name] for row in columns],
             "parameters": {"content_type": content},
         }
         for name, (kind, content) in kinds.items()
@@ -143,7 +143,7 @@ def _mlserver_rows(rows: list[Row]) -> bytes:
     return request("/v2/models/categories/infer", body)
 
 
-def _alone(many: Callable[[list[Row]], bytes]) -> Callable[[Row], bytes]:
+def _single(many: Callable[[list[Row]], bytes]) -> Callable[[Row], bytes]:
     return lambda row: many([row])
 
 
@@ -162,29 +162,29 @@ TARGETS = (
     Target(
         name="BentoML",
         command=_bentoml("Categories"),
-        one=_alone(_bentoml_rows),
+        one=_single(_bentoml_rows),
         many=_bentoml_rows,
         peer=True,
     ),
     Target(
         name="BentoML, batching",
         command=_bentoml("Batching"),
-        one=_alone(_bentoml_rows),
+        one=_single(_bentoml_rows),
         peer=True,
         batching=True,
     ),
-    Target(name="MLflow", command=_mlflow, one=_alone(_mlflow_rows), many=_mlflow_rows, peer=True),
+    Target(name="MLflow", command=_mlflow, one=_single(_mlflow_rows), many=_mlflow_rows, peer=True),
     Target(
         name="MLServer",
         command=_mlserver(),
-        one=_alone(_mlserver_rows),
+        one=_single(_mlserver_rows),
         many=_mlserver_rows,
         peer=True,
     ),
     Target(
         name="MLServer, batching",
         command=_mlserver(**_MLSERVER_BATCHES),
-        one=_alone(_mlserver_rows),
+        one=_single(_mlserver_rows),
         peer=True,
         batching=True,
     ),

@@ -1,1 +1,1 @@
-"""How much work suggestions leave to a person; see __main__."""
+"""How much work suggestions leave to a user (`__main__`), and what a request costs (`calls`)."""

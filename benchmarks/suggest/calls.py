@@ -1,9 +1,9 @@
-"""Times POST /ml/v2/suggest on stored transactions: queries, milliseconds and rows a second.
+"""Cost of POST /ml/v2/suggest for stored transactions: SQL queries, milliseconds, rows a second.
 
     make bench BENCH=suggest
 
-A PostgreSQL of its own, made-up shops, features, labels and a model; asked over HTTP as any caller
-would. Each answer is stored before it is given. Queries are counted in this process.
+A temporary PostgreSQL has made-up merchants, features and labels; a model is live. Requests come
+over HTTP, and each suggestion is stored before the response. Queries are counted in this process.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from sqlalchemy import event, text
 
 from benchmarks import report
-from benchmarks.serving.running import Seen, running
+from benchmarks.serving.running import Measurement, running
 from benchmarks.serving.targets import OURS, TARGETS, TOKEN
 from local.servers.temporary import postgres
-from shared import services
 from shared.db.migrate import migrate
 from shared.services import Services
+from shared.services import build as build_services
 from shared.settings import Settings
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
@@ -46,75 +46,81 @@ def main(argv: Sequence[str]) -> int:
             "API_TOKENS": f"admin:{TOKEN}",
         }
         os.environ.update(env)
-        held = services.build(Settings.from_env(env))
-        ids = _filled(held)
-        calls = _calls(ids)
-        queries = {case: _queries(held, sets[0]) for case, sets in calls.items()}
-        held.close()
-        target = next(it for it in TARGETS if it.name == OURS)
-        lines = []
-        with running(target, Path(folder), **env) as web:
+        services = build_services(Settings.from_env(env))
+        ids = fill(services)
+        calls = make_calls(ids)
+        queries = {case: _count_queries(services, sets[0]) for case, sets in calls.items()}
+        services.close()
+        target = next(target for target in TARGETS if target.name == OURS)
+        table = []
+        with running(target, Path(folder), env=env) as web:
             for case, sets in calls.items():
                 requests = list(map(request_for, sets))
-                web.asked(requests, 1, 0.5)
-                mid = Seen.median([web.asked(requests, 1, SECONDS) for _ in range(ROUNDS)])
+                web.measure(requests, 1, 0.5)
+                median = Measurement.median(
+                    [web.measure(requests, 1, SECONDS) for _ in range(ROUNDS)]
+                )
                 size = len(sets[0])
-                lines.append(
+                table.append(
                     [
-                        case, queries[case], f"{mid.p50_ms:.1f}", f"{mid.p99_ms:.1f}",
-                        f"{1000 * size / mid.p50_ms:,.0f}", f"{mid.cpu_us / 1000:.1f}",
+                        case, queries[case], f"{median.p50_ms:.1f}", f"{median.p99_ms:.1f}",
+                        f"{1000 * size / median.p50_ms:,.0f}", f"{median.cpu_us / 1000:.1f}",
                     ]
                 )  # fmt: skip
-    report.put(
+    report.publish(
         "suggest",
         report.conditions("make bench BENCH=suggest"),
         f"{STORED:,} stored transactions of {USERS} users, half of them labelled.",
-        report.table(["a call for", "queries", "p50 ms", "p99 ms", "rows/s", "CPU ms"], lines),
+        report.table(["a call for", "queries", "p50 ms", "p99 ms", "rows/s", "CPU ms"], table),
     )
     return 0
 
 
-def _filled(held: Services) -> list[int]:
-    migrate(held.engine)
-    ids = add_transactions(held.engine, STORED, labelled=STORED // 2)
-    with held.engine.begin() as connection:  # as people's are: some shops often, most seldom
+def fill(services: Services) -> list[int]:
+    """Store transactions, half of them labelled, and deploy a model; return their ids."""
+    migrate(services.engine)
+    ids = add_transactions(services.engine, STORED, labelled=STORED // 2)
+    with (
+        services.engine.begin() as connection
+    ):  # as in real life: few merchants are frequent, most are rare
         connection.execute(
             text(
                 f"UPDATE transactions SET user_id = 'user ' || id % {USERS}, "
                 "merchant = merchant || ' ' || (900 / (1 + id % 450)) || 'X'"
             )
         )
-    feature_build.build_pending(held.engine, feature_build.Scope())
-    deploy_a_model(held.engine, held.registry)
-    with held.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    feature_build.build_pending(services.engine, feature_build.Scope())
+    deploy_a_model(services.engine, services.registry)
+    with services.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
     return ids
 
 
-def _calls(ids: list[int]) -> dict[str, list[list[int]]]:
-    """What is asked for, a list of ids each; other ids each time, as they come in."""
-    of_user = [[it for it in ids if it % USERS == user] for user in range(CALLS)]
+def make_calls(ids: list[int]) -> dict[str, list[list[int]]]:
+    """For each case the ids of its requests; each request has other ids, as in use."""
+    of_user = [[txn_id for txn_id in ids if txn_id % USERS == user] for user in range(CALLS)]
     return {
-        "1": [[it] for it in ids[: 10 * CALLS]],
-        "100 of one user": [some[:100] for some in of_user],
-        "1,000 of one user": [some[:1_000] for some in of_user],
-        f"1,000 of {USERS} users": [ids[1_000 * at :][:1_000] for at in range(CALLS)],
+        "1": [[txn_id] for txn_id in ids[: 10 * CALLS]],
+        "100 of one user": [user_ids[:100] for user_ids in of_user],
+        "1,000 of one user": [user_ids[:1_000] for user_ids in of_user],
+        f"1,000 of {USERS} users": [ids[1_000 * call :][:1_000] for call in range(CALLS)],
     }
 
 
-def _queries(held: Services, ids: list[int]) -> int:
-    """How many statements a call of this process asks, once all has been read that is kept."""
-    client, seen = create_app(held).test_client(), []
+def _count_queries(services: Services, ids: list[int]) -> int:
+    """Number of SQL statements of one request, once the caches are full."""
+    client, statements = create_app(services).test_client(), []
     headers = {"Authorization": f"Bearer {TOKEN}", "X-Suggest-Arm": "model"}
     for _ in range(3):
         assert client.post("/ml/v2/suggest", json={"txn_ids": ids}, headers=headers).json
-    event.listen(held.engine, "before_cursor_execute", lambda *told: seen.append(told[2]))
-    answer = client.post("/ml/v2/suggest", json={"txn_ids": ids}, headers=headers)
-    assert answer.status_code == 200, answer.text
-    return len(seen)
+    event.listen(services.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    response = client.post("/ml/v2/suggest", json={"txn_ids": ids}, headers=headers)
+    assert response.status_code == 200, response.text
+    return len(statements)
 
 
 def request_for(ids: list[int]) -> bytes:
+    """A whole HTTP request for suggestions of these transactions."""
     data = json.dumps({"txn_ids": ids}).encode()
     head = (
         f"POST /ml/v2/suggest HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
