@@ -161,17 +161,20 @@ def serving(step: str, folder: Path, seconds: float) -> Figures:
 def suggest(step: str, folder: Path, seconds: float) -> Figures:
     """Suggestions for stored transactions, over HTTP."""
     calls = import_module("benchmarks.suggest.calls")
-    env, file = _environment(calls.TOKEN), folder / "ids.json"
+    env, file = {**os.environ, "API_TOKENS": f"admin:{calls.TOKEN}"}, folder / "ids.json"
     if step == "prepare":
-        module = import_module("shared.services")
-        services = module.build(calls.Settings.from_env(env))
+        services = import_module("shared.services").build(calls.Settings.from_env(env))
         file.write_text(json.dumps(_either(calls, "fill", "_filled")(services)))
         services.close()
         return {}
     cases = _either(calls, "make_calls", "_calls")(json.loads(file.read_text()))
     figures: Figures = {}
     running = import_module("benchmarks.serving.running").running
-    with running(_our_server(), folder, **_argument(running, env)) as server:
+    names = ("DATABASE_URL", "REDIS_URL", "ML_REGISTRY_DIR", "API_TOKENS")
+    server_env: dict[str, Any] = {name: env[name] for name in names}
+    if "env" in running.__wrapped__.__annotations__:  # once, each variable was an argument
+        server_env = {"env": server_env}
+    with running(_our_server(), folder, **server_env) as server:
         for case in ("1", "1,000 of one user", f"1,000 of {calls.USERS} users"):
             requests = [_either(calls, "request_for")(ids) for ids in cases[case]]
             seen = _request(server, requests, 1, seconds)
@@ -238,16 +241,6 @@ def _our_server() -> Any:
     return next(target for target in targets.TARGETS if target.name == targets.OURS)
 
 
-def _environment(token: str) -> dict[str, str]:
-    names = ("DATABASE_URL", "REDIS_URL", "ML_REGISTRY_DIR")
-    return {name: os.environ[name] for name in names} | {"API_TOKENS": f"admin:{token}"}
-
-
-def _argument(running: Any, env: dict[str, str]) -> dict[str, Any]:
-    """The environment as `running` takes it: as one argument, or as one for each variable."""
-    return {"env": env} if "env" in running.__wrapped__.__annotations__ else dict(env)
-
-
 def _request(server: Any, requests: list[bytes], connections: int, seconds: float) -> Any:
     measure = _either(server, "measure", "asked")
     measure(requests, connections, min(seconds, WARM_UP_S))
@@ -255,11 +248,11 @@ def _request(server: Any, requests: list[bytes], connections: int, seconds: floa
 
 
 def _timed(name: str, run: Callable[[], Any]) -> Figures:
-    """Seconds on the clock, and of CPU in this process and those that it started."""
-    began, cpu = time.perf_counter(), sum(os.times()[:4])
+    """Seconds of wall time, and of CPU time in this process."""
+    began, cpu = time.perf_counter(), time.process_time()
     run()
     wall = time.perf_counter() - began
-    return {f"{name}, s": wall, f"{name}, CPU s": sum(os.times()[:4]) - cpu}
+    return {f"{name}, s": wall, f"{name}, CPU s": time.process_time() - cpu}
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def running(
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     try:
-        while not _answers(port, target.one(PROBE)):
+        while not _is_ready(port, target):
             if process.poll() is not None or time.perf_counter() - started > START_S:
                 tail = (folder / "server.log").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{target.name} did not start: {tail}")
@@ -161,11 +161,15 @@ def running(
         log.close()
 
 
-def _answers(port: int, request: bytes) -> bool:
+def _is_ready(port: int, target: Target) -> bool:
+    """Whether a probe gets a response, for our server one from a model."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(request)
-            return connection.recv(100).startswith(b"HTTP/1.1 200")
+            connection.sendall(target.one(PROBE))
+            reply = connection.recv(1 << 16)
+            if reply.endswith(b"\r\n\r\n"):  # the head alone
+                reply += connection.recv(1 << 16)
+            return target.ready in reply
     except OSError:
         return False
 

@@ -30,6 +30,7 @@ class Target:
         many: builds the request for many rows; None if the server has none.
         peer: whether it is another way to serve a model, not a floor.
         batching: whether the server answers waiting requests together.
+        ready: what the response to a probe contains once the server is ready.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Target:
     many: Callable[[list[Row]], bytes] | None = None
     peer: bool = False
     batching: bool = False
+    ready: bytes = b"HTTP/1.1 200"
 
 
 def request(path: str, body: object) -> bytes:
@@ -149,7 +151,7 @@ def _single(many: Callable[[list[Row]], bytes]) -> Callable[[Row], bytes]:
 
 _SERVER = "benchmarks.serving.server"
 TARGETS = (
-    Target(name=OURS, command=_own("web"), one=_one, many=_many),
+    Target(name=OURS, command=_own("web"), one=_one, many=_many, ready=b'"available":true'),
     Target(name=EMPTY, command=_own(_SERVER, "benchmarks.serving.floors:flask"), one=_one),
     Target(name=BARE, command=_own(_SERVER, "benchmarks.serving.floors:wsgi"), one=_one),
     Target(
