@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ WARM_UP_S = 0.5
 SINGLE_ROWS, BATCH_ROWS, CONNECTIONS = 300, 1_000, 32
 TRAINING_ROWS = 20_000
 Figures = dict[str, float]
+Pairs = dict[str, list[tuple[float, float]]]  # of each figure (old, new), for each round
 
 
 def main(argv: list[str]) -> int:
@@ -46,8 +48,8 @@ def main(argv: list[str]) -> int:
     options.add_argument("--rounds", type=int, default=ROUNDS)
     options.add_argument("--seconds", type=float, default=SECONDS)
     args = options.parse_args(argv)
-    table: list[list[str]] = []
-    too_slow: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the checkout is removed
+    table, too_slow = [], []
     with checkout(args.base) as old:
         for part in [args.part] if args.part else PARTS:
             for figure, pairs in compare(part, old, args.rounds, args.seconds).items():
@@ -83,17 +85,11 @@ def checkout(revision: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-def compare(
-    part: str, old: Path, rounds: int, seconds: float
-) -> dict[str, list[tuple[float, float]]]:
-    """Measure one part in both trees, in turn.
-
-    Returns:
-        Of each figure a pair (old, new) for each round.
-    """
+def compare(part: str, old: Path, rounds: int, seconds: float) -> Pairs:
+    """Measure one part in both trees, in turn."""
     from local.servers.temporary import postgres
 
-    pairs: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    pairs: Pairs = defaultdict(list)
     with ExitStack() as stack:
         run: dict[Path, Callable[[str], Figures]] = {}
         for tree in (old, ROOT):
@@ -124,14 +120,13 @@ def _process(
 
     def run(step: str) -> Figures:
         command = [sys.executable, "-P", __file__, part, step, str(folder), str(seconds)]
-        done = subprocess.run(command, cwd=tree, env=env, stdout=subprocess.PIPE, check=True)
-        figures: Figures = json.loads(done.stdout.splitlines()[-1])
-        return figures
+        output = subprocess.check_output(command, cwd=tree, env=env)
+        return dict(json.loads(output.splitlines()[-1]))
 
     return run
 
 
-# From here on: code that runs in a process of one of the trees.
+# The rest runs in a process of one of the trees.
 
 
 def serving(step: str, folder: Path, seconds: float) -> Figures:
@@ -168,15 +163,14 @@ def suggest(step: str, folder: Path, seconds: float) -> Figures:
         services.close()
         return {}
     cases = _either(calls, "make_calls", "_calls")(json.loads(file.read_text()))
-    figures: Figures = {}
-    running = import_module("benchmarks.serving.running").running
+    figures, running = {}, import_module("benchmarks.serving.running").running
     names = ("DATABASE_URL", "REDIS_URL", "ML_REGISTRY_DIR", "API_TOKENS")
     server_env: dict[str, Any] = {name: env[name] for name in names}
     if "env" in running.__wrapped__.__annotations__:  # once, each variable was an argument
         server_env = {"env": server_env}
     with running(_our_server(), folder, **server_env) as server:
         for case in ("1", "1,000 of one user", f"1,000 of {calls.USERS} users"):
-            requests = [_either(calls, "request_for")(ids) for ids in cases[case]]
+            requests = [calls.request_for(ids) for ids in cases[case]]
             seen = _request(server, requests, 1, seconds)
             figures[f"{case}, p50 ms"] = seen.p50_ms
             figures[f"{case}, CPU ms"] = seen.cpu_us / 1000
