@@ -1,4 +1,4 @@
-"""Writes the dashboards: `python grafana/make.py`. A test keeps the files as this makes them.
+"""Generator of the Grafana dashboards: `python grafana/make.py`. A test compares the files.
 
 A panel is a title, a unit and its queries with their legends; all else is the same for each.
 """

@@ -39,7 +39,7 @@ def main(options: list[str]) -> None:
     folders = ["--project-dir", str(HERE), "--profiles-dir", str(HERE)]
     dbt = Path(sys.executable).with_name("dbt")
     env = {**os.environ, **QUIET, **connection(url)}
-    os.execve(dbt, [str(dbt), "build", *folders, *options], env)  # noqa: S606  none is wanted
+    os.execve(dbt, [str(dbt), "build", *folders, *options], env)  # noqa: S606  no shell is needed
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Faults under load: every answer is checked, and what happened is held against a small model."""
+"""Faults under load: every answer is checked, and what happened is compared with a small model."""

@@ -1,4 +1,4 @@
-"""A way to a server that is slow, or on which connections go dead: open, and nothing comes or goes.
+"""A TCP proxy that is slow, or whose connections go dead: open, and nothing comes or goes.
 
 Dead as when a machine vanishes, or a router forgets: neither end is told. What was connected stays
 dead for ever; who connects anew afterwards is served.

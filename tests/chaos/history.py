@@ -1,4 +1,4 @@
-"""The small model that what happened is held against; each function tells what broke a promise."""
+"""Checks of a scene's history against a small model; each function yields the broken promises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def of_answers(
     """Every answer is whole, of one version that was live under its number, and none goes back.
 
     Args:
-        lost: how many requests may have got no answer: those that a killed process held.
+        lost: how many requests may have got no answer: those under way in a killed process.
     """
     live = {pointer.sequence: pointer.run_id for pointer in pointers}
     newest: dict[int, int] = {}
@@ -32,11 +32,11 @@ def of_answers(
             yield "there was a model, and the answer says that there is none"
             continue
         run_id, sequence = answer.body["model"]["run_id"], answer.body["model"]["sequence"]
-        said = answer.body["label"], answer.body["confidence"]
+        predicted = answer.body["label"], answer.body["confidence"]
         if live.get(sequence) != run_id:
             yield f"{run_id} answered as number {sequence}, which was {live.get(sequence)}"
-        if run_id not in known.says or said != known.says[run_id][answer.row]:
-            yield f"{run_id} said {said} of row {answer.row}, which it does not say"
+        if run_id not in known.says or predicted != known.says[run_id][answer.row]:
+            yield f"{run_id} answered {predicted} for row {answer.row}, which it does not predict"
         if sequence < newest.get(answer.connection, 0):
             yield f"number {sequence} after {newest[answer.connection]} on one connection"
         newest[answer.connection] = sequence
@@ -65,13 +65,13 @@ def of_jobs(
         attempts: 1 where nothing was taken from a worker in the middle of its work.
     """
     for job_id in accepted:
-        wanted = meant.get(job_id, "succeeded")
+        expected = meant.get(job_id, "succeeded")
         job = jobs.get(job_id)
         if job is None:
             yield f"job {job_id} is lost"
             continue
-        if job["state"] != wanted:
-            yield f"job {job_id} is {job['state']}, not {wanted}: {job['error']}"
+        if job["state"] != expected:
+            yield f"job {job_id} is {job['state']}, not {expected}: {job['error']}"
         if job["attempt"] > attempts:
             yield f"job {job_id} was tried {job['attempt']} times"
     for job_id, states in ends.items():

@@ -1,4 +1,4 @@
-"""Clients that ask for predictions all the while, over real connections, and note every answer."""
+"""Clients that request predictions over real connections, and record every response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACE_S = 0.005  # between two requests of a client: the machine has other work t
 
 
 class Answer(NamedTuple):
-    """What one request got."""
+    """The outcome of one request."""
 
     connection: int  # a process answers all requests of a connection, in their order
     row: int  # which of the rows asked about
@@ -31,14 +31,14 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What each version is known to say of each row; Predict's label and confidence."""
+    """The expected label and confidence of each version for each row."""
 
     rows: Sequence[Body]
     says: Mapping[str, Sequence[tuple[str, float]]]  # by run_id, in the order of rows
 
 
 class Load:
-    """So many clients, from `start` to `stop`."""
+    """Clients in threads of this process, from `start` to `stop`."""
 
     def __init__(self, port: int, known: Known, clients: int) -> None:
         self.answers: list[Answer] = []
@@ -54,7 +54,7 @@ class Load:
             thread.start()
 
     def stop(self) -> None:
-        """And wait for what is under way."""
+        """Stop, and wait for the requests under way."""
         self._over.set()
         for thread in self._threads:
             thread.join()

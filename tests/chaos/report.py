@@ -1,4 +1,4 @@
-"""How large a run is, what it drew its faults from, and what it found: docs/reliability.md."""
+"""Size and seed of a chaos run, and its results, written into docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def times(quick: int, full: int) -> int:
 
 
 def drawn(purpose: str) -> random.Random:
-    """Chance of this run, its own for each purpose, so that no scene depends on another."""
+    """A random generator of this run for one purpose, so that no scene depends on another."""
     return random.Random(f"{SEED} {purpose}")
 
 
 @dataclass(slots=True)
 class Line:
-    """What a scene did and found."""
+    """The result of one scene."""
 
     fault: str
     part: str = ALL  # of the page, if it was run alone

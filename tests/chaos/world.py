@@ -1,4 +1,4 @@
-"""A whole service of real processes, with two versions that differ, and scenes in it."""
+"""A whole service of real processes with two different versions, and the scenes that use it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class World:
         return list(self.files)
 
     def ask(self, kind: str = "features") -> str:
-        """Ask for a job; its id. A training run leaves the live version alone."""
+        """Request a job; return its id. A training run does not deploy."""
         body = {"deploy": "never"} if kind == "train" else {}
         reply = self.stack.call("POST", f"/ml/v2/{kind}", body)
         assert reply.status == 202, reply.body
@@ -73,7 +73,7 @@ class World:
         return wait_until(succeeded, f"job {job_id} succeeds", within_s)
 
     def done_anew(self, within_s: float = BACK_S) -> float:
-        """Seconds until a job has been asked for, however often it takes, and has succeeded."""
+        """Request a job, again if refused, until it has succeeded; return the seconds."""
         began = time.monotonic()
 
         def accepted() -> bool:
@@ -118,24 +118,24 @@ class World:
         self.unchecked.append(scene)
 
     def settled(self, within_s: float = 60) -> dict[str, dict[str, Any]]:
-        """The accepted jobs as the service tells of them, once all have ended or time is over."""
-        told: dict[str, dict[str, Any]] = {}
+        """The accepted jobs as the API shows them, once all have ended or the time is over."""
+        jobs: dict[str, dict[str, Any]] = {}
 
         def ended() -> bool:
             for job_id in self.accepted:
-                if job_id not in told or told[job_id]["state"] not in history.TERMINAL:
+                if job_id not in jobs or jobs[job_id]["state"] not in history.TERMINAL:
                     with suppress(OSError):
                         reply = self.stack.call("GET", f"/ml/v2/jobs/{job_id}")
                         if reply.status == 200:
-                            told[job_id] = reply.body
-            return all(told.get(it, {}).get("state") in history.TERMINAL for it in self.accepted)
+                            jobs[job_id] = reply.body
+            return all(jobs.get(it, {}).get("state") in history.TERMINAL for it in self.accepted)
 
         with suppress(AssertionError):
             wait_until(ended, "all jobs have ended", within_s)
-        return told
+        return jobs
 
     def ends(self) -> dict[str, list[str]]:
-        """Each end of each job, whoever asked for it, as PostgreSQL noted it."""
+        """The final states of every job, in order, as a trigger recorded them."""
         ends: dict[str, list[str]] = {}
         with self.engine.connect() as connection:
             noted = connection.execute(text("SELECT job_id, state FROM job_ends ORDER BY number"))
@@ -145,7 +145,7 @@ class World:
 
 
 def check_line(line: report.Line, within_s: float = BACK_S) -> None:
-    """Put what a scene found into the report, and fail if a promise was broken.
+    """Add a scene's result to the report, and fail if a promise was broken.
 
     Raises:
         AssertionError: a promise was broken, or nothing was tried.
@@ -157,7 +157,7 @@ def check_line(line: report.Line, within_s: float = BACK_S) -> None:
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """What goes on; `lost` requests may get no answer, as their process was killed."""
+    """One fault under load; `lost` requests may get no answer, as their process was killed."""
 
     world: World
     line: report.Line
@@ -173,7 +173,7 @@ class Scene:
         self.line.recovered_s.append(seconds)
 
     def check(self) -> None:
-        """Hold every answer, deploy and job against what is promised.
+        """Compare every answer, deployment and job with what is promised.
 
         Raises:
             AssertionError: a promise was broken, or nothing was tried.
@@ -189,7 +189,7 @@ class Scene:
 
 
 def two_models(engine: Engine) -> tuple[Model, ...]:
-    """They differ in everything they say; trained on labels that the database then holds."""
+    """Train two models that differ in every prediction, on labels that are stored."""
     add_transactions(engine, 400, labelled=400)
     feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
@@ -202,7 +202,7 @@ def two_models(engine: Engine) -> tuple[Model, ...]:
 def known_versions(
     models: Sequence[Model], registry: Registry
 ) -> tuple[Known, dict[str, dict[str, bytes]]]:
-    """The models as versions in the registry, and what each says of some rows."""
+    """Store the models as versions; return their predictions for some rows, and their files."""
     shops = [shop for names in SHOPS.values() for shop in names]
     rows = [{"merchant": f"{shop} #7", "amount": -4.5 * n} for n, shop in enumerate(shops, 1)]
     says, files = {}, {}
@@ -210,8 +210,8 @@ def known_versions(
         version = registry.save(
             model.to_files(), {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
         )
-        told = model.predict_many([features_of(RawTransaction(**row)) for row in rows])
-        says[version.run_id] = [(it.label, it.confidence) for it in told]
+        predictions = model.predict_many([features_of(RawTransaction(**row)) for row in rows])
+        says[version.run_id] = [(it.label, it.confidence) for it in predictions]
         files[version.run_id] = dict(model.to_files())
     return Known(rows, says), files
 

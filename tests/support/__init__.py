@@ -1,1 +1,1 @@
-"""What tests of several packages share: servers, factories, tools."""
+"""Helpers that tests of several packages share: servers, factories, tools."""

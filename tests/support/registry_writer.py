@@ -202,7 +202,7 @@ def save_on_a_full_disk(root: Path) -> None:
 
 
 def follow_after_a_fork(root: Path, forked: Event, number: int) -> None:
-    """Start a runtime, fork, and wait in the child until it answers `number`; exit WON then."""
+    """Start a live model, fork, and wait in the child until it answers `number`; exit WON then."""
     runtime = LiveModel(Registry(root), loader=TwoParts, poll_s=0.01)  # type: ignore[arg-type]
     runtime.start()
     child = os.fork()

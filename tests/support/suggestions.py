@@ -1,4 +1,4 @@
-"""Made-up suggestions with their answers, for whatever reads the evidence."""
+"""Made-up suggestions with their feedback, for tests of the evidence."""
 
 from __future__ import annotations
 

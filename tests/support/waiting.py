@@ -1,4 +1,4 @@
-"""Waiting for something to come true: the one place in which tests look again and again."""
+"""Waiting for a condition: the one place in which tests poll."""
 
 from __future__ import annotations
 
