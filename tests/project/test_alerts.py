@@ -43,7 +43,7 @@ def body(client, services, engine):
         ended = {"state": "succeeded", "finished_at": func.now(), "result": result}
         session.add(Job(id="a", kind="train", requested_by="test", **ended))
         session.add(report("amount", run_id=run_id, accuracy=0.8))
-    services.runtime.check()
+    services.live_model.check()
     return client.get("/metrics").text
 
 

@@ -113,14 +113,16 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
 def test_in_the_last_night_what_is_not_live_is_removed(
     client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "services", lambda: services)
+    monkeypatch.setattr(tasks, "get_services", lambda: services)
     before = deploy_a_model(services.engine, services.registry)
     live = deploy_a_model(services.engine, services.registry)
     deleted(client)
     tasks.nightly()
     assert {it.run_id for it in services.registry.versions()} == {before, live}
 
-    monkeypatch.setattr(tasks, "services", lambda: replace(services, settings=a_day_left(services)))
+    monkeypatch.setattr(
+        tasks, "get_services", lambda: replace(services, settings=a_day_left(services))
+    )
     tasks.nightly()
 
     assert {it.run_id for it in services.registry.versions()} == {live}
@@ -150,7 +152,9 @@ def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
     client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training puts it right; nothing is removed until then."""
-    monkeypatch.setattr(tasks, "services", lambda: replace(services, settings=a_day_left(services)))
+    monkeypatch.setattr(
+        tasks, "get_services", lambda: replace(services, settings=a_day_left(services))
+    )
     deploy_a_model(services.engine, services.registry)
     deleted(client)
     overwrite(services.settings.registry_dir / "deploy" / "CURRENT", b"damaged")

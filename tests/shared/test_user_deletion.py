@@ -77,10 +77,11 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     """He is deleted between the reading of a page and its writing."""
     mine, others = bought(services, "KRONTAL")[0], bought(services, "KRONTAL", user="bob")[0]
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
-    (page,) = backfill_job.pages(services, None)
+    (page,) = open_transactions.pages(services.engine, None)
     with transaction(services.engine) as session:
-        said = load_context(session, [(it.row.user_id, it.row.merchant) for it in page])
-    answers = suggestion_service.suggest(page, said, Arm.RULES, None, Thresholds())
+        found = suggestion_service.look_up(session, page, lambda _: ServingContext())
+        by_rule = rules_job.labels_by_rule(session, page, ServingContext())
+    answers = suggestion_service.suggest(*found)
 
     client.delete("/ml/v2/users?user_id=ada")
     with transaction(services.engine) as session:

@@ -32,7 +32,7 @@ def command(environment: dict[str, str], *arguments: str | Path) -> tuple[int, s
 
 
 def test_command_prints_the_summary(
-    held: Services, environment: dict[str, str], bank: Path
+    services: Services, environment: dict[str, str], bank: Path
 ) -> None:
     code, out, err = command(environment, bank, "--map", "label=Kind")
     assert (code, err) == (0, "")
@@ -42,7 +42,7 @@ def test_command_prints_the_summary(
 
 
 def test_command_refuses_in_one_line(
-    held: Services, environment: dict[str, str], tmp_path: Path, bank: Path
+    services: Services, environment: dict[str, str], tmp_path: Path, bank: Path
 ) -> None:
     (tmp_path / "empty.csv").touch()
     for arguments in (
@@ -53,15 +53,15 @@ def test_command_refuses_in_one_line(
     ):
         code, out, err = command(environment, *arguments)
         assert (code, out, len(err.splitlines())) == (2, "", 1), err
-    assert stored(held)[0] == []
+    assert stored(services)[0] == []
 
 
-def test_summary_names_corrections_that_are_lost(held: Services, bank: Path) -> None:
+def test_summary_names_corrections_that_are_lost(services: Services, bank: Path) -> None:
     options = ImportOptions(columns={"label": "Kind", "description": "Text"})
-    annotate_statement(held, bank, options=options)
+    annotate_statement(services, bank, options=options)
     edit(default_path(bank), 1, your_category="Gifts", ledger_ref="")
 
-    text = summary(annotate_statement(held, bank, options=options))
+    text = summary(annotate_statement(services, bank, options=options))
 
     assert "ledger_ref is empty or changed" in text
     assert "1 not taken in all; that copy is kept: " in text

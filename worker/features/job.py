@@ -75,19 +75,20 @@ def build_one_range(services: Services, claim: Claim, lease: Lease) -> Outcome:
 def _build_together(
     services: Services, claim: Claim, lease: Lease, ranges: list[IdRange], scope: Scope
 ) -> int:
-    window = {"since": scope.since.isoformat() if scope.since else None}
-    with transaction(own.engine) as session:
-        if job_store.load_ranges(session, claim.job_id).open:
-            added: Sequence[Job] = []
-        else:
-            parts = [{**part._asdict(), **window} for part in ranges]
-            added = job_store.add_ranges(session, claim, parts)
-    own.publisher.publish(added)
+    since = scope.since.isoformat() if scope.since else None
+    total = sum(part.rows for part in ranges)
+    with transaction(services.engine) as session:
+        added: Sequence[Job] = []
+        if not job_store.load_ranges(session, claim.job_id).open:
+            params = [{**part._asdict(), "since": since} for part in ranges]
+            added = job_store.add_ranges(session, claim, params)
+    services.publisher.publish(added)
     while True:
-        with transaction(own.engine) as session:
-            standing = job_store.load_ranges(session, claim.job_id)
-            mine = next(filter(None, (job_store.claim(session, i) for i in standing.queued)), None)
-        lease.report("build", standing.done, total)
+        with transaction(services.engine) as session:
+            state = job_store.load_ranges(session, claim.job_id)
+            queued = (job_store.claim(session, job_id) for job_id in state.queued)
+            mine = next(filter(None, queued), None)
+        lease.report("build", state.done, total)
         if mine is not None:
             run(services, mine, build_one_range)
         elif state.open:

@@ -164,12 +164,12 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
 def test_a_process_says_which_deploy_it_answers_with(client, services, engine):
     """None, then the first, then the second."""
     started = time.time()
-    services.runtime.start()
+    services.live_model.start()
     states = []
     for name in ("", "A ", "B "):
         if name:
             deploy_a_model(engine, services.registry, rename=name)
-            services.runtime.check()
+            services.live_model.check()
         body = client.get("/metrics").text
         lines = [line for line in body.splitlines() if line.startswith("lm_model_")]
         states.append(dict(line.rsplit(" ", 1) for line in lines))

@@ -16,7 +16,8 @@ from sqlalchemy import text
 from local.servers import temporary
 from shared.db.engine import make_engine
 from shared.db.migrate import migrate
-from shared.monitoring.database_collector import TRAIN_STATUSES, DatabaseCollector
+from shared.monitoring.database_collector import DatabaseCollector
+from shared.monitoring.job_metrics import TRAIN_STATUSES
 from shared.services import build as build_services
 from shared.settings import Settings
 from web.app import create_app

@@ -311,7 +311,7 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, services, 
 
 def test_the_guard_runs_as_a_task(client, services, engine, monkeypatch):
     """Once a minute, and a tick that comes late is let go."""
-    monkeypatch.setattr(tasks, "services", lambda: services)
+    monkeypatch.setattr(tasks, "get_services", lambda: services)
     client.put("/ml/v2/canary", json={"share": 0.5})
     an_arm(engine, Arm.MODEL, accepted=2, corrected=8)
     an_arm(engine, Arm.RULES, accepted=9, corrected=1)
@@ -336,11 +336,11 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(services, engine, cli
     with transaction(engine) as session:
         state: TrafficSplit = traffic_split.current(session, services.settings)
 
-    assert services.challengers.model(state.challenger) is None
-    services.challengers.stop()
+    assert services.challenger.model(state.challenger) is None
+    services.challenger.stop()
 
-    served = services.challengers.model(state.challenger)
-    assert served.pointer.run_id == second
+    served = services.challenger.model(state.challenger)
+    assert served.deployment.run_id == second
     assert all(label.startswith("My ") for label in served.model.labels)
 
 

@@ -107,7 +107,7 @@ def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
         raise RuntimeError("broken")
 
     services = token_client.application.extensions["ledger"]
-    monkeypatch.setattr(services.runtime, "predict", broken)
+    monkeypatch.setattr(services.live_model, "predict", broken)
 
     answer = token_client.post(PATH, json=FIELDS, headers=bearer(PREDICT))
 

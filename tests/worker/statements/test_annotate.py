@@ -63,7 +63,7 @@ def stored(services: Services) -> list[Any]:
         ]
 
 
-def test_each_row_comes_back_as_it_was_with_an_answer(services: Services, bank: Path) -> None:
+def test_copy_has_every_row_unchanged_with_an_annotation(services: Services, bank: Path) -> None:
     report = run(services, bank)
 
     given = [line.split(",") for line in BANK.splitlines()[1:7]]
@@ -87,7 +87,7 @@ def test_each_row_comes_back_as_it_was_with_an_answer(services: Services, bank: 
     ]
 
 
-def test_the_live_model_answers_whatever_the_canary(services: Services, bank: Path) -> None:
+def test_live_model_suggests_whatever_the_canary(services: Services, bank: Path) -> None:
     version = deploy_a_model(services.engine, services.registry)
 
     report = annotate_statement(services, bank, options=replace(NAMED, user="anna"))
@@ -97,9 +97,9 @@ def test_the_live_model_answers_whatever_the_canary(services: Services, bank: Pa
     assert report.model == version
 
 
-def test_a_correction_is_learned_for_its_merchant(services: Services, bank: Path) -> None:
+def test_correction_is_learned_for_its_merchant(services: Services, bank: Path) -> None:
     run(services, bank)
-    edit(beside(bank), 1, your_category="Gifts")
+    edit(default_path(bank), 1, your_category="Gifts")
 
     report = run(services, bank)
 
@@ -113,41 +113,41 @@ def test_a_correction_is_learned_for_its_merchant(services: Services, bank: Path
         assert labels.all() == [("Gifts", "human"), ("Home", "import")]
 
 
-def test_a_category_that_is_written_over_is_a_correction_too(
-    services: Services, bank: Path
-) -> None:
+def test_overwritten_category_is_a_correction(services: Services, bank: Path) -> None:
     run(services, bank)
-    edit(beside(bank), 4, category="Rent")  # over the file's own label
+    edit(default_path(bank), 4, category="Rent")  # over the file's own label
 
     assert run(services, bank).corrections == 1
     assert run(services, bank).corrections == 0
-    row = rows(beside(bank))[4]
+    row = rows(default_path(bank))[4]
     assert (row["category"], row["source"], row["Kind"]) == ("Rent", "you", "Home")
 
 
-def test_a_guess_that_is_left_alone_never_becomes_a_label(services: Services, bank: Path) -> None:
+def test_unchanged_suggestion_never_becomes_a_label(services: Services, bank: Path) -> None:
     deploy_a_model(services.engine, services.registry)
     run(services, bank)
     before = stored(services)
-    copy = beside(bank).read_bytes()
+    copy = default_path(bank).read_bytes()
 
     run(services, bank)
 
     assert stored(services) == before
-    assert beside(bank).read_bytes() == copy
+    assert default_path(bank).read_bytes() == copy
 
 
-def test_the_copy_is_no_file_to_import(services: Services, bank: Path) -> None:
+def test_copy_cannot_be_imported(services: Services, bank: Path) -> None:
     run(services, bank)
     with pytest.raises(NotATable, match="a copy with suggestions"):
-        import_csv(services.engine, beside(bank))
+        import_csv(services.engine, default_path(bank))
     with pytest.raises(NotATable, match="a copy with suggestions"):
-        annotate_statement(services, beside(bank))
+        annotate_statement(services, default_path(bank))
 
 
-def test_what_cannot_be_taken_is_not_lost(services: Services, bank: Path) -> None:
+def test_copy_with_an_unreadable_correction_is_kept_as_backup(
+    services: Services, bank: Path
+) -> None:
     run(services, bank)
-    edit(beside(bank), 1, your_category="Gifts", ledger_ref="")
+    edit(default_path(bank), 1, your_category="Gifts", ledger_ref="")
 
     report = run(services, bank)
 
@@ -156,21 +156,21 @@ def test_what_cannot_be_taken_is_not_lost(services: Services, bank: Path) -> Non
     assert [lost.reason for lost in report.lost] == ["ledger_ref is empty or changed"]
 
 
-def test_a_file_that_is_no_copy_is_not_written_over(services: Services, bank: Path) -> None:
-    beside(bank).write_text("my notes\n")
+def test_file_that_is_no_copy_is_not_overwritten(services: Services, bank: Path) -> None:
+    default_path(bank).write_text("my notes\n")
     with pytest.raises(InvalidInput, match="cannot be read back"):
         run(services, bank)
-    assert beside(bank).read_text() == "my notes\n"
+    assert default_path(bank).read_text() == "my notes\n"
     with pytest.raises(InvalidInput, match="the bank's own file"):
         run(services, bank, out=bank)
     assert stored(services)[0] == []
 
 
-def test_a_column_of_the_file_keeps_its_name(services: Services, tmp_path: Path) -> None:
+def test_column_of_the_file_keeps_its_name(services: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount,category\n2026-01-02,ODD SHOP,-1,\n")
     annotate_statement(services, path)
-    edit(beside(path), 0, ledger_category="Gifts")
+    edit(default_path(path), 0, ledger_category="Gifts")
 
     annotate_statement(services, path)
 
@@ -179,7 +179,9 @@ def test_a_column_of_the_file_keeps_its_name(services: Services, tmp_path: Path)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig"])
-def test_delimiter_and_accents_stay(services: Services, tmp_path: Path, encoding: str) -> None:
+def test_copy_keeps_delimiter_and_accents(
+    services: Services, tmp_path: Path, encoding: str
+) -> None:
     path = tmp_path / "banque.csv"
     path.write_bytes("Date;Libellé;Montant\n13/01/2026;Café;-4,20\nTotal;;-4,20\n".encode(encoding))
 
@@ -192,72 +194,17 @@ def test_delimiter_and_accents_stay(services: Services, tmp_path: Path, encoding
     assert report.kinds["left out"] == 1
 
 
-def test_an_empty_table_gives_an_empty_copy(services: Services, tmp_path: Path) -> None:
+def test_empty_table_gives_an_empty_copy(services: Services, tmp_path: Path) -> None:
     path = tmp_path / "bank.csv"
     path.write_text("date,merchant,amount\n")
     assert annotate_statement(services, path).rows == 0
-    assert rows(beside(path)) == []
+    assert rows(default_path(path)) == []
 
 
-@pytest.mark.parametrize(
-    ("cell", "shown"),
-    [
-        ("=1+1", "'=1+1"),
-        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("-2+3+cmd|x", "'-2+3+cmd|x"),
-        ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"),
-        (" =1", "' =1"),
-        ("\uff1d1", "'\uff1d1"),
-        ("-4.20", "-4.20"),
-        ("-1.234,56", "-1.234,56"),
-        ("+3,00 EUR", "+3,00 EUR"),
-        ("Café = good", "Café = good"),
-        ("", ""),
-    ],
-)
-def test_no_cell_is_a_formula(cell: str, shown: str) -> None:
-    assert escape_formula(cell) == shown
-    assert unescape_formula(shown) == " ".join(cell.split())
-
-
-def test_a_category_like_a_formula_comes_back_as_it_was(services: Services, bank: Path) -> None:
+def test_category_like_a_formula_is_read_back_unchanged(services: Services, bank: Path) -> None:
     run(services, bank)
-    edit(beside(bank), 1, your_category="'=Gifts")
+    edit(default_path(bank), 1, your_category="'=Gifts")
     run(services, bank)
-    assert rows(beside(bank))[1]["category"] == "'=Gifts"
-    assert rows(beside(bank))[6]["Text"].startswith("'=HYPERLINK")
+    assert rows(default_path(bank))[1]["category"] == "'=Gifts"
+    assert rows(default_path(bank))[6]["Text"].startswith("'=HYPERLINK")
     assert run(services, bank).corrections == 0
-
-
-def command(environment: dict[str, str], *arguments: str | Path) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "worker.categorize", *map(str, arguments)],
-        env={**os.environ, **environment}, text=True, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_tells_what_is_where(
-    services: Services, environment: dict[str, str], bank: Path
-) -> None:
-    code, out, err = command(environment, bank, "--map", "label=Kind")
-    assert (code, err) == (0, "")
-    assert "7 rows, 6 of them new" in out
-    assert f"The copy: {beside(bank)}" in out
-
-
-def test_the_command_refuses_in_one_line(
-    services: Services, environment: dict[str, str], tmp_path: Path, bank: Path
-) -> None:
-    (tmp_path / "empty.csv").touch()
-    for arguments in (
-        [tmp_path / "none.csv"],
-        [tmp_path / "empty.csv"],
-        [bank, "--out", tmp_path],
-        [bank, "--out", tmp_path / "no" / "such" / "folder.csv"],
-    ):
-        code, out, err = command(environment, *arguments)
-        assert (code, out, len(err.splitlines())) == (2, "", 1), err
-    assert stored(services)[0] == []
