@@ -39,7 +39,7 @@ def figures(truth: Labels, answers: Answers, seen: BoolArray) -> dict[str, Any]:
     return {
         "rows": len(truth),
         "accuracy": float(right.mean()),
-        "f1_macro": scores.figures(truth, answers.labels)["f1_macro"],
+        "f1_macro": scores.score(truth, answers.labels)["f1_macro"],
         "accuracy_seen": float(right[seen].mean()) if seen.any() else None,
         "accuracy_unseen": float(right[~seen].mean()) if not seen.all() else None,
         "top3_accuracy": float(np.mean(in_top)) if ranks > 1 else None,

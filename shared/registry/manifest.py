@@ -1,4 +1,4 @@
-"""The manifest of a stored model version: its files with their hashes, and how it was trained."""
+"""The manifest of a stored version: its files with their hashes, and how it was trained."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ class Manifest:
     Attributes:
         created_at: ISO 8601, UTC.
         files: by name.
-        meta: the training run as it was stored: the figures of `TrainReport`, the evaluation
-            report and where the data came from. A version stored by an older release, or by a
-            test, may have less; the properties below read it.
+        meta: `TrainReport.to_meta`, the evaluation report, and where the data came from. A version
+            of an older release may have less.
     """
 
     run_id: str
@@ -42,35 +41,29 @@ class Manifest:
 
     @property
     def trained_through(self) -> dt.datetime:
-        """When the newest label that the version has learned was given. KeyError without one."""
+        """The time of the newest label in the training set. KeyError without one."""
         return dt.datetime.fromisoformat(self.meta["trained_through"])
 
     @property
     def read_at(self) -> dt.datetime:
-        """When the run read its labels."""
+        """The time at which the run read its labels."""
         return dt.datetime.fromisoformat(self.meta.get("read_at", self.created_at))
 
     @property
-    def data_fingerprint(self) -> str | None:
-        """Changes whenever the training data changes; see `worker.training.dataset.fingerprint`."""
-        return self.meta.get("data_fingerprint")
-
-    @property
     def evaluation(self) -> Mapping[str, Any] | None:
-        """The evaluation report, as JSON; see `EvaluationReport`."""
+        """The `EvaluationReport`, as JSON."""
         return self.meta.get("report")
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The figures that a list of versions shows; None where one is not stored."""
+        """The scores for a list of versions; None where one is not stored."""
         return {name: self.meta.get(name) for name in _SUMMARY}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
-        """What `to_json` gave. KeyError, TypeError or AttributeError if it is no manifest."""
+        """Read what `to_json` gave. KeyError, TypeError or AttributeError if it is no manifest."""
         files = {name: StoredFile(**file) for name, file in plain["files"].items()}
         return cls(plain["run_id"], plain["created_at"], files, plain["meta"])

@@ -194,7 +194,7 @@ def two_models(engine: Engine) -> tuple[Model, ...]:
     feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
     return tuple(
-        fit.fit(data.rows, [rename + label for label in data.labels], seed=len(rename))
+        fit.fit(data["row"].tolist(), [*(rename + data["label"])], seed=len(rename))
         for rename in ("", "New ")
     )
 

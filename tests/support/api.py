@@ -94,13 +94,13 @@ def deploy_a_model(
         add_transactions(engine, 300, labelled=300)
     feature_build.build_pending(engine, feature_build.Scope())
     data = dataset.load(engine, limit=None)
-    model = fit.fit(data.rows, [rename + label for label in data.labels], seed=0)
+    model = fit.fit(data["row"].tolist(), [*(rename + data["label"])], seed=0)
     meta = {
         "val_f1_macro": 0.9,
         "val_accuracy": 0.9,
         "gate": {"passed": True, "reason": "made up"},
         "report": {"accuracy": 0.9, **({"classes": [*classes]} if classes else {})},
-        "trained_through": max(data.labelled_at).isoformat(),
+        "trained_through": max(data["labelled_at"]).isoformat(),
     }
     version = registry.save(model.to_files(), meta)
     registry.deploy(version.run_id, by="test", why="a test")

@@ -29,7 +29,7 @@ def versions(stack, database):
     row = features_of(RawTransaction(**SHOP))
     known = {}
     for rename in (lambda label: label, lambda label: f"New {label}"):
-        model = fit.fit(data.rows, [rename(label) for label in data.labels], seed=0)
+        model = fit.fit(data["row"].tolist(), [*map(rename, data["label"])], seed=0)
         meta = {"metrics": {}, "trained_through": "2026-01-01T00:00:00+00:00"}
         version = registry.save(model.to_files(), meta)
         known[version.run_id] = model.predict(row).label

@@ -72,7 +72,7 @@ def _retraining(own: Services) -> dict[str, Any]:
             ).id
         except AlreadyRunning as running:
             decision = retrain.Decision(retrain=False, why=str(running))
-    return {**decision._asdict(), "job_id": job_id}
+    return {"ask": decision.retrain, "why": decision.why, "job_id": job_id}
 
 
 def report_drift(own: Services) -> list[str] | None:

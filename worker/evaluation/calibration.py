@@ -1,4 +1,4 @@
-"""How far a model's confidence can be trusted, and how many rows it settles at which precision."""
+"""How far a model's confidence can be trusted, and how many rows it covers at which precision."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.registry.train_report import Coverage, CurvePoint
-
 BINS = 15
-PRECISION = 0.95  # at which coverage is told
+PRECISION = 0.95  # of the reported coverage
 CURVE_POINTS = 20
 
 FloatArray = NDArray[np.float64]
@@ -18,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 
 
 def calibration_error(confidence: FloatArray, correct: BoolArray, bins: int = BINS) -> float:
-    """How far stated confidence lies from observed accuracy: 0 is perfect, 1 the worst.
+    """Expected calibration error (ECE): 0 is perfect, 1 the worst.
 
     Args:
         confidence: probability of the predicted class, shape (n,), each in [0, 1].
@@ -42,61 +40,61 @@ def calibration_error(confidence: FloatArray, correct: BoolArray, bins: int = BI
 def reliability(
     confidence: FloatArray, correct: BoolArray, bins: int = BINS
 ) -> list[dict[str, Any]]:
-    """The curve behind `calibration_error`, a bin each: its rows, mean confidence and accuracy.
+    """The curve behind `calibration_error`: rows, mean confidence and accuracy of each bin.
 
     The last two are None where a bin has no rows.
     """
-    place = _bin(confidence, bins)
-    rows = np.bincount(place, minlength=bins)
-    stated = np.bincount(place, confidence, minlength=bins)
-    right = np.bincount(place, correct, minlength=bins)
+    index = _bin(confidence, bins)
+    sums = (np.bincount(index, it, minlength=bins) for it in (confidence, correct))
+    columns = zip(np.bincount(index, minlength=bins), *sums, strict=True)
     return [
         {
-            "from": index / bins,
-            "to": (index + 1) / bins,
+            "from": number / bins,
+            "to": (number + 1) / bins,
             "rows": int(n),
-            "confidence": float(stated[index] / n) if n else None,
-            "accuracy": float(right[index] / n) if n else None,
+            "confidence": float(total / n) if n else None,
+            "accuracy": float(right / n) if n else None,
         }
-        for index, n in enumerate(rows)
+        for number, (n, total, right) in enumerate(columns)
     ]
 
 
-def coverage(confidence: FloatArray, correct: BoolArray, precision: float = PRECISION) -> Coverage:
-    """The largest share of rows, the surest first, of which *precision* are right.
+def coverage(
+    confidence: FloatArray, correct: BoolArray, precision: float = PRECISION
+) -> dict[str, Any]:
+    """The largest share of rows, the most confident first, of which *precision* are right.
 
     Rows of one confidence are taken together: no threshold can tell them apart.
 
     Returns:
-        `precision` as asked for, `share` 0..1, and `confidence`, the least that is taken; None
-        where no threshold is precise enough.
+        `precision`; `share`, 0..1; and `confidence`, the threshold, None where no threshold is
+        precise enough.
     """
-    taken, right, least = _by_confidence(confidence, correct)
-    enough = np.flatnonzero(right / taken >= precision)
+    count, right, least = _by_confidence(confidence, correct)
+    enough = np.flatnonzero(right / count >= precision)
     if not enough.size:
-        return Coverage(precision=precision, share=0.0, confidence=None)
-    last = enough[-1]
-    share = float(taken[last] / confidence.size)
-    return Coverage(precision=precision, share=share, confidence=float(least[last]))
+        return {"precision": precision, "share": 0.0, "confidence": None}
+    share, threshold = count[enough[-1]] / confidence.size, least[enough[-1]]
+    return {"precision": precision, "share": float(share), "confidence": float(threshold)}
 
 
 def precision_curve(
     confidence: FloatArray, correct: BoolArray, points: int = CURVE_POINTS
-) -> list[CurvePoint]:
-    """How precise the surest rows are: about every twentieth of them more, up to all.
+) -> list[dict[str, Any]]:
+    """The precision of the most confident rows, in steps of about a twentieth of all rows.
 
     Fewer points where many rows have the same confidence.
     """
-    taken, right, least = _by_confidence(confidence, correct)
-    wanted = np.arange(1, points + 1) * confidence.size / points
-    chosen = np.unique(np.minimum(np.searchsorted(taken, wanted), taken.size - 1))
+    count, right, least = _by_confidence(confidence, correct)
+    steps = np.arange(1, points + 1) * confidence.size / points
+    chosen = np.unique(np.minimum(np.searchsorted(count, steps), count.size - 1))
     return [
-        CurvePoint(
-            coverage=float(taken[index] / confidence.size),
-            precision=float(right[index] / taken[index]),
-            confidence=float(least[index]),
-        )
-        for index in (chosen if taken.size else [])
+        {
+            "coverage": float(count[index] / confidence.size),
+            "precision": float(right[index] / count[index]),
+            "confidence": float(least[index]),
+        }
+        for index in (chosen if count.size else [])
     ]
 
 
@@ -107,8 +105,8 @@ def _bin(confidence: FloatArray, bins: int) -> NDArray[np.int64]:
 def _by_confidence(
     confidence: FloatArray, correct: BoolArray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
-    """At each confidence that occurs, falling: rows with as much or more, right ones, itself."""
+    """Each distinct confidence, falling: the rows with at least that, the right ones, and it."""
     order = np.argsort(-confidence, kind="stable")
-    stated = confidence[order]
-    ends = np.flatnonzero(np.append(stated[1:] != stated[:-1], True)) if stated.size else order
-    return ends + 1, np.cumsum(correct[order], dtype=np.int64)[ends], stated[ends]
+    ranked = confidence[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if ranked.size else order
+    return ends + 1, np.cumsum(correct[order], dtype=np.int64)[ends], ranked[ends]

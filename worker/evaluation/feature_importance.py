@@ -1,13 +1,13 @@
-"""What a trained model leans on, and what its linear text scorer would answer alone."""
+"""The feature importance of a trained model, and the predictions of its linear scorer alone."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import lightgbm
 import numpy as np
+import pandas as pd
 
 from shared.features.extract import FeatureRow
 from shared.model.candidates import PAIR_FEATURES, encode_rows
@@ -17,52 +17,44 @@ TOP_FEATURES = 15
 
 
 def feature_importance(model: Model) -> dict[str, list[dict[str, Any]]]:
-    """How much of the forest's gain in training each feature had, and each group of features.
+    """The share of each feature, and of each group of them, in the reranker's gain in training.
 
     Returns:
         `features`, the TOP_FEATURES with the most, and `groups`, all of them, whose shares sum to
-        one; each a list of {name, share}, largest first. A group is what the name of a feature has
-        before its colon, else the name. Both are empty without a forest.
+        one; each a list of {name, share}, largest first. A group is the part of a feature's name
+        before its colon, else the name. Both are empty without a reranker.
     """
     if not model.booster_text:
         return {"features": [], "groups": []}
     gain = lightgbm.Booster(model_str=model.booster_text).feature_importance("gain")
-    features = Counter(dict(zip(PAIR_FEATURES, gain.tolist(), strict=True)))
-    groups: Counter[str] = Counter()
-    for name, value in features.items():
-        groups[name.split(":")[0]] += value
-    return {
-        "features": _shares(features)[:TOP_FEATURES],
-        "groups": _shares(groups),
-    }
+    shares = pd.Series(gain / gain.sum(), index=pd.Index(PAIR_FEATURES, name="name"), name="share")
+    groups = shares.groupby(lambda name: name.split(":")[0]).sum().rename_axis("name")
+    return {"features": _largest(shares)[:TOP_FEATURES], "groups": _largest(groups)}
 
 
-def _shares(gain: Counter[str]) -> list[dict[str, Any]]:
-    total = gain.total()
-    return [
-        {"name": name, "share": value / total} for name, value in gain.most_common() if value > 0
-    ]
+def _largest(shares: pd.Series[float]) -> list[dict[str, Any]]:
+    ranked = shares[shares > 0].sort_values(ascending=False, kind="stable")
+    return [{"name": name, "share": share} for name, share in ranked.items()]
 
 
 class BaselinePredictions(NamedTuple):
-    """What was said of n rows."""
+    """The predictions for n rows."""
 
     model: list[Prediction]
-    linear: list[str]  # the labels that the linear scorer of the model's base gives alone
+    linear: list[str]  # the labels that the linear scorer of the candidate generator gives alone
 
 
 def predict_with_baseline(model: Model, rows: Sequence[FeatureRow]) -> BaselinePredictions:
-    """What the model says of each row, as `predict_many` says it, and what its linear scorer would:
-    its best among the candidates. Each row is read once for both.
+    """Predict with the model, as `predict_many` does, and with its linear scorer alone.
 
-    As a baseline the scorer has learned from the same rows as the model.
+    The scorer is a fair baseline: it was trained on the same rows. Each row is encoded once.
     """
-    said = BaselinePredictions([], [])
+    predictions = BaselinePredictions([], [])
     for start in range(0, len(rows), CHUNK):
         ranking = model.rank(encode_rows(rows[start : start + CHUNK], model.hash_key))
-        proposal = ranking.candidates
-        said.model.extend(model.answers(proposal, ranking.shares))
-        best = proposal.linear.argmax(axis=1)[:, None]
-        chosen = np.take_along_axis(proposal.labels, best, axis=1)[:, 0]
-        said.linear.extend(model.labels[label] for label in chosen.tolist())
-    return said
+        candidates = ranking.candidates
+        predictions.model.extend(model.answers(candidates, ranking.shares))
+        best = candidates.linear.argmax(axis=1)[:, None]
+        labels = np.take_along_axis(candidates.labels, best, axis=1)[:, 0]
+        predictions.linear.extend(model.labels[label] for label in labels.tolist())
+    return predictions

@@ -2,33 +2,34 @@
 
 The rows are split by time. The model is trained on the first, calibrated on the latest of these,
 and evaluated on the last fifth, by which the gate decides. The stored version is the same model
-with its base refitted on all rows, so that it knows yesterday's corrections; the figures are those
-of the evaluated model. Nothing is deployed here.
+with its candidate generator refitted on all rows, so that it knows yesterday's corrections; the
+scores are those of the evaluated model. Nothing is deployed here.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol
 
+import pandas as pd
 from sqlalchemy import Engine
 
 from shared import model_retention
 from shared.db.engine import transaction
 from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
-from shared.model.classifier import Model, Prediction
+from shared.model.classifier import Model
 from shared.registry.deployments import Deployment
 from shared.registry.store import Registry, new_run_id
-from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport
+from shared.registry.train_report import SkippedRun, TrainReport
 from worker.drift import profile as drift_profile
 from worker.evaluation import feature_importance, promotion_gate
 from worker.evaluation import report as evaluation_report
 from worker.features import build as feature_build
 from worker.features import merchant_priors
 from worker.training import dataset, fit
-from worker.training.dataset import Dataset
 
 SEED = 0
 log = get_logger()
@@ -42,15 +43,15 @@ class ReportProgress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """What a run is asked to do.
+    """The parameters of a run.
 
     Attributes:
-        limit: train on the newest so many labelled transactions; None: on all.
+        limit: labelled transactions to train on, the newest; None: all.
         only_if_new: skip the run if nothing has changed since the newest version.
         min_labels: labelled transactions that a run needs.
         threshold_f1: the least macro-F1 with which the gate passes, 0..1.
-        target_precision: share of the suggestions shown that should be right, 0..1.
-        retire_days: how long a version that learned from a deleted user may be there.
+        target_precision: share of the shown suggestions that should be right, 0..1.
+        retire_days: how long a version that learned from a deleted user may stay.
     """
 
     job_id: str
@@ -78,59 +79,73 @@ def run(
     )
     merchant_priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
-    if request.only_if_new and _is_known(engine, registry, fingerprint, request.retire_days):
+    if request.only_if_new and not _is_needed(engine, registry, fingerprint, request.retire_days):
         return SkippedRun("no label or transaction has changed since the last run")
     report_progress("load")
     read_at = dt.datetime.now(dt.UTC)
     data = dataset.load(engine, limit=request.limit)
     if len(data) < request.min_labels:
         message = f"{len(data)} labelled transactions found, {request.min_labels} needed"
-        if request.only_if_new:  # a night before people have begun is no failure
+        if request.only_if_new:  # a night before users have begun is no failure
             return SkippedRun(message)
         raise NotEnoughLabels(message, found=len(data), needed=request.min_labels)
     train, held_out = dataset.split_by_time(data)
+    rows, labels = held_out["row"].tolist(), held_out["label"].tolist()
     models = fit.fit_and_refit(
-        data.rows,
-        data.labels,
+        data["row"].tolist(),
+        data["label"].tolist(),
         learned=len(train),
         seed=SEED,
         target_precision=request.target_precision,
         progress=report_progress,
     )
     report_progress("evaluate")
-    evaluation = _evaluate(models.judged, train, held_out)
-    # The pointer is read as late as can be: another version may be live by now.
-    live = _live(engine, registry, request.retire_days)
-    comparison = _compare_with_live(registry, live, held_out, evaluation.predictions)
-    verdict = promotion_gate.decide(
-        evaluation.report, threshold_f1=request.threshold_f1, live=comparison
+    predictions, linear = feature_importance.predict_with_baseline(models.judged, rows)
+    predicted = [prediction.label for prediction in predictions]
+    evaluation = evaluation_report.evaluate(
+        rows,
+        labels,
+        predictions,
+        learned_rows=train["row"].tolist(),
+        learned_labels=train["label"].tolist(),
+        linear=linear,
     )
+    # Read as late as can be: another version may be live by now.
+    live = _live(engine, registry, request.retire_days)
+    comparison = _compare_with_live(registry, live, held_out, predicted)
+    verdict = promotion_gate.decide(evaluation, threshold_f1=request.threshold_f1, live=comparison)
     report_progress("save")
     report = TrainReport(
         run_id=new_run_id(),
-        val_f1_macro=evaluation.report.f1_macro,
-        val_accuracy=evaluation.report.accuracy,
+        val_f1_macro=evaluation.f1_macro,
+        val_accuracy=evaluation.accuracy,
         class_count=len(models.stored.labels),
         train_size=len(train),
         calibrate_size=models.judged.metadata["calibrate_rows"],
         val_size=len(held_out),
-        baselines=evaluation.report.baselines,
-        ceiling=evaluation.report.ceiling,
-        coverage_at_95=evaluation.report.coverage_at_95,
+        baselines=evaluation.baselines,
+        ceiling=evaluation.ceiling,
+        coverage_at_95=evaluation.coverage_at_95,
         gate=verdict,
         warnings=_warnings(data),
         live_sequence=live.sequence,
     )
     importance = feature_importance.feature_importance(models.judged)
-    reference = _reference(engine, models.judged, train, held_out, evaluation.predictions)
+    reference = drift_profile.build_reference(
+        engine,
+        models.judged,
+        learned_through=max(row.date for row in train["row"] if row.date),
+        predictions=predictions,
+        right=[label == truth for label, truth in zip(predicted, labels, strict=True)],
+    )
     registry.save(
         {**models.stored.to_files(), drift_profile.FILE: reference.to_file()},
         {
             **report.to_meta(),
             "job_id": request.job_id,
-            "report": {**evaluation.report.to_json(), "leans_on": importance},
+            "report": {**asdict(evaluation), "leans_on": importance},
             "data_fingerprint": fingerprint,
-            "trained_through": max(data.labelled_at).isoformat(),
+            "trained_through": max(data["labelled_at"]).isoformat(),
             "read_at": read_at.isoformat(),
         },
         run_id=report.run_id,
@@ -139,50 +154,13 @@ def run(
     return report
 
 
-class Evaluation(NamedTuple):
-    """A model's predictions of the held-out rows, and the report on them."""
-
-    predictions: list[Prediction]
-    report: EvaluationReport
-
-
-def _evaluate(model: Model, train: Dataset, held_out: Dataset) -> Evaluation:
-    predictions, linear = feature_importance.predict_with_baseline(model, held_out.rows)
-    report = evaluation_report.evaluate(
-        held_out.rows,
-        held_out.labels,
-        predictions,
-        learned_rows=train.rows,
-        learned_labels=train.labels,
-        linear=linear,
-    )
-    return Evaluation(predictions, report)
-
-
-def _reference(
-    engine: Engine,
-    model: Model,
-    train: Dataset,
-    held_out: Dataset,
-    predictions: list[Prediction],
-) -> drift_profile.ReferenceProfile:
-    pairs = zip(predictions, held_out.labels, strict=True)
-    return drift_profile.build_reference(
-        engine,
-        model,
-        learned_through=max(row.date for row in train.rows if row.date),
-        predictions=predictions,
-        right=[prediction.label == label for prediction, label in pairs],
-    )
-
-
 class Live(NamedTuple):
-    """What is deployed.
+    """The deployed version.
 
     Attributes:
-        pointer: None: nothing, or the pointer is damaged.
+        pointer: None without one, or with a damaged pointer.
         sequence: what a deployment must find; None, of a damaged pointer, is any.
-        is_retiring: whether it may be replaced by any version that reaches the threshold.
+        is_retiring: whether any version that reaches the threshold may replace it.
     """
 
     pointer: Deployment | None
@@ -203,21 +181,21 @@ def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
     return Live(pointer, pointer.sequence, model_retention.is_retired(retire_by, pointer.run_id))
 
 
-def _is_known(engine: Engine, registry: Registry, fingerprint: str, retire_days: int) -> bool:
-    """Whether the newest version was trained on the same data, and none is needed to replace it."""
+def _is_needed(engine: Engine, registry: Registry, fingerprint: str, retire_days: int) -> bool:
+    """Whether the newest version was trained on other data, or the live one must be replaced."""
     newest = next(iter(registry.versions()), None)
-    if newest is None or newest.manifest.data_fingerprint != fingerprint:
-        return False
-    return not _live(engine, registry, retire_days).is_retiring
+    if newest is None or newest.meta.get("data_fingerprint") != fingerprint:
+        return True
+    return _live(engine, registry, retire_days).is_retiring
 
 
 def _compare_with_live(
-    registry: Registry, live: Live, held_out: Dataset, predictions: list[Prediction]
+    registry: Registry, live: Live, held_out: pd.DataFrame, predicted: Sequence[str]
 ) -> promotion_gate.Comparison | None:
     """Compare with the live model on the held-out rows that are new to it; None without one.
 
-    The live model was refitted on every label that there was; it has seen the answers to those
-    rows. Fair are rows whose label came or changed after that.
+    The live model was refitted on every label of its time, those of held-out rows included. Fair
+    are rows whose label came or changed after that.
     """
     if live.pointer is None or live.is_retiring:
         return None
@@ -228,17 +206,17 @@ def _compare_with_live(
     except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=run_id, reason=str(error))
         return None
-    is_new = [at > version.manifest.trained_through for at in held_out.labelled_at]
-    rows = held_out.only(is_new)
+    table = held_out.assign(predicted=predicted)
+    table = table[[at > version.manifest.trained_through for at in table["labelled_at"]]]
     return promotion_gate.compare(
         run_id=run_id,
-        truth=rows.labels,
-        challenger=[it.label for it, new in zip(predictions, is_new, strict=True) if new],
-        live=[prediction.label for prediction in model.predict_many(rows.rows)],
+        truth=table["label"].tolist(),
+        challenger=table["predicted"].tolist(),
+        live=[prediction.label for prediction in model.predict_many(table["row"].tolist())],
     )
 
 
-def _warnings(data: Dataset) -> list[str]:
-    if len(set(data.labels)) > 1:
+def _warnings(data: pd.DataFrame) -> list[str]:
+    if data["label"].nunique() > 1:
         return []
     return ["All labelled transactions have one category; the model can give no other."]

@@ -7,10 +7,6 @@ import json
 import pytest
 
 from shared.registry.train_report import (
-    Baselines,
-    Ceiling,
-    Figures,
-    NamedFigures,
     SkippedRun,
     TrainReport,
     Verdict,
@@ -19,7 +15,7 @@ from shared.registry.train_report import (
     result_from_json,
 )
 
-FIGURES = Figures(accuracy=0.9, f1_macro=0.8)
+SCORES = {"accuracy": 0.9, "f1_macro": 0.8}
 REPORT = TrainReport(
     run_id="20260101T000000Z-00000000",
     val_f1_macro=0.8,
@@ -28,13 +24,8 @@ REPORT = TrainReport(
     train_size=80,
     calibrate_size=40,
     val_size=20,
-    baselines=Baselines(
-        most_frequent=FIGURES,
-        merchant_lookup=FIGURES,
-        linear_text_model=FIGURES,
-        best=NamedFigures(name="merchant_lookup", accuracy=0.9, f1_macro=0.8),
-    ),
-    ceiling=Ceiling(rows=20, accuracy=0.9, f1_macro=0.8, low=FIGURES, high=FIGURES),
+    baselines={"merchant_lookup": SCORES, "best": {"name": "merchant_lookup", **SCORES}},
+    ceiling={"rows": 20, **SCORES, "low": SCORES, "high": SCORES},
     coverage_at_95=None,
     gate=Verdict(True, "reaches the threshold"),
     warnings=[],
