@@ -1,10 +1,9 @@
-"""Whether a week of traffic differs from a version's reference by more than weeks usually do.
+"""Drift tests: whether a week differs from the reference by more than weeks usually do.
 
-Transactions come in clusters: a person shops at the same places, a payday moves thousands at once.
-So the weeks of the reference differ from each other by more than chance, and a test that took each
-row for a draw of its own would cry wolf. How much more is measured on the reference itself, as the
-mean of Pearson's statistic over its weeks (Rao and Scott's first-order correction), and the
-statistic of the new week is divided by it.
+Transactions come in clusters: a user shops at the same places, a payday moves thousands at once. So
+weeks differ by more than chance, and a test that took rows as independent would raise false alarms.
+How much more is measured on the reference, as the mean of Pearson's statistic over its weeks (Rao
+and Scott's first-order correction); the statistic of the new week is divided by it.
 
 Sources: Rao and Scott, "On Chi-Squared Tests for Multiway Contingency Tables with Cell Proportions
 Estimated from Survey Data", Annals of Statistics 12 (1984); Yurdakul, "Statistical Properties of
@@ -26,25 +25,24 @@ from shared.monitoring.drift_metrics import ANSWERS, INPUTS
 from worker.drift.profile import Counts, ReferenceProfile, WindowProfile
 
 FAMILY_ERROR = 0.05  # chance that a week like those of the reference raises any alarm
-SIZE_MIN = 0.1  # population stability index below which a difference does not matter
+SIZE_MIN = 0.1  # PSI below which a difference does not matter
 WEEKS_MIN = 4  # of the reference, with WEEK_ROWS_MIN each
 WEEK_ROWS_MIN = 50
 WINDOW_MIN = 200  # rows
-_RARE = 0.02  # bins with a smaller share of the reference are taken together
+_RARE = 0.02  # bins with a smaller share of the reference are merged
 _OTHER = "(other)"
 
 
 class Check(NamedTuple):
-    """One check of a window beside the reference.
+    """One test of a window against the reference.
 
     Attributes:
-        psi: population stability index; 0 is the same, from 0.25 on it is usually called large.
+        psi: population stability index; 0 is equal, 0.25 and more is usually called large.
         js: Jensen–Shannon divergence in bits, 0 to 1.
-        p: chance of such a difference between weeks that are alike, corrected for all checks;
-            None: there is too little to compare.
+        p: p-value, corrected for all checks; None: there are too few rows or weeks.
         needed: the PSI from which on it would have been an alarm; None as with p.
-        spread: how much more the weeks of the reference differ than by chance.
-        alarm: whether it is unlikely, and large enough to matter.
+        spread: variation between the weeks of the reference, 1 as by chance.
+        alarm: whether the difference is significant, and large enough to matter.
     """
 
     check: str
@@ -57,32 +55,31 @@ class Check(NamedTuple):
 
 
 def compare(reference: ReferenceProfile, window: WindowProfile) -> list[Check]:
-    """Every check, in the order of drift_facts.CHECKS."""
+    """Every check, in the order of drift_metrics.CHECKS."""
     parts = [
         *((check, reference.inputs, window.inputs) for check in INPUTS),
         *((check, reference.answers, window.answers) for check in ANSWERS),
     ]
-    raw = [_one(check, weeks, now) for check, weeks, now in parts]
+    raw = [_check(check, weeks, now) for check, weeks, now in parts]
     adjusted = _holm([it.p for it in raw])
     tests = sum(p is not None for p in adjusted)
     return [
-        it.found._replace(
+        it.check._replace(
             p=p,
             needed=it.needed(FAMILY_ERROR / tests) if p is not None else None,
-            alarm=p is not None and p < FAMILY_ERROR and it.found.psi >= SIZE_MIN,
+            alarm=p is not None and p < FAMILY_ERROR and it.check.psi >= SIZE_MIN,
         )
         for it, p in zip(raw, adjusted, strict=True)
     ]
 
 
 def estimated_accuracy(reference: ReferenceProfile, confidence: float) -> float:
-    """What share of the window's answers is right, without a label: the reference's accuracy, moved
-    by as much as the mean confidence has moved."""
+    """Estimate accuracy without labels: that of the reference, shifted as the mean *confidence*."""
     return min(max(reference.accuracy + confidence - reference.confidence, 0.0), 1.0)
 
 
 class _RawCheck(NamedTuple):
-    found: Check
+    check: Check
     p: float | None
     scale: float  # Pearson's statistic for a PSI of 1, by spread and freedom
     freedom: tuple[int, int]
@@ -93,14 +90,13 @@ class _RawCheck(NamedTuple):
         return max(float(fdtri(*self.freedom, 1 - alpha)) / self.scale, SIZE_MIN)
 
 
-def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _RawCheck:
-    table, counts = _table(check, weeks), _table(check, now).sum()
+def _check(name: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _RawCheck:
+    table, counts = _table(name, weeks), _table(name, now).sum()
     table = table[table.sum(axis=1) >= WEEK_ROWS_MIN]
     table, counts = _merge_rare(table, counts)
     n, m = table.to_numpy().sum(), counts.sum()
     if len(table) < WEEKS_MIN or m < WINDOW_MIN or counts.size < 2:
-        return _RawCheck(Check(check, 0.0, 0.0, None, None, 1.0, alarm=False), None, 0.0, (1, 1))
-    # As if each bin had half a row more: one that is empty would make all else infinite.
+        return _RawCheck(Check(name, 0.0, 0.0, None, None, 1.0, alarm=False), None, 0.0, (1, 1))
     usual, new = _shares(table.sum()), _shares(counts)
     freedom = counts.size - 1, (len(table) - 1) * (counts.size - 1)
     spread = max(_spread(table, usual, freedom[1]), 1.0)
@@ -109,11 +105,12 @@ def _one(check: str, weeks: Sequence[Counts], now: Sequence[Counts]) -> _RawChec
     statistic = rows * float(((new - usual) ** 2 / pooled).sum())
     p = float(fdtrc(*freedom, statistic / spread / freedom[0]))
     psi = float(((new - usual) * np.log(new / usual)).sum())
-    found = Check(check, psi, _js(usual, new), None, None, spread, alarm=False)
-    return _RawCheck(found, p, rows / spread / freedom[0], freedom)
+    check = Check(name, psi, _js(usual, new), None, None, spread, alarm=False)
+    return _RawCheck(check, p, rows / spread / freedom[0], freedom)
 
 
 def _shares(counts: pd.Series[float]) -> NDArray[np.float64]:
+    """Half a row is added to each bin: an empty one would make the PSI infinite."""
     return np.asarray((counts + 0.5) / (counts + 0.5).sum(), dtype=np.float64)
 
 
@@ -125,7 +122,7 @@ def _spread(table: pd.DataFrame, usual: NDArray[np.float64], freedom: int) -> fl
 
 
 def _table(check: str, weeks: Sequence[Counts]) -> pd.DataFrame:
-    """The counts of one check: a line a week, a column a bin, in the order of their names."""
+    """The counts of one check: a row a week, a column a bin, by name."""
     table = pd.DataFrame([week.get(check, {}) for week in weeks], index=range(len(weeks)))
     return table.fillna(0).astype(float).sort_index(axis=1)
 
@@ -133,7 +130,7 @@ def _table(check: str, weeks: Sequence[Counts]) -> pd.DataFrame:
 def _merge_rare(
     table: pd.DataFrame, counts: pd.Series[float]
 ) -> tuple[pd.DataFrame, pd.Series[float]]:
-    """The reference and the window with the same bins, those rare in the reference as one."""
+    """The reference and the window with the same bins; those rare in the reference are merged."""
     total = table.sum()
     common = total.index[(total > 0) & (total >= _RARE * total.sum())]
     other, others = table.drop(columns=common), counts.drop(common, errors="ignore")
@@ -149,12 +146,12 @@ def _js(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(sum((side * np.log2(side / middle)).sum() for side in (one, other)) / 2)
 
 
-def _holm(chances: Sequence[float | None]) -> list[float | None]:
-    """Corrected for how many there are; None stays."""
-    ranked = sorted((p, place) for place, p in enumerate(chances) if p is not None)
-    found: list[float | None] = [None] * len(chances)
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for multiple tests; None stays."""
+    ranked = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
     least = 0.0
-    for rank, (p, place) in enumerate(ranked):
+    for rank, (p, index) in enumerate(ranked):
         least = max(least, min(1.0, p * (len(ranked) - rank)))
-        found[place] = least
-    return found
+        adjusted[index] = least
+    return adjusted

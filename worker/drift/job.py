@@ -1,7 +1,7 @@
-"""The drift job: the last week of traffic beside the live version's reference, and what follows.
+"""The drift job: compares the last week of traffic with the reference of the live version.
 
-Each hour it looks whether training is needed before the night; once for each new day of traffic it
-compares, and checks its earlier estimates of accuracy against the labels that have come since.
+It compares once for each new day of traffic, and then checks its earlier estimates of accuracy
+against the labels that came since. Each hour it decides whether to train before the night.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime as dt
 from functools import cache
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -24,13 +24,12 @@ from shared.log import get_logger
 from shared.model.classifier import Model
 from shared.registry.store import Registry
 from shared.services import Services
-from worker.drift import retraining as retrain
-from worker.drift.comparison import compare, estimated_accuracy
+from worker.drift import retraining
 from worker.drift.profile import FILE, WEEK, DateRange, ReferenceProfile, newest_date, profile
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
 
-CHECKED_FOR = dt.timedelta(days=35)  # labels that come later change no report
+CHECKED_FOR = dt.timedelta(days=35)  # after a report; later labels do not change it
 log = get_logger()
 
 _LATER_LABELS = text(
@@ -43,27 +42,27 @@ _LATER_LABELS = text(
 )
 
 
-def run(own: Services, claim: Claim, lease: Lease) -> Outcome:
-    """Compare, if there is a new day to look at; then ask for training, or say why not."""
+def run(services: Services, claim: Claim, lease: Lease) -> Outcome:
+    """Compare, if there is a new day of traffic; then request training, or report why not."""
     lease.report("compare")
     try:
-        alarms = report_drift(own)
+        alarms = report_drift(services)
     finally:  # new labels are counted even where the comparison breaks
         lease.report("decide")
-        retraining = _retraining(own)
-    log.info("drift.watched", alarms=alarms, ask=retraining["ask"], why=retraining["why"])
-    return Outcome({"alarms": alarms, "retrain": retraining})
+        decision = _request_retraining(services)
+    log.info("drift.watched", alarms=alarms, ask=decision["ask"], why=decision["why"])
+    return Outcome({"alarms": alarms, "retrain": decision})
 
 
-def _retraining(own: Services) -> dict[str, Any]:
-    with transaction(own.engine) as session:
-        decision = retrain.decide(session, own.registry, own.settings)
+def _request_retraining(services: Services) -> dict[str, Any]:
+    with transaction(services.engine) as session:
+        decision = retraining.decide(session, services.registry, services.settings)
     job_id = None
     if decision.retrain:
         try:
             job_id = job_requests.request_training(
-                own.engine,
-                own.publisher,
+                services.engine,
+                services.publisher,
                 requested_by="drift",
                 limit=None,
                 deploy="gate",
@@ -71,26 +70,31 @@ def _retraining(own: Services) -> dict[str, Any]:
                 reason=decision.why,
             ).id
         except AlreadyRunning as running:
-            decision = retrain.Decision(retrain=False, why=str(running))
+            decision = retraining.Decision(retrain=False, why=str(running))
     return {"ask": decision.retrain, "why": decision.why, "job_id": job_id}
 
 
-def report_drift(own: Services) -> list[str] | None:
-    """Write the report of the last week; give the checks with an alarm, None if nothing was new."""
+def report_drift(services: Services) -> list[str] | None:
+    """Store the report of the last week; return its alarms, None if there is no new day."""
+    from worker.drift.comparison import (  # pandas: costs each start 30 MB
+        compare,
+        estimated_accuracy,
+    )
+
+    engine, registry = services.engine, services.registry
     try:
-        pointer = own.registry.current()
+        pointer = registry.current()
         if pointer is None:
             return None
-        version = own.registry.load(pointer.run_id, pointer.manifest_sha256)
+        version = registry.load(pointer.run_id, pointer.manifest_sha256)
         model = Model.from_files(version.files)
     except (DamagedVersion, NotFound) as error:
-        # Whoever trains a new version mends it; this must not keep him from being asked.
+        # Only a new version mends it, so this must not stop the request for one.
         log.warning("drift.version_damaged", reason=str(error))
         return None
-    trained = version.manifest.trained_through
-    last = newest_date(own.engine)
-    with transaction(own.engine) as session:
-        _check_estimates(session, own.registry)
+    last = newest_date(engine)
+    with transaction(engine) as session:
+        _check_estimates(session, registry)
         done = select(DriftReport.id).where(
             DriftReport.run_id == pointer.run_id, DriftReport.window_end == last
         )
@@ -98,59 +102,55 @@ def report_drift(own: Services) -> list[str] | None:
             return None
     reference = ReferenceProfile.from_file(version.files[FILE])
     span = DateRange(last - WEEK, last)
-    seen = profile(own.engine, span, model, learned=trained)
-    checks = compare(reference, seen)
+    window = profile(engine, span, model, learned=version.manifest.trained_through)
+    checks = compare(reference, window)
     alarms = [check.check for check in checks if check.alarm]
-    sure = seen.confidence
-    estimate = None if sure is None else estimated_accuracy(reference, sure)
-    with transaction(own.engine) as session:
-        session.execute(
-            insert(DriftReport)
-            .values(
-                run_id=pointer.run_id,
-                window_start=span.first,
-                window_end=span.last,
-                rows=seen.rows,
-                checks=[check._asdict() for check in checks],
-                alarm=bool(alarms),
-                estimated_accuracy=estimate,
-            )
-            .on_conflict_do_nothing()
-        )
+    estimate = None
+    if window.confidence is not None:
+        estimate = estimated_accuracy(reference, window.confidence)
+    values = {
+        "run_id": pointer.run_id,
+        "window_start": span.first,
+        "window_end": span.last,
+        "rows": window.rows,
+        "checks": [check._asdict() for check in checks],
+        "alarm": bool(alarms),
+        "estimated_accuracy": estimate,
+    }
+    with transaction(engine) as session:
+        session.execute(insert(DriftReport).values(values).on_conflict_do_nothing())
     return alarms
 
 
 def _check_estimates(session: Session, registry: Registry) -> None:
-    """What share of a report's rows was right, by the labels that came after the training.
+    """Store the observed accuracy of each report, by the labels that came after the training.
 
-    Each report is of the version that was live then, which is asked as long as it is kept: most
-    labels come when another one is live.
+    A report is checked with the version that was live then, as long as it is stored: most labels
+    come when another one is live.
     """
 
     @cache
-    def model(run_id: str) -> Model:
+    def load(run_id: str) -> Model:
         return Model.from_files(registry.load(run_id).files)
 
     since = dt.datetime.now(dt.UTC) - CHECKED_FOR
     reports = select(DriftReport).where(DriftReport.created_at > since)
-    kept = {it.run_id: it.manifest.trained_through for it in registry.versions() if not it.problem}
+    trained = {
+        it.run_id: it.manifest.trained_through for it in registry.versions() if not it.problem
+    }
     for report in session.scalars(reports.order_by(DriftReport.id)).all():
-        if report.run_id not in kept:
+        if report.run_id not in trained:
             continue
-        told = session.execute(
-            _LATER_LABELS,
-            {"first": report.window_start, "last": report.window_end, "since": kept[report.run_id]},
-        ).all()
-        if len(told) == report.labelled:
+        window = {"first": report.window_start, "last": report.window_end}
+        records = session.execute(_LATER_LABELS, {**window, "since": trained[report.run_id]}).all()
+        if len(records) == report.labelled:
             continue
         try:
-            said = model(report.run_id).predict_many([FeatureRow(*row) for _, *row in told])
-        except (DamagedVersion, NotFound) as error:  # removed or spoilt since it was listed
+            model = load(report.run_id)
+        except (DamagedVersion, NotFound) as error:  # removed or damaged since it was listed
             log.warning("drift.version_lost", run_id=report.run_id, reason=str(error))
             continue
-        right = sum(it.label == row[0] for it, row in zip(said, told, strict=True))
-        session.execute(
-            update(DriftReport)
-            .where(DriftReport.id == report.id)
-            .values(labelled=len(told), accuracy=right / len(told) if told else None)
-        )
+        predictions = model.predict_many([FeatureRow(*values) for _, *values in records])
+        right = sum(it.label == row[0] for it, row in zip(predictions, records, strict=True))
+        report.labelled = len(records)
+        report.accuracy = right / len(records) if records else None

@@ -1,8 +1,8 @@
-"""What traffic looks like: counts by week of each feature and of what a model says of it.
+"""Profile of a week of traffic: counts by bin of each feature and of a model's predictions.
 
-A version keeps the counts of the weeks before it was trained, as its reference; the drift job
-counts the last week in the same way, and worker/drift/comparison.py compares them. No merchant and
-no text is in them.
+A version is stored with the profiles of the weeks before its training, its reference. The drift job
+counts the last week in the same way, and worker/drift/comparison.py compares them. A profile holds
+no merchant and no text.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import datetime as dt
 import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from sqlalchemy import Engine, text
 
@@ -22,11 +21,10 @@ from shared.features.extract import FeatureRow
 from shared.model.classifier import Model, Prediction
 
 FILE = "reference.json"  # among the files of a version
-WEEK = dt.timedelta(days=7)
+DAY, WEEK = dt.timedelta(days=1), dt.timedelta(days=7)
 WEEKS = 13  # of a reference
 NEVER = dt.datetime.min.replace(tzinfo=dt.UTC)
-SAMPLE = 20_000  # rows that are looked at, about
-_PAGE = 2_000
+SAMPLE = 20_000  # rows that are counted, about
 _AMOUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _WORDS_MAX = 6
 
@@ -52,7 +50,7 @@ _COUNT = text("SELECT count(*) FROM ml_features WHERE date >= :first AND date < 
 
 
 class DateRange(NamedTuple):
-    """Days, from *first* up to but not including *last*."""
+    """Days from *first* up to but not including *last*."""
 
     first: dt.date
     last: dt.date
@@ -60,12 +58,12 @@ class DateRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceProfile:
-    """What traffic looked like to a version.
+    """The profiles of the weeks before a training run, the earliest first.
 
     Attributes:
-        inputs: the weeks before training, the earliest first; the features of each.
-        answers: those of them that the judged model had not learned from, and what it said.
-        accuracy, confidence: of the judged rows: how many it got right, and how sure it was.
+        inputs: counts of the features.
+        answers: counts of the evaluated model's predictions for rows that it was not trained on.
+        accuracy, confidence: of its predictions in the evaluation, the mean confidence.
     """
 
     inputs: tuple[Counts, ...]
@@ -74,23 +72,21 @@ class ReferenceProfile:
     confidence: float
 
     def to_file(self) -> bytes:
-        """JSON that `from_file` reads."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
     def from_file(cls, data: bytes) -> Self:
-        """What `to_file` gave."""
+        """Read what `to_file` gave."""
         plain = json.loads(data)
-        inputs, answers = tuple(plain.pop("inputs")), tuple(plain.pop("answers"))
-        return cls(inputs=inputs, answers=answers, **plain)
+        tuples = {name: tuple(plain[name]) for name in ("inputs", "answers")}
+        return cls(**{**plain, **tuples})
 
 
 def inputs_of(row: FeatureRow, *, is_new: bool) -> Iterator[tuple[str, str]]:
-    """The bin of each check of the features; `new_merchant` is of the user and the merchant."""
+    """The bin of each feature check; *is_new*: the user's first row of the merchant."""
     size = row.abs_amount
     yield "amount", "none" if size is None else str(bisect_right(_AMOUNTS, size))
-    sign = "none" if not row.amount else "in" if row.amount > 0 else "out"
-    yield "direction", sign
+    yield "direction", "none" if not row.amount else "in" if row.amount > 0 else "out"
     yield "channel", row.channel
     yield "weekend", str(row.is_weekend)  # days apart would make each holiday an alarm
     yield "hour", "none" if row.hour_of_day < 0 else str(row.hour_of_day // 6)
@@ -101,29 +97,29 @@ def inputs_of(row: FeatureRow, *, is_new: bool) -> Iterator[tuple[str, str]]:
 
 
 def answers_of(prediction: Prediction) -> Iterator[tuple[str, str]]:
-    """The bin of each check of what a model said."""
+    """The bin of each check of a prediction."""
     yield "category", prediction.label
     yield "confidence", str(min(int(prediction.confidence * 10), 9))
 
 
 class WindowProfile(NamedTuple):
-    """What was counted over a span, by whole weeks from its end back, the earliest first."""
+    """The counts of a date range, by whole weeks from its end back, the earliest first."""
 
     inputs: list[Counts]
     answers: list[Counts]
     rows: int
-    confidence: float | None  # mean of the answers; None without any
+    confidence: float | None  # mean of the predictions; None without any
 
 
 def newest_date(engine: Engine) -> dt.date | None:
     """The first day after the newest whole one with transactions; None without any.
 
-    Who imports his statements once a month has a last week, too.
+    Not today: users who import their statements once a month have a last week, too.
     """
     with engine.connect() as connection:
         today = dt.datetime.now(dt.UTC).date()
         newest = connection.execute(_END, {"today": today}).scalar_one()
-    return newest + dt.timedelta(days=1) if newest else None
+    return newest + DAY if newest else None
 
 
 def profile(
@@ -134,36 +130,36 @@ def profile(
     answers_from: dt.date = dt.date.min,
     learned: dt.datetime = NEVER,
 ) -> WindowProfile:
-    """Count a sample of the rows of *span*, of at most about SAMPLE rows.
+    """Count a sample of about SAMPLE rows of *span*.
 
     Args:
-        model: asked what it says of the rows from *answers_from* on that were not labelled by the
-            time *learned*: of what it has learned from it would be too sure.
+        model: predicts for the rows from *answers_from* on that had no label at the time *learned*:
+            for rows that it was trained on it would be too confident.
     """
+    with engine.connect() as connection:
+        days = span._asdict()
+        every = max(round(connection.execute(_COUNT, days).scalar_one() / SAMPLE), 1)
+        records = connection.execute(_ROWS, {**days, "learned": learned, "every": every}).all()
     weeks = max((span.last - span.first) // WEEK, 1)
-    inputs = [defaultdict[str, Counter[str]](Counter) for _ in range(weeks)]
-    answers = [defaultdict[str, Counter[str]](Counter) for _ in range(weeks)]
-    rows, sure, said = 0, 0.0, 0
-    for page in _pages(engine, span, learned):
-        asked = []
-        for row, is_new, is_learned in page:
-            assert row.date is not None  # noqa: S101  the column has none
-            week = weeks - 1 - (span.last - row.date - dt.timedelta(days=1)) // WEEK
-            if week < 0:
-                continue
-            rows += 1
-            _count(inputs[week], inputs_of(row, is_new=is_new))
+    inputs, unlearned = [], []
+    for *values, is_new, is_learned in records:
+        row = FeatureRow(*values)
+        assert row.date is not None  # noqa: S101  the query finds none
+        week = weeks - 1 - (span.last - row.date - DAY) // WEEK
+        if week >= 0:
+            inputs.append((week, inputs_of(row, is_new=is_new)))
             if row.date >= answers_from and not is_learned:
-                asked.append((week, row))
-        told = model.predict_many([row for _, row in asked])
-        for (week, _), prediction in zip(asked, told, strict=True):
-            _count(answers[week], answers_of(prediction))
-            sure, said = sure + prediction.confidence, said + 1
+                unlearned.append((week, row))
+    predictions = model.predict_many([row for _, row in unlearned])
+    answers = (
+        (week, answers_of(prediction))
+        for (week, _), prediction in zip(unlearned, predictions, strict=True)
+    )
     return WindowProfile(
-        [_plain(week) for week in inputs],
-        [_plain(week) for week in answers],
-        rows,
-        sure / said if said else None,
+        _count(inputs, weeks),
+        _count(answers, weeks),
+        len(inputs),
+        _mean_confidence(predictions) if predictions else None,
     )
 
 
@@ -175,46 +171,30 @@ def build_reference(
     predictions: Sequence[Prediction],
     right: Sequence[bool],
 ) -> ReferenceProfile:
-    """The reference of a version: the WEEKS weeks before the newest one of traffic.
-
-    The newest is left out: it is what the reference is first compared with.
+    """Count the WEEKS weeks before the newest one, with which the reference is first compared.
 
     Args:
-        model: the judged one, which has learned from nothing after *learned_through*.
-        predictions, right: what it said of the judged rows.
+        model: the evaluated one, trained on nothing after *learned_through*.
+        predictions, right: of the evaluation.
     """
     last = (newest_date(engine) or dt.datetime.now(dt.UTC).date()) - WEEK
     span = DateRange(last - WEEKS * WEEK, last)
-    seen = profile(engine, span, model, answers_from=learned_through + dt.timedelta(days=1))
-    n = max(len(right), 1)
+    window = profile(engine, span, model, answers_from=learned_through + DAY)
     return ReferenceProfile(
-        inputs=tuple(seen.inputs),
-        answers=tuple(seen.answers),
-        accuracy=sum(right) / n,
-        confidence=sum(it.confidence for it in predictions) / n,
+        inputs=tuple(window.inputs),
+        answers=tuple(window.answers),
+        accuracy=sum(right) / max(len(right), 1),
+        confidence=_mean_confidence(predictions),
     )
 
 
-def _pages(
-    engine: Engine, span: DateRange, learned: dt.datetime
-) -> Iterator[Sequence[tuple[FeatureRow, bool, bool]]]:
-    days = span._asdict()
-    streaming = {"stream_results": True, "max_row_buffer": _PAGE}
-    with engine.connect().execution_options(**streaming) as connection:
-        count = connection.execute(_COUNT, days).scalar_one()
-        found = iter(
-            connection.execute(
-                _ROWS, {**days, "learned": learned, "every": max(round(count / SAMPLE), 1)}
-            )
-        )
-        while page := list(islice(found, _PAGE)):
-            yield [(FeatureRow(*row[:-2]), row[-2], row[-1]) for row in page]
+def _count(rows: Iterable[tuple[int, Iterator[tuple[str, str]]]], weeks: int) -> list[Counts]:
+    counts = [defaultdict[str, Counter[str]](Counter) for _ in range(weeks)]
+    for week, bins in rows:
+        for check, name in bins:
+            counts[week][check][name] += 1
+    return [{check: dict(bins) for check, bins in week.items()} for week in counts]
 
 
-def _count(into: defaultdict[str, Counter[str]], bins: Iterator[tuple[str, str]]) -> None:
-    for check, place in bins:
-        into[check][place] += 1
-
-
-def _plain(counts: Mapping[str, Counter[str]]) -> dict[str, dict[str, Any]]:
-    return {check: dict(bins) for check, bins in counts.items()}
+def _mean_confidence(predictions: Sequence[Prediction]) -> float:
+    return sum(it.confidence for it in predictions) / max(len(predictions), 1)

@@ -1,9 +1,8 @@
-"""Whether training is needed before the night, and why, or why not."""
+"""The retraining decision: whether to train before the night, and why, or why not."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -17,21 +16,21 @@ from shared.registry.train_report import is_deployed, is_skipped
 from shared.settings import Settings
 
 SHARE_NEW = 0.02  # of all labels, at least: with many, a few more change little
-WAIT_FIRST = dt.timedelta(hours=6)  # after a run that was refused; twice as long after each other
-SKIPPED_FOR = dt.timedelta(days=1)  # not asked again after a run that found nothing new
+WAIT_FIRST = dt.timedelta(hours=6)  # after a refused run; twice as long after each further one
+SKIPPED_FOR = dt.timedelta(days=1)  # no request after a run that had no new data
 WAIT_MAX = dt.timedelta(days=7)
-_LOOKED_AT = 20  # ended runs
+_MAX_RUNS = 20  # that are counted as refused in a row
 
 
 class Decision(NamedTuple):
-    """Whether to ask for training now, and the reason."""
+    """Whether to train now, and the reason."""
 
     retrain: bool
     why: str
 
 
 def decide(session: Session, registry: Registry, settings: Settings) -> Decision:
-    """By the labels of people since the newest version, and by drift of the live one."""
+    """Decide by the human labels since the newest version, and by drift of the live one."""
     if not settings.retrain_labels:
         return Decision(retrain=False, why="early training is off (ML_RETRAIN_LABELS=0)")
     need = _find_reason(session, registry, settings)
@@ -42,14 +41,10 @@ def decide(session: Session, registry: Registry, settings: Settings) -> Decision
         return Decision(retrain=False, why=why)
     refused, last = _last_refused(session)
     if refused:
-        wait = min(WAIT_FIRST * 2 ** (refused - 1), WAIT_MAX)
-        until = last + wait
+        until = last + min(WAIT_FIRST * 2 ** (refused - 1), WAIT_MAX)
         if until > dt.datetime.now(dt.UTC):
-            return Decision(
-                retrain=False,
-                why=f"{need.why}; but {refused} runs in a row did not go live, so the next early "
-                f"one is not before {until:%Y-%m-%d %H:%M} UTC",
-            )
+            why = f"{refused} runs in a row did not go live, so the next early one is not before"
+            return Decision(retrain=False, why=f"{need.why}; but {why} {until:%Y-%m-%d %H:%M} UTC")
     return need
 
 
@@ -60,30 +55,32 @@ def _find_reason(session: Session, registry: Registry, settings: Settings) -> De
         needed = settings.min_labels
         why = f"no version yet, {total} labels of {needed} needed"
         return Decision(retrain=total >= needed, why=why)
-    since = newest.manifest.trained_through
-    by_people = TransactionLabel.source == LabelSource.HUMAN
-    new = labels.count(session, by_people, TransactionLabel.updated_at > since)
+    since = TransactionLabel.updated_at > newest.manifest.trained_through
+    new = labels.count(session, TransactionLabel.source == LabelSource.HUMAN, since)
     enough = max(settings.retrain_labels, round(SHARE_NEW * total))
+    why = f"{new} new labels of people, {enough} are enough"
     if new >= enough:
-        return Decision(retrain=True, why=f"{new} new labels of people, {enough} are enough")
-    drifted, known = _drifted(session, registry, newest.created_at)
+        return Decision(retrain=True, why=why)
+    drifted, repeated = _alarms_since(session, registry, newest.created_at)
     if drifted:
         return Decision(retrain=True, why=f"drift of {', '.join(drifted)}")
-    why = f"{new} new labels of people, {enough} are enough; no drift"
-    if known:
-        why += f" but of {', '.join(known)}, since which there has been training"
+    why += "; no drift"
+    if repeated:
+        why += f" but of {', '.join(repeated)}, since which there has been training"
     return Decision(retrain=False, why=why)
 
 
-def _drifted(session: Session, registry: Registry, made: str) -> tuple[list[str], list[str]]:
-    """The alarms of the live version's newest report, if it came after the newest version was made:
-    those that are news, and those that another version's report of an overlapping week has raised.
+def _alarms_since(
+    session: Session, registry: Registry, created_at: str
+) -> tuple[list[str], list[str]]:
+    """The alarms of the live version's newest report, if it is newer than *created_at*: the new
+    ones, and those that another version's report of an overlapping week raised before.
 
-    A new version's reference leaves the newest week out, so the same week raises the same alarm
-    once more; were that news, it would bring training forward again and again.
+    The reference of a new version leaves the newest week out, so that week raises the same alarm
+    again. It must not bring training forward again.
     """
     report = drift_metrics.load_newest_report(session, registry)
-    if report is None or report.created_at < dt.datetime.fromisoformat(made):
+    if report is None or report.created_at < dt.datetime.fromisoformat(created_at):
         return [], []
     overlapping = select(DriftReport).where(
         DriftReport.run_id != report.run_id,
@@ -100,31 +97,25 @@ def _alarms(report: DriftReport) -> list[str]:
 
 
 def _last_skipped(session: Session) -> dt.datetime | None:
-    """When the newest run ended, if it found nothing new, less than a day ago, and no label has
-    come since."""
+    """The end of the newest run, if it was skipped within SKIPPED_FOR and no label came since."""
     runs = select(Job).where(Job.kind == JobKind.TRAIN, Job.finished_at.is_not(None))
     newest = session.scalars(runs.order_by(Job.finished_at.desc()).limit(1)).one_or_none()
-    if newest is None or not newest.finished_at or not is_skipped(newest.result):
+    ended = newest.finished_at if newest and is_skipped(newest.result) else None
+    if ended is None or ended < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
         return None
-    if newest.finished_at < dt.datetime.now(dt.UTC) - SKIPPED_FOR:
-        return None
-    since = TransactionLabel.updated_at > newest.finished_at
-    return None if labels.count(session, since) else newest.finished_at
+    return None if labels.count(session, TransactionLabel.updated_at > ended) else ended
 
 
 def _last_refused(session: Session) -> tuple[int, dt.datetime]:
-    """How many runs in a row have not gone live, and when the last of them ended."""
-    ended = list(_last_ended(session))
-    refused = next((n for n, (live, _) in enumerate(ended) if live), len(ended))
-    return refused, ended[0][1] if ended else dt.datetime.min.replace(tzinfo=dt.UTC)
-
-
-def _last_ended(session: Session) -> Iterator[tuple[bool, dt.datetime]]:
-    """The newest runs that trained: whether they went live, and when they ended."""
+    """The number of newest runs in a row that did not go live, and the end of the last one."""
     runs = select(Job).where(
         Job.kind == JobKind.TRAIN, Job.state.in_([JobState.SUCCEEDED, JobState.FAILED])
     )
-    for job in session.scalars(runs.order_by(Job.finished_at.desc()).limit(_LOOKED_AT)):
-        asked_not_to = job.params.get("deploy") == "never"
-        if job.finished_at and not is_skipped(job.result) and not asked_not_to:
-            yield is_deployed(job.result), job.finished_at
+    newest = session.scalars(runs.order_by(Job.finished_at.desc()).limit(_MAX_RUNS))
+    ended = [
+        (is_deployed(job.result), job.finished_at)
+        for job in newest
+        if job.finished_at and not is_skipped(job.result) and job.params.get("deploy") != "never"
+    ]
+    refused = next((count for count, (live, _) in enumerate(ended) if live), len(ended))
+    return refused, ended[0][1] if ended else dt.datetime.min.replace(tzinfo=dt.UTC)
