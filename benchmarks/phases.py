@@ -31,7 +31,7 @@ from shared.model.classifier import THREADS, Model
 from shared.native.quickscorer import QuickScorer
 from shared.text import normalize
 from web.predictions.views import PREDICT
-from worker.training import fit
+from worker.training import fit, fit_reranker
 
 TRAIN_SHARE = 0.8
 BULK_ROWS = 10_000
@@ -142,7 +142,7 @@ def _difference(model: Model, later: list[sample.Row]) -> str:
     return (
         f"QuickScorer and `Booster.predict` on the {len(pairs):,} candidates of "
         f"{COMPARED_ROWS:,} rows: largest difference {different:g}. The same is checked on "
-        f"the candidates of {fit.SELF_TEST_ROWS:,} rows whenever a model is made."
+        f"the candidates of {fit_reranker.SELF_TEST_ROWS:,} rows whenever a model is made."
     )
 
 

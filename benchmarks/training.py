@@ -37,7 +37,7 @@ from shared.settings import Settings
 from shared.statements.schema import ImportOptions
 from worker.features import build as feature_build
 from worker.statements.importer import import_csv
-from worker.training import fit, pipeline
+from worker.training import fit_reranker, pipeline
 
 SIZES = (20_000, 100_000)
 CATEGORIES = 100
@@ -159,7 +159,7 @@ def fill(engine: Engine, file: Path, size: int) -> None:
 
 def _run_once(engine: Engine, registry: Registry) -> Round:
     calls: list[tuple[Any, ...]] = []
-    grow = fit._grow
+    grow = fit_reranker._grow
 
     def record(*args: Any) -> Any:
         calls.append(args)
@@ -169,7 +169,7 @@ def _run_once(engine: Engine, registry: Registry) -> Round:
         job_id="benchmark", limit=None, only_if_new=False, min_labels=1, threshold_f1=0.0
     )
     phases, watch = Phases(), Stopwatch()
-    with patch.object(fit, "_grow", record):
+    with patch.object(fit_reranker, "_grow", record):
         pipeline.run(engine, registry, request, phases)
     whole = watch.read()
     phases("end")

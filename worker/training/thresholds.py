@@ -1,5 +1,4 @@
-"""How far a merchant's earlier labels can be trusted, and how sure the model must be: learned from
-labelled rows in the order of time."""
+"""Fits repeat rates and thresholds on labelled rows in time order."""
 
 from __future__ import annotations
 
@@ -22,21 +21,21 @@ from shared.model.thresholds import (
     times_bin,
 )
 
-PRIOR_ROWS = 20  # what DEFAULT_TRUST counts for in each cell
-MIN_OF_LABEL = 30  # rows that a label needs for a bar of its own
-LOWEST, HIGHEST = 0.5, 0.99  # of any bar: nothing is shown that is likelier wrong than right
+PRIOR_ROWS = 20  # the weight of DEFAULT_REPEAT_RATES in each cell
+MIN_LABEL_ROWS = 30  # rows that a label needs for a threshold of its own
+LOWEST, HIGHEST = 0.5, 0.99  # of any threshold: nothing is shown that is more likely wrong
 
 
 class RepeatRateFit(NamedTuple):
-    """What memory is worth on some rows.
+    """The repeat rates of n rows.
 
     Attributes:
-        trust: a table as DEFAULT_TRUST, which each of its cells starts from.
-        bar: the lowest confidence from which on the target share of what memory says held.
-        speaks: shape (n,): whether memory would have answered, and nothing else been asked.
+        rates: a table as DEFAULT_REPEAT_RATES, which each of its cells starts from.
+        threshold: the lowest rate from which on the target share of the repeated labels is right.
+        answers: shape (n,): whether the merchant history alone would have decided.
     """
 
-    trust: RepeatRates
+    rates: RepeatRates
     threshold: float
     answers: NDArray[np.bool_]
 
@@ -44,36 +43,36 @@ class RepeatRateFit(NamedTuple):
 def fit_repeat_rates(
     rows: Sequence[FeatureRow], labels: Sequence[str], target: float
 ) -> RepeatRateFit:
-    """How often what a user called a merchant held the next time, and from when on to say so.
+    """Fit how often users give a merchant the same label again, and the threshold to suggest it.
 
     Args:
         rows: the earliest first; those without a merchant count for nothing.
-        target: share of what is said from memory that should be right, 0..1.
+        target: share of the repeated labels that should be right, 0..1.
     """
-    seen: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
-    asked = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
-    held = asked * DEFAULT_REPEAT_RATES
-    said = []  # of each row's most frequent label: the row, its cell, and whether it held
-    for place, (row, truth) in enumerate(zip(rows, labels, strict=True)):
+    history: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
+    trials = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
+    repeated = trials * DEFAULT_REPEAT_RATES
+    best = []  # of each row's most frequent label: the row, its cell, and whether it was right
+    for index, (row, truth) in enumerate(zip(rows, labels, strict=True)):
         if not row.merchant:
             continue
-        earlier = seen[row.user_id, row.merchant]
+        earlier = history[row.user_id, row.merchant]
         for rank, (label, count) in enumerate(Counter(earlier).most_common()):
             cell = times_bin(len(earlier)), share_bin(count / len(earlier))
-            asked[cell] += 1
-            held[cell] += label == truth
+            trials[cell] += 1
+            repeated[cell] += label == truth
             if rank == 0:
-                said.append((place, *cell, label == truth))
+                best.append((index, *cell, label == truth))
         earlier.append(truth)
-    trust = (held / asked).round(4)
-    speaks = np.zeros(len(rows), dtype=np.bool_)
-    if not said:
-        return RepeatRateFit(DEFAULT_REPEAT_RATES, Thresholds().memory, speaks)
-    places, times, share, right = np.array(said, dtype=np.int64).T
-    confidence = trust[times, share]
-    bar = _threshold(confidence, right == 1, target)
-    speaks[places] = confidence >= bar
-    return RepeatRateFit(tuple(map(tuple, trust.tolist())), bar, speaks)
+    answers = np.zeros(len(rows), dtype=np.bool_)
+    if not best:
+        return RepeatRateFit(DEFAULT_REPEAT_RATES, Thresholds().memory, answers)
+    rates = (repeated / trials).round(4)
+    indices, times, share, right = np.array(best, dtype=np.int64).T
+    confidence = rates[times, share]
+    threshold = _threshold(confidence, right == 1, target)
+    answers[indices] = confidence >= threshold
+    return RepeatRateFit(tuple(map(tuple, rates.tolist())), threshold, answers)
 
 
 def fit_thresholds(
@@ -82,33 +81,32 @@ def fit_thresholds(
     right: NDArray[np.bool_],
     target: float,
 ) -> tuple[dict[str, float], float]:
-    """From which confidence on each label may be shown, and that of labels with too few rows.
+    """Fit the confidence that each label needs to be shown, and the one of labels with few rows.
 
     Args:
-        predicted: the model's label of each of n rows that it has not learned.
+        predicted: the model's label of each of n rows that it was not trained on.
         confidence, right: shape (n,).
-        target: share of the shown that should be right, 0..1.
+        target: share of the shown labels that should be right, 0..1.
 
     Returns:
-        By label, and the default: the lowest confidence from which on *target* of the rows are
-        right.
+        Thresholds by label, and the default.
     """
     names = np.asarray(predicted, dtype=object)
-    bars = {
+    by_label = {
         name: _threshold(confidence[names == name], right[names == name], target)
         for name, count in Counter(predicted).items()
-        if count >= MIN_OF_LABEL
+        if count >= MIN_LABEL_ROWS
     }
-    return bars, _threshold(confidence, right, target)
+    return by_label, _threshold(confidence, right, target)
 
 
 def _threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
-    """The lowest confidence from which on *target* of the rows are right, a few rows aside."""
+    """The lowest confidence from which on *target* of the rows are right."""
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
-    # The mean of Jeffreys' posterior: a row or two of luck set no bar.
+    # The mean of Jeffreys' posterior: a lucky row or two set no threshold.
     rate = (np.cumsum(right) + 0.5) / (np.arange(right.size) + 2)
-    whole = np.append(confidence[1:] < confidence[:-1], True)  # rows of one confidence go together
-    enough = np.flatnonzero(whole & (rate >= target))
-    found = confidence[enough[-1]] if enough.size else HIGHEST
-    return round(float(min(max(found, LOWEST), HIGHEST)), 4)
+    is_last = np.append(confidence[1:] < confidence[:-1], True)  # of the rows of one confidence
+    enough = np.flatnonzero(is_last & (rate >= target))
+    threshold = confidence[enough[-1]] if enough.size else HIGHEST
+    return round(float(min(max(threshold, LOWEST), HIGHEST)), 4)

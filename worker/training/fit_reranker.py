@@ -1,0 +1,190 @@
+"""Fits the reranker and its calibration on candidates that were generated for later rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any, NamedTuple
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.model.candidates import Candidates
+from shared.model.classifier import CHUNK, Calibration
+from shared.model.reranker import Reranker, max_abs_difference
+from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
+from worker.training.fit_candidates import LabelArray
+from worker.training.parallel import FitPool
+
+ROUNDS = 400
+REPORT_ROUNDS = 5  # between two reports of progress
+SMALL_ROWS = 3_000  # below, smaller trees
+MIN_RERANKED_ROWS = 200  # with fewer, there is no reranker
+CALIBRATE_SHARE = 0.5  # of the rows, the latest
+MIN_CALIBRATE_ROWS = 20
+BALANCE = 0.3  # power of n / (K n_label): full balance costs points of accuracy, gains no macro-F1
+SELF_TEST_ROWS = 10_000  # rows whose candidates the kernel must score as LightGBM does
+
+_LARGE_TREES = {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 100}
+_SMALL_TREES = {"learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 20}
+_PARAMETERS = {
+    "objective": "binary",
+    # Rare labels end up in leaves of tiny hessian and huge value without these two.
+    "lambda_l2": 5.0,
+    "min_sum_hessian_in_leaf": 1.0,
+    "feature_fraction": 0.6,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "max_bin": 127,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+
+class HeldOut(NamedTuple):
+    """The model's predictions for n rows that it was not trained on, shape (n,) each."""
+
+    labels: LabelArray  # -1: none
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
+class RerankerFit(NamedTuple):
+    """A fitted reranker.
+
+    Attributes:
+        booster: the model as text; "" where there are too few rows for one.
+        agreement: the largest difference between the native evaluation and LightGBM.
+        held_out: the predictions for the calibration rows; None without any.
+    """
+
+    booster: str
+    agreement: float | None
+    calibration: Calibration
+    held_out: HeldOut | None
+
+
+def start_fit(
+    pairs: Candidates, truth: LabelArray, seed: int, pool: FitPool
+) -> Callable[[], RerankerFit]:
+    """Start to fit in *pool*; the returned function waits for the result.
+
+    One booster serves. Another, grown without the calibration rows in half the time, is what is
+    calibrated on them. Neither waits for the other: that the calibration then gives the booster no
+    weight is rare.
+    """
+    n = truth.size
+    right, weight = np.equal(pairs.labels, truth[:, None]), _balance(truth)
+    if n < MIN_RERANKED_ROWS:
+        return lambda: _fit_without_booster(pairs, right, weight)
+    cut = n - count_calibration_rows(n)
+    # The same for both, or the calibration of one would not fit the other.
+    trees = _LARGE_TREES if n * 2 >= SMALL_ROWS else _SMALL_TREES
+    steps = count(1)
+
+    def tick() -> None:
+        pool.report_progress("forest", REPORT_ROUNDS * next(steps), 2 * ROUNDS)
+
+    def calibrate_on_later() -> tuple[Calibration, HeldOut]:
+        text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
+        late = Candidates._make(part[cut:] for part in pairs)
+        # It never serves: that the kernel agrees on some rows is enough.
+        agreement = max_abs_difference(text, late.features[-CHUNK:])
+        odds = Reranker(text, agreement).log_odds(late.features)
+        calibration = calibrate(late, odds, right[cut:], weight[cut:])
+        return calibration, _predict(calibration, late, odds, right[cut:])
+
+    serving = pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
+    calibrating = pool.submit(calibrate_on_later)
+    samples = pool.submit(lambda: _self_test_sample(pairs.features, seed))
+
+    def wait() -> RerankerFit:
+        calibration, held_out = calibrating.result()
+        if not calibration.reranker:
+            return RerankerFit("", None, calibration, held_out)
+        text = serving.result()
+        # In parts: this takes a third of the time in which the booster was grown.
+        parts = np.array_split(samples.result(), pool.size)
+        tests = [pool.submit(partial(max_abs_difference, text, part)) for part in parts]
+        differences = [it for it in (test.result() for test in tests) if it is not None]
+        return RerankerFit(text, max(differences, default=None), calibration, held_out)
+
+    return wait
+
+
+def count_calibration_rows(n: int) -> int:
+    """How many of the latest of *n* rows calibrate; of few all of them, of very few none."""
+    if n < MIN_RERANKED_ROWS:
+        return n if n >= MIN_CALIBRATE_ROWS else 0
+    return max(MIN_CALIBRATE_ROWS, round(n * CALIBRATE_SHARE))
+
+
+def _fit_without_booster(
+    pairs: Candidates, right: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> RerankerFit:
+    """For few rows: the linear score alone, calibrated if that can be."""
+    if len(right) < MIN_CALIBRATE_ROWS:
+        return RerankerFit("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
+    calibration = calibrate(pairs, None, right, weight)
+    return RerankerFit("", None, calibration, _predict(calibration, pairs, None, right))
+
+
+def _predict(
+    calibration: Calibration,
+    pairs: Candidates,
+    odds: NDArray[np.float64] | None,
+    right: NDArray[np.bool_],
+) -> HeldOut:
+    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
+    best = np.arange(len(shares)), shares.argmax(axis=1)
+    confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
+    return HeldOut(pairs.labels[best], confidence, right[best])
+
+
+def _grow(
+    features: NDArray[np.float32],
+    right: NDArray[np.bool_],
+    truth: LabelArray,
+    trees: dict[str, Any],
+    seed: int,
+    tick: Callable[[], None],
+) -> str:
+    """A booster, as text, that tells right candidates from wrong ones, shape (n, M).
+
+    Rows whose truth is no candidate stay: they teach what an unusual row looks like.
+    """
+    params: dict[str, Any] = {**_PARAMETERS, **trees, "seed": seed}
+    weights = np.repeat(_balance(truth), features.shape[1])
+    flat = features.reshape(-1, features.shape[2])  # a line for each pair
+    data = lightgbm.Dataset(flat, right.ravel(), weight=weights, params=params)
+
+    def report(env: Any) -> None:
+        if env.iteration % REPORT_ROUNDS == 0:
+            tick()
+
+    booster = lightgbm.train(params, data, num_boost_round=ROUNDS, callbacks=[report])
+    return str(booster.model_to_string())
+
+
+def _balance(truth: LabelArray) -> NDArray[np.float64]:
+    """A weight for each row: those of rare labels count for more."""
+    counts = np.bincount(truth)
+    share = truth.size / (np.count_nonzero(counts) * counts[truth])
+    return np.asarray(np.clip(share**BALANCE, 1 / 8, 8))
+
+
+def _self_test_sample(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """SELF_TEST_ROWS rows with all their candidates, shape (SELF_TEST_ROWS, M, f).
+
+    If there are fewer rows, samples are made up: each feature, of all candidates, is that of some
+    row.
+    """
+    rng = np.random.default_rng(seed)
+    n, _, width = features.shape
+    if n >= SELF_TEST_ROWS:
+        return features[rng.choice(n, SELF_TEST_ROWS, replace=False)]
+    return np.take_along_axis(features, rng.integers(n, size=(SELF_TEST_ROWS, 1, width)), axis=0)
