@@ -1,4 +1,4 @@
-"""From scores of held-out rows to probabilities: what each scorer counts, and how sure it is."""
+"""Fits the calibration on held-out rows: the weight of each scorer, and the confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.model.candidates import Candidates
 from shared.model.classifier import PROBABILITY_EPS, Calibration
 from shared.model.linear import softmax
 
-BETA_PULL = 4.0  # of the correction towards none, in rows' worth
+BETA_PULL = 4.0  # of the correction towards none, in rows
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 
 
@@ -22,23 +22,24 @@ def calibrate(
     right: NDArray[np.bool_],
     weight: NDArray[np.float64],
 ) -> Calibration:
-    """Weigh forest and linear score by held-out likelihood, then correct the confidence.
+    """Weigh reranker and linear score by held-out likelihood, then correct the confidence.
 
-    Where the forest has learned little, as from few rows, its weight comes out as 0 and the linear
-    score serves alone.
+    A reranker that learned little, as from few rows, gets the weight 0.
     """
     covered = np.any(right, axis=1)
     calibration = _weigh(pairs, odds, right, weight)
-    share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
-    calibration = replace(calibration, covered=share)
+    covered_share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
+    calibration = replace(calibration, covered=covered_share)
     shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = shares.argmax(axis=1)[:, None]
-    sure = np.take_along_axis(shares, best, axis=1)[:, 0]
-    return replace(calibration, beta=_beta(sure, np.take_along_axis(right, best, axis=1)[:, 0]))
+    share = np.take_along_axis(shares, best, axis=1)[:, 0]
+    return replace(
+        calibration, beta=_fit_beta(share, np.take_along_axis(right, best, axis=1)[:, 0])
+    )
 
 
-def _beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """The correction of Calibration, by likelihood; three numbers, since steps learn the noise."""
+def _fit_beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Beta calibration by likelihood; three numbers, since isotonic steps would fit the noise."""
     share = np.clip(share, PROBABILITY_EPS, 1 - PROBABILITY_EPS)
     logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
     sign = np.where(right, 1.0, -1.0)
@@ -64,8 +65,8 @@ def _weigh(
 ) -> Calibration:
     """The weights, none below 0, under which the truth is likeliest; a convex problem.
 
-    *weight* is that of each row, shape (n,): that of the forest, so that rare labels are heard. The
-    correction of the confidence has none, since it is to hold for the rows as they come.
+    *weight* is that of each row, shape (n,), as in the reranker, so that rare labels count. The
+    correction of the confidence has none: it is to hold for the rows as they come.
     """
     scores = [pairs.linear.astype(np.float64)]
     if odds is not None:
@@ -79,12 +80,12 @@ def _weigh(
         shares = softmax(stacked @ weights)
         fit = -weight @ np.log(np.maximum(shares[right], 1e-300))
         slope = np.einsum("n,nm,nmf->f", weight, shares, stacked) - of_truth
-        # As if one more row spoke, softly, for the weights without evidence.
+        # A weak prior, worth one row, for the weights without evidence.
         pull = (weights - start) / scale
         return float(fit + 0.5 * pull @ pull), slope + pull / scale
 
     start = np.array([DEFAULT_LINEAR_WEIGHT, 0.0][: len(scores)])
     scale = np.array([DEFAULT_LINEAR_WEIGHT, 1.0][: len(scores)])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
-    weights = found.x.tolist()
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
+    weights = fitted.x.tolist()
     return Calibration(weights[1] if odds is not None else 0.0, weights[0])

@@ -1,4 +1,4 @@
-"""Fits the scorers that propose: softmax regression, Naive Bayes, and the label history."""
+"""Fits the candidate generator: softmax regression, Naive Bayes and label history."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from shared.model.linear import QuantizedWeights, softmax
 HALF_LIFE_DAYS = 180.0
 OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
 EPOCHS, MAX_EPOCHS = 3, 15
-MIN_ROWS = 60_000  # looked at in all; a small set is gone through more often, up to MAX_EPOCHS
+MIN_ROWS = 60_000  # over all epochs; a small set gets more epochs, up to MAX_EPOCHS
 BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
 MIN_BATCH = 16
 LEARNING_RATE = 0.15  # at first; falls to 0 at the end
-CACHED = 2**18  # weights worked on at once, a megabyte of them: what a core keeps close
+CACHED = 2**18  # weights updated at once, a megabyte of them: they fit the cache of a core
 BAYES_SMOOTHING = 0.1
 RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
 
@@ -52,9 +52,9 @@ def fit_generator(
     weights[:, 0] = _softmax_regression(matrix, labels, label_count, tick)
     tick()
     weights[:, 1] = _naive_bayes(matrix, targets)
-    known = inputs.rows["day"][inputs.rows["day"] != UNKNOWN_DAY]
+    days = inputs.rows["day"][inputs.rows["day"] != UNKNOWN_DAY]
     # Not the latest date: one row dated years ahead would make all others equally old.
-    today = np.quantile(known, 0.99) if known.size else 0
+    today = np.quantile(days, 0.99) if days.size else 0
     age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
     history = _history(inputs, labels, label_count, recent)
@@ -75,9 +75,8 @@ def _softmax_regression(
 ) -> FloatArray:
     """Weights of multinomial logistic regression, shape (WIDTH, K).
 
-    Stochastic gradient descent with a step size for each column, which rare words need: they are
-    seen seldom, so they must learn from each time. All steps shrink towards the end, which settles
-    the weights as averaging them would, at half the memory.
+    Stochastic gradient descent with a step size for each column (AdaGrad), which rare words need.
+    All steps shrink towards the end, which works as averaging the weights, at half the memory.
     Source: Duchi, Hazan, Singer, "Adaptive Subgradient Methods", JMLR 12, 2011.
     """
     n = labels.size
@@ -125,17 +124,17 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
     Retrieval", 2008, section 13.2, with the columns' overall rate taken off: it is the same for
     every label, so the ranking stays, and a column that says nothing weighs nothing.
     """
-    found = (targets.T.tocsr() @ matrix).tocoo()
-    label, column = found.coords
+    sums = (targets.T.tocsr() @ matrix).tocoo()
+    label, column = sums.coords
     overall = np.asarray(matrix.sum(axis=0), dtype=np.float64) + BAYES_SMOOTHING
     overall /= overall.sum()
-    # The smoothing is spread as the columns are overall, so where a label never set a column the
-    # ratio is the label's own: nearly everywhere.
+    # Smoothed by the overall distribution: where a label never set a column, nearly everywhere, the
+    # ratio depends on the label alone.
     smoothing = BAYES_SMOOTHING * matrix.shape[1]
-    size = np.bincount(label, found.data, minlength=targets.shape[1]) + smoothing
+    size = np.bincount(label, sums.data, minlength=targets.shape[1]) + smoothing
     ratio = np.empty((matrix.shape[1], size.size), dtype=np.float32)
     ratio[:] = np.log(smoothing / size)
-    ratio[column, label] += np.log1p(found.data / (smoothing * overall[column]))
+    ratio[column, label] += np.log1p(sums.data / (smoothing * overall[column]))
     return ratio
 
 
@@ -159,7 +158,7 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
 def _history(
     inputs: EncodedRows, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
 ) -> LabelHistory:
-    """Count labels by key; see History for what comes out."""
+    """Count labels by key; see LabelHistory."""
     row, _ = np.nonzero(inputs.rows["keys"] != NO_KEY)
     keys, key = np.unique(inputs.rows["keys"][inputs.rows["keys"] != NO_KEY], return_inverse=True)
     pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)

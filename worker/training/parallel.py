@@ -1,4 +1,4 @@
-"""Two threads that share the fitting of a model."""
+"""Thread pool for the steps of fitting a model; the first error cancels the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THREADS = min(2, _CORES)
 
 
 class _Cancelled(Exception):
-    """Ends a task whose result nobody will use."""
+    """Ends a task after another one has failed."""
 
 
 class FitPool:
@@ -27,7 +27,7 @@ class FitPool:
     report or check, and is raised again as the block ends. No thread outlives the block.
 
     Attributes:
-        size: how many threads there are.
+        size: threads.
     """
 
     def __init__(self, report: Progress) -> None:
