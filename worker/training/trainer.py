@@ -1,10 +1,10 @@
-"""The fresh process in which a model is trained: one request in, progress and one result out.
+"""The training process: reads one request, writes progress and one result.
 
     python -m worker.training.trainer < request
 
-The request is one line of JSON on standard input, which the caller then keeps open: when it
-closes, the caller has died, and this process exits. Each line on standard output is JSON: progress,
-and at the end the result or the error. Logs go to standard error.
+The request is one line of JSON on standard input, which the caller keeps open: when it closes, the
+caller has died, and this process exits. Each line on standard output is JSON: progress, and at the
+end the result or the error. Logs go to standard error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.errors import LedgerError, Unavailable
 from shared.registry.store import Registry
 from shared.settings import Settings, process_settings
 
-NO_MEMORY = ("bad_alloc", "can't start new thread")  # as LightGBM and Python may say it
+NO_MEMORY = ("bad_alloc", "can't start new thread")  # in errors of LightGBM and Python
 log = logs.get_logger()
 
 
@@ -38,14 +38,12 @@ def main() -> int:
     _limit_memory(settings.train_memory_mb)
     try:
         _write({"result": _train(settings, request)})
-    except MemoryError:
-        _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
     except CONNECTION_ERRORS:
         _fail(Unavailable.code, "PostgreSQL went away", {})
     except LedgerError as error:
         _fail(error.code, str(error), error.facts)
     except Exception as error:
-        if any(word in str(error) for word in NO_MEMORY):
+        if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY):
             _fail("out_of_memory", f"The run needed more than {settings.train_memory_mb} MB", {})
         else:
             log.exception("trainer.broke")
@@ -54,9 +52,7 @@ def main() -> int:
 
 
 def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
-    from worker.training import (
-        pipeline,  # LightGBM and scikit-learn: imported under the memory limit
-    )
+    from worker.training import pipeline  # LightGBM, scikit-learn: under the memory limit
 
     report = pipeline.run(
         make_engine(settings.database_url, application="ledger trainer"),
@@ -90,8 +86,10 @@ def _exit_with_caller() -> None:
 
 
 def _reserve_blas_buffers() -> None:
-    """OpenBLAS takes a buffer at the first product; with no room left for it, it ends the process,
-    or tries again for ever. NumPy and SciPy have one each."""
+    """Make NumPy and SciPy allocate the buffers of their OpenBLAS before memory is limited.
+
+    It allocates at the first product; without room it ends the process, or retries for ever.
+    """
     import numpy as np
     from scipy.linalg.blas import dgemm
 
@@ -101,11 +99,11 @@ def _reserve_blas_buffers() -> None:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Bound the address space: the run gets a MemoryError where the machine would start to kill."""
+    """Limit the address space, so that the run gets a MemoryError before the machine kills it."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = megabytes * 1024 * 1024
-    if hard == resource.RLIM_INFINITY or wanted < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    limit = megabytes * 1024 * 1024
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 if __name__ == "__main__":
