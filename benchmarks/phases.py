@@ -138,7 +138,7 @@ def _difference(model: Model, later: list[sample.Row]) -> str:
     pairs = np.ascontiguousarray(pairs.reshape(-1, pairs.shape[2]))
     booster = lightgbm.Booster(model_str=model.booster_text)
     expected = booster.predict(pairs, raw_score=True, num_threads=1)
-    different = np.abs(QuickScorer(model.booster_text).raw_scores(pairs, 6) - expected).max()
+    different = np.abs(QuickScorer(model.booster_text).scores(pairs, 6) - expected).max()
     return (
         f"QuickScorer and `Booster.predict` on the {len(pairs):,} candidates of "
         f"{COMPARED_ROWS:,} rows: largest difference {different:g}. The same is checked on "

@@ -1,7 +1,4 @@
-"""Feature hashing: the columns of a text's word hashes and character n-grams.
-
-Hashes are CRC-32, modulo TEXT_COLUMNS. The loop over the n-grams is native where it can be.
-"""
+"""Feature hashing: the columns of a text's words and character n-grams, CRC-32 % TEXT_COLUMNS."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ def ngram_columns(
 ) -> IntArray:
     """The columns of *hashes* and of every n-gram of *least* to *most* characters of *text*.
 
-    Each character counts as four bytes, so any script does.
+    Each character counts as four bytes, so all scripts work alike.
 
     Args:
         hashes: 32 bits each.
@@ -37,10 +34,10 @@ def ngram_columns(
     """
     if not library.is_available():
         return ngram_columns_reference(hashes, text, least, most, in_words)
-    given = array("I", hashes or (0,))
+    values = array("I", hashes or (0,))
     out = np.empty(len(hashes) + (most - least + 1) * len(text) + 1, dtype=np.int32)
     count = _native()(
-        library.pointer(given), len(hashes), text.encode("utf-32-le"), len(text),
+        library.pointer(values), len(hashes), text.encode("utf-32-le"), len(text),
         least, most, in_words, library.pointer(out),
     )  # fmt: skip
     return out[:count].copy()
@@ -50,10 +47,10 @@ def ngram_columns_reference(
     hashes: Sequence[int], text: str, least: int, most: int, in_words: bool
 ) -> IntArray:
     """The same in Python."""
-    found = {value % TEXT_COLUMNS for value in hashes}
+    columns = {value % TEXT_COLUMNS for value in hashes}
     for size in range(least, most + 1):
-        found.update(value % TEXT_COLUMNS for value in _ngrams(text, size, in_words))
-    return np.array(sorted(found), dtype=np.int32)
+        columns.update(value % TEXT_COLUMNS for value in _ngrams(text, size, in_words))
+    return np.array(sorted(columns), dtype=np.int32)
 
 
 def _ngrams(text: str, size: int, in_words: bool) -> Iterator[int]:
@@ -69,4 +66,4 @@ def _native() -> Callable[..., int]:
     parameters = (
         library.POINTER, size, ctypes.c_char_p, size, size, size, size, library.POINTER,
     )  # fmt: skip
-    return library.function("columns", parameters, result=size)
+    return library.load_function("ngram_columns", parameters, result=size)

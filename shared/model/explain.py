@@ -1,6 +1,6 @@
-"""Explains a prediction: what moved the scores of each candidate of one row.
+"""Explanation of a prediction: what moved the scores of each candidate of one row.
 
-Exact, not estimated: the reranker's part by TreeSHAP, the linear part by its own weights. Texts are
+Exact, not estimated: TreeSHAP for the reranker, the weights for the linear model. The words are
 those of the row; the model holds none.
 
 Source: Lundberg, Erion, Lee, "Consistent Individualized Feature Attribution for Tree Ensembles",
@@ -21,7 +21,7 @@ from pydantic import Field
 from shared.features.brands import CategoryMatch, lookup_category
 from shared.features.encoder import SparseRows, word_columns
 from shared.features.extract import FeatureRow
-from shared.model.candidates import PAIR_FEATURES, Candidates, encode_rows
+from shared.model.candidates import PAIR_FEATURES, encode_rows
 from shared.model.classifier import Model, Prediction
 
 TOP = 8  # features, and words, of each candidate
@@ -69,30 +69,33 @@ class Explanation:
 
     prediction: Prediction
     merchant: str  # cleaned
-    match: CategoryMatch | None  # the kind of shop, without anybody's labels
+    match: CategoryMatch | None  # the category of the shop, without any labels
     candidates: tuple[Candidate, ...]
 
 
 def explain(model: Model, row: FeatureRow) -> Explanation:
-    """Say what moved each candidate of *row*; the prediction is that of `model.predict`."""
+    """Explain each candidate of *row*; the prediction is that of `model.predict`."""
     inputs = encode_rows([row], model.hash_key)
-    proposal, odds, shares = model.rank(inputs)
-    labels = proposal.labels[0]
+    ranked, log_odds, shares = model.rank(inputs)
+    labels = ranked.labels[0]
     best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
-    by_feature = _feature_contributions(model, proposal)
+    if model.reranker is None:
+        by_feature = np.zeros((len(labels), len(PAIR_FEATURES) + 1))
+    else:
+        by_feature = model.reranker.contributions(ranked.features[0])
     entries = model.generator.encoder.values(inputs.text)
     by_column = model.linear_contributions(inputs.text.columns, entries, labels)
     texts = word_columns(row)
     candidates = []
-    for place in best_first:
-        features, rest, bias = _features(proposal.features[0, place], by_feature[place])
-        words, other = _words(texts, inputs.text, by_column[:, place])
+    for index in best_first:
+        features, rest, bias = _features(ranked.features[0, index], by_feature[index])
+        words, other = _words(texts, inputs.text, by_column[:, index])
         candidates.append(
             Candidate(
-                label=model.labels[labels[place]],
-                share=shares[0][place],
-                log_odds=None if odds is None else float(odds[0, place]),
-                linear=float(proposal.linear[0, place]),
+                label=model.labels[labels[index]],
+                share=shares[0][index],
+                log_odds=None if log_odds is None else float(log_odds[0, index]),
+                linear=float(ranked.linear[0, index]),
                 bias=bias,
                 features=features,
                 rest=rest,
@@ -101,19 +104,11 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
             )
         )
     return Explanation(
-        prediction=model.answers(proposal, shares)[0],
+        prediction=model.answers(ranked, shares)[0],
         merchant=row.merchant,
         match=lookup_category(row),
         candidates=tuple(candidates),
     )
-
-
-def _feature_contributions(model: Model, proposal: Candidates) -> NDArray[np.float64]:
-    """What each feature added to each candidate's log-odds, the bias last: (M, features + 1)."""
-    lines = proposal.features[0]
-    if model.reranker is None:
-        return np.zeros((len(lines), len(PAIR_FEATURES) + 1))
-    return model.reranker.contributions(lines)
 
 
 def _features(
@@ -131,15 +126,15 @@ def _features(
 
 
 def _words(
-    texts: list[tuple[str, int]], grams: SparseRows, contributions: NDArray[np.float64]
+    texts: list[tuple[str, int]], row: SparseRows, contributions: NDArray[np.float64]
 ) -> tuple[tuple[WordMove, ...], float]:
-    """The TOP words that moved a candidate, and what all else that the row has added."""
-    added = dict(zip(grams.columns.tolist(), contributions.tolist(), strict=True))
+    """The TOP words that moved a candidate, and what everything else in the row added."""
+    added = dict(zip(row.columns.tolist(), contributions.tolist(), strict=True))
     total = math.fsum(added.values())
-    found: defaultdict[str, float] = defaultdict(float)
+    by_word: defaultdict[str, float] = defaultdict(float)
     for text, column in texts:  # a word of the merchant may stand in the description, too
-        found[text] += added[column]
-    moves = [WordMove(text, contribution) for text, contribution in found.items() if contribution]
+        by_word[text] += added[column]
+    moves = [WordMove(text, contribution) for text, contribution in by_word.items() if contribution]
     moves.sort(key=lambda move: -abs(move.contribution))
     words = tuple(moves[:TOP])
     return words, total - math.fsum(word.contribution for word in words)

@@ -1,8 +1,7 @@
-"""What was decided before about the same merchant, description or word: counts by label, decayed.
+"""Label history: how often each label was given for a merchant, description, word and so on.
 
-The tables hold 64-bit keyed hashes, never a text, and are sorted, so that a look-up is a binary
-search for any number of rows at once. Each model has a key of its own: hashes of one model, or a
-list of them made once, say nothing about another. Who has the whole model can still test a guess.
+The tables hold 64-bit keyed hashes, never a text, sorted for binary search. Each model has its own
+key, so hashes of one model say nothing about another. With the whole model one can test a guess.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ HISTORY_KEYS = (
     "merchant + amount",
     "description",
     "mcc",
-    "kind",  # of shop, as brand names, merchant category codes and words tell it
+    "kind",  # category of the shop, by brand, merchant category code or keyword
 )
 WORDS = 12  # of the merchant and of the description, the first six each
 SLOTS = len(HISTORY_KEYS) + WORDS
 
 NO_KEY = 0
-LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every key that is not there
-MAX_LABELS_PER_KEY = 6  # labels that one memory proposes at most
+LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every missing key
+MAX_LABELS_PER_KEY = 6  # that vote for candidates
 
 _EACH = WORDS // 2
 
 
 def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
-    """The hashes under which *row* is remembered, SLOTS of them; NO_KEY where it has none.
+    """The SLOTS hashes by which *row* is looked up; NO_KEY where it lacks the text.
 
     *hash_key* is the key of the hashes, up to 64 bytes.
     """
@@ -55,14 +54,14 @@ def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
     )
     description, *memo = _description_keys(hash_key, row.norm_desc)
     mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
-    told = lookup_category(row)
-    kind = _word_key(hash_key, "kind", told.category) if told else NO_KEY
-    return (exact, canonical, first, amount, description, mcc, kind, *words, *memo)
+    match = lookup_category(row)
+    category = _word_key(hash_key, "kind", match.category) if match else NO_KEY
+    return (exact, canonical, first, amount, description, mcc, category, *words, *memo)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LabelHistory:
-    """Label counts by key. Entries are sorted by key, then label; parallel arrays, e of them.
+    """Label counts by key, in parallel arrays of e entries, sorted by key, then label.
 
     Attributes:
         label_count: K, how many labels there are.
@@ -86,13 +85,13 @@ class LabelHistory:
     last_day: FloatArray
     amount: FloatArray
 
-    # Made from the above. One entry more at the end stands for every pair that is not there.
+    # Derived from the above. The last entry stands for every missing pair.
     codes: NDArray[np.int64] = field(init=False, repr=False)
     pair_stats: FloatArray = field(init=False, repr=False)  # (e + 1, 4)
     pair_last: FloatArray = field(init=False, repr=False)  # (e + 1, 2): day, amount
     key_stats: FloatArray = field(init=False, repr=False)  # (m, 2): log total, entropy
-    proposed: IntArray = field(init=False, repr=False)  # (m, PROPOSED), K where there is none
-    proposed_share: FloatArray = field(init=False, repr=False)
+    proposed: IntArray = field(init=False, repr=False)  # (m, MAX_LABELS_PER_KEY), K where empty
+    proposed_share: FloatArray = field(init=False, repr=False)  # likewise, 0 where empty
 
     def __post_init__(self) -> None:
         k, m, e = self.label_count, self.keys.size, self.labels.size
@@ -103,55 +102,48 @@ class LabelHistory:
         share = self.recent / recent_total[key]
         entropy = np.bincount(key, -share * np.log(np.maximum(share, 1e-30)), minlength=m)
 
-        codes = np.append(key * k + self.labels, np.iinfo(np.int64).max)
-        stats = np.zeros((e + 1, 4), dtype=np.float32)
-        stats[:e] = np.column_stack(
+        self.codes = np.append(key * k + self.labels, np.iinfo(np.int64).max)
+        self.pair_stats = np.zeros((e + 1, 4), dtype=np.float32)
+        self.pair_stats[:e] = np.column_stack(
             (self.count / total[key], share, np.log1p(self.count), self.latest)
         )
-        last = np.full((e + 1, 2), np.nan, dtype=np.float32)
-        last[:e] = np.column_stack((self.last_day, self.amount))
-        key_stats = np.column_stack((np.log1p(recent_total), entropy)).astype(np.float32)
-        key_stats[-1] = np.nan
+        self.pair_last = np.full((e + 1, 2), np.nan, dtype=np.float32)
+        self.pair_last[:e] = np.column_stack((self.last_day, self.amount))
+        self.key_stats = np.column_stack((np.log1p(recent_total), entropy)).astype(np.float32)
+        self.key_stats[-1] = np.nan
 
-        order = np.lexsort((-share, key))
         rank = np.arange(e) - np.repeat(self.starts[:-1], sizes)
-        best = order[rank < MAX_LABELS_PER_KEY]
-        place = (key[best], rank[rank < MAX_LABELS_PER_KEY])
-        proposed = np.full((m, MAX_LABELS_PER_KEY), k, dtype=np.int32)
-        proposed[place] = self.labels[best]
-        proposed_share = np.zeros((m, MAX_LABELS_PER_KEY), dtype=np.float32)
-        proposed_share[place] = share[best]
-        for name, value in (
-            ("codes", codes),
-            ("pair_stats", stats),
-            ("pair_last", last),
-            ("key_stats", key_stats),
-            ("proposed", proposed),
-            ("proposed_share", proposed_share),
-        ):
-            object.__setattr__(self, name, value)
+        is_best = rank < MAX_LABELS_PER_KEY
+        best = np.lexsort((-share, key))[is_best]
+        index = key[best], rank[is_best]
+        self.proposed = np.full((m, MAX_LABELS_PER_KEY), k, dtype=np.int32)
+        self.proposed[index] = self.labels[best]
+        self.proposed_share = np.zeros((m, MAX_LABELS_PER_KEY), dtype=np.float32)
+        self.proposed_share[index] = share[best]
 
     def find(self, keys: KeyArray) -> NDArray[np.int64]:
-        """The position of each key, shape as *keys*; that of LAST_KEY for one never seen."""
+        """The position of each key, shape as *keys*; that of LAST_KEY for a missing one."""
         at = self.keys.searchsorted(keys)
         return np.where(self.keys[at] == keys, at, self.keys.size - 1)
 
-    def find_pairs(self, found: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The entry of each (key, label); that behind the last where there is none.
+    def find_pairs(
+        self, positions: NDArray[np.int64], labels: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The entry of each (key, label) pair; e for a missing one.
 
         Args:
-            found: key positions, shape (n, s).
-            labels: the labels asked about, shape (n, c).
+            positions: of the keys, shape (n, s).
+            labels: shape (n, c).
 
         Returns:
             Indices into pair_stats and pair_last, shape (n, c, s).
         """
-        codes = found[:, None, :] * self.label_count + labels[:, :, None]
+        codes = positions[:, None, :] * self.label_count + labels[:, :, None]
         at = self.codes.searchsorted(codes)
         return np.where(self.codes[at] == codes, at, self.labels.size)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What must be kept of it."""
+        """All arrays that a file must hold."""
         return {name: getattr(self, name) for name in _ARRAYS}
 
     @classmethod
@@ -177,7 +169,7 @@ def _word_key(hash_key: bytes, kind: str, text: str) -> int:
 
 @cached(4_096)
 def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
-    """Of the merchant's first three words without digits, its first word, and each word."""
+    """The keys of the first three words without digits, of the first word, and of each word."""
     if not merchant:
         return (NO_KEY,) * (2 + _EACH)
     words = merchant.split()
@@ -190,7 +182,7 @@ def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
 
 
 def _description_keys(hash_key: bytes, description: str) -> tuple[int, ...]:
-    """Of its first six words together, then of each."""
+    """The keys of the first six words together, then of each."""
     if not description:
         return (NO_KEY,) * (1 + _EACH)
     words = description.split(maxsplit=_EACH)[:_EACH]

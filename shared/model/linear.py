@@ -1,7 +1,7 @@
-"""Weights of linear scorers over encoded rows, stored as small integers.
+"""Weights of linear models over encoded rows, quantized to eight bits.
 
 A float32 for each of 33,000 columns and hundreds of labels would be most of a model's size, in
-memory and on disk. Eight bits and a scale a column lose nothing that a test row shows.
+memory and on disk. Eight bits and a scale for each column lose nothing that a test row shows.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _LARGEST = 127
 
 @dataclass(frozen=True, slots=True)
 class QuantizedWeights:
-    """S scorers side by side, each with one weight a column for each of K labels.
+    """The weights of S linear models, one for each column and each of K labels.
 
     Attributes:
         values: shape (WIDTH, S, K), int8.
-        scale: what a unit of them is worth, shape (WIDTH, S, 1), float32.
+        scale: the value of one step, shape (WIDTH, S, 1), float32.
     """
 
     values: NDArray[np.int8]
@@ -39,27 +39,27 @@ class QuantizedWeights:
         scale = np.maximum(np.abs(weights).max(axis=2, keepdims=True), np.float32(1e-30)) / _LARGEST
         return cls(np.rint(weights / scale).astype(np.int8), scale.astype(np.float32))
 
-    def score(self, grams: SparseRows, entries: FloatArray) -> FloatArray:
-        """The scores of each row: shape (n, S, K). No row sees another.
+    def score(self, text: SparseRows, entries: FloatArray) -> FloatArray:
+        """The scores of each row, shape (n, S, K); each row is scored on its own.
 
-        *entries* are what stands in grams.columns, a sparse matrix (n, WIDTH).
+        *entries* are the values of text.columns, a sparse matrix (n, WIDTH).
         """
         width, scorers, labels = self.values.shape
-        if grams.size == 1:  # a sparse matrix would cost as much as the sums
-            one = self.values[grams.columns] * self.scale[grams.columns]
+        if text.size == 1:  # a sparse matrix would cost as much as the sums
+            one = self.values[text.columns] * self.scale[text.columns]
             one *= entries[:, None, None]
             return np.asarray(one.sum(axis=0, keepdims=True))
         is_used = np.zeros(width, dtype=np.bool_)
-        is_used[grams.columns] = True
+        is_used[text.columns] = True
         used = np.flatnonzero(is_used)
-        place = (np.cumsum(is_used, dtype=np.int32) - 1)[grams.columns]
+        position = (np.cumsum(is_used, dtype=np.int32) - 1)[text.columns]
         dense = (self.values[used] * self.scale[used]).reshape(used.size, scorers * labels)
-        matrix = csr_array((entries, place, grams.starts), (grams.size, used.size))
+        matrix = csr_array((entries, position, text.starts), (text.size, used.size))
         return np.asarray(matrix @ dense).reshape(-1, scorers, labels)
 
 
 def softmax(scores: NDArray[Float]) -> NDArray[Float]:
-    """Scores as shares of one, along the last axis."""
+    """Softmax along the last axis."""
     shares: NDArray[Float] = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
     return shares

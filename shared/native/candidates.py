@@ -1,23 +1,20 @@
-"""Candidate generation in C. It knows arrays and sizes only."""
+"""Candidate generation in C, over arrays and sizes only."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.native import library
+from shared.native.library import Array, NativeFunction
 
-Array = NDArray[np.generic]
-
-_SIZES = ("k", "m", "e", "first_one_hot", "unknown_day")
+# In the order of `generator` in kernel.c, where their shapes stand.
 _ARRAYS: dict[str, type[np.generic]] = {
     "idf": np.float32,
     "known": np.bool_,
     "weights": np.int8,
-    "scale": np.float32,
+    "weights_scale": np.float32,
     "log_prior": np.float32,
     "amount_ratio": np.float32,
     "weekday_ratio": np.float32,
@@ -33,27 +30,16 @@ _ARRAYS: dict[str, type[np.generic]] = {
 }
 
 
-class _Config(ctypes.Structure):
-    """`base` in kernel.c."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in _SIZES),
-        ("one_hot", ctypes.c_float),
-        *((name, ctypes.c_void_p) for name in _ARRAYS),
-    )
-
-
 class NativeCandidateGenerator:
-    """The arrays of a candidate generator, where the kernel finds them.
+    """The arrays of a candidate generator, for the kernel.
 
     Args:
-        arrays: by the names in `base` of kernel.c, where their shapes stand; copied only where
-            they are not as C reads them.
+        arrays: all of _ARRAYS; copied only where their layout is not that of C.
         first_one_hot: columns from here on hold one_hot_weight instead of a TF-IDF weight.
         one_hot_weight: see there.
         candidate_count: M, how many labels a row gets.
-        feature_count: of a (row, candidate) pair.
-        unknown_day: stands for a date that is not known.
+        feature_count: f, of a (row, candidate) pair.
+        unknown_day: stands for an unknown date.
     """
 
     def __init__(
@@ -66,40 +52,36 @@ class NativeCandidateGenerator:
         feature_count: int,
         unknown_day: int,
     ) -> None:
-        # Held for as long as the kernel has their addresses.
-        self._arrays = {
-            name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in _ARRAYS.items()
-        }
         label_count = arrays["log_prior"].size
         self._shape = candidate_count, feature_count
-        self._scratch = 5 * label_count + 1
-        config = _Config(
+        self._scratch_size = 5 * label_count + 1
+        config: list[int | float | Array] = [
             label_count,
             arrays["keys"].size,
             arrays["labels"].size,
             first_one_hot,
             unknown_day,
             one_hot_weight,
-            *(array.ctypes.data for array in self._arrays.values()),
-        )
-        self._propose = library.NativeFunction("propose", config, 7)
+            *(np.ascontiguousarray(arrays[name], dtype) for name, dtype in _ARRAYS.items()),
+        ]
+        self._generate = NativeFunction("generate_candidates", config, 7)
 
-    def propose(
+    def generate(
         self, columns: NDArray[np.int32], starts: NDArray[np.int32], rows: NDArray[np.void]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         """The labels, linear scores and features of n rows: (n, M), (n, M) and (n, M, f).
 
-        No row sees another.
+        Each row is handled on its own.
 
         Args:
-            columns, starts: as in shared.features.encoder.Grams.
+            columns, starts: as in shared.features.encoder.SparseRows.
             rows: shape (n,), as `row` in kernel.c.
         """
         n, (m, f) = rows.size, self._shape
         labels = np.empty((n, m), dtype=np.int64)
         linear = np.empty((n, m), dtype=np.float32)
         features = np.empty((n, m, f), dtype=np.float32)
-        scratch = np.empty(self._scratch, dtype=np.float32)
+        scratch = np.empty(self._scratch_size, dtype=np.float32)
         if n:
-            self._propose(n, columns, starts, rows, scratch, labels, linear, features)
+            self._generate(n, columns, starts, rows, scratch, labels, linear, features)
         return labels, linear, features

@@ -1,7 +1,6 @@
-"""Loads the C kernel, kernel.c, where it was built for this machine.
+"""The C library of kernel.c, where it was built for this machine.
 
-Without it, NumPy and LightGBM give the same answers and take longer. `make` and the image build
-it; a library of another source is not used.
+Without it, NumPy and LightGBM give the same answers and take longer.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ import os
 from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SOURCE = Path(__file__).with_name("kernel.c")
-LIBRARY = Path(__file__).with_name("libkernel.so")
+from shared.native.build import LIBRARY, source_digest
+
 ENV_VAR = "LEDGER_KERNEL"  # `off` turns the kernel off
 # Up to so many rows hold the interpreter lock: a thread that gives it up for microseconds waits
 # milliseconds to get it back from one that computes, and its mean prediction takes four times as
@@ -39,23 +36,35 @@ class NativeFunction:
 
     Args:
         name: of the function.
-        config: the structure, the same in every call.
+        config: the fields of the structure, in order; contiguous arrays become pointers.
         array_count: how many arrays follow the number of rows.
     """
 
-    def __init__(self, name: str, config: ctypes.Structure, array_count: int) -> None:
-        self._config = config
-        parameters = (ctypes.POINTER(type(config)), ctypes.c_int64, *[POINTER] * array_count)
-        self._holding = function(name, parameters)
-        self._releasing = function(name, parameters, library=ctypes.CDLL)
+    def __init__(self, name: str, config: Sequence[int | float | Array], array_count: int) -> None:
+        self._arrays = [value for value in config if isinstance(value, np.ndarray)]  # keeps alive
+        fields = [(f"field_{index}", _c_type(value)) for index, value in enumerate(config)]
+        structure = type("Config", (ctypes.Structure,), {"_fields_": fields})
+        self._config = structure(
+            *(value.ctypes.data if isinstance(value, np.ndarray) else value for value in config)
+        )
+        self._address = ctypes.c_void_p(ctypes.addressof(self._config))
+        parameters = ctypes.c_void_p, ctypes.c_int64, *[POINTER] * array_count
+        self._hold_gil = load_function(name, parameters)
+        self._release_gil = load_function(name, parameters, library=ctypes.CDLL)
 
     def __call__(self, rows: int, *arrays: Array | array[int]) -> None:
         """Go through at least one row; the arrays are contiguous and writable."""
-        call = self._holding if rows <= HOLD_GIL_MAX_ROWS else self._releasing
-        call(self._config, rows, *map(pointer, arrays))
+        call = self._hold_gil if rows <= HOLD_GIL_MAX_ROWS else self._release_gil
+        call(self._address, rows, *map(pointer, arrays))
 
 
-def function(
+def _c_type(value: float | Array) -> type[Any]:
+    if isinstance(value, np.ndarray):
+        return ctypes.c_void_p
+    return ctypes.c_float if isinstance(value, float) else ctypes.c_int64
+
+
+def load_function(
     name: str,
     parameters: Sequence[Any],
     *,
@@ -63,9 +72,9 @@ def function(
     library: type[ctypes.CDLL] = ctypes.PyDLL,
 ) -> Callable[..., Any]:
     """A function of the library. A PyDLL holds the interpreter lock, a CDLL releases it."""
-    found = getattr(library(str(LIBRARY)), name)
-    found.argtypes, found.restype = parameters, result
-    return found  # type: ignore[no-any-return]
+    function = getattr(library(str(LIBRARY)), name)
+    function.argtypes, function.restype = parameters, result
+    return function  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1)
@@ -74,13 +83,7 @@ def is_available() -> bool:
     if os.environ.get(ENV_VAR) == "off":
         return False
     try:
-        source = ctypes.CDLL(str(LIBRARY)).kernel_source
+        digest = load_function("kernel_source", (), result=ctypes.c_char_p)()
     except (OSError, AttributeError):
         return False
-    source.restype = ctypes.c_char_p
-    return bool(source() == source_digest().encode())
-
-
-def source_digest() -> str:
-    """SHA-256 of the source; the library carries that of its own."""
-    return sha256(SOURCE.read_bytes()).hexdigest()
+    return bool(digest == source_digest().encode())

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from shared.model.calibration import PROBABILITY_EPS, Calibration
 from shared.model.candidates import Candidates
-from shared.model.classifier import PROBABILITY_EPS, Calibration
 from shared.model.linear import softmax
 
 BETA_PULL = 4.0  # of the correction towards none, in rows
@@ -29,7 +29,7 @@ def calibrate(
     covered = np.any(right, axis=1)
     calibration = _weigh(pairs, odds, right, weight)
     covered_share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
-    calibration = replace(calibration, covered=covered_share)
+    calibration = replace(calibration, candidate_recall=covered_share)
     shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = shares.argmax(axis=1)[:, None]
     share = np.take_along_axis(shares, best, axis=1)[:, 0]

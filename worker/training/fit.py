@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.features.extract import FeatureRow
+from shared.model.calibration import Calibration
 from shared.model.candidates import (
     CANDIDATES,
     PAIR_FEATURES,
@@ -132,8 +133,8 @@ def fit_and_refit(
             hash_key,
             metadata,
             thresholds=thresholds,
-            agreement=agreement,
-            proposals_agree=agrees,
+            max_abs_error=agreement,
+            native_agrees=agrees,
         )
         generator, agrees = refitted.result()
     stored = replace(
@@ -141,7 +142,7 @@ def fit_and_refit(
         labels=all_names,
         generator=generator,
         metadata={**metadata, "base_rows": len(rows)},
-        proposals_agree=agrees,
+        native_agrees=agrees,
     )
     return FitResult(judged, stored)
 

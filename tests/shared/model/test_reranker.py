@@ -32,10 +32,8 @@ def forest(booster: lightgbm.Booster) -> Reranker:
 
 
 def test_scores_are_those_of_lightgbm(booster: lightgbm.Booster, forest: Reranker) -> None:
-    assert np.array_equal(forest.raw_scores(LINES), booster.predict(LINES, raw_score=True))
-    assert np.array_equal(
-        forest.raw_scores(LINES[3:4]), booster.predict(LINES[3:4], raw_score=True)
-    )
+    assert np.array_equal(forest.scores(LINES), booster.predict(LINES, raw_score=True))
+    assert np.array_equal(forest.scores(LINES[3:4]), booster.predict(LINES[3:4], raw_score=True))
 
 
 def test_contributions_are_those_of_lightgbm_and_sum_to_the_scores(
@@ -44,14 +42,14 @@ def test_contributions_are_those_of_lightgbm_and_sum_to_the_scores(
     told = forest.contributions(LINES)
 
     assert np.array_equal(told, booster.predict(LINES, pred_contrib=True))
-    assert np.allclose(told.sum(axis=1), forest.raw_scores(LINES))
+    assert np.allclose(told.sum(axis=1), forest.scores(LINES))
 
 
 def test_threads_may_share_a_forest(forest: Reranker) -> None:
-    alone = forest.raw_scores(LINES)
+    alone = forest.scores(LINES)
 
     with ThreadPoolExecutor(4) as pool:
-        scores = list(pool.map(forest.raw_scores, [LINES] * 20))
+        scores = list(pool.map(forest.scores, [LINES] * 20))
         told = list(pool.map(forest.contributions, [LINES] * 4))
 
     assert all(np.array_equal(score, alone) for score in scores)
@@ -70,7 +68,7 @@ import sys
 from shared.features.extract import RawTransaction, features_of
 from shared.model.reranker import Reranker
 import shared.model.explain, shared.model.classifier, web.app
-Reranker(sys.stdin.read()).raw_scores(__import__("numpy").zeros((1, 7), "float32"))
+Reranker(sys.stdin.read()).scores(__import__("numpy").zeros((1, 7), "float32"))
 print(*{"pandas", "sklearn", "lightgbm", "scipy.optimize"} & set(sys.modules))
 """
     text = lightgbm.train(

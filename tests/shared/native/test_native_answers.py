@@ -131,7 +131,7 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
     expected = booster.predict(lines, raw_score=True)
 
     for group in (1, 6, 7):
-        assert np.array_equal(trees.raw_scores(lines, group), expected)
+        assert np.array_equal(trees.scores(lines, group), expected)
 
 
 @compiled
@@ -161,18 +161,18 @@ def test_a_forest_that_it_cannot_read_is_left_to_lightgbm(params: dict[str, int]
     with pytest.raises(ValueError, match=why):
         QuickScorer(text)
     assert reranker.max_abs_difference(text, np.zeros((1, 6, 7), dtype=np.float32)) is None
-    assert reranker.Reranker(text, agreement=0.0)
+    assert reranker.Reranker(text, max_abs_error=0.0)
 
 
 @compiled
 def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
     model = _one()
 
-    assert model.agreement == 0
+    assert model.max_abs_error == 0
     again = Model.from_files(model.to_files())
-    assert again.agreement == 0
+    assert again.max_abs_error == 0
     assert again.reranker
-    assert again.reranker._trees
+    assert again.reranker._native
 
 
 @compiled
@@ -180,14 +180,14 @@ def test_a_model_says_that_its_forest_was_tried_and_then_uses_it() -> None:
 def test_where_it_was_not_shown_to_agree_lightgbm_answers(
     agreement: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = Model.from_files(replace(_one(), agreement=agreement).to_files())
+    model = Model.from_files(replace(_one(), max_abs_error=agreement).to_files())
     rows = transactions(20, 5, seed=3)[0]
     expected = _one().predict_many(rows)
 
     def used(*_: object) -> None:
         raise AssertionError("the compiled forest was asked")
 
-    monkeypatch.setattr(QuickScorer, "raw_scores", used)
+    monkeypatch.setattr(QuickScorer, "scores", used)
 
     assert model.predict_many(rows) == expected
 
@@ -198,11 +198,11 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
 
     def put(right: str, wrong: str) -> None:
         _one()  # made by ours
-        text = kernel.SOURCE.read_text()
+        text = build.SOURCE.read_text()
         assert text.count(right) == 1
         source, library = tmp_path / "kernel.c", tmp_path / "libkernel.so"
         source.write_text(text.replace(right, wrong))
-        told = f'-DSOURCE="{kernel.source_digest()}"'
+        told = f'-DSOURCE="{build.source_digest()}"'
         compiler = shlex.split(os.environ.get("CC") or "cc")
         try:
             subprocess.run(
@@ -215,7 +215,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, st
     return put
 
 
-AMONG_CANDIDATES = "apply(f, feature, lines[line * width + feature], reach)"
+AMONG_CANDIDATES = "apply(f, feature, rows[row * width + feature], reach)"
 
 
 @compiled
@@ -225,7 +225,7 @@ AMONG_CANDIDATES = "apply(f, feature, lines[line * width + feature], reach)"
         (AMONG_CANDIDATES, AMONG_CANDIDATES.replace("feature],", "feature] + 1.0f,")),
         ("if (!f->nan_is_left[at])", "if (f->nan_is_left[at])"),
         ("sum += f->leaves[", "sum += 1e-8 + f->leaves["),
-        ("apply(f, feature, group[feature], alike)", "apply(f, feature, -group[feature], alike)"),
+        ("apply(f, feature, group[feature], common)", "apply(f, feature, -group[feature], common)"),
     ],
     ids=["candidates", "missing values", "sum", "shared features"],
 )
@@ -249,13 +249,13 @@ def test_training_finds_a_kernel_that_scores_otherwise_than_lightgbm(
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("votes[b->proposed[at]] += b->", "votes[b->proposed[at]] -= b->"),
-        ("of[labels[j]] > of[it]", "of[labels[j]] >= of[it]"),
-        ("rows->amount - b->pair_last", "rows->amount + b->pair_last"),
+        ("votes[g->proposed[at]] += g->", "votes[g->proposed[at]] -= g->"),
+        ("score[labels[j]] > score[label]", "score[labels[j]] >= score[label]"),
+        ("rows->amount - g->pair_last", "rows->amount + g->pair_last"),
         ("isnan(rows->amount) ? 0 : 1", "1"),
-        ("rows->weekday * k + it", "it"),
-        ("rows->day == b->unknown_day ? NAN", "0 ? NAN"),
-        ("known += b->known[columns[at]] != 0", "known += 1"),
+        ("rows->weekday * k + label", "label"),
+        ("rows->day == g->unknown_day ? NAN", "0 ? NAN"),
+        ("known += g->known[columns[at]] != 0", "known += 1"),
         ("1 / sum", "1.00001 / sum"),
     ],
     ids=[
@@ -288,13 +288,13 @@ def test_a_version_trained_with_a_faulty_kernel_never_uses_it(
     faulty: Callable[[str, str], None],
 ) -> None:
     rows, labels = transactions(400, 9)
-    faulty("rows->amount - b->pair_last", "rows->amount + b->pair_last")
+    faulty("rows->amount - g->pair_last", "rows->amount + g->pair_last")
 
     for model in fit.fit_and_refit(rows, labels, learned=300):
-        assert model.proposals_agree is False
+        assert model.native_agrees is False
         assert model.generator.native is None
         assert Model.from_files(model.to_files()).generator.native is None
-    assert _one().proposals_agree
+    assert _one().native_agrees
 
 
 @compiled
@@ -303,7 +303,7 @@ def test_a_version_whose_candidates_were_not_compared_is_served_by_the_reference
     model = _one()
     rows = transactions(20, 5, seed=3)[0]
 
-    again = Model.from_files(replace(model, proposals_agree=None).to_files())
+    again = Model.from_files(replace(model, native_agrees=None).to_files())
 
     assert model.generator.native
     assert again.generator.native is None
