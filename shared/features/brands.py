@@ -1,8 +1,8 @@
-"""What a bank line tells before anybody has labelled one: the brand, and so the kind of shop.
+"""Look-up of a category without any labels: by brand, merchant category code or keyword.
 
-Two lists of names: OpenStreetMap's name-suggestion-index in data/brands.tsv.gz, made by
-local/setup/make_brands.py, its licence in data/NOTICE; and, going first, the `brands` of
-data/categories.toml.
+Brand names come from two lists: first `brands` in data/categories.toml, then OpenStreetMap's
+name-suggestion-index in data/brands.tsv.gz (made by local/setup/make_brands.py, licence in
+data/NOTICE).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# How freely a name may be matched. WHOLE: a line says nothing else but numbers and places. WEAK: it
-# starts a line that tells no other kind. START: it starts a line. No mark: anywhere in a line.
+# Where a name may match. WHOLE: it is the line, but for numbers and places. WEAK: at the start of a
+# line without a keyword of another category. START: at the start. No mark: anywhere.
 WHOLE, WEAK, START = "=", "~", "^"
 MARKS = WHOLE + WEAK + START
 
 _NAME_WORDS_MAX = 7
 _LINE_WORDS_MAX = 14
-_ANYWHERE_MIN = 8  # letters of one of the bank's names that may stand anywhere
-# What stands before the shop: card processors, and the bank's own words.
+_ANYWHERE_MIN = 8  # letters of a name in categories.toml that may match anywhere
+# What is printed before the shop: card processors, and the bank's own words.
 _BEFORE = _words(
     "sq gosq tst sp ssp pp py pypl paypal sumup zettle izettle iz cke chk wpy stripe clover toast"
     " fsp evb ls klarna adyen worldpay yoco shopify shop mollie mol www http https pos purchase"
@@ -40,23 +40,23 @@ _BEFORE = _words(
     " authorised on online achat cb carte prlv lastschrift kartenzahlung compra pagamento the help"
 )
 _AFTER = STORE_WORDS | REGIONS | CITIES | _words("com www online ltd inc llc plc")
-# A shop sells these beside what it is known for: `tesco petrol`.
+# Departments of shops of other categories: `tesco petrol`.
 _DEPARTMENTS = _words("Fuel Parking Pharmacy")
-_OF_CHANNEL = {"atm": "Cash", "fee": "Fees", "transfer": "Transfers", "p2p": "Transfers"}
+_CHANNEL_CATEGORIES = {"atm": "Cash", "fee": "Fees", "transfer": "Transfers", "p2p": "Transfers"}
 _EURO = "AT BE BG CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK"
 
 Source = Literal["mcc", "brand", "word", "channel"]
 
 
 class Brand(NamedTuple):
-    """A name as people write it, and its kind, one of `kinds()`."""
+    """A name as people write it, and one of `categories()`."""
 
     name: str
     category: str
 
 
 class CategoryMatch(NamedTuple):
-    """A kind, what told it, and the code, name or words that did."""
+    """A category, the source of the match, and the code, name or words that matched."""
 
     category: str
     source: Source
@@ -66,9 +66,9 @@ class CategoryMatch(NamedTuple):
 class _Entry(NamedTuple):
     brand: Brand
     mark: str
-    likely: tuple[int, int]  # of several brands with one name, the lowest is meant
+    rank: tuple[int, int]  # of several brands with one name, the lowest counts
     countries: frozenset[str]  # empty: everywhere
-    ours: bool = False  # from categories.toml
+    is_ours: bool = False  # from categories.toml
 
 
 def key_of(words: Sequence[str]) -> str:
@@ -81,42 +81,41 @@ def key_of(words: Sequence[str]) -> str:
 
 
 def lookup_category(row: FeatureRow) -> CategoryMatch | None:
-    """What *row* is likely to be, without anybody's labels; None where nothing tells.
+    """The category that *row* is likely to have, without any labels; None where nothing matches.
 
-    In this order: category code, a line about cash, fees or interest, brand, word, channel.
+    By order: category code, a line about cash, fees or interest, brand, keyword, channel.
     """
-    if row.mcc and (kind := category_of_mcc(row.mcc)):
-        return CategoryMatch(kind, "mcc", row.mcc)
+    if row.mcc and (category := category_of_mcc(row.mcc)):
+        return CategoryMatch(category, "mcc", row.mcc)
     money_in = row.amount is not None and row.amount > 0
-    told = detect_hints(row.line).channel
-    word = match_keyword(row.line)
-    fee = word is not None and word.category == "Fees"  # `atm operator fee`
-    if told in ("atm", "fee", "interest") and not fee:
-        return CategoryMatch(_category_of_channel(told, money_in), "channel", told)
-    if not fee and not (
-        money_in and "deposit" in (told, row.channel)
-    ):  # who pays a salary sells nothing
+    hinted = detect_hints(row.line).channel
+    keyword = match_keyword(row.line)
+    is_fee = keyword is not None and keyword.category == "Fees"  # `atm operator fee`
+    if hinted in ("atm", "fee", "interest") and not is_fee:
+        return CategoryMatch(_category_of_channel(hinted, money_in), "channel", hinted)
+    is_salary = money_in and "deposit" in (hinted, row.channel)  # its payer is no shop
+    if not is_fee and not is_salary:
         # ISO 4217: a national currency's code begins with its country's.
         country = _EURO if row.currency == "EUR" else row.currency[:2]
         if brand := brand_of(row.line, country) or brand_of(row.merchant, country):
             return CategoryMatch(brand.category, "brand", brand.name)
-    if word:
-        return CategoryMatch(word.category, "word", word.words)
-    # A memo may speak of a transfer and mean a switch: there only the line counts.
-    channel = told if row.norm_desc and row.channel in ("transfer", "p2p") else row.channel
-    kind = _category_of_channel(channel, money_in)
-    return CategoryMatch(kind, "channel", channel) if kind else None
+    if keyword:
+        return CategoryMatch(keyword.category, "word", keyword.words)
+    # A memo may mention a transfer switch: there only the line counts.
+    channel = hinted if row.norm_desc and row.channel in ("transfer", "p2p") else row.channel
+    category = _category_of_channel(channel, money_in)
+    return CategoryMatch(category, "channel", channel) if category else None
 
 
 def _category_of_channel(channel: str, money_in: bool) -> str:
     if channel in ("interest", "deposit"):
         return "Income" if money_in else "Fees" if channel == "interest" else ""
-    return _OF_CHANNEL.get(channel, "")
+    return _CHANNEL_CATEGORIES.get(channel, "")
 
 
 @cached(8_192)
 def brand_of(line: str, country: str = "") -> Brand | None:
-    """The brand that *line* names; None where it names none that is known.
+    """The brand in *line*; None where there is no known one.
 
     The longest name at the start of the line counts, after what processors and banks put before
     it; then distinctive names anywhere.
@@ -127,35 +126,32 @@ def brand_of(line: str, country: str = "") -> Brand | None:
             decides between brands of one name, and holds back names from elsewhere.
 
     >>> brand_of("tim hortons 2392")
-    Brand(name='Tim Hortons', kind='Coffee')
+    Brand(name='Tim Hortons', category='Coffee')
     """
     words = line.split()[:_LINE_WORDS_MAX]
-    where = frozenset(country.split())
-    start = 0
-    while start < len(words):
-        if found := _longest(words, start, where, first=True):
-            return found
-        if words[start] not in _BEFORE and not words[start].isdigit():
-            break
-        start += 1
-    for later in range(start + 1, len(words)):
-        if found := _longest(words, later, where, first=False):
-            return found
+    countries = frozenset(country.split())
+    at_start = True
+    for start, word in enumerate(words):
+        if brand := _longest(words, start, countries, at_start=at_start):
+            return brand
+        at_start = at_start and (word in _BEFORE or word.isdigit())
     return None
 
 
-def _longest(words: list[str], start: int, where: frozenset[str], *, first: bool) -> Brand | None:
+def _longest(
+    words: list[str], start: int, countries: frozenset[str], *, at_start: bool
+) -> Brand | None:
     best: Brand | None = None
     for end, key in _keys_from(words, start):
-        entry = _bank_entry(key) or _nearest(key, where)
-        if entry and _fits(entry, words[end:], where, first=first):
+        entry = _bank_entry(key) or _nearest(key, countries)
+        if entry and _fits(entry, words[end:], countries, at_start=at_start):
             best = entry.brand
     return best
 
 
 def _keys_from(words: list[str], start: int) -> Iterator[tuple[int, str]]:
-    """Known keys of the words from *start* on, shorter first, and where each ends."""
-    ours, theirs = _bank_table(), _index_table()
+    """The end and the key of each name that begins at *start*, the shorter first."""
+    ours, index = _bank_table(), _index_table()
     key = ""
     for end in range(start, min(start + _NAME_WORDS_MAX, len(words))):
         word = words[end].replace("&", "")
@@ -163,65 +159,66 @@ def _keys_from(words: list[str], start: int) -> Iterator[tuple[int, str]]:
             continue
         if not word.isalpha():
             bare = word.rstrip("0123456789")
-            if len(bare) > 3 and (key + bare in ours or key + bare in theirs):
+            if len(bare) > 3 and (key + bare in ours or key + bare in index):
                 yield end + 1, key + bare  # shoppersdrugmart0901
         key += word
-        if key in ours or key in theirs:
+        if key in ours or key in index:
             yield end + 1, key
 
 
-def _nearest(key: str, where: frozenset[str]) -> _Entry | None:
-    """Of the brands of that name, one that is where the account is."""
+def _nearest(key: str, countries: frozenset[str]) -> _Entry | None:
+    """Of the brands with that name, the first where the account is, or worldwide, or at all."""
     entries = _index_entries(key)
-    here = [entry for entry in entries if entry.countries & where]
-    world = [entry for entry in entries if where and not entry.countries]
-    return next(iter(here or world or entries), None)
+    local = [entry for entry in entries if entry.countries & countries]
+    worldwide = [entry for entry in entries if countries and not entry.countries]
+    return next(iter(local or worldwide or entries), None)
 
 
-def _fits(entry: _Entry, rest: list[str], where: frozenset[str], *, first: bool) -> bool:
-    foreign = bool(where and entry.countries and not where & entry.countries)
-    if not first:
+def _fits(entry: _Entry, rest: list[str], countries: frozenset[str], *, at_start: bool) -> bool:
+    foreign = bool(countries and entry.countries and not countries & entry.countries)
+    if not at_start:
         return not entry.mark and not foreign
     if foreign or entry.mark == WHOLE:
-        # A common word of the index is a brand only where such a shop is at hand.
-        near = entry.mark != WHOLE or entry.ours or bool(where & entry.countries)
+        # A common word of the index is a brand only in the countries of that brand.
+        near = entry.mark != WHOLE or entry.is_ours or bool(countries & entry.countries)
         return near and all(word in _AFTER or any(map(str.isdigit, word)) for word in rest)
-    told = match_keyword(" ".join(rest)) if rest else None
-    kind = entry.brand.category
-    if (
-        not told
-        or told.category in (kind, parent_category(kind))
-        or parent_category(told.category) == kind
-    ):
+    keyword = match_keyword(" ".join(rest)) if rest else None
+    if not keyword:
         return True
-    return entry.mark != WEAK and told.category not in _DEPARTMENTS
+    one, other = entry.brand.category, keyword.category
+    if other in (one, parent_category(one)) or parent_category(other) == one:
+        return True
+    return entry.mark != WEAK and other not in _DEPARTMENTS
 
 
 @lru_cache(maxsize=1)
 def _bank_table() -> dict[str, tuple[str, str]]:
-    """Of each key of our own list, the name as it stands there, with most blanks, and its kind."""
+    """By key, the name in categories.toml with the most blanks, and its category."""
     names = sorted(bank_names().items(), key=lambda item: item[0].count(" "))
-    return {key_of(name.lstrip(MARKS).split()): (name, kind) for name, kind in names}
+    return {key_of(name.lstrip(MARKS).split()): (name, category) for name, category in names}
 
 
 @lru_cache(maxsize=4_096)
 def _bank_entry(key: str) -> _Entry | None:
-    marked, kind = _bank_table().get(key, ("", ""))
+    marked, category = _bank_table().get(key, ("", ""))
     if not (name := marked.lstrip(MARKS)):
         return None
     mark = marked[: -len(name)]
     if not mark and len(key) < _ANYWHERE_MIN:
         mark = START if len(key) > 2 else WHOLE
-    return _Entry(Brand(_display(name, kind), kind), mark, (0, 0), frozenset(), ours=True)
+    return _Entry(
+        Brand(_display(name, category), category), mark, (0, 0), frozenset(), is_ours=True
+    )
 
 
-def _display(name: str, kind: str) -> str:
-    """How people write *name*: `amazon uk marketplace` is Amazon, `mcdonald s` is McDonald's."""
+def _display(name: str, category: str) -> str:
+    """The name to show: Amazon for `amazon uk marketplace`, McDonald's for `mcdonald s`."""
     starts = [name.split()[:count] for count in range(name.count(" ") + 1, 0, -1)]
-    starts = [start for start in starts if _bank_table().get(key_of(start), ("", ""))[1] == kind]
+    table = _bank_table()
+    starts = [start for start in starts if table.get(key_of(start), ("", ""))[1] == category]
     for start in starts:
         for entry in _index_entries(key_of(start)):
-            if entry.likely[0] == 0:
+            if entry.rank[0] == 0:
                 return entry.brand.name
     return " ".join(map(_capital, starts[-1]))
 
@@ -232,7 +229,7 @@ def _capital(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _index_table() -> dict[str, str]:
-    """Of each key of the index, its rows, as they stand in the file."""
+    """By key, the rows of the index, as they are in the file."""
     table: dict[str, str] = {}
     packed = files("shared.features").joinpath("data", "brands.tsv.gz").read_bytes()
     for row in gzip.decompress(packed).decode().split("\n")[1:-1]:
@@ -244,12 +241,12 @@ def _index_table() -> dict[str, str]:
 
 @lru_cache(maxsize=4_096)
 def _index_entries(key: str) -> tuple[_Entry, ...]:
-    """The brands of the index that have the name *key*, the likeliest first."""
+    """The brands of the index with the name *key*, the likeliest first."""
     entries = []
     for row in filter(None, _index_table().get(key, "").split("\n")):
-        keys, place, name, kind, countries = row.split("\t")
+        keys, position, name, category, countries = row.split("\t")
         marks = {marked.lstrip(MARKS): marked for marked in keys.split(" ")}
-        likely = (int(next(iter(marks)) != key), int(place))  # first stands the brand's own name
+        rank = (int(next(iter(marks)) != key), int(position))  # the first is the brand's own name
         mark = marks[key].removesuffix(key)
-        entries.append(_Entry(Brand(name, kind), mark, likely, frozenset(countries.split())))
-    return tuple(sorted(entries, key=lambda entry: entry.likely))
+        entries.append(_Entry(Brand(name, category), mark, rank, frozenset(countries.split())))
+    return tuple(sorted(entries, key=lambda entry: entry.rank))

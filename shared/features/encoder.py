@@ -1,8 +1,7 @@
-"""From feature rows to a sparse matrix: hashed n-grams with TF-IDF weights, and a few one-hots.
+"""Encoder from feature rows to a sparse matrix: hashed n-grams with TF-IDF weights, one-hots.
 
-One function serves training, batches and single rows, and each row is encoded on its own: what a
-row becomes does not depend on the rows beside it. Hashes are CRC-32, so a matrix is the same in
-every process and on every machine.
+Training and serving use the same functions, and each row is encoded on its own. Hashes are CRC-32,
+so a matrix is the same in every process and on every machine.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ IntArray = NDArray[np.int32]
 
 AMOUNT_BINS = 48
 UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
-ONE_HOT_WEIGHT = 0.3  # beside text of length one
+ONE_HOT_WEIGHT = 0.3  # the text of a row has length one
 
-_DESCRIPTION = TEXT_COLUMNS  # where its columns begin; as many for the merchant stand before
+_DESCRIPTION = TEXT_COLUMNS  # its first column; those of the merchant come before
 FIRST_ONE_HOT = _AMOUNT = 2 * TEXT_COLUMNS
 _CHANNEL = _AMOUNT + AMOUNT_BINS
 WIDTH = _CHANNEL + len(CHANNELS)
@@ -53,10 +52,7 @@ def amount_bin(amount: float | None) -> int:
 
 
 def columns_of(row: FeatureRow) -> list[IntArray]:
-    """The columns that *row* sets, in pieces: its text, then one for the amount, one for channel.
-
-    Each column occurs once.
-    """
+    """The columns that *row* sets, each once: its text, then one for amount, one for channel."""
     pieces = [_merchant_columns(row.line)]
     if row.norm_desc or row.mcc:
         pieces.append(_description_columns(row.norm_desc, row.mcc))
@@ -66,24 +62,24 @@ def columns_of(row: FeatureRow) -> list[IntArray]:
 
 
 def word_columns(row: FeatureRow) -> list[tuple[str, int]]:
-    """The words and pairs of words of *row*, each with the column that it sets in `columns_of`.
+    """The words and pairs of words of *row*, each with its column in `columns_of`.
 
-    Each column occurs once, though texts whose hashes collide share one.
+    Each column occurs once; of texts whose hashes collide, the first counts.
     """
-    found: dict[int, str] = {}
+    by_column: dict[int, str] = {}
     for text, start in (
         (row.line[:_MERCHANT_MAX], 0),
         (row.norm_desc[:_DESCRIPTION_MAX], _DESCRIPTION),
     ):
         words = text.split()
         texts = [*words, *map(" ".join, pairwise(words))]
-        for told, value in zip(texts, _word_hashes(words), strict=True):
-            found.setdefault(start + value % TEXT_COLUMNS, told)
-    return [(text, column) for column, text in found.items()]
+        for name, value in zip(texts, _word_hashes(words), strict=True):
+            by_column.setdefault(start + value % TEXT_COLUMNS, name)
+    return [(name, column) for column, name in by_column.items()]
 
 
 class SparseRows(NamedTuple):
-    """Which columns each of n rows sets, nothing fitted; a sparse binary matrix, (n, WIDTH)."""
+    """The columns that each of n rows sets: a sparse binary matrix, (n, WIDTH)."""
 
     columns: IntArray  # of the first row, then of the next
     starts: IntArray  # (n + 1,): columns[starts[i]:starts[i + 1]] are row i's
@@ -94,7 +90,7 @@ class SparseRows(NamedTuple):
         return self.starts.size - 1
 
     def part(self, start: int, stop: int) -> SparseRows:
-        """Some consecutive rows of it."""
+        """Some consecutive rows."""
         starts = self.starts[start : stop + 1]
         return SparseRows(self.columns[starts[0] : starts[-1]], starts - starts[0])
 
@@ -107,14 +103,14 @@ class SparseRows(NamedTuple):
 
 
 def encode_text(rows: Sequence[FeatureRow]) -> SparseRows:
-    """Which columns each row sets."""
+    """The columns that each row sets."""
     pieces: list[IntArray] = []
     starts = np.zeros(len(rows) + 1, dtype=np.int32)
     total = 0
     for index, row in enumerate(rows, start=1):
-        for piece in columns_of(row):
-            pieces.append(piece)
-            total += piece.size
+        of_row = columns_of(row)
+        pieces += of_row
+        total += sum([piece.size for piece in of_row])
         starts[index] = total
     columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
     return SparseRows(columns, starts)
@@ -133,44 +129,44 @@ class Encoder:
     known: NDArray[np.bool_]
 
     @classmethod
-    def fitted(cls, grams: SparseRows) -> Encoder:
+    def fitted(cls, text: SparseRows) -> Encoder:
         """Learn how rare each column is.
 
         Source: smooth IDF, log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
         """
-        found = np.bincount(grams.columns, minlength=WIDTH)
-        idf = np.log((1 + grams.size) / (1 + found)) + 1
+        count = np.bincount(text.columns, minlength=WIDTH)
+        idf = np.log((1 + text.size) / (1 + count)) + 1
         idf[_AMOUNT:] = 0
-        return cls(idf.astype(np.float32), found > 0)
+        return cls(idf.astype(np.float32), count > 0)
 
     def encode(self, rows: Sequence[FeatureRow]) -> csr_array:
         """The matrix of *rows*, shape (n, WIDTH), float32."""
         return self.weigh(encode_text(rows))
 
-    def weigh(self, grams: SparseRows) -> csr_array:
-        """TF-IDF of length one a row, beside one-hots of ONE_HOT_WEIGHT: shape (n, WIDTH)."""
-        parts = self.values(grams), grams.columns, grams.starts
-        return csr_array(parts, shape=(grams.size, WIDTH))
+    def weigh(self, text: SparseRows) -> csr_array:
+        """The matrix of encoded rows: TF-IDF of length one, and one-hots of ONE_HOT_WEIGHT."""
+        parts = self.values(text), text.columns, text.starts
+        return csr_array(parts, shape=(text.size, WIDTH))
 
-    def values(self, grams: SparseRows) -> FloatArray:
-        """The entries of that matrix, one for each of grams.columns."""
-        values = self.idf[grams.columns]
-        if grams.size:
+    def values(self, text: SparseRows) -> FloatArray:
+        """The entries of that matrix, one for each of text.columns."""
+        values = self.idf[text.columns]
+        if text.size:
             # A row is never empty: it has its one-hots, whose weight here is 0.
-            sizes = grams.starts[1:] - grams.starts[:-1]
-            row = np.arange(grams.size).repeat(sizes)
+            sizes = text.starts[1:] - text.starts[:-1]
+            row = np.arange(text.size).repeat(sizes)
             squared = np.bincount(row, values * values)
             length = np.sqrt(np.where(squared > 0, squared, 1)).astype(np.float32)
             values /= length.repeat(sizes)
-            values[grams.columns >= _AMOUNT] = ONE_HOT_WEIGHT
+            values[text.columns >= _AMOUNT] = ONE_HOT_WEIGHT
         return values
 
-    def unknown_share(self, grams: SparseRows) -> FloatArray:
-        """Which share of each row's columns no fitted row had set, shape (n,)."""
-        if not grams.size:
+    def unknown_share(self, text: SparseRows) -> FloatArray:
+        """The share of each row's columns that no fitted row had set, shape (n,)."""
+        if not text.size:
             return np.zeros(0, dtype=np.float32)
-        size = grams.starts[1:] - grams.starts[:-1]
-        known = np.add.reduceat(self.known[grams.columns], grams.starts[:-1], dtype=np.int32)
+        size = text.starts[1:] - text.starts[:-1]
+        known = np.add.reduceat(self.known[text.columns], text.starts[:-1], dtype=np.int32)
         return np.asarray((size - known) / size, dtype=np.float32)
 
 
@@ -181,7 +177,7 @@ def _one_hots(amount: int, channel: int) -> IntArray:
 
 @cached(8_192)
 def _merchant_columns(merchant: str) -> IntArray:
-    """Words, pairs, triples, the first word, the whole, and runs of 3 to 5 characters."""
+    """Words, pairs, triples, the first word, the whole, and n-grams of 3 to 5 characters."""
     name = merchant[:_MERCHANT_MAX]
     words = name.split()
     if not words:
@@ -198,7 +194,7 @@ def _merchant_columns(merchant: str) -> IntArray:
 
 @cached(4_096)
 def _description_columns(description: str, mcc: str) -> IntArray:
-    """Words, pairs, runs of 4 characters within words, and the merchant category code."""
+    """Words, pairs, n-grams of 4 characters within words, and the merchant category code."""
     words = description[:_DESCRIPTION_MAX].split()
     hashes = _word_hashes(words)
     if mcc:
@@ -209,6 +205,6 @@ def _description_columns(description: str, mcc: str) -> IntArray:
 
 
 def _word_hashes(words: Sequence[str]) -> list[int]:
-    """Of each word, then of each pair: the order in which `word_columns` names them."""
+    """The hashes of the words, then of the pairs, in the order of `word_columns`."""
     pairs = [f"p{first} {second}" for first, second in pairwise(words)]
     return [crc32(text.encode()) for text in (*[f"w{word}" for word in words], *pairs)]

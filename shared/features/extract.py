@@ -1,4 +1,4 @@
-"""From a transaction to its features: the one function that build, batch and prediction share."""
+"""Feature extraction: from a transaction to a feature row, the same for training and serving."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shared.text.normalize import clean_description, clean_merchant, printable, 
 
 __all__ = ["CHANNELS", "FEATURE_VERSION", "FeatureRow", "RawTransaction", "features_of"]
 
-# Raise it when features_of changes any answer: stored features are not read then, but rebuilt.
+# Raise it when features_of gives any other result: stored features are then rebuilt.
 FEATURE_VERSION = 1
 LINE_MAX = 120  # characters; a longer line is a sentence, not a name
 
 _SATURDAY = 5
-_NOTHING = ("", NO_HINTS)
+_NO_DESCRIPTION = ("", NO_HINTS)
 _MCC = re.compile(r"\d{1,4}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class RawTransaction(NamedTuple):
-    """What is known of a transaction; every field may be missing.
+    """A transaction as given; every field may be missing.
 
     Money out is negative, money in positive. `dow` counts from Monday = 0.
     """
@@ -55,7 +55,7 @@ class FeatureRow(NamedTuple):
     abs_amount: float | None
     currency: str  # ISO code or ''
     line: str  # the merchant as printed, folded: store numbers and codes are still there
-    merchant: str  # cleaned; '' when nothing is known
+    merchant: str  # cleaned; '' when unknown
     norm_desc: str  # cleaned description; '' when there is none
     channel: str  # one of CHANNELS
     dow: int  # 0 = Monday, -1 unknown
@@ -69,14 +69,14 @@ class FeatureRow(NamedTuple):
 
 
 def features_of(txn: RawTransaction) -> FeatureRow:
-    """Say what the model sees of *txn*. What is given wins over what would be derived.
+    """The features of *txn*; a given value wins over a derived one.
 
-    Pure, and raises nothing: a value that cannot be right (an amount that is not a number, an
-    hour of 25) counts as missing.
+    Pure, and raises nothing: an impossible value (an amount that is not a number, an hour of 25)
+    counts as missing.
     """
     bank_text = txn.description or txn.norm_desc or ""
     line, merchant, shop = _line_and_merchant(txn.merchant, bank_text)
-    norm_desc, memo = _read_description(bank_text) if bank_text else _NOTHING
+    norm_desc, memo = _read_description(bank_text) if bank_text else _NO_DESCRIPTION
     if txn.norm_desc and txn.description:
         norm_desc = clean_description(txn.norm_desc) or norm_desc
     amount, abs_amount = _amounts(txn.amount, txn.abs_amount)
@@ -93,7 +93,7 @@ def features_of(txn: RawTransaction) -> FeatureRow:
         line,
         merchant,
         norm_desc,
-        (_channel_named(txn.channel) if txn.channel else "")
+        (find_channel(txn.channel) if txn.channel else "")
         or _channel(shop.channel or memo.channel, merchant, amount),
         dow,
         is_weekend,
@@ -111,12 +111,12 @@ def _line_and_merchant(merchant: str | None, bank_text: str) -> tuple[str, str, 
 
     They come from the merchant's text, or from the bank's text where that names no merchant.
     """
-    found = _read_merchant(merchant or bank_text)
-    return found if found[1] or not bank_text else _read_merchant(bank_text)
+    result = _read_merchant(merchant or bank_text)
+    return result if result[1] or not bank_text else _read_merchant(bank_text)
 
 
 def _channel(hinted: str, merchant: str, amount: float | None) -> str:
-    """The channel where none is given: the one that the texts hint at, or else point of sale."""
+    """The channel where none is given: that of the hints, or else point of sale."""
     if hinted == "deposit" and amount is not None and amount < 0:
         hinted = ""  # a deposit on a hall is money out
     if hinted:
@@ -147,7 +147,7 @@ def _amounts(amount: float | None, abs_amount: float | None) -> tuple[float | No
 
 
 def _number(value: float | None) -> float | None:
-    """*value* as the database keeps it; None when it is no finite number."""
+    """*value* as the database stores it; None when it is no finite number."""
     if value is None:
         return None
     try:
@@ -167,11 +167,6 @@ def _read_merchant(text: str) -> tuple[str, str, Hints]:
 def _read_description(text: str) -> tuple[str, Hints]:
     cleaned = clean_description(text)
     return cleaned, detect_hints(cleaned)
-
-
-@cached(1_024)
-def _channel_named(text: str) -> str:
-    return find_channel(text)
 
 
 @cached(256)

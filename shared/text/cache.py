@@ -1,8 +1,8 @@
-"""What was made of texts, kept for when they come again: of so many at most, and of no long ones.
+"""A bounded LRU cache for functions of short texts.
 
-A process answers for years, and what it keeps must fit into its memory whatever it is asked. How
-many is measured: of 60,000 made-up bank lines, 64 % were among the 8,192 read last and 67 % among
-the 32,768; of cleaned merchants 94 % among 4,096. Most long texts are sentences that come once.
+The sizes are measured: of 60,000 invented bank lines, 64 % were among the last 8,192 and 67 % among
+the last 32,768; of cleaned merchants 94 % among 4,096. Most long texts are sentences that come
+once.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
-MAX_TEXT = 100  # characters, of all texts of a call together; more is made anew each time
+MAX_TEXT = 100  # characters of all arguments together; longer calls are not cached
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def cached(most: int) -> Callable[[F], F]:
-    """As lru_cache, for a function of texts alone."""
+def cached(max_size: int) -> Callable[[F], F]:
+    """As lru_cache, for a function of texts alone; calls with long texts are not cached."""
 
-    def decorate(make: F) -> F:
-        of_short = lru_cache(maxsize=most)(make)
+    def decorate(function: F) -> F:
+        cached_function = lru_cache(maxsize=max_size)(function)
 
-        @wraps(make)
-        def told(*texts: str | bytes) -> Any:
-            return (of_short if sum(map(len, texts)) <= MAX_TEXT else make)(*texts)
+        @wraps(function)
+        def call(*texts: str | bytes) -> Any:
+            return (cached_function if sum(map(len, texts)) <= MAX_TEXT else function)(*texts)
 
-        told.cache_info = of_short.cache_info  # type: ignore[attr-defined]  # as lru_cache has them
-        told.cache_clear = of_short.cache_clear  # type: ignore[attr-defined]
-        return cast("F", told)
+        call.cache_info = cached_function.cache_info  # type: ignore[attr-defined]
+        call.cache_clear = cached_function.cache_clear  # type: ignore[attr-defined]
+        return cast("F", call)
 
     return decorate

@@ -1,4 +1,4 @@
-"""The vocabulary of `hints`, in the languages of the banks we know, written as `fold` leaves it.
+"""The vocabulary of `channel_hints`, in several languages, written as `fold` leaves text.
 
 Only phrases that mean money movement: `course fee` is bought in a shop, `late fee` is not.
 """
@@ -10,7 +10,7 @@ def _phrases(text: str) -> frozenset[str]:
     return frozenset(phrase.strip() for phrase in text.split(","))
 
 
-# In order of weight: the first channel that a line mentions is the one it gets.
+# By priority: of the channels that a line mentions, it gets the first.
 CHANNEL_PHRASES: dict[str, frozenset[str]] = {
     "p2p": _phrases(
         "zelle, venmo, cash app, cashapp, apple cash, bizum, tikkie, paylib, wero, vipps,"
@@ -100,7 +100,7 @@ RECURRING = _phrases(
     "canal plus, canalplus, tv licence, tvlicensing, tvlicensing co uk"
 )
 
-# What a caller may mean by a channel it names itself.
+# Names of channels that a caller may use.
 CHANNEL_NAMES: dict[str, frozenset[str]] = {
     "pos": _phrases(
         "pos, point of sale, card, card payment, card purchase, debit, debit card, credit,"

@@ -1,4 +1,4 @@
-"""Clean what banks and cards print, so that one shop has one name.
+"""Normalisation of merchant names and descriptions, so that one shop has one name.
 
 `clean_merchant` gives the shop: `SQ *BLUE BOTTLE #12 OAKLAND CA` becomes `blue bottle`.
 `clean_description` only drops what differs each time: dates, times, card and reference numbers.
@@ -26,18 +26,18 @@ from shared.text.normalize_vocabulary import (
     TOP_LEVEL_DOMAINS,
 )
 
-TEXT_MAX = 400  # characters that are read, and at most given back
+TEXT_MAX = 400  # characters that are read, and returned at most
 
 _PLAIN_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "ð": "d", "þ": "th"}
 )
 _GAP = "¦"  # stands where a store or reference number was; never in what comes in or goes out
-_KEPT_CHARACTERS = "&" + _GAP
+_NAME_CHARACTERS = "&" + _GAP
 _LATIN_MARKS = re.compile("[\u0300-\u036f]+")  # of Latin, Greek and Cyrillic; no other script's
 
 
 class _Table(dict[int, str]):
-    """A table for str.translate that asks *decide* once for each character and keeps the answer."""
+    """A table for str.translate that calls *decide* once for each character."""
 
     def __init__(self, decide: Callable[[str], str]) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class _Table(dict[int, str]):
         self.update({code: decide(chr(code)) for code in range(128)})
 
     def __missing__(self, code: int) -> str:
-        self[code] = answer = self._decide(chr(code))
-        return answer
+        self[code] = self._decide(chr(code))
+        return self[code]
 
 
 def _printable(char: str) -> str:
-    """Blanks and controls become a space, what is invisible or no character at all goes."""
+    """Make blanks and controls a space; drop what is invisible or no character at all."""
     kind = unicodedata.category(char)
     if kind == "Cc" or kind[0] == "Z" or char == _GAP:
         return " "
@@ -60,10 +60,10 @@ def _printable(char: str) -> str:
 
 
 def _word_part(char: str) -> str:
-    """Letters, their marks, digits and & make words; apostrophes close up; the rest parts them."""
+    """Keep letters, their marks, digits and &; drop apostrophes; make the rest a space."""
     if char in "'`´’‘ʼ":
         return ""
-    return char if char in _KEPT_CHARACTERS or unicodedata.category(char)[0] in "LMN" else " "
+    return char if char in _NAME_CHARACTERS or unicodedata.category(char)[0] in "LMN" else " "
 
 
 _PRINTABLE = _Table(_printable)
@@ -141,7 +141,7 @@ _LONGEST_CITY = max(city.count(" ") + 1 for city in CITIES)
 
 
 def clean_description(text: str) -> str:
-    """What was written, without the dates and numbers that differ each time."""
+    """The description without the dates and numbers that differ each time."""
     text = fold(text)
     if not _DIGIT.search(text):  # most texts: nothing in them changes
         return " ".join(text.translate(_WORD_PARTS).split())
@@ -179,8 +179,8 @@ def _shop(text: str) -> str:
     text = _after_prefixes(text)
     if _ALIAS_START.match(text):
         for pattern, name in _ALIAS:
-            if found := pattern.match(text):
-                text = name + text[found.end() :]
+            if match := pattern.match(text):
+                text = name + text[match.end() :]
                 break
     if "." in text:
         text = _INITIALS.sub(r"\1", _DOMAIN.sub(r" \1", _WEB.sub(" ", text)))
@@ -192,8 +192,8 @@ def _shop(text: str) -> str:
 
 def _after_prefixes(text: str) -> str:
     """*text* after what bank and card processor printed first, unless that is all there is."""
-    while found := _PREFIX.match(text):
-        rest = text[found.end() :]
+    while match := _PREFIX.match(text):
+        rest = text[match.end() :]
         if not any(char.isalpha() for char in rest):
             break
         text = rest
@@ -201,17 +201,14 @@ def _after_prefixes(text: str) -> str:
 
 
 def _without_numbers(words: list[str]) -> list[str]:
-    """Put a gap for each store number and code; numbers that look like a name's own stay."""
-    kept: list[str] = []
+    """Put a gap for each store number and code; numbers that may belong to the name stay."""
+    result: list[str] = []
     for word in words:
-        if word.isalpha() or word == _GAP:
-            kept.append(word)
-        else:
-            kept += _of_number(word, kept)
-    return kept
+        result += [word] if word.isalpha() or word == _GAP else _number(word, result)
+    return result
 
 
-def _of_number(word: str, before: list[str]) -> list[str]:
+def _number(word: str, before: list[str]) -> list[str]:
     """What stays of a word with digits or & in it, by the words before it."""
     if before:
         if _CODE.fullmatch(word) or _STORE_CODE.fullmatch(word):
@@ -220,8 +217,8 @@ def _of_number(word: str, before: list[str]) -> list[str]:
             return [_GAP]
     elif word.isdigit() and len(word) > 3 and word != "1800":
         return []
-    if found := _LONG_TAIL.fullmatch(word):
-        return [found[1], _GAP]
+    if match := _LONG_TAIL.fullmatch(word):
+        return [match[1], _GAP]
     return [word] if word.strip("&") else []
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of `clean`: what banks, card processors and addresses add to a shop's name.
+"""The vocabulary of `normalize`: what banks, card processors and addresses add to a shop's name.
 
 All of it is written as `fold` leaves text: lower case, no accents.
 """

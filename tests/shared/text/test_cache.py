@@ -1,4 +1,4 @@
-"""What is kept of texts helps with those that come again, and stays within bounds."""
+"""The caches of short texts: they save work, and stay within bounds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from shared.features import brands, encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
 from shared.model import label_history
 from shared.model.candidates import encode_rows
+from shared.text import channel_hints
 from shared.text.cache import MAX_TEXT, cached
 
 SIGNS = [chr(sign) for sign in range(0x4E00, 0x9000)]
-KEEPING = [
-    held
-    for module in (brands, encoder, extract, label_history, taxonomy)
-    for held in vars(module).values()
-    if hasattr(held, "cache_info") and held.__module__ == module.__name__
+CACHED_FUNCTIONS = [
+    function
+    for module in (brands, channel_hints, encoder, extract, label_history, taxonomy)
+    for function in vars(module).values()
+    if hasattr(function, "cache_info") and function.__module__ == module.__name__
 ]
 
 
@@ -32,12 +33,12 @@ def read(words: int, rows: int) -> None:
         encode_rows([features_of(RawTransaction(merchant=text(), description=text()))], b"key")
 
 
-def test_a_text_that_comes_again_is_not_read_again_unless_it_is_long() -> None:
-    asked: list[str] = []
+def test_a_short_text_is_computed_once_and_a_long_one_each_time() -> None:
+    calls: list[str] = []
 
     @cached(10)
     def upper(text: str) -> str:
-        asked.append(text)
+        calls.append(text)
         return text.upper()
 
     long = "x" * (MAX_TEXT + 1)
@@ -48,23 +49,23 @@ def test_a_text_that_comes_again_is_not_read_again_unless_it_is_long() -> None:
         long.upper(),
         long.upper(),
     ]
-    assert asked == ["a", long, long]
+    assert calls == ["a", long, long]
 
 
-def test_of_long_texts_nothing_is_kept_but_their_words() -> None:
+def test_no_cache_holds_a_long_text_but_only_its_words() -> None:
     read(words=3, rows=1)  # tables are read, whatever the text
-    for held in KEEPING:
-        if held.cache_info().maxsize != 1:
-            held.cache_clear()
+    for function in CACHED_FUNCTIONS:
+        if function.cache_info().maxsize != 1:
+            function.cache_clear()
 
     read(words=100, rows=5)
 
-    found = {held.__name__: held.cache_info().currsize for held in KEEPING}
-    assert {name for name, size in found.items() if size > 1} <= {"_word_key"}
+    sizes = {function.__name__: function.cache_info().currsize for function in CACHED_FUNCTIONS}
+    assert {name for name, size in sizes.items() if size > 1} <= {"_word_key"}
 
 
-def test_whatever_comes_a_process_keeps_little_of_it() -> None:
-    """In a process of its own: what has once been used is seldom given back to the system."""
+def test_caches_of_a_process_stay_small_for_any_traffic() -> None:
+    """In a process of its own: memory is seldom returned to the system."""
     code = (
         "import psutil\n"
         "from tests.shared.text.test_cache import read\n"
