@@ -1,4 +1,4 @@
-"""What every model keeps to, whatever it was trained on."""
+"""Promises of every model, whatever it was trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from shared.errors import DamagedVersion
-from shared.features.encoder import TEXT_COLUMNS, WIDTH, Encoder, encode_text
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model import classifier
 from shared.model.candidates import CandidateGenerator, Candidates, EncodedRows
@@ -108,7 +107,7 @@ def trained(n: int, categories: int) -> Model:
     return fit.fit(*transactions(n, categories))
 
 
-def is_right(model: Model, rows: list[FeatureRow], labels: list[str]) -> float:
+def accuracy(model: Model, rows: list[FeatureRow], labels: list[str]) -> float:
     guesses = model.predict_many(rows)
     return sum(p.label == label for p, label in zip(guesses, labels, strict=True)) / len(labels)
 
@@ -140,39 +139,6 @@ def model(request: pytest.FixtureRequest) -> Model:
     return trained(*request.param)
 
 
-class TestEncoder:
-    def test_a_row_is_encoded_alike_alone_and_among_others(self) -> None:
-        rows = transactions(50, 4)[0] + [features_of(raw) for raw in ODD]
-        encoder = Encoder.fitted(encode_text(rows[:30]))
-
-        together = encoder.encode(rows)
-
-        assert together.shape == (len(rows), WIDTH)
-        assert together.dtype == np.float32
-        for index, row in enumerate(rows):
-            alone = encoder.encode([row])
-            assert alone.data.tobytes() == together[[index]].data.tobytes()
-            assert alone.indices.tolist() == together[[index]].indices.tolist()
-
-    def test_the_columns_of_a_text_never_change(self) -> None:
-        """Stored models depend on the hash: a changed column would silently blind them."""
-        row = features_of(RawTransaction(merchant="Blue Bottle", amount=-4.5))
-
-        columns = encode_text([row]).columns
-
-        assert columns[:5].tolist() == PINNED_COLUMNS
-        assert columns.size == len(set(columns.tolist()))
-
-    def test_text_has_length_one(self) -> None:
-        rows, _ = transactions(20, 3)
-        text = Encoder.fitted(encode_text(rows)).encode(rows)[:, : 2 * TEXT_COLUMNS]
-
-        assert np.allclose(np.sqrt(text.multiply(text).sum(axis=1)), 1)
-
-
-PINNED_COLUMNS = [169, 175, 1891, 3250, 3617]
-
-
 class TestPredict:
     def test_one_row_is_predicted_as_among_others(self, model: Model) -> None:
         rows = transactions(150, 5, seed=7)[0] + [features_of(raw) for raw in ODD]
@@ -201,11 +167,11 @@ class TestPredict:
             assert len(set(names)) == len(names) == min(4, len(model.labels))
             assert set(names) <= set(model.labels)
 
-    def test_whatever_is_missing_or_odd_gets_an_answer(self, model: Model) -> None:
+    def test_missing_and_odd_values_get_a_prediction(self, model: Model) -> None:
         for raw in ODD:
             assert model.predict(features_of(raw)).label in model.labels
 
-    def test_many_threads_get_the_answers_of_one(self) -> None:
+    def test_many_threads_get_the_predictions_of_one(self) -> None:
         model = trained(800, 6)
         rows, _ = transactions(200, 6, seed=9)
         expected = model.predict_many(rows)
@@ -255,24 +221,24 @@ class TestLearner:
         assert set(model.labels) == set(labels)
         assert model.predict(rows[0]).label in labels
 
-    def test_it_knows_shops_it_has_seen_and_their_trade_in_new_ones(self) -> None:
+    def test_a_model_recognizes_known_shops_and_their_trade_in_new_ones(self) -> None:
         rows, labels = transactions(1600, 8, noise=0.02)
 
         model = fit.fit(rows[:1300], labels[:1300])
 
-        assert is_right(model, rows[1300:], labels[1300:]) > 0.9
+        assert accuracy(model, rows[1300:], labels[1300:]) > 0.9
         name = f"brand new {rows[0].merchant.split()[-1]}"
         new_shop = rows[0]._replace(line=name, merchant=name)
         assert model.predict(new_shop).label == model.predict(rows[0]).label
 
-    def test_a_thousand_categories_do_not_blow_up(self) -> None:
+    def test_a_thousand_categories_are_learned(self) -> None:
         """Plain multiclass boosting falls below the most frequent label here, after minutes."""
         rows, labels = transactions(3600, 1000)
 
         model = fit.fit(rows[:3200], labels[:3200])
 
         most_frequent = max(labels.count(label) for label in set(labels)) / len(labels)
-        assert is_right(model, rows[3200:], labels[3200:]) > most_frequent + 0.2
+        assert accuracy(model, rows[3200:], labels[3200:]) > most_frequent + 0.2
 
     @pytest.mark.parametrize("later", ["turned", "new"])
     def test_no_later_row_changes_what_is_held_out(self, later: str) -> None:
@@ -316,7 +282,7 @@ class TestLearner:
         typo = rows[0]._replace(date=dt.date(2099, 1, 1), line="typo", merchant="typo")
 
         plain, beside = (
-            is_right(fit.fit_and_refit(*told, learned=900).stored, rows[900:], labels[900:])
+            accuracy(fit.fit_and_refit(*told, learned=900).stored, rows[900:], labels[900:])
             for told in (
                 (rows[:900], labels[:900]),
                 ([*rows[:900], typo], [*labels[:900], labels[0]]),
@@ -332,7 +298,7 @@ class TestLearner:
         model = fit.fit(rows[:1600], labels[:1600])
 
         share = max(labels.count(label) for label in set(labels)) / len(labels)
-        assert is_right(model, rows[1600:], labels[1600:]) < share + 0.05
+        assert accuracy(model, rows[1600:], labels[1600:]) < share + 0.05
         sure = [prediction.confidence for prediction in model.predict_many(rows[1600:])]
         assert sum(sure) / len(sure) < share + 0.1
 
@@ -341,14 +307,14 @@ class TestLearner:
         """Shops never seen, known by their trade's word and by what was bought."""
         spoken = [in_script(*SCRIPTS[name]) for name in ("English", script)]
         english, other = (
-            is_right(fit.fit(rows[:1200], labels[:1200]), rows[1200:], labels[1200:])
+            accuracy(fit.fit(rows[:1200], labels[:1200]), rows[1200:], labels[1200:])
             for rows, labels in spoken
         )
 
         assert english > 0.8
         assert other > english - 0.03
 
-    def test_refitting_the_base_teaches_new_labels_and_shops(self) -> None:
+    def test_refitting_the_generator_teaches_new_labels_and_shops(self) -> None:
         rows, labels = transactions(800, 6)
         shop = "quux novelties"
         more = [rows[-1]._replace(line=shop, merchant=shop, norm_desc="")] * 5
@@ -362,7 +328,7 @@ class TestLearner:
         assert refitted.predict(more[0]).label == "Novelties"
         assert refitted.booster_text == model.booster_text
 
-    def test_progress_is_told_and_may_end_the_run(self) -> None:
+    def test_progress_is_reported_and_may_end_the_run(self) -> None:
         told: list[str] = []
 
         def stop(phase: str, done: int, total: int) -> None:
@@ -424,7 +390,7 @@ class TestFiles:
             Model.from_files(files)
 
 
-def test_a_base_that_fails_beside_the_forests_ends_the_run_at_once(
+def test_a_generator_that_fails_beside_the_forests_ends_the_run_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both forests of a large set take minutes."""
