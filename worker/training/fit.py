@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from shared.features.extract import FeatureRow
-from shared.model.calibration import Calibration
 from shared.model.candidates import (
     CANDIDATES,
     PAIR_FEATURES,

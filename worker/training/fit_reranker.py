@@ -11,8 +11,9 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.model.calibration import Calibration
 from shared.model.candidates import Candidates
-from shared.model.classifier import CHUNK, Calibration
+from shared.model.classifier import CHUNK
 from shared.model.reranker import Reranker, max_abs_difference
 from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
 from worker.training.fit_candidates import LabelArray
