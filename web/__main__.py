@@ -1,4 +1,4 @@
-"""`python -m web`: the web processes, on the address and port of the settings."""
+"""`python -m web`: the web server, on the address and port of the settings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ def main() -> int:
 
 
 def load_code() -> None:
-    """Read the code that the web processes need, where they are forks of this one.
+    """Import the code of the web processes before they are forked, so that they share its memory.
 
-    They share its memory then, and start at once. Code alone: threads, connections and the model,
-    whose library must not see a fork, are theirs.
+    Code only: threads and connections do not survive a fork, nor does LightGBM's library.
     """
     if multiprocessing.get_start_method() == "fork":
         import shared.model  # noqa: F401
@@ -42,14 +41,14 @@ def load_code() -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Granian shares its port with whoever asks for the same, who would take half of the requests.
+    """Granian would share its port, and half of the requests, with another server on it.
 
     Raises:
-        SettingsError: somebody listens there already, or the address is not ours.
+        SettingsError: the port is in use, or the address is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As a server does: what an ended one left in TIME_WAIT is no obstacle.
+        # So that connections of an earlier server in TIME_WAIT are no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -44,7 +44,7 @@ class Preview:
     rejects: list[LookedRow]
 
 
-def preview(table: Table) -> Preview:
+def preview(table: Table) -> StatementPreview:
     """Parse the first rows of a file as an import would.
 
     Raises:
@@ -66,7 +66,7 @@ def preview(table: Table) -> Preview:
             if rejected <= MAX_PREVIEW_ROWS:
                 rejects.append(parsed)
     positions = table.layout.positions
-    return Preview(
+    return StatementPreview(
         name=table.path.name,
         header=table.header,
         columns={field: table.header[position] for field, position in positions.items()},

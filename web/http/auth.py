@@ -1,4 +1,4 @@
-"""Who may call what: every route is closed unless it is named here."""
+"""Authorisation: every route needs a token unless it is named here."""
 
 from __future__ import annotations
 
@@ -22,28 +22,20 @@ OPEN_ENDPOINTS = frozenset(
 )  # fmt: skip
 PAGES = frozenset({"pages.dashboard", "pages.try_one", "pages.csv_file", "pages.review_queue"})
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-# Requests that change nothing, though they are posted: a prediction has a body.
+# POST requests that change nothing, or only record feedback: the scope predict is enough.
 PREDICT_POSTS = frozenset(
     {
-        "ml_v2.predict",
-        "ml_v2.predict_batch",
-        "ml_v2.predict_explain",
-        "imports.look",
-        "review.answer_many",
-        "review.answer_merchant",
-        "rules.preview_rules",
-        "suggest.suggest",
-        "suggest.explain_suggestion",
-        "suggest.give_feedback",
+        "ml_v2.predict", "ml_v2.predict_batch", "ml_v2.predict_explain", "imports.look",
+        "review.answer_many", "review.answer_merchant", "rules.preview_rules", "suggest.suggest",
+        "suggest.explain_suggestion", "suggest.give_feedback",
     }
-)
+)  # fmt: skip
 
 
 class Tokens:
-    """The tokens that are let in, compared by their digests in constant time.
+    """The accepted tokens, compared by their digests in constant time.
 
-    All of them are compared each time, so that the time taken tells nothing about which one was
-    nearly right.
+    Each is compared every time, so that the time taken reveals nothing about any of them.
     """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
@@ -51,8 +43,8 @@ class Tokens:
 
     def matching(self, secret: str) -> list[Token]:
         """The tokens with this secret; usually one or none."""
-        offered = sha256(secret.encode("utf-8", "surrogateescape")).digest()
-        return [token for digest, token in self._digests if hmac.compare_digest(digest, offered)]
+        digest = sha256(secret.encode("utf-8", "surrogateescape")).digest()
+        return [token for own, token in self._digests if hmac.compare_digest(own, digest)]
 
     def scopes(self, header: str) -> set[str]:
         """The scopes of the token in an Authorization header; empty if there is no such token."""
@@ -62,8 +54,7 @@ class Tokens:
 
 
 def guard(app: Flask, settings: Settings) -> None:
-    """Let a request in only if its route is open, or the scope of its token, or of the session in
-    its cookie, includes it."""
+    """Refuse requests to a closed route without a token or session whose scope includes it."""
     tokens = Tokens(settings.api_tokens)
 
     @app.before_request
@@ -84,11 +75,11 @@ def guard(app: Flask, settings: Settings) -> None:
 
 
 def _refuse_other_sites(settings: Settings) -> None:
-    """NotAllowed, if a page of another site sent the request, or is taken for one of ours."""
-    if request.method in CHANGING and _is_of_another_site(settings):
+    """Raise NotAllowed if another site's page sent the request."""
+    if request.method in CHANGING and _is_cross_site(settings):
         raise NotAllowed("Another site's page may change nothing here")
     if not settings.api_auth and not is_local(request.host):
-        # Another site's name that was made to lead here: its pages would be taken for ours.
+        # DNS rebinding: another site's name that resolves to this machine.
         raise NotAllowed("Without tokens the API answers to localhost only")
 
 
@@ -96,7 +87,7 @@ def _scopes_of_request(tokens: Tokens, settings: Settings) -> set[str]:
     """The scopes of the request's token or else of its session; empty without a valid one.
 
     Raises:
-        NotAllowed: the session's browser sends a change that no page of ours made.
+        NotAllowed: a change is requested by a session without its CSRF token.
     """
     if (header := request.environ.get("HTTP_AUTHORIZATION")) is not None:
         return tokens.scopes(header)
@@ -108,30 +99,27 @@ def _scopes_of_request(tokens: Tokens, settings: Settings) -> set[str]:
     return {session.scope}
 
 
-def _is_of_another_site(settings: Settings) -> bool:
+def _is_cross_site(settings: Settings) -> bool:
     if request.environ.get("HTTP_SEC_FETCH_SITE") == "cross-site":
         return True
-    # Without tokens nothing else tells our own page from another one's form; with them, a proxy may
-    # have given the host another name.
+    # Only without tokens: with them, a proxy may have changed the Host header.
     origin = request.environ.get("HTTP_ORIGIN", "")
     return not settings.api_auth and bool(origin) and urlsplit(origin).netloc != request.host
 
 
 def is_local(host: str) -> bool:
-    """Whether a Host header, with a port or without, names this machine as its user does."""
+    """Whether a Host header, with or without a port, names this machine."""
     try:
         return urlsplit(f"//{host}").hostname in LOOPBACK_HOSTS
-    except ValueError:  # brackets that are none
+    except ValueError:  # unbalanced brackets
         return False
 
 
 def scope_needed(endpoint: str | None, method: str) -> str:
-    """`predict` to read and to predict, `admin` for everything that changes something."""
-    if method in CHANGING and endpoint not in PREDICT_POSTS:
-        return "admin"
-    return "predict"
+    """`admin` for what changes something, else `predict`."""
+    return "admin" if method in CHANGING and endpoint not in PREDICT_POSTS else "predict"
 
 
 def caller() -> str:
-    """Who asks, as far as the history should know."""
+    """The scope of the request's token, as the name of the caller in histories."""
     return f"api ({request.environ.get('ledger.scope', 'no auth')})"

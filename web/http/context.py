@@ -1,4 +1,4 @@
-"""What the views share: the services of this process, and the blueprint of the core routes."""
+"""What views share: the services of this process, and the blueprint of the core routes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from flask import Blueprint, current_app
 
 from shared.services import Services
 
-# Predictions, jobs, models and transactions add their views to it; the names of the routes, which
-# are in the OpenAPI document, begin with its name.
+# The views of predictions, jobs, models and transactions. Their operation ids begin with its name.
 ml_v2 = Blueprint("ml_v2", __name__, url_prefix="/ml/v2")
 
 
-def services() -> Services:
-    """The database, the broker, the registry and the model of this process."""
-    own: Services = current_app.extensions["ledger"]
-    return own
+def get_services() -> Services:
+    """The database, the publisher, the registry and the models of this process."""
+    services: Services = current_app.extensions["ledger"]
+    return services

@@ -1,8 +1,8 @@
-"""Before a web process ends, its callers hear that they should connect anew.
+"""Graceful shutdown: send `Connection: close` before a web process stops.
 
-A kept-alive connection that a server ends may meet a request on its way, which is lost then. So
-each answer of a process that is about to end says `Connection: close`, for a while; nobody asks on
-that connection again, and those that are left have been silent for as long.
+A request that arrives on a keep-alive connection just as the server closes it is lost. So a process
+that is about to stop says `Connection: close` in each answer for a while. Clients then open a new
+connection, and the old ones have been idle when they are closed.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from typing import Any
 
 from granian.server.common import AbstractServer
 
-WHILE_S = 0.5
-_TOLD = signal.SIGURG  # unlike most, it ends nobody who is not listening for it yet
+GRACE_S = 0.5
+_SIGNAL = signal.SIGURG  # ignored by a process that has no handler for it yet
 HEADER = ("connection", "close")
 
 
 class GracefulShutdown:
-    """Whether this process is about to end."""
+    """Whether this process is about to stop."""
 
     shutting_down = False
 
 
 def install_signal_handler() -> None:
-    """In a web process: hear when it is about to end. Only in the main thread."""
+    """In a web process, note the signal that it is about to stop. Only in the main thread."""
 
-    def told(*_: Any) -> None:
+    def handle(*_: Any) -> None:
         GracefulShutdown.shutting_down = True
 
-    signal.signal(_TOLD, told)
+    signal.signal(_SIGNAL, handle)
 
 
 def announce_close(server: AbstractServer[Any]) -> None:
-    """In their parent: tell the web processes before they are ended, or replaced."""
+    """In their parent, signal the web processes before they are stopped or replaced."""
 
-    def after_a_while() -> None:
-        threading.Timer(WHILE_S, server.signal_handler_interrupt).start()
+    def stop_later() -> None:
+        threading.Timer(GRACE_S, server.signal_handler_interrupt).start()
 
-    def told_first(then: Callable[[], None]) -> Callable[..., None]:
+    def announce_before(then: Callable[[], None]) -> Callable[..., None]:
         def handle(*_: Any) -> None:
             for process in multiprocessing.active_children():
                 with suppress(ProcessLookupError):
-                    os.kill(process.pid or 0, _TOLD)
+                    os.kill(process.pid or 0, _SIGNAL)
             then()
 
         return handle
 
-    # By the time that a process is replaced, the new one has been there for seconds.
-    signal.signal(signal.SIGHUP, told_first(server.signal_handler_reload))
-    signal.signal(signal.SIGTERM, told_first(after_a_while))
+    # A replaced process is stopped seconds later, once the new one serves.
+    signal.signal(signal.SIGHUP, announce_before(server.signal_handler_reload))
+    signal.signal(signal.SIGTERM, announce_before(stop_later))

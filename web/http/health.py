@@ -1,4 +1,4 @@
-"""What monitoring asks: alive, ready, metrics."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.db.engine import ping, transaction
 from shared.errors import LedgerError
 from shared.services import Services
 from web.http import schemas
-from web.http.context import services
+from web.http.context import get_services
 from web.http.openapi import documented
 
 bp = Blueprint("ops", __name__)
@@ -38,23 +38,17 @@ def readyz() -> ResponseReturnValue:
     Always 200: with a dependency down the answer is `degraded`, and predictions from raw fields go
     on, so no load balancer should take the process out.
     """
-    held = services()
-    checks: dict[str, Callable[[], str | None]] = {
-        "postgres": lambda: _postgres(held),
-        "redis": lambda: _redis(held),
-        "registry": lambda: _registry(held),
-        "model": lambda: _model(held),
-    }
-    pool = ThreadPoolExecutor(len(checks))
+    services = get_services()
+    pool = ThreadPoolExecutor(len(_CHECKS))
     try:
-        running = {name: pool.submit(_timed, check) for name, check in checks.items()}
+        running = {name: pool.submit(_timed, run, services) for name, run in _CHECKS.items()}
         wait(running.values(), CHECK_TIMEOUT_S)
         silent = {"ok": False, "detail": "no answer", "seconds": CHECK_TIMEOUT_S}
-        found = {name: it.result() if it.done() else silent for name, it in running.items()}
+        checks = {name: run.result() if run.done() else silent for name, run in running.items()}
     finally:
         pool.shutdown(wait=False)
-    status = "ok" if all(check["ok"] for check in found.values()) else "degraded"
-    return {"status": status, "checks": found}
+    status = "ok" if all(check["ok"] for check in checks.values()) else "degraded"
+    return {"status": status, "checks": checks}
 
 
 @bp.get("/metrics")
@@ -63,10 +57,10 @@ def metrics() -> ResponseReturnValue:
     return Response(current_app.extensions["ledger_metrics"](), content_type=CONTENT_TYPE_LATEST)
 
 
-def _timed(check: Callable[[], str | None]) -> dict[str, Any]:
+def _timed(check: Callable[[Services], str | None], services: Services) -> dict[str, Any]:
     started = time.perf_counter()
     try:
-        detail = check()
+        detail = check(services)
     except LedgerError as error:
         detail = str(error)
     except Exception as error:
@@ -75,22 +69,29 @@ def _timed(check: Callable[[], str | None]) -> dict[str, Any]:
     return {"ok": detail is None, "detail": detail, "seconds": seconds}
 
 
-def _postgres(held: Services) -> None:
-    with transaction(held.engine) as session:
+def _check_postgres(services: Services) -> None:
+    with transaction(services.engine) as session:
         ping(session.connection())
 
 
-def _redis(held: Services) -> None:
-    with Redis.from_url(
-        held.settings.redis_url, socket_timeout=1, socket_connect_timeout=1
-    ) as client:
+def _check_redis(services: Services) -> None:
+    url = services.settings.redis_url
+    with Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1) as client:
         client.ping()
 
 
-def _registry(held: Services) -> None:
-    held.registry.current()
+def _check_registry(services: Services) -> None:
+    services.registry.current()
 
 
-def _model(held: Services) -> str | None:
-    status = held.live_model.status()
+def _check_model(services: Services) -> str | None:
+    status = services.live_model.status()
     return status.error if status.available else "no model is deployed"
+
+
+_CHECKS: dict[str, Callable[[Services], str | None]] = {
+    "postgres": _check_postgres,
+    "redis": _check_redis,
+    "registry": _check_registry,
+    "model": _check_model,
+}

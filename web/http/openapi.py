@@ -1,13 +1,14 @@
-"""The description of the API, made of the same types that check it, and a page to read it."""
+"""The OpenAPI document, generated from the models of requests and answers, and Swagger UI."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -28,7 +29,7 @@ ITEMS: dict[type[BaseModel], tuple[str, Any]] = {
 }
 _REFERENCE = "#/components/schemas/{model}"
 _FILES = "templates/swagger"
-# The page runs Swagger UI's own script and nothing from elsewhere; it sets styles by itself.
+# Swagger UI sets styles from its script.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -48,7 +49,7 @@ _START = """SwaggerUIBundle({url: new URL("openapi.json", document.baseURI).href
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a view takes and answers, as a decorator that attaches it to the view.
+    """The models and statuses of a view, as a decorator that attaches them to the view.
 
     Attributes:
         answer: the class of the answer, a model or a dataclass; or the media type of a file.
@@ -56,7 +57,7 @@ class Operation:
         body: the model, or the union of models, of the JSON body.
         upload: the model of the `options` field of a form that also has a `file`.
         query: the model of the query parameters.
-        errors: statuses of errors, beside those that follow from the other attributes.
+        errors: statuses of errors, besides those that follow from the other attributes.
         idempotent_by_key: the request may carry an Idempotency-Key.
     """
 
@@ -86,18 +87,21 @@ class Operation:
             errors |= {400, 409}
         return {self.status: self.answer} | dict.fromkeys(sorted(errors), schemas.Problem)
 
-    def models(self) -> list[type]:
-        """The models of the request and of the answer."""
-        return [*_models(self.answer), *_models(self.body), *_models(self.upload)]
-
 
 documented = Operation
+documented_job = partial(
+    Operation,
+    body_may_be_empty=True,
+    answer=schemas.AcceptedJob,
+    status=202,
+    idempotent_by_key=True,
+)
 
 
 def operation_of(app: Flask, endpoint: str) -> Operation | None:
-    """The description of a route; None for one that is no part of the described API."""
-    found: Operation | None = getattr(app.view_functions[endpoint], "operation", None)
-    return found
+    """The operation of a route; None if the route is not documented."""
+    operation: Operation | None = getattr(app.view_functions[endpoint], "operation", None)
+    return operation
 
 
 @bp.get("/openapi.json")
@@ -108,13 +112,13 @@ def spec() -> ResponseReturnValue:
 
 @bp.get("/docs")
 def page() -> ResponseReturnValue:
-    """The description as a page to read and to try; nothing is loaded from elsewhere."""
+    """Swagger UI; nothing is loaded from other sites."""
     return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 @bp.get("/docs/<path:name>")
 def file(name: str) -> ResponseReturnValue:
-    """A file of the page."""
+    """A file of Swagger UI."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
     return send_from_directory(_swagger_files(), name.removeprefix("files/"))
@@ -122,23 +126,25 @@ def file(name: str) -> ResponseReturnValue:
 
 @cache
 def _swagger_files() -> Path:
-    """Swagger UI as its package has it; found without importing the package."""
-    found = importlib.util.find_spec("flask_openapi3_swagger")
-    if found is None or found.origin is None:
+    """The files of the Swagger UI package, which is not imported."""
+    package = importlib.util.find_spec("flask_openapi3_swagger")
+    if package is None or package.origin is None:
         raise ModuleNotFoundError("flask_openapi3_swagger")
-    return Path(found.origin).parent / _FILES
+    return Path(package.origin).parent / _FILES
 
 
 @cache
 def _describe(app: Flask) -> dict[str, Any]:
-    """The whole OpenAPI document; made once, since the routes of an application are fixed."""
+    """The OpenAPI document; cached, since the routes of an application are fixed."""
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    models: set[type] = {schemas.Problem}
+    requests: set[type] = {model for _, item in ITEMS.values() for model in _models(item)}
+    answers: set[type] = {schemas.Problem}
     for rule in app.url_map.iter_rules():
         operation = operation_of(app, rule.endpoint)
         if operation is None:
             continue
-        models.update(operation.models())
+        requests.update(_models(operation.body), _models(operation.upload))
+        answers.update(_models(operation.answer))
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths[path][method.lower()] = {
@@ -153,26 +159,44 @@ def _describe(app: Flask) -> dict[str, Any]:
         "info": {"title": "Ledger Suggestions", "version": "2", "license": {"name": "MIT"}},
         "paths": paths,
         "components": {
-            "schemas": _components(models),
+            "schemas": _components(requests, answers),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _components(models: set[type]) -> dict[str, Any]:
-    """The JSON schema of each model, and of those inside it, by name."""
-    for _, item in ITEMS.values():
-        models.update(_models(item))
+def _components(requests: set[type], answers: set[type]) -> dict[str, Any]:
+    """The JSON schema of each model, and of those inside it, by name.
+
+    Requests allow no other fields. Answers do, so that a new field breaks no generated client;
+    where an answer has a model of a request, its own one is called `<name>Answer`.
+    """
+    components = _definitions(requests)
+    for body, (name, item) in ITEMS.items():
+        # The body is accepted whatever its items are: a bad one gets an error of its own.
+        components[body.__name__]["properties"][name]["items"] = {"anyOf": [_schema(item), {}]}
+    opened = _definitions(answers)
+    for schema in opened.values():
+        if schema.get("additionalProperties") is False:
+            del schema["additionalProperties"]
+    shared = {name for name in opened if opened[name] != components.get(name, opened[name])}
+    text = json.dumps(
+        {f"{name}Answer" if name in shared else name: opened[name] for name in opened}
+    )
+    for name in shared:
+        text = text.replace(f'/{name}"', f'/{name}Answer"')
+    components.update(json.loads(text))
+    return components
+
+
+def _definitions(models: set[type]) -> dict[str, Any]:
     by_name = sorted(models, key=lambda model: model.__name__)
     _, definitions = TypeAdapter.json_schemas(
         [(model.__name__, "validation", TypeAdapter(model)) for model in by_name],
         ref_template=_REFERENCE,
     )
-    components: dict[str, Any] = definitions["$defs"]
-    for body, (name, item) in ITEMS.items():
-        # The body is taken whatever its items are: a bad one gets an error of its own.
-        components[body.__name__]["properties"][name]["items"] = {"anyOf": [_schema(item), {}]}
-    return components
+    by_ref: dict[str, Any] = definitions["$defs"]
+    return by_ref
 
 
 def _summary(endpoint: str, docstring: str) -> dict[str, str]:
@@ -189,7 +213,7 @@ def _security(endpoint: str, method: str) -> list[dict[str, list[str]]]:
 
 
 def _parameters(operation: Operation, arguments: Iterable[str]) -> list[dict[str, Any]]:
-    """Those of the query, the header and the path."""
+    """The parameters of the query, the header and the path."""
     parameters = _query(operation.query) if operation.query else []
     if operation.idempotent_by_key:
         parameters.append(
@@ -255,7 +279,7 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _models(body: Any) -> list[type]:
-    """The model that a body is, or those that it may be one of; none for a media type."""
+    """The models of a body: one, those of a union, or none for a media type."""
     if isinstance(body, type):
         return [body]
     return [model for part in get_args(body) for model in _models(part)]

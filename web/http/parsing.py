@@ -1,4 +1,4 @@
-"""Reads a request: its body or its query, checked, or what was wrong in the words of the API."""
+"""Parsing of requests: the body or the query, checked, or an error that names the fields."""
 
 from __future__ import annotations
 
@@ -15,60 +15,62 @@ from shared.errors import FieldError, InvalidInput
 from web.http.problems import LengthNeeded, TooLarge, WrongContentType
 from web.http.schemas import ITEMS_MAX
 
-T = TypeVar("T")
-Q = TypeVar("Q", bound=BaseModel)
-ERRORS_MAX = 100  # told of one body or item; who sends more has to begin anew anyway
+M = TypeVar("M", bound=BaseModel)
+ERRORS_MAX = 100  # that are listed for one body or item
 LARGE_BYTES = 256 * 1024
-# Without a comma, which stands between two headers.
+# Without a comma, which would separate two headers.
 HOST = re.compile(r"[A-Za-z0-9._~:\[\]-]{1,255}")
-_one_large = threading.Lock()  # at a time: 4 MiB of nothing much are up to 390 MB of objects
+_one_large = threading.Lock()  # 4 MiB of JSON can become 390 MB of objects: one at a time
 
 
-def parse(adapter: TypeAdapter[T], *, empty: str = "") -> T:
-    """The request's body, checked.
+def parse(model: type[M] | TypeAdapter[M], *, may_be_empty: bool = False) -> M:
+    """The request's JSON body as *model*.
 
     Args:
-        empty: what an empty body stands for, as JSON; without it a body is needed.
+        may_be_empty: an empty body stands for `{}`; otherwise a body is needed.
 
     Raises:
         WrongContentType, InvalidInput, TooLarge: the body is not as it should be.
     """
-    body = whole_body(shows_its_end=not empty)
-    if not body and empty:
-        body = empty.encode()
+    body = read_body(is_self_delimiting=not may_be_empty)
+    if may_be_empty and not body:
+        body = b"{}"
     elif request.mimetype != "application/json":
         raise WrongContentType("Send JSON, with Content-Type: application/json")
+    validate = model.validate_json if isinstance(model, TypeAdapter) else model.model_validate_json
     with _one_large if len(body) > LARGE_BYTES else nullcontext():
         try:
-            return adapter.validate_json(body)
+            return validate(body)
         except ValidationError as error:
             wrong = invalid(error)
     raise wrong  # outside, or it would keep the other error with all that the body held
 
 
-def whole_body(*, shows_its_end: bool = False) -> bytes:
-    """The request's body; TooLarge, InvalidInput or LengthNeeded if it is not all of it, or could
-    be a part.
+def read_body(*, is_self_delimiting: bool = False) -> bytes:
+    """The request's whole body.
 
     Args:
-        shows_its_end: as JSON does, of which no part is valid, but for the empty one.
+        is_self_delimiting: no part of a valid body is valid itself, as with JSON that is not empty.
+
+    Raises:
+        TooLarge, InvalidInput, LengthNeeded: it is cut off, or could be.
     """
-    if "Transfer-Encoding" in request.headers and not shows_its_end:
-        # The server does not tell chunks of which the last one never came from all of them.
+    if "Transfer-Encoding" in request.headers and not is_self_delimiting:
+        # The server does not report that the last chunk never came.
         raise LengthNeeded("This needs a Content-Length: of chunks nobody can tell if all came")
     body = request.get_data(cache=False)
     if request.content_length not in (None, len(body)):
-        # Its sender has gone. What is left may be valid, and mean something else.
+        # The client has gone. What is left may be valid, and mean something else.
         raise InvalidInput("The body ended before its length was reached")
     is_large = len(body) > LARGE_BYTES
     if is_large and request.content_length is None and len(body) == request.max_content_length:
-        # A body sent in chunks is cut there without a word; what is left may even be valid.
+        # A body in chunks is cut off there silently; what is left may even be valid.
         raise TooLarge("The body is larger than the server takes")
     return body
 
 
-def parse_query(model: type[Q]) -> Q:
-    """The parameters after the question mark, checked.
+def parse_query(model: type[M]) -> M:
+    """The query parameters as *model*.
 
     Raises:
         InvalidInput: one is not as it should be.
@@ -79,24 +81,34 @@ def parse_query(model: type[Q]) -> Q:
         raise invalid(error) from None
 
 
+def parse_item(adapter: TypeAdapter[Any], item: Any) -> Any:
+    """One item of a body, checked by the rules of JSON: a date is text there.
+
+    Raises:
+        ValidationError: it is not as it should be; see `invalid`.
+    """
+    return adapter.validate_json(to_json(item))
+
+
 def invalid(error: ValidationError) -> InvalidInput:
-    """What pydantic found, in the words of the API; the values themselves are not repeated."""
+    """Pydantic's errors by the field names of the API; the values themselves are not repeated."""
     if (count := error.error_count()) > ERRORS_MAX:
         message = f"{count} errors, more than the {ERRORS_MAX} that are told"
         return InvalidInput("The input is not as expected", [FieldError("(body)", message)])
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    details = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
-        FieldError(_path(item["loc"]), item["msg"].removeprefix("Value error, ")) for item in found
+        FieldError(_path(item["loc"]), item["msg"].removeprefix("Value error, "))
+        for item in details
     ]
-    if any(item["type"] == "json_invalid" for item in found):
+    if any(item["type"] == "json_invalid" for item in details):
         return InvalidInput(f"The body is not JSON: {errors[0].message}", errors)
-    if any(item["type"] == "too_long" and _path(item["loc"]).isidentifier() for item in found):
+    if any(item["type"] == "too_long" and _path(item["loc"]).isidentifier() for item in details):
         return TooLarge(f"At most {ITEMS_MAX} items in a request", errors)
     return InvalidInput("The input is not as expected; see errors", errors)
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """`rows[3].amount`; the form of a union is no part of what the caller sent."""
+    """`rows[3].amount`; the tag of a union is no part of what the client sent."""
     text = ""
     for step in location:
         if isinstance(step, int):
@@ -104,8 +116,3 @@ def _path(location: tuple[int | str, ...]) -> str:
         elif step not in ("raw", "stored"):
             text += f".{step}" if text else step
     return text or "(body)"
-
-
-def as_json(value: Any) -> bytes:
-    """A value of a body that was read as JSON, as JSON again, to be checked by itself."""
-    return to_json(value)

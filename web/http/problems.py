@@ -1,8 +1,8 @@
-"""Errors as application/problem+json (RFC 9457): the one place that knows status numbers."""
+"""Errors as application/problem+json (RFC 9457): the one place that knows status codes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.log import get_logger
+from web.http.schemas import FieldProblem, ItemProblem
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -66,7 +67,7 @@ STATUS: dict[type[LedgerError], HTTPStatus] = {
 
 
 def problem_response(error: LedgerError) -> dict[str, Any]:
-    """The problem document of an error on purpose."""
+    """The problem document of an error that was raised on purpose."""
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
         "title": error.title,
@@ -76,23 +77,23 @@ def problem_response(error: LedgerError) -> dict[str, Any]:
         **error.facts,
     }
     if isinstance(error, InvalidInput) and error.errors:
-        body["errors"] = field_errors(error.errors)
+        body["errors"] = field_problems(error.errors)
     return body
 
 
-def item_problem(error: LedgerError) -> dict[str, Any]:
-    """What is wrong with one of many items."""
+def item_problem(error: LedgerError) -> ItemProblem:
+    """The error of one of many items."""
     errors = error.errors if isinstance(error, InvalidInput) else ()
-    return {"code": error.code, "detail": str(error), "errors": field_errors(errors)}
+    return ItemProblem(code=error.code, detail=str(error), errors=field_problems(errors))
 
 
-def field_errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
-    """Field errors as JSON."""
-    return [{"field": error.field, "message": error.message} for error in errors]
+def field_problems(errors: Sequence[FieldError]) -> list[FieldProblem]:
+    """Field errors as an answer."""
+    return [FieldProblem.model_validate(error) for error in errors]
 
 
 def status_of(error: LedgerError) -> HTTPStatus:
-    """The status of an error, by the nearest of its classes."""
+    """The status of an error, by the nearest of its base classes."""
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
@@ -100,19 +101,19 @@ def register(app: Flask) -> None:
     """Answer every error of *app* as a problem document."""
 
     @app.errorhandler(LedgerError)
-    def on_purpose(error: LedgerError) -> Response:
+    def handle_ledger_error(error: LedgerError) -> Response:
         headers = {}
         if isinstance(error, Unavailable):
             headers["Retry-After"] = str(RETRY_AFTER_S)
         if isinstance(error, NotAuthenticated):
             headers["WWW-Authenticate"] = "Bearer"
-        return _answer(problem_response(error), headers)
+        return _respond(problem_response(error), headers)
 
     @app.errorhandler(HTTPException)
-    def of_http(error: HTTPException) -> Response:
+    def handle_http_error(error: HTTPException) -> Response:
         status = HTTPStatus(error.code or 500)
         if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return on_purpose(TooLarge("The body is larger than the server takes"))
+            return handle_ledger_error(TooLarge("The body is larger than the server takes"))
         body = {
             "type": f"/problems/{status.name.lower()}",
             "title": status.phrase,
@@ -120,15 +121,17 @@ def register(app: Flask) -> None:
             "detail": status.description or status.phrase,
             "code": status.name.lower(),
         }
-        return _answer(body, {k: v for k, v in error.get_headers() if k.lower() == "allow"})
+        return _respond(body, {k: v for k, v in error.get_headers() if k.lower() == "allow"})
 
     @app.errorhandler(Exception)
-    def bug(error: Exception) -> Response:
+    def handle_bug(error: Exception) -> Response:
         log.error("request.broke", exc_info=error)
-        return on_purpose(LedgerError("Something went wrong; the log has the request's id"))
+        return handle_ledger_error(
+            LedgerError("Something went wrong; the log has the request's id")
+        )
 
 
-def _answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+def _respond(body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
     response = jsonify(body)
     response.status_code = body["status"]
     response.mimetype = MEDIA_TYPE

@@ -1,4 +1,4 @@
-"""The id, the log line and the metric of each request, on Flask's way and on the fast one."""
+"""The id, the log line and the metric of each request, for Flask and for the fast path."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ log = get_logger()
 
 
 def request_id(environ: Mapping[str, Any]) -> str:
-    """The one that the caller gave, if it can be written anywhere; else a new one."""
+    """The client's X-Request-ID if it is safe to log, else a new id."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def record(route: str, method: str, status: int, started: float, **more: str) -> None:
-    """Count an answer, and write its line to the log.
+    """Count a response and log it.
 
     Args:
-        route: the rule, never the path, which may hold an id.
-        started: when the request came, by `time.perf_counter`.
-        more: further fields of the line.
+        route: the URL rule, never the path, which may hold an id.
+        started: when the request arrived, by `time.perf_counter`.
+        more: further fields of the log line.
     """
     metrics.count_request(route, status)
-    took = round(1000 * (time.perf_counter() - started), 2)
-    log.info("request", **more, method=method, route=route, status=status, ms=took)
+    ms = round(1000 * (time.perf_counter() - started), 2)
+    log.info("request", **more, method=method, route=route, status=status, ms=ms)

@@ -1,9 +1,10 @@
-"""Requests and answers: what is checked, and what OpenAPI says of it, in one place."""
+"""Pydantic models of requests and answers, which also make the OpenAPI document."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
@@ -27,12 +28,12 @@ ITEMS_MAX = 1_000
 
 
 def _whole(value: Any) -> Any:
-    """JSON has one kind of number: 2.0 is a whole one."""
+    """JSON has one kind of number, so 2.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _day(value: Any) -> dt.date:
-    """In one form only: pydantic would take the text of a Unix time for a date, too."""
+    """YYYY-MM-DD only: pydantic would also accept a Unix time in quotes."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         with suppress(ValueError):  # such as the 30th of February
             return dt.date.fromisoformat(value)
@@ -60,7 +61,7 @@ Id = Annotated[int, Field(ge=1, lt=2**63), Whole]
 
 
 class Body(BaseModel):
-    """What a caller sends: an unknown field, or a value of another type, is an error."""
+    """Base of request bodies: an unknown field, or a value of another type, is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -177,20 +178,22 @@ class LabelsRequest(Body):
     labels: Annotated[list[Any], Field(max_length=ITEMS_MAX)]
 
 
-class JobsQuery(BaseModel):
-    """Which jobs to list."""
+class Query(BaseModel):
+    """Base of query parameters: an unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class JobsQuery(Query):
+    """Which jobs to list."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     kind: JobKind | None = None
     state: JobState | None = None
 
 
-class UserQuery(BaseModel):
-    """Whose."""
-
-    model_config = ConfigDict(extra="forbid")
+class UserQuery(Query):
+    """Whose data."""
 
     user_id: Identity
 
@@ -200,9 +203,9 @@ Timestamp = Annotated[dt.datetime, PlainSerializer(dt.datetime.isoformat, when_u
 
 
 class Answer(BaseModel):
-    """What the service sends: these fields and no others, which the tests check.
+    """Base of answers; the tests check that no other fields are sent.
 
-    A view can make it of the attributes of a value of the domain: `model_validate(value)`.
+    `model_validate(value)` reads the attributes of a domain object.
     """
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
@@ -258,12 +261,10 @@ class ItemProblem(Answer):
     errors: list[FieldProblem] = []
 
 
-class PredictionOrProblem(Answer):
-    available: bool | None = None
-    label: str | None = None
-    confidence: float | None = None
-    alternatives: list[Scored] = []
-    model: ModelName | None = None
+class PredictionOrProblem(Prediction):
+    """A prediction, or the error of one row."""
+
+    available: bool | None = None  # type: ignore[assignment]  # a row with an error has none
     error: ItemProblem | None = None
 
 
@@ -274,7 +275,7 @@ class PredictBatchAnswer(Answer):
 
 
 class AcceptedJob(Answer):
-    """A job was asked for; follow `status_url`."""
+    """A job was queued; follow `status_url`."""
 
     job_id: str
     kind: JobKind
@@ -294,7 +295,7 @@ class Job(Answer):
     kind: JobKind
     state: JobState
     requested_by: str
-    reason: str | None = Field(None, description="why it was asked for, where nobody asked")
+    reason: str | None = Field(None, description="why the service itself requested it")
     attempt: int
     progress: Progress
     result: dict[str, Any] | None
@@ -316,7 +317,7 @@ class ModelStatus(Answer):
 
 
 class Deploy(Answer):
-    """One move of the pointer."""
+    """One deploy or rollback."""
 
     sequence: int = Field(description="1 for the first deploy, then one more each time")
     run_id: str
@@ -347,7 +348,7 @@ class Models(Answer):
 
 
 class VersionWithReport(Version):
-    report: dict[str, Any] | None = Field(description="the evaluation on later transactions")
+    report: Mapping[str, Any] | None = Field(description="the evaluation on later transactions")
     meta: dict[str, Any] = Field(description="the version's manifest, without the report")
 
 

@@ -1,4 +1,4 @@
-"""The server in front of an application: its processes, threads and limits."""
+"""The HTTP server (Granian): its processes, threads and limits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from shared.settings import Settings
 from web.http import graceful_shutdown
 
 BACKLOG = 1024
-# As the proxy does, for whoever comes past it.
+# As in the proxy, for clients that do not come through it.
 HEADERS_WAIT_MS = 10_000
 HEADERS_MAX_BYTES = 64 * 1024
 
 
 def server(target: str, settings: Settings) -> AbstractServer[Any]:
-    """A server for the WSGI application *target*, as `module:name`, not yet started."""
-    made = Granian(
+    """A server, not yet started, for the WSGI application *target*, given as `module:name`."""
+    granian = Granian(
         target,
         address=settings.web_host,
         port=settings.web_port,
@@ -37,5 +37,5 @@ def server(target: str, settings: Settings) -> AbstractServer[Any]:
         websockets=False,
         log_enabled=False,
     )
-    made.on_startup(lambda: graceful_shutdown.announce_close(made))
-    return made
+    granian.on_startup(lambda: graceful_shutdown.announce_close(granian))
+    return granian

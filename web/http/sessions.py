@@ -1,8 +1,8 @@
-"""Signing in to the pages: a token, once, for a cookie that no script can read.
+"""Browser sessions: a signed cookie that no script can read, and a CSRF token.
 
-The cookie is signed with a key made of that token, so it ends with the token, and with no other's
-rotation. Who changes something by it sends the session's own word in a header, which no other
-site can know.
+The cookie is signed with a key made of the API token that was used to sign in, so it is valid as
+long as that token is. A request that changes something by it sends the session's CSRF token in a
+header.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LIFE_S = 12 * 3600
 
 
 class Session(NamedTuple):
-    """What a signed-in browser may do, and the word it has to send."""
+    """The scope and the CSRF token of a signed-in browser."""
 
     scope: str
     csrf: str
 
 
 def open_session(response: Response, token: Token, *, secure: bool) -> None:
-    """Have the browser keep a session of this token."""
+    """Set the cookie of a new session of *token*."""
     value = _signer(token).dumps(secrets.token_urlsafe(18))
     response.set_cookie(
         COOKIE, value, max_age=LIFE_S, httponly=True, samesite="Strict", secure=secure, path="/"
@@ -39,12 +39,12 @@ def open_session(response: Response, token: Token, *, secure: bool) -> None:
 
 
 def close_session(response: Response) -> None:
-    """Have the browser forget it."""
+    """Delete the cookie."""
     response.delete_cookie(COOKIE, httponly=True, samesite="Strict", path="/")
 
 
 def session_of(request: Request, tokens: Sequence[Token]) -> Session | None:
-    """The session that a request's cookie is of; None without one that still counts."""
+    """The session of a request's cookie; None without a valid one."""
     value = request.cookies.get(COOKIE, "")
     for token in tokens if value else ():
         try:
@@ -55,7 +55,7 @@ def session_of(request: Request, tokens: Sequence[Token]) -> Session | None:
 
 
 def is_own(session: Session, request: Request) -> bool:
-    """Whether a request was made by a page of ours."""
+    """Whether a request has the session's CSRF token, which only our pages know."""
     return hmac.compare_digest(session.csrf.encode(), request.headers.get(HEADER, "").encode())
 
 

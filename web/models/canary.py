@@ -1,12 +1,12 @@
-"""The canary, the trial of a version beside the live one, and where rules and model disagree."""
+"""/ml/v2/canary, /ml/v2/trial and /ml/v2/suggestions/disagreements."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from flask import Blueprint, request
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 
 from shared.db.engine import transaction
@@ -18,29 +18,35 @@ from shared.errors import (
     InvalidInput,
     LedgerError,
     NotFound,
-)
+)  # fmt: skip
 from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.traffic_split import TrafficSplit
 from shared.registry.store import Registry
-from shared.services import Services
 from shared.settings import share_of
-from web.http import schemas
 from web.http.auth import caller
-from web.http.context import services
+from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
-from web.models import canary_schemas
+from web.http.schemas import ReasonRequest
+from web.models.canary_schemas import (
+    ArmFigures,
+    Canary,
+    CanaryRequest,
+    Disagreement,
+    Disagreements,
+    DisagreementsQuery,
+    RolloutChange,
+    TrialRequest,
+    VerdictAnswer,
+)  # fmt: skip
 
 bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 
 ARM_HEADER = "X-Suggest-Arm"
-CANARY: TypeAdapter[canary_schemas.CanaryRequest] = TypeAdapter(canary_schemas.CanaryRequest)
-TRIAL: TypeAdapter[canary_schemas.TrialRequest] = TypeAdapter(canary_schemas.TrialRequest)
-WHY: TypeAdapter[schemas.ReasonRequest] = TypeAdapter(schemas.ReasonRequest)
 
 
 def forced_arm() -> Arm | None:
-    """The arm that the caller names in X-Suggest-Arm, for tests; None without the header.
+    """The arm in the header X-Suggest-Arm, for tests; None without it.
 
     Raises:
         InvalidInput: there is no such arm.
@@ -58,140 +64,136 @@ def forced_arm() -> Arm | None:
 
 
 @bp.get("/canary")
-@documented(answer=canary_schemas.Canary, errors=(503,))
+@documented(answer=Canary, errors=(503,))
 def show_canary() -> ResponseReturnValue:
     """Who gets which arm, what people say to each, the verdicts, and who changed what and why."""
-    own = services()
-    with transaction(own.engine) as session:
-        return _canary_response(session, own, traffic_split.current(session, own.settings))
+    services = get_services()
+    with transaction(services.engine) as session:
+        split = traffic_split.current(session, services.settings)
+        return jsonify(_canary(session, services.registry, split))
 
 
 @bp.put("/canary")
-@documented(
-    body=canary_schemas.CanaryRequest, answer=canary_schemas.RolloutChange, errors=(409, 503)
-)
+@documented(body=CanaryRequest, answer=RolloutChange, errors=(409, 503))
 def set_canary() -> ResponseReturnValue:
     """Put a share of users into the model arm, from the next request on.
 
     A larger share keeps the users that were in before. 409 if `expected_change` is given and is
     no longer the newest change.
     """
-    own, wanted = services(), parse(CANARY)
-    with transaction(own.engine) as session:
-        now = traffic_split.set_canary(
+    services, args = get_services(), parse(CanaryRequest)
+    with transaction(services.engine) as session:
+        split = traffic_split.set_canary(
             session,
-            own.settings,
-            _share(wanted.share),
+            services.settings,
+            _share(args.share),
             by=caller(),
-            why=wanted.why or "asked for",
-            expected=wanted.expected_change,
+            why=args.why or "asked for",
+            expected=args.expected_change,
         )
-    return canary_schemas.change(now)
+    return jsonify(RolloutChange.of(split))
 
 
 @bp.post("/trial")
-@documented(
-    body=canary_schemas.TrialRequest, answer=canary_schemas.RolloutChange, errors=(404, 409, 503)
-)
+@documented(body=TrialRequest, answer=RolloutChange, errors=(404, 409, 503))
 def start_trial() -> ResponseReturnValue:
     """Answer a share of all users from a version that is not live, or change that share."""
-    own, wanted = services(), parse(TRIAL)
-    with transaction(own.engine) as session:
-        traffic_split.lock(
-            session
-        )  # nothing is pruned between the look at the version and the change
-        _check_triable(own.registry, wanted.run_id)
-        now = traffic_split.start_trial(
+    services, args = get_services(), parse(TrialRequest)
+    with transaction(services.engine) as session:
+        traffic_split.lock(session)  # so that the version is not pruned after it was checked
+        _check_triable(services.registry, args.run_id)
+        split = traffic_split.start_trial(
             session,
-            own.settings,
-            wanted.run_id,
-            _share(wanted.share),
+            services.settings,
+            args.run_id,
+            _share(args.share),
             by=caller(),
-            why=wanted.why or "asked for",
+            why=args.why or "asked for",
         )
-    return canary_schemas.change(now)
+    return jsonify(RolloutChange.of(split))
+
+
+_documented_end = partial(
+    documented, body=ReasonRequest, body_may_be_empty=True, answer=RolloutChange
+)
 
 
 @bp.post("/trial/promote")
-@documented(
-    body=schemas.ReasonRequest,
-    body_may_be_empty=True,
-    answer=canary_schemas.RolloutChange,
-    errors=(404, 409, 503),
-)
+@_documented_end(errors=(404, 409, 503))
 def promote_trial() -> ResponseReturnValue:
-    """Deploy the version on trial and end the trial; harmless to ask for again."""
+    """Deploy the version on trial and end the trial; safe to repeat."""
     return _end_trial("promote")
 
 
 @bp.post("/trial/drop")
-@documented(
-    body=schemas.ReasonRequest,
-    body_may_be_empty=True,
-    answer=canary_schemas.RolloutChange,
-    errors=(409, 503),
-)
+@_documented_end(errors=(409, 503))
 def drop_trial() -> ResponseReturnValue:
-    """End the trial; what is live stays. Harmless to ask for again."""
+    """End the trial; the live version stays. Safe to repeat."""
     return _end_trial("drop")
 
 
 @bp.get("/suggestions/disagreements")
-@documented(
-    query=canary_schemas.DisagreementsQuery, answer=canary_schemas.Disagreements, errors=(503,)
-)
+@documented(query=DisagreementsQuery, answer=Disagreements, errors=(503,))
 def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
-    days = parse_query(canary_schemas.DisagreementsQuery).days
-    with transaction(services().engine) as session:
+    days = parse_query(DisagreementsQuery).days
+    with transaction(get_services().engine) as session:
         count, pairs = arm_statistics.load_disagreements(session, days)
-    return {"days": days, "count": count, "pairs": [canary_schemas.pair(pair) for pair in pairs]}
+    pairs_shown = [Disagreement.of(pair) for pair in pairs]
+    return jsonify(Disagreements(days=days, count=count, pairs=pairs_shown))
 
 
 def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
-    """With the evidence in the record; the deploy first, so that a crash leaves the trial on."""
-    own = services()
-    asked = parse(WHY, empty="{}").why or "asked for"
-    with transaction(own.engine) as session:
+    """End the trial, with the evidence on record.
+
+    The deploy comes first: after a crash between the two, the request can be repeated.
+    """
+    services = get_services()
+    reason = parse(ReasonRequest, may_be_empty=True).why or "asked for"
+    with transaction(services.engine) as session:
         traffic_split.lock(session)
-        now = traffic_split.current(session, own.settings)
-        why = f"{asked} ({_evidence(session, now)})"
-        if action == "promote" and now.challenger:
-            own.registry.deploy(now.challenger, by=caller(), why=why)
-        now = traffic_split.end_trial(session, own.settings, action, by=caller(), why=why)
-    return canary_schemas.change(now)
+        split = traffic_split.current(session, services.settings)
+        why = f"{reason} ({_evidence(session, split)})"
+        if action == "promote" and split.challenger:
+            services.registry.deploy(split.challenger, by=caller(), why=why)
+        split = traffic_split.end_trial(session, services.settings, action, by=caller(), why=why)
+    return jsonify(RolloutChange.of(split))
 
 
-def _evidence(session: Session, now: TrafficSplit) -> str:
-    arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
-    found = [it for it in verdicts.compare_with_control(now, arms) if it.arm is Arm.CHALLENGER]
-    return "; ".join(f"{now.challenger}: {it.outcome}: {it.why}" for it in found)
+def _evidence(session: Session, split: TrafficSplit) -> str:
+    arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(split))
+    return "; ".join(
+        f"{split.challenger}: {verdict.outcome}: {verdict.why}"
+        for verdict in verdicts.compare_with_control(split, arms)
+        if verdict.arm is Arm.CHALLENGER
+    )
 
 
 def _check_triable(registry: Registry, run_id: str) -> None:
-    """NotFound, DamagedVersion or Conflict, if this version is not one to be tried."""
+    """Raise NotFound, DamagedVersion or Conflict if this version cannot be tried."""
     problem = registry.version(run_id).problem
     if problem is not None:
         raise DamagedVersion(f"version {run_id}: {problem}", run_id=run_id)
-    registry.load(run_id)  # every file is what was saved
+    registry.load(run_id)  # checks the hash of every file
     live = registry.current()
     if live is not None and live.run_id == run_id:
         raise Conflict(f"version {run_id} is live; there is nothing to try")
 
 
-def _canary_response(session: Session, own: Services, now: TrafficSplit) -> dict[str, Any]:
-    since = arm_statistics.evidence_start(now)
+def _canary(session: Session, registry: Registry, split: TrafficSplit) -> Canary:
+    since = arm_statistics.evidence_start(split)
     arms = arm_statistics.load_statistics(session, since)
-    oldest = [it.first for it in arms.values() if it.first]
-    cut = sum(it.suggestions for it in arms.values()) >= arm_statistics.ROWS
-    return {
-        **canary_schemas.change(now),
-        "trial_problem": _problem(own.registry, now.challenger),
-        "evidence_since": (min(oldest) if cut else since).isoformat(),
-        "arms": {arm.value: canary_schemas.figures(found) for arm, found in arms.items()},
-        "verdicts": [canary_schemas.verdict(it) for it in verdicts.compare_with_control(now, arms)],
-        "history": [canary_schemas.change(it) for it in traffic_split.history(session)],
-    }
+    if sum(arm.suggestions for arm in arms.values()) >= arm_statistics.ROWS:
+        since = min(arm.first for arm in arms.values() if arm.first)  # older ones were not read
+    compared = verdicts.compare_with_control(split, arms)
+    return Canary(
+        **RolloutChange.of(split).model_dump(),
+        trial_problem=_problem(registry, split.challenger),
+        evidence_since=since,
+        arms={arm: ArmFigures.of(figures) for arm, figures in arms.items()},
+        verdicts=[VerdictAnswer.of(verdict) for verdict in compared],
+        history=[RolloutChange.of(change) for change in traffic_split.history(session)],
+    )
 
 
 def _problem(registry: Registry, run_id: str | None) -> str | None:
@@ -205,5 +207,5 @@ def _problem(registry: Registry, run_id: str | None) -> str | None:
         return str(error)
 
 
-def _share(given: float | str) -> float:
-    return share_of(given) if isinstance(given, str) else given
+def _share(share: float | str) -> float:
+    return share_of(share) if isinstance(share, str) else share

@@ -1,11 +1,11 @@
-"""What the requests about canary and trial take and answer: checked, and told to OpenAPI."""
+"""Requests and answers about canary, trial and disagreements."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.db.tables import Arm
 from shared.experiments.arm_statistics import ArmStatistics, Pair
@@ -13,7 +13,7 @@ from shared.experiments.ratio_intervals import Difference, Rate
 from shared.experiments.traffic_split import TrafficSplit
 from shared.experiments.verdicts import Outcome, Verdict
 from shared.settings import SHARE
-from web.http.schemas import Answer, Body, Identity, Reason, Whole
+from web.http.schemas import Answer, Body, Identity, Query, Reason, Timestamp, Whole
 
 Share = (
     Annotated[float, Field(ge=0, le=1)] | Annotated[str, StringConstraints(pattern=f"^{SHARE}$")]
@@ -22,7 +22,7 @@ Part = Annotated[float, Field(ge=0, le=1)]
 
 
 class CanaryRequest(Body):
-    """`share` is 0, 1, "N%" or a number from 0 to 1; `expected_change` guards against another's."""
+    """`share` is 0, 1, "N%" or from 0 to 1; `expected_change` guards against lost updates."""
 
     share: Share
     why: Reason = ""
@@ -37,16 +37,14 @@ class TrialRequest(Body):
     why: Reason = ""
 
 
-class DisagreementsQuery(BaseModel):
+class DisagreementsQuery(Query):
     """How far to look back."""
-
-    model_config = ConfigDict(extra="forbid")
 
     days: Annotated[int, Field(ge=1, le=365)] = 7
 
 
 class RolloutChange(Answer):
-    """What held from `at` on; `change` is 0, and `at` null, where the environment says it."""
+    """The traffic split since `at`; `change` is 0 and `at` null while the environment sets it."""
 
     change: int
     canary: Part
@@ -55,7 +53,21 @@ class RolloutChange(Answer):
     action: str
     by: str
     why: str
-    at: dt.datetime | None
+    at: Timestamp | None
+
+    @classmethod
+    def of(cls, split: TrafficSplit) -> Self:
+        """A traffic split as an answer."""
+        return cls(
+            change=split.change,
+            canary=split.canary,
+            challenger=split.challenger,
+            trial=split.trial,
+            action=split.action,
+            by=split.by,
+            why=split.why,
+            at=split.since,
+        )
 
 
 class Estimate(Answer):
@@ -67,14 +79,14 @@ class Estimate(Answer):
 
 
 class DifferenceEstimate(Estimate):
-    """`low` to `high` is 95% if looked at once, `sure_…` however often one looks."""
+    """`low` to `high` is the 95% interval for one look, `sure_…` that for any number of looks."""
 
     sure_low: float
     sure_high: float
 
 
 class ArmFigures(Answer):
-    """What became of the suggestions of one arm; forced ones are left out."""
+    """Answers to the suggestions of one arm; forced ones are left out."""
 
     users: int
     suggestions: int
@@ -88,21 +100,50 @@ class ArmFigures(Answer):
     rejection_rate: Part | None
     gain: Estimate | None = Field(description="right less wrong, per suggestion")
 
+    @classmethod
+    def of(cls, arm: ArmStatistics) -> Self:
+        """The statistics of an arm as an answer."""
+        return cls(
+            users=arm.users,
+            suggestions=arm.suggestions,
+            coverage=_share(arm.shown, arm.suggestions),
+            answered=arm.answered,
+            accepted=arm.accepted,
+            corrected=arm.corrected,
+            rejected=arm.rejected,
+            acceptance=_estimate(arm.acceptance),
+            correction_rate=_share(arm.corrected, arm.answered),
+            rejection_rate=_share(arm.rejected, arm.answered),
+            gain=_estimate(arm.gain, scale=2, shift=-1),
+        )
+
 
 class VerdictAnswer(Answer):
     arm: Arm
     against: Arm
-    verdict: Literal["better", "worse", "mixed", "no difference seen", "not enough data"]
+    verdict: Outcome
     why: str
     acceptance: DifferenceEstimate | None
     gain: DifferenceEstimate | None
 
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """A verdict as an answer; the gain of the domain is in halves."""
+        return cls(
+            arm=verdict.arm,
+            against=verdict.against,
+            verdict=verdict.outcome,
+            why=verdict.why,
+            acceptance=_difference_estimate(verdict.acceptance),
+            gain=_difference_estimate(verdict.gain, scale=2),
+        )
+
 
 class Canary(RolloutChange):
-    """What holds, the evidence on it, and the newest changes."""
+    """The traffic split, its evidence, and the newest changes."""
 
     trial_problem: str | None = Field(description="what keeps the version on trial from serving")
-    evidence_since: dt.datetime
+    evidence_since: Timestamp
     arms: dict[Arm, ArmFigures]
     verdicts: list[VerdictAnswer]
     history: list[RolloutChange]
@@ -117,6 +158,12 @@ class Disagreement(Answer):
     model_right: int
     neither: int
 
+    @classmethod
+    def of(cls, pair: Pair) -> Self:
+        """A pair of labels as an answer."""
+        neither = pair.answered - pair.rules_right - pair.model_right
+        return cls(**asdict(pair), neither=neither)
+
 
 class Disagreements(Answer):
     """The commonest pairs; `count` is of all pairs."""
@@ -126,87 +173,25 @@ class Disagreements(Answer):
     pairs: list[Disagreement]
 
 
-def change(rollout: TrafficSplit) -> dict[str, Any]:
-    """A change as JSON."""
-    return {
-        "change": rollout.change,
-        "canary": rollout.canary,
-        "challenger": rollout.challenger,
-        "trial": rollout.trial,
-        "action": rollout.action,
-        "by": rollout.by,
-        "why": rollout.why,
-        "at": rollout.since.isoformat() if rollout.since else None,
-    }
-
-
-def figures(arm: ArmStatistics) -> dict[str, Any]:
-    """The figures of an arm as JSON."""
-    return {
-        "users": arm.users,
-        "suggestions": arm.suggestions,
-        "coverage": _share(arm.shown, arm.suggestions),
-        "answered": arm.answered,
-        "accepted": arm.accepted,
-        "corrected": arm.corrected,
-        "rejected": arm.rejected,
-        "acceptance": _estimate(arm.acceptance),
-        "correction_rate": _share(arm.corrected, arm.answered),
-        "rejection_rate": _share(arm.rejected, arm.answered),
-        "gain": _estimate(arm.gain, scale=2, shift=-1),
-    }
-
-
-def verdict(found: Verdict) -> dict[str, Any]:
-    """A verdict as JSON."""
-    word: Outcome = found.outcome
-    return {
-        "arm": found.arm,
-        "against": found.against,
-        "verdict": word,
-        "why": found.why,
-        "acceptance": _difference_estimate(found.acceptance),
-        "gain": _difference_estimate(found.gain, scale=2),
-    }
-
-
-def pair(found: Pair) -> dict[str, Any]:
-    """A pair of labels as JSON."""
-    return {
-        "rules_label": found.rules_label,
-        "model_label": found.model_label,
-        "count": found.count,
-        "answered": found.answered,
-        "rules_right": found.rules_right,
-        "model_right": found.model_right,
-        "neither": found.answered - found.rules_right - found.model_right,
-    }
-
-
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _estimate(rate: Rate, *, scale: float = 1, shift: float = 0) -> dict[str, float] | None:
+def _estimate(rate: Rate, *, scale: float = 1, shift: float = 0) -> Estimate | None:
     if rate.value is None:
         return None
     low, high = rate.interval()
-    told = {"value": rate.value, "low": low, "high": high}
-    return {name: _rounded(scale * value + shift) for name, value in told.items()}
+    value, low, high = (round(scale * x + shift, 6) for x in (rate.value, low, high))
+    return Estimate(value=value, low=low, high=high)
 
 
-def _difference_estimate(found: Difference | None, *, scale: float = 1) -> dict[str, float] | None:
-    if found is None:
+def _difference_estimate(
+    difference: Difference | None, *, scale: float = 1
+) -> DifferenceEstimate | None:
+    if difference is None:
         return None
-    told = {
-        "value": found.value,
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "sure_low": found.anytime_interval.low,
-        "sure_high": found.anytime_interval.high,
-    }
-    return {name: _rounded(scale * value) for name, value in told.items()}
-
-
-def _rounded(value: float) -> float:
-    return round(value, 6)
+    figures = (difference.value, *difference.interval, *difference.anytime_interval)
+    value, low, high, sure_low, sure_high = (round(scale * x, 6) for x in figures)
+    return DifferenceEstimate(
+        value=value, low=low, high=high, sure_low=sure_low, sure_high=sure_high
+    )

@@ -1,4 +1,4 @@
-"""/ml/v2/drift: whether traffic still looks as it did to the live version."""
+"""/ml/v2/drift: weekly comparisons of the traffic with the live version's reference profile."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from typing import Annotated
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import select
 
 from shared.db.engine import transaction
 from shared.db.tables import DriftReport, Job, JobKind, JobState
 from shared.jobs import store as job_store
-from web.http.context import services
+from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse_query
-from web.http.schemas import Answer, Timestamp
+from web.http.schemas import Answer, Query, Timestamp
 
 bp = Blueprint("drift", __name__, url_prefix="/ml/v2")
 
 
-class DriftQuery(BaseModel):
-    """How many reports, the newest."""
-
-    model_config = ConfigDict(extra="forbid")
+class DriftQuery(Query):
+    """How many of the newest reports."""
 
     limit: Annotated[int, Field(ge=1, le=365)] = 28
 
@@ -58,7 +56,7 @@ class Report(Answer):
 
 
 class Retrain(Answer):
-    """Whether early training was asked for when it was last looked at, and why."""
+    """Whether the newest check requested early training, and why."""
 
     ask: bool
     why: str
@@ -77,12 +75,10 @@ def show_drift() -> ResponseReturnValue:
     """The newest reports, newest first, and whether they led to training."""
     limit = parse_query(DriftQuery).limit
     newest = select(DriftReport).order_by(DriftReport.id.desc()).limit(limit)
-    with transaction(services().engine) as session:
-        found = [Report.model_validate(report) for report in session.scalars(newest)]
-        looked = job_store.list_newest(
-            session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED
-        )
-    return jsonify(Drift(reports=found, retrain=_retrain(looked[0]) if looked else None))
+    with transaction(get_services().engine) as session:
+        reports = [Report.model_validate(report) for report in session.scalars(newest)]
+        jobs = job_store.list_newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
+    return jsonify(Drift(reports=reports, retrain=_retrain(jobs[0]) if jobs else None))
 
 
 def _retrain(job: Job) -> Retrain:

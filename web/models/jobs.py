@@ -1,11 +1,11 @@
-"""/ml/v2/jobs: how far a job is; and the requests for features and training."""
+"""/ml/v2/jobs, and the requests for features and training."""
 
 from __future__ import annotations
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter
 
+from shared.db import labels
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobState
 from shared.errors import NotEnoughLabels
@@ -13,68 +13,50 @@ from shared.jobs import requests as job_requests
 from shared.jobs import store as job_store
 from web.http import schemas
 from web.http.auth import caller
+from web.http.context import get_services
 from web.http.context import ml_v2 as bp
-from web.http.context import services
 from web.http.job_responses import accepted_response, idempotency_key
-from web.http.openapi import documented
+from web.http.openapi import documented, documented_job
 from web.http.parsing import parse, parse_query
-from web.transactions import upserts
-
-FEATURES = TypeAdapter(schemas.FeaturesRequest)
-TRAIN = TypeAdapter(schemas.TrainRequest)
 
 
 @bp.post("/features")
-@documented(
-    body=schemas.FeaturesRequest,
-    body_may_be_empty=True,
-    answer=schemas.AcceptedJob,
-    status=202,
-    errors=(503,),
-    idempotent_by_key=True,
-)
+@documented_job(body=schemas.FeaturesRequest, errors=(503,))
 def features() -> ResponseReturnValue:
-    """Have the features of new and changed transactions built."""
-    wanted = parse(FEATURES, empty="{}")
+    """Queue a job that builds the features of new and changed transactions."""
+    args = parse(schemas.FeaturesRequest, may_be_empty=True)
     job = job_requests.request_features(
-        services().engine,
-        services().publisher,
+        get_services().engine,
+        get_services().publisher,
         requested_by=caller(),
-        days=None if wanted.all else wanted.days,
+        days=None if args.all else args.days,
         idempotency_key=idempotency_key(),
     )
     return accepted_response(job)
 
 
 @bp.post("/train")
-@documented(
-    body=schemas.TrainRequest,
-    body_may_be_empty=True,
-    answer=schemas.AcceptedJob,
-    status=202,
-    errors=(409, 503),
-    idempotent_by_key=True,
-)
+@documented_job(body=schemas.TrainRequest, errors=(409, 503))
 def train() -> ResponseReturnValue:
-    """Have a model trained; it goes live if it passes the gate.
+    """Queue a training run; its version goes live if it passes the gate.
 
     400 `not_enough_labels` at once where there is too little to learn from; 409 with the `job_id`
     of the run that is queued or running.
     """
-    wanted = parse(TRAIN, empty="{}")
+    args = parse(schemas.TrainRequest, may_be_empty=True)
     key = idempotency_key()
-    with transaction(services().engine) as session:
-        found, needed = upserts.count_labels(session), services().settings.min_labels
+    with transaction(get_services().engine) as session:
+        found, needed = labels.count(session), get_services().settings.min_labels
     if found < needed:
         raise NotEnoughLabels(
             f"{found} labelled transactions found, {needed} needed", found=found, needed=needed
         )
     job = job_requests.request_training(
-        services().engine,
-        services().publisher,
+        get_services().engine,
+        get_services().publisher,
         requested_by=caller(),
-        limit=wanted.limit,
-        deploy=wanted.deploy,
+        limit=args.limit,
+        deploy=args.deploy,
         idempotency_key=key,
     )
     return accepted_response(job)
@@ -84,27 +66,25 @@ def train() -> ResponseReturnValue:
 @documented(query=schemas.JobsQuery, answer=schemas.Jobs, errors=(503,))
 def list_jobs() -> ResponseReturnValue:
     """The newest jobs."""
-    wanted = parse_query(schemas.JobsQuery)
-    with transaction(services().engine) as session:
-        found = job_store.list_newest(
-            session, limit=wanted.limit, kind=wanted.kind, state=wanted.state
-        )
-    return jsonify(schemas.Jobs(jobs=[_job(job) for job in found]))
+    args = parse_query(schemas.JobsQuery)
+    with transaction(get_services().engine) as session:
+        jobs = job_store.list_newest(session, limit=args.limit, kind=args.kind, state=args.state)
+    return jsonify(schemas.Jobs(jobs=[_job(job) for job in jobs]))
 
 
 @bp.get("/jobs/<job_id>")
 @documented(answer=schemas.Job, errors=(404, 503))
 def show_job(job_id: str) -> ResponseReturnValue:
-    """How far a job is, or how it ended."""
-    with transaction(services().engine) as session:
+    """The progress of a job, or how it ended."""
+    with transaction(get_services().engine) as session:
         return jsonify(_job(job_store.get(session, job_id)))
 
 
 @bp.delete("/jobs/<job_id>")
 @documented(answer=schemas.Job, status=202, errors=(404, 503))
 def cancel_job(job_id: str) -> ResponseReturnValue:
-    """Ask for the end of a job; it ends `cancelled` within seconds, or has ended already."""
-    with transaction(services().engine) as session:
+    """Cancel a job; it ends as `cancelled` within seconds, or has ended already."""
+    with transaction(get_services().engine) as session:
         return jsonify(_job(job_store.cancel(session, job_id))), 202
 
 

@@ -1,35 +1,41 @@
-"""The registry as the API shows it."""
+"""Model versions of the registry, as the API answers them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
 from typing import Any
 
 from shared.registry.deployments import Deployment
 from shared.registry.store import ModelVersion, Registry
+from web.http.schemas import Deploy, Version, VersionWithReport
 
 
-def list_versions(registry: Registry) -> list[dict[str, Any]]:
+def list_versions(registry: Registry) -> list[Version]:
     """All versions, newest first, each with its deploys, newest first."""
     live = registry.current()
-    deploys = _deploys(registry)
-    return [_version(version, live, deploys[version.run_id]) for version in registry.versions()]
+    deploys = _load_deploys(registry)
+    return [
+        Version(**_fields(version, live, deploys[version.run_id]))
+        for version in registry.versions()
+    ]
 
 
-def version_detail(registry: Registry, run_id: str) -> dict[str, Any]:
+def version_detail(registry: Registry, run_id: str) -> VersionWithReport:
     """One version with its evaluation report.
 
     Raises:
         NotFound: there is none of this id.
     """
     version = registry.version(run_id)
-    found = _version(version, registry.current(), _deploys(registry)[run_id])
-    return {**found, "report": version.manifest.evaluation, "meta": _without_report(version)}
+    return VersionWithReport(
+        **_fields(version, registry.current(), _load_deploys(registry)[run_id]),
+        report=version.manifest.evaluation,
+        meta={name: value for name, value in version.meta.items() if name != "report"},
+    )
 
 
-def _version(
-    version: ModelVersion, live: Deployment | None, deploys: list[dict[str, Any]]
+def _fields(
+    version: ModelVersion, live: Deployment | None, deploys: list[Deploy]
 ) -> dict[str, Any]:
     return {
         "run_id": version.run_id,
@@ -42,12 +48,8 @@ def _version(
     }
 
 
-def _without_report(version: ModelVersion) -> dict[str, Any]:
-    return {key: value for key, value in version.meta.items() if key != "report"}
-
-
-def _deploys(registry: Registry) -> defaultdict[str, list[dict[str, Any]]]:
-    deploys: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for pointer in registry.history():
-        deploys[pointer.run_id].append(asdict(pointer))
+def _load_deploys(registry: Registry) -> defaultdict[str, list[Deploy]]:
+    deploys: defaultdict[str, list[Deploy]] = defaultdict(list)
+    for deployment in registry.history():
+        deploys[deployment.run_id].append(Deploy.model_validate(deployment))
     return deploys

@@ -2,68 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 
+from flask import jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import TypeAdapter
 
 from web.http import schemas
 from web.http.auth import caller
+from web.http.context import get_services
 from web.http.context import ml_v2 as bp
-from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse
 from web.models import versions
 
-WHY = TypeAdapter(schemas.ReasonRequest)
+_documented_deploy = partial(
+    documented,
+    body=schemas.ReasonRequest,
+    body_may_be_empty=True,
+    answer=schemas.Deploy,
+    errors=(404, 409, 503),
+)
 
 
 @bp.get("/model/status")
 @documented(answer=schemas.ModelStatus)
 def model_status() -> ResponseReturnValue:
     """The version that this process answers with."""
-    status = services().live_model.status()
+    status = get_services().live_model.status()
     meta = {key: value for key, value in status.meta.items() if key != "report"}
     if status.available and status.error:
         meta["problem"] = status.error
-    return {"available": status.available, "meta": meta}
+    return jsonify(schemas.ModelStatus(available=status.available, meta=meta))
 
 
 @bp.get("/models")
 @documented(answer=schemas.Models, errors=(503,))
 def list_models() -> ResponseReturnValue:
     """The versions, newest first: figures, verdict of the gate, deploys with who, when and why."""
-    return {"models": versions.list_versions(services().registry)}
+    return jsonify(schemas.Models(models=versions.list_versions(get_services().registry)))
 
 
 @bp.get("/models/<run_id>")
 @documented(answer=schemas.VersionWithReport, errors=(404, 409, 503))
 def show_model(run_id: str) -> ResponseReturnValue:
     """One version, with its evaluation report."""
-    return versions.version_detail(services().registry, run_id)
+    return jsonify(versions.version_detail(get_services().registry, run_id))
 
 
 @bp.post("/models/<run_id>/deploy")
-@documented(
-    body=schemas.ReasonRequest,
-    body_may_be_empty=True,
-    answer=schemas.Deploy,
-    errors=(404, 409, 503),
-)
+@_documented_deploy()
 def deploy(run_id: str) -> ResponseReturnValue:
-    """Make this version the live one, in one step; what is live already stays as it is."""
-    why = parse(WHY, empty="{}").why
-    return asdict(services().registry.deploy(run_id, by=caller(), why=why or "asked for"))
+    """Make this version the live one, in one step; a version that is live stays as it is."""
+    why = parse(schemas.ReasonRequest, may_be_empty=True).why or "asked for"
+    deployment = get_services().registry.deploy(run_id, by=caller(), why=why)
+    return jsonify(schemas.Deploy.model_validate(deployment))
 
 
 @bp.post("/model/rollback")
-@documented(
-    body=schemas.ReasonRequest,
-    body_may_be_empty=True,
-    answer=schemas.Deploy,
-    errors=(404, 409, 503),
-)
+@_documented_deploy()
 def rollback() -> ResponseReturnValue:
     """Make the version live again that was live before this one."""
-    why = parse(WHY, empty="{}").why
-    return asdict(services().registry.rollback(by=caller(), why=why or "asked for"))
+    why = parse(schemas.ReasonRequest, may_be_empty=True).why or "asked for"
+    deployment = get_services().registry.rollback(by=caller(), why=why)
+    return jsonify(schemas.Deploy.model_validate(deployment))

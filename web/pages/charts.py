@@ -1,5 +1,7 @@
-"""Pictures of a version's report, as SVG by pygal. Marks differ by shape and dash, not by colour
-alone, and every figure stands in a table of the page, too."""
+"""Charts of a version's evaluation report, as SVG by pygal.
+
+Lines differ by dash, not by colour alone, and the page has all figures in tables, too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from xml.etree import ElementTree
 
 from shared.errors import NotFound
 from shared.registry.store import Registry
+from web.http.schemas import Version
 from web.models import versions
 
 VERSIONS = 20
@@ -27,11 +30,11 @@ def render(name: str, registry: Registry) -> bytes:
     live = registry.current()
     if name not in _OF_REPORT or live is None:
         raise NotFound("There is no such chart")
-    return _OF_REPORT[name](versions.version_detail(registry, live.run_id)["report"] or {})
+    return _OF_REPORT[name](versions.version_detail(registry, live.run_id).report or {})
 
 
-def _line(**more: Any) -> Any:
-    import pygal  # not above: a process that draws nothing needs none of it
+def _chart(kind: str = "XY", **options: Any) -> Any:
+    import pygal  # here, since most processes draw no chart
     from pygal.style import Style
 
     style = Style(
@@ -53,15 +56,14 @@ def _line(**more: Any) -> Any:
         stroke_width=2.5,
         transition="0s",
     )
-    usual = {
+    defaults = {
         "js": [], "style": style, "width": 640, "height": 340, "range": (0, 1),
         "legend_at_bottom": True, "dots_size": 3.5, "show_x_guides": False, "human_readable": True,
     }  # fmt: skip
-    kind = more.pop("kind", "XY")
-    return getattr(pygal, kind)(**{**usual, **more})
+    return getattr(pygal, kind)(**(defaults | options))
 
 
-# A picture follows the reader's scheme by itself; the library's own rules name each chart's id.
+# `!important`, since the rules of pygal name the id of the chart.
 _DARK = (
     "@media (prefers-color-scheme: dark) {"
     " text { fill: #e7e5e4 !important }"
@@ -75,7 +77,7 @@ _DARK = (
 
 
 def _svg(chart: Any) -> bytes:
-    """Without the script that the library adds for its tooltips."""
+    """The chart as SVG, without pygal's script for tooltips."""
     tree = chart.render_tree()
     ElementTree.SubElement(tree, "{http://www.w3.org/2000/svg}style").text = _DARK
     for parent in list(tree.iter()):
@@ -85,49 +87,53 @@ def _svg(chart: Any) -> bytes:
     return bytes(ElementTree.tostring(tree))
 
 
-def _history(listed: list[dict[str, Any]]) -> bytes:
-    chart = _line(kind="Line", title="Versions, the newest on the right", x_label_rotation=20)
-    chart.x_labels = [it["created_at"][5:16].replace("T", " ") for it in listed]
-    dashes = iter(("", "8,4", "2,3", "8,3,2,3"))
-    lines: list[tuple[str, Callable[[Mapping[str, Any]], Any]]] = [
-        ("macro-F1", lambda it: it["val_f1_macro"]),
-        ("accuracy", lambda it: it["val_accuracy"]),
-        *((name.replace("_", " "), _baseline(name)) for name in _BASELINES),
-    ]
-    for title, get in lines:
-        chart.add(title, [get(it) for it in listed], stroke_style={"dasharray": next(dashes)})
+def _history(shown: list[Version]) -> bytes:
+    chart = _chart(kind="Line", title="Versions, the newest on the right", x_label_rotation=20)
+    chart.x_labels = [version.created_at[5:16].replace("T", " ") for version in shown]
+    lines = {
+        "macro-F1": [version.val_f1_macro for version in shown],
+        "accuracy": [version.val_accuracy for version in shown],
+    } | {
+        name.replace("_", " "): [
+            ((version.baselines or {}).get(name) or {}).get("f1_macro") for version in shown
+        ]
+        for name in _BASELINES
+    }
+    for (title, figures), dashes in zip(lines.items(), ("", "8,4", "2,3", "8,3,2,3"), strict=True):
+        chart.add(title, figures, stroke_style={"dasharray": dashes})
     return _svg(chart)
 
 
-def _baseline(name: str) -> Callable[[Mapping[str, Any]], float | None]:
-    return lambda it: ((it["baselines"] or {}).get(name) or {}).get("f1_macro")
-
-
 def _reliability(report: Mapping[str, Any]) -> bytes:
-    chart = _line(title="Right, by how sure it was", x_title="confidence", y_title="right")
-    bins = [it for it in report.get("reliability") or [] if it["rows"]]
-    chart.add("observed", [(it["confidence"], it["accuracy"]) for it in bins])
+    chart = _chart(title="Right, by how sure it was", x_title="confidence", y_title="right")
+    bins = [figures for figures in report.get("reliability") or [] if figures["rows"]]
+    chart.add("observed", [(figures["confidence"], figures["accuracy"]) for figures in bins])
     chart.add("as stated", [(0, 0), (1, 1)], dots_size=0, stroke_style={"dasharray": "6,4"})
     return _svg(chart)
 
 
 def _precision(report: Mapping[str, Any]) -> bytes:
-    chart = _line(title="Right, of the surest", x_title="share shown", y_title="right")
-    points = report.get("precision_curve") or []
-    chart.add("precision", [(it["coverage"], it["precision"]) for it in points])
+    chart = _chart(title="Right, of the surest", x_title="share shown", y_title="right")
+    curve = report.get("precision_curve") or []
+    chart.add("precision", [(point["coverage"], point["precision"]) for point in curve])
     return _svg(chart)
 
 
+def most_frequent(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The figures of each category, the most frequent first."""
+    return sorted(report.get("classes") or [], key=lambda figures: -figures["support"])
+
+
 def _classes(report: Mapping[str, Any]) -> bytes:
-    found = sorted(report.get("classes") or [], key=lambda it: -it["support"])[:CLASSES][::-1]
-    chart = _line(
+    classes = most_frequent(report)[:CLASSES][::-1]
+    chart = _chart(
         kind="HorizontalBar",
         title="F1 of the most frequent categories",
         show_legend=False,
-        height=60 + 26 * max(len(found), 1),
+        height=60 + 26 * max(len(classes), 1),
     )
-    chart.x_labels = [it["label"] for it in found]
-    chart.add("F1", [it["f1"] for it in found])
+    chart.x_labels = [figures["label"] for figures in classes]
+    chart.add("F1", [figures["f1"] for figures in classes])
     return _svg(chart)
 
 

@@ -1,8 +1,9 @@
-"""What the dashboard shows, gathered; with PostgreSQL away, what the registry alone tells."""
+"""Data of the dashboard; while PostgreSQL is down, that of the registry alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import text
@@ -12,8 +13,10 @@ from shared.errors import LedgerError, Unavailable
 from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.jobs import store as job_store
 from shared.monitoring import drift_metrics
+from shared.registry.store import Registry
 from shared.services import Services
 from web.models import versions
+from web.pages import charts
 
 SHOWN_JOBS = 8
 SHOWN_CLASSES = 20
@@ -29,52 +32,49 @@ _COUNTS = text(
 _LABELS = text("SELECT source, count(*) FROM transaction_labels GROUP BY 1 ORDER BY 2 DESC")
 
 
-def load_summary(own: Services) -> dict[str, Any]:
-    """What is quickly known; `counted` has the rest of the page."""
-    found = {**_of_models(own), "away": False}
+def load_summary(services: Services) -> dict[str, Any]:
+    """What is quickly read; `load_counts` has the rest of the page."""
+    summary = _summarize_models(services.registry)
     try:
-        with transaction(own.engine) as session:
-            found |= {
+        with transaction(services.engine) as session:
+            return summary | {
+                "away": False,
                 "jobs": job_store.list_newest(session, limit=SHOWN_JOBS),
-                "rollout": traffic_split.current(session, own.settings),
-                "drift": drift_metrics.load_newest_report(session, own.registry),
+                "rollout": traffic_split.current(session, services.settings),
+                "drift": drift_metrics.load_newest_report(session, services.registry),
             }
     except Unavailable:
-        found["away"] = True
-    return found
+        return summary | {"away": True}
 
 
-def load_counts(own: Services) -> dict[str, Any]:
-    """What has to be counted, which takes longer the more there is.
+def load_counts(services: Services) -> dict[str, Any]:
+    """Counts over whole tables, which take longer as the tables grow.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
-    with transaction(own.engine) as session:
-        now = traffic_split.current(session, own.settings)
-        arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(now))
+    with transaction(services.engine) as session:
+        split = traffic_split.current(session, services.settings)
+        arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(split))
         return {
             "counts": session.execute(_COUNTS).mappings().one(),
             "labels": session.execute(_LABELS).all(),
             "arms": arms,
-            "verdicts": verdicts.compare_with_control(now, arms),
+            "verdicts": verdicts.compare_with_control(split, arms),
         }
 
 
-def _of_models(own: Services) -> dict[str, Any]:
-    listed = versions.list_versions(own.registry)
-    live = next((it for it in listed if it["live"]), None)
+def _summarize_models(registry: Registry) -> dict[str, Any]:
+    listed = versions.list_versions(registry)
+    live = next((version for version in listed if version.live), None)
     report: Mapping[str, Any] = {}
     if live:
-        try:
-            report = versions.version_detail(own.registry, live["run_id"])["report"] or {}
-        except LedgerError:
-            report = {}
-    classes = sorted(report.get("classes") or [], key=lambda it: -it["support"])
+        with suppress(LedgerError):
+            report = versions.version_detail(registry, live.run_id).report or {}
     return {
         "live": live,
         "versions": listed[:10],
         "report": report,
-        "classes": classes[:SHOWN_CLASSES],
-        "can_roll_back": len(own.registry.rollback_stack()) > 1,
+        "classes": charts.most_frequent(report)[:SHOWN_CLASSES],
+        "can_roll_back": len(registry.rollback_stack()) > 1,
     }

@@ -1,4 +1,4 @@
-"""A page made of a template, for whoever is signed in; and the blueprint of all pages."""
+"""Rendering of pages, and their blueprint."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from web.http import sessions
-from web.http.context import services
+from web.http.context import get_services
 
 bp = Blueprint("pages", __name__)
 
-# Nothing from elsewhere, and no script or style but those in files of ours.
+# Nothing from other sites, and no inline script or style.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -19,8 +19,8 @@ POLICY = (
 
 
 def render(template: str, **facts: Any) -> Response:
-    """Fill a template with *facts*, and with what the browser's session may do."""
-    settings = services().settings
+    """Render a template with *facts* and the rights of the browser's session."""
+    settings = get_services().settings
     session = sessions.session_of(request, settings.api_tokens)
     may_change = not settings.api_auth or (session is not None and session.scope == "admin")
     body = render_template(

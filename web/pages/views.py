@@ -1,5 +1,4 @@
-"""The pages: a dashboard, and one transaction looked at closely. What changes something is asked of
-the API by the script, as any client does."""
+"""The pages, read-only: their scripts change things through the API, as any client does."""
 
 from __future__ import annotations
 
@@ -9,58 +8,59 @@ from flask import Response, send_from_directory
 from flask.typing import ResponseReturnValue
 
 from shared.statements.column_names import FIELDS
-from web.http.context import services
+from web.http.context import get_services
 from web.pages import charts
-from web.pages import dashboard as overview
+from web.pages import dashboard as dashboard_data
 from web.pages.render import bp, render
 from web.suggestions import review as review_views
 
 STATIC = Path(__file__).parents[1] / "static"
-_SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart brings its style along
+_SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a chart has inline styles
 
 
 @bp.get("/")
 def dashboard() -> ResponseReturnValue:
-    """What is live, how good it is, what runs, and what people say to it."""
-    own = services()
-    return render("dashboard.html", links=own.settings.links, **overview.load_summary(own))
+    """The live model, its quality, jobs, canary and drift."""
+    services = get_services()
+    summary = dashboard_data.load_summary(services)
+    return render("dashboard.html", links=services.settings.links, **summary)
 
 
 @bp.get("/figures")
 def figures() -> ResponseReturnValue:
-    """The part of the dashboard that has to be counted; the page fetches it."""
-    return render("figures.html", **overview.load_counts(services()))
+    """The counts of the dashboard, which the page fetches afterwards."""
+    return render("figures.html", **dashboard_data.load_counts(get_services()))
 
 
 @bp.get("/try")
 def try_one() -> ResponseReturnValue:
-    """A transaction typed in, and what each step makes of it."""
+    """A form for one transaction, and how its suggestion comes about."""
     return render("try.html")
 
 
 @bp.get("/csv")
 def csv_file() -> ResponseReturnValue:
-    """A bank's file dropped, looked at, taken, and given back."""
+    """Import of a statement: choose, preview, import, download the annotated copy."""
     return render("csv.html", fields=FIELDS)
 
 
 @bp.get("/review")
 def review_queue() -> ResponseReturnValue:
-    """Suggestions to confirm, by keyboard alone."""
-    return render("review.html", **review_views.load_filter_choices(services()))
+    """The review queue, which works by keyboard alone."""
+    return render("review.html", **review_views.load_filter_choices(get_services()))
 
 
 @bp.get("/charts/<name>.svg")
 def chart(name: str) -> ResponseReturnValue:
-    """A picture of the live version's report; the page has the same figures as a table."""
-    drawn = charts.render(name, services().registry)
+    """A chart of the live version's report; the page has the same figures as a table."""
+    svg = charts.render(name, get_services().registry)
     headers = {"Content-Security-Policy": _SVG_POLICY}
-    return Response(drawn, mimetype="image/svg+xml", headers=headers)
+    return Response(svg, mimetype="image/svg+xml", headers=headers)
 
 
 @bp.get("/static/<path:name>")
 def file(name: str) -> ResponseReturnValue:
-    """A style or a script."""
+    """A style sheet or a script."""
     answer = send_from_directory(STATIC, name)
     answer.headers["Cache-Control"] = "no-cache"
     return answer

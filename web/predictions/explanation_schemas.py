@@ -1,4 +1,4 @@
-"""The answer that explains a prediction: how it is made, and what OpenAPI says of it."""
+"""The answer that explains a prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.predictions import lookup
 
 
 class CategoryReason(Answer):
-    """The kind of shop, what told it, and the code, name or words that did."""
+    """The kind of shop, and the evidence for it: a code, name or words."""
 
     kind: str
     source: Source
@@ -35,14 +35,12 @@ class Explanation(Answer):
 
 
 def explanation_response(explanation: explain.Explanation, served: LoadedModel) -> Explanation:
-    """An explanation and the version that it is of."""
-    match = explanation.match
+    """An explanation, with the version that made it."""
     predicted = lookup.prediction_response(explanation.prediction, served)
     del predicted["alternatives"]  # the candidates say more
     return Explanation(
         **predicted,
         merchant=explanation.merchant,
-        kind=match
-        and CategoryReason(kind=match.category, source=match.source, evidence=match.evidence),
+        kind=explanation.match and CategoryReason.model_validate(explanation.match),
         candidates=explanation.candidates,
     )

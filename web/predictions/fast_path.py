@@ -1,9 +1,9 @@
 """WSGI fast path for well-formed predict requests, bypassing Flask.
 
-It takes one transaction by its raw fields, as JSON of a stated length, with a valid token. The
-functions of the view make the answer; Flask around them would take half of the request. Every
-other request, and one that fails here, goes to Flask unchanged, which checks it again and says
-what is wrong. So nothing is accepted here that Flask would refuse.
+It handles one transaction by its raw fields, as JSON of a stated length, with a valid token, and
+calls the functions of the view. That saves half of the time of a request. Every other request, and
+one that fails here, goes to Flask unchanged, which checks it again and makes the error response. So
+nothing is accepted here that Flask would refuse.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ _EXCLUDED_HEADERS = frozenset(
 )
 
 
-def fast_path(flask: WSGIApplication, held: Services) -> WSGIApplication:
-    """Answer well-formed predictions before *flask*."""
-    tokens = Tokens(held.settings.api_tokens) if held.settings.api_auth else None
+def fast_path(flask: WSGIApplication, services: Services) -> WSGIApplication:
+    """Wrap *flask* so that well-formed predict requests bypass it."""
+    settings = services.settings
+    tokens = Tokens(settings.api_tokens) if settings.api_auth else None
 
     def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH or not _is_eligible(environ, tokens):
@@ -43,8 +44,8 @@ def fast_path(flask: WSGIApplication, held: Services) -> WSGIApplication:
         try:
             if len(body) != length:
                 raise EOFError("the body is shorter than its Content-Length")
-            content = to_json(prediction_views.predict_response(_raw(body), held))
-        except Exception:  # bad input, or a bug: Flask meets the same, and reports it
+            content = to_json(prediction_views.predict_response(_raw(body), services))
+        except Exception:  # bad input, or a bug: Flask meets it again, and reports it
             environ["wsgi.input"] = io.BytesIO(body)
             return flask(environ, start)
         request_id = request_log.request_id(environ)
@@ -84,7 +85,7 @@ def _is_eligible(environ: WSGIEnvironment, tokens: Tokens | None) -> bool:
 
 
 def _raw(body: bytes) -> RawTransaction:
-    wanted: Any = prediction_views.PREDICT.validate_json(body)
-    if not isinstance(wanted, schemas.RawFields):
+    fields: Any = prediction_views.PREDICT.validate_json(body)
+    if not isinstance(fields, schemas.RawFields):
         raise TypeError("a stored transaction")
-    return RawTransaction(**wanted.__dict__)
+    return RawTransaction(**fields.__dict__)

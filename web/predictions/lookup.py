@@ -1,4 +1,4 @@
-"""From what a caller sends to predictions: stored transactions are looked up, many in one query."""
+"""Predictions of raw and stored transactions; the stored ones are loaded in one query."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def load_transaction(engine: Engine, txn_id: int) -> RawTransaction:
         NotFound: there is none of this id, or it was deleted.
         Unavailable: PostgreSQL does not answer.
     """
-    found = _stored(engine, [txn_id])
-    if txn_id not in found:
+    stored = _load(engine, [txn_id])
+    if txn_id not in stored:
         raise NotFound("There is no such transaction")
-    return found[txn_id]
+    return stored[txn_id]
 
 
 def predict_many(
@@ -40,8 +40,8 @@ def predict_many(
         Unavailable: a `txn_id` is among the rows and PostgreSQL does not answer.
     """
     checked = [_checked(adapter, row) for row in rows]
-    wanted = [row.txn_id for row in checked if isinstance(row, schemas.StoredTransaction)]
-    stored = _stored(engine, wanted) if wanted else {}
+    ids = [row.txn_id for row in checked if isinstance(row, schemas.StoredTransaction)]
+    stored = _load(engine, ids) if ids else {}
     raws = [_raw(row, stored) for row in checked]
     good = [raw for raw in raws if isinstance(raw, RawTransaction)]
     if served is None:
@@ -49,15 +49,15 @@ def predict_many(
     else:
         predictions = served.model.predict_many([features_of(raw) for raw in good])
         answers = (prediction_response(prediction, served) for prediction in predictions)
-    following = iter(answers)
+    remaining = iter(answers)
     return [
-        next(following) if isinstance(raw, RawTransaction) else {"error": item_problem(raw)}
+        next(remaining) if isinstance(raw, RawTransaction) else {"error": item_problem(raw)}
         for raw in raws
     ]
 
 
 def prediction_response(prediction: Prediction, served: LoadedModel) -> dict[str, Any]:
-    """A prediction and the version that made it."""
+    """A prediction, with the version that made it; a dict, since the fast path uses it."""
     return {
         "available": True,
         "label": prediction.label,
@@ -72,7 +72,7 @@ def prediction_response(prediction: Prediction, served: LoadedModel) -> dict[str
 
 def _checked(adapter: TypeAdapter[Any], row: Any) -> Any:
     try:
-        return adapter.validate_json(parsing.as_json(row))
+        return parsing.parse_item(adapter, row)
     except ValidationError as error:
         return parsing.invalid(error)
 
@@ -85,6 +85,6 @@ def _raw(row: Any, stored: dict[int, RawTransaction]) -> RawTransaction | Ledger
     return RawTransaction(**row.__dict__)
 
 
-def _stored(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
+def _load(engine: Engine, txn_ids: Sequence[int]) -> dict[int, RawTransaction]:
     with transaction(engine) as session:
         return load_raw(session, txn_ids)

@@ -1,4 +1,4 @@
-"""/ml/v2/predict: the category of a transaction, of many, and what moved it."""
+"""/ml/v2/predict: predictions for one or many transactions, and explanations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from shared.model.explain import explain
 from shared.monitoring import metrics
 from shared.services import Services
 from web.http import schemas
+from web.http.context import get_services
 from web.http.context import ml_v2 as bp
-from web.http.context import services
 from web.http.openapi import documented
 from web.http.parsing import parse
 from web.predictions import explanation_schemas, lookup
 
 PREDICT: TypeAdapter[Any] = TypeAdapter(schemas.PredictRequest)
-PREDICT_BATCH = TypeAdapter(schemas.PredictBatchRequest)
 
 
 @bp.post("/predict")
@@ -32,16 +31,16 @@ def predict() -> ResponseReturnValue:
     Raw fields, each of which may be missing, or `{"txn_id": …}`. Raw fields need neither the
     database nor the broker; only the look-up of a `txn_id` answers 503 while PostgreSQL is down.
     """
-    return predict_response(_transaction(parse(PREDICT)), services())
+    return predict_response(_transaction(parse(PREDICT)), get_services())
 
 
-def predict_response(raw: RawTransaction, held: Services) -> dict[str, Any]:
-    """The answer for one transaction."""
+def predict_response(raw: RawTransaction, services: Services) -> dict[str, Any]:
+    """The prediction for one transaction, as JSON."""
     started = time.perf_counter()
     with metrics.time_phase("predict", "features"):
         row = features_of(raw)
     with metrics.time_phase("predict", "model"):
-        answer = held.live_model.predict(row)
+        answer = services.live_model.predict(row)
     metrics.count_prediction(available=answer is not None, seconds=time.perf_counter() - started)
     if answer is None:
         return {"available": False}
@@ -52,10 +51,10 @@ def predict_response(raw: RawTransaction, held: Services) -> dict[str, Any]:
 @documented(body=schemas.PredictBatchRequest, answer=schemas.PredictBatchAnswer, errors=(503,))
 def predict_batch() -> ResponseReturnValue:
     """Predict up to 1,000 rows, in order, all by one version; a bad row gets an error."""
-    rows = parse(PREDICT_BATCH).rows
+    services, rows = get_services(), parse(schemas.PredictBatchRequest).rows
     started = time.perf_counter()
-    served = services().live_model.current()
-    results = lookup.predict_many(services().engine, PREDICT, rows, served)
+    served = services.live_model.current()
+    results = lookup.predict_many(services.engine, PREDICT, rows, served)
     metrics.count_prediction(available=served is not None, seconds=time.perf_counter() - started)
     return {"results": results}
 
@@ -63,20 +62,19 @@ def predict_batch() -> ResponseReturnValue:
 @bp.post("/predict/explain")
 @documented(body=schemas.PredictRequest, answer=explanation_schemas.Explanation, errors=(404, 503))
 def predict_explain() -> ResponseReturnValue:
-    """Predict one transaction, and say what moved each category that was considered.
+    """Predict one transaction, and explain the score of each candidate.
 
     Takes what `/ml/v2/predict` takes, and answers the same label and confidence.
     """
     row = features_of(_transaction(parse(PREDICT)))
-    served = services().live_model.current()
+    served = get_services().live_model.current()
     if served is None:
         return {"available": False}
     return jsonify(explanation_schemas.explanation_response(explain(served.model, row), served))
 
 
-def _transaction(wanted: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
-    """What the caller tells of it, or what is stored of it."""
-    if isinstance(wanted, schemas.StoredTransaction):
+def _transaction(args: schemas.RawFields | schemas.StoredTransaction) -> RawTransaction:
+    if isinstance(args, schemas.StoredTransaction):
         with metrics.time_phase("predict", "lookup"):
-            return lookup.load_transaction(services().engine, wanted.txn_id)
-    return RawTransaction(**wanted.__dict__)
+            return lookup.load_transaction(get_services().engine, args.txn_id)
+    return RawTransaction(**args.__dict__)

@@ -1,4 +1,4 @@
-"""/ml/v2/review: which suggestions wait for a person, and one answer to many of them."""
+"""/ml/v2/review: the review queue, and one answer to many suggestions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints
 
 from shared.db.engine import transaction
 from shared.db.tables import Action
@@ -19,7 +19,7 @@ from shared.suggestions import review_queue
 from shared.suggestions.feedback import AnswerState
 from shared.suggestions.review_queue import Cursor, QueueFilter, QueueGroup, QueueItem
 from web.http import problems
-from web.http.context import services
+from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
 from web.http.schemas import (
@@ -29,56 +29,46 @@ from web.http.schemas import (
     Identity,
     ItemProblem,
     Label,
+    Query,
     Scored,
     Text,
     Timestamp,
-)
+)  # fmt: skip
 
 bp = Blueprint("review", __name__, url_prefix="/ml/v2")
 
-PAGE = 50
+PAGE_SIZE = 50
 GROUP_MAX = 250  # answers of one request, so that it takes a second or two; see `more`
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 SuggestionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-# The number, the key and the time of a Place; whoever calls need not know.
+# Number, key and time of a cursor; opaque to clients.
 After = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}-[0-9a-f]{32}-[0-9]{1,16}$")]
 
 
-class ReviewQuery(BaseModel):
-    """Which suggestions that wait, in which order; `after` is the `next` of the page before."""
-
-    model_config = ConfigDict(extra="forbid")
+class ReviewQuery(Query):
+    """Which pending suggestions, in which order; `after` is the `next` of the page before."""
 
     order: Literal["unsure", "merchant"] = "unsure"
     user_id: Identity | None = Field(None, description="missing: everybody's")
     merchant: Text | None = Field(None, description="cleaned; missing: of any")
-    limit: Annotated[int, Field(ge=1, le=ITEMS_MAX)] = PAGE
+    limit: Annotated[int, Field(ge=1, le=ITEMS_MAX)] = PAGE_SIZE
     after: After | None = None
 
 
 class _Answer(Body):
-    """An answer; `label` says what it is instead, for correct, and for nothing else."""
+    """A user's answer; `label` is the right category, for the action correct only."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {
-                    "properties": {
-                        "action": {"const": "correct"},
-                        "label": {"type": "string"},
-                    },
-                    "required": ["label"],
-                },
-                {
-                    "properties": {
-                        "action": {"enum": ["accept", "reject", "undo"]},
-                        "label": {"type": "null"},
-                    }
-                },
+                {"properties": {"action": {"const": "correct"}, "label": {"type": "string"}},
+                 "required": ["label"]},
+                {"properties": {"action": {"enum": ["accept", "reject", "undo"]},
+                                "label": {"type": "null"}}},
             ]
         }
-    )
+    )  # fmt: skip
 
     action: Literal["accept", "correct", "reject", "undo"]
     label: Label | None = None
@@ -95,7 +85,7 @@ class ReviewRequest(_Answer):
 
 
 class MerchantRequest(_Answer):
-    """One answer to all that wait of a user and a merchant, and for which `suggested` was."""
+    """One answer to all pending suggestions of one label for a user and a merchant."""
 
     action: Literal["accept", "correct", "reject"]
     user_id: Identity | None = Field(None, description="null: those of whom no user is known")
@@ -104,7 +94,7 @@ class MerchantRequest(_Answer):
 
 
 class WaitingItem(Answer):
-    """A transaction and the suggestion for it; without a `label` it asks."""
+    """A transaction and its pending suggestion; without a `label` it asks."""
 
     suggestion_id: str
     txn_id: int
@@ -125,7 +115,7 @@ class WaitingItem(Answer):
 
 
 class MerchantGroup(Answer):
-    """Transactions of a user and a merchant for which the same is suggested, and some of them."""
+    """Transactions of a user and a merchant with the same suggestion, and some samples."""
 
     user_id: str | None
     merchant: str
@@ -148,7 +138,7 @@ class Queue(Answer):
 
 
 class AnsweredItem(Answer):
-    """Where a suggestion stands now, or what was wrong; `label` is the transaction's."""
+    """The state of a suggestion, or an error; `label` is that of the transaction."""
 
     suggestion_id: str
     answer: Action | None = None
@@ -158,40 +148,36 @@ class AnsweredItem(Answer):
 
 
 class ReviewAnswer(Answer):
-    """In the order of the request. `more`: others wait that the same request would answer."""
+    """In the order of the request. `more`: the same request would answer further ones."""
 
     items: list[AnsweredItem]
     more: bool = False
 
 
-REVIEW = TypeAdapter(ReviewRequest)
-MERCHANT = TypeAdapter(MerchantRequest)
-
-
 @bp.get("/review")
 @documented(query=ReviewQuery, answer=Queue, errors=(503,))
 def show_queue() -> ResponseReturnValue:
-    """The suggestions that wait for a person: the newest of each transaction, not answered yet.
+    """The review queue: the newest suggestion of each open transaction, not answered yet.
 
     Pages of the least sure have no gaps and repeat nothing, whatever is answered or suggested anew
     meanwhile.
     """
-    wanted = parse_query(ReviewQuery)
-    whose = QueueFilter(wanted.user_id, wanted.merchant)
-    after = _place(wanted.after) if wanted.after else None
+    query = parse_query(ReviewQuery)
+    queue = QueueFilter(query.user_id, query.merchant)
+    after = _parse_cursor(query.after) if query.after else None
     items: list[QueueItem] = []
     groups: list[QueueGroup] = []
-    with transaction(services().engine) as session:
-        if wanted.order == "unsure":
-            items, following = review_queue.by_uncertainty(session, whose, wanted.limit, after)
+    with transaction(get_services().engine) as session:
+        if query.order == "unsure":
+            items, cursor = review_queue.by_uncertainty(session, queue, query.limit, after)
         else:
-            groups, following = review_queue.by_merchant(session, whose, wanted.limit, after)
-        left = None if after else review_queue.count_pending(session, whose)
+            groups, cursor = review_queue.by_merchant(session, queue, query.limit, after)
+        left = None if after else review_queue.count_pending(session, queue)
     return jsonify(
         Queue(
             items=[WaitingItem.model_validate(item) for item in items],
             groups=[MerchantGroup.model_validate(group) for group in groups],
-            next=following and _text(following),
+            next=cursor and _format_cursor(cursor),
             left=left,
         )
     )
@@ -204,65 +190,67 @@ def answer_many() -> ResponseReturnValue:
 
     A bad item gets an error in its place. The same answer again changes nothing.
     """
-    wanted = parse(REVIEW)
-    _check(wanted)
-    return {"items": _answered(wanted.suggestion_ids, wanted, only_waiting=wanted.only_waiting)}
+    args = parse(ReviewRequest)
+    _check(args)
+    items = _answer_items(args.suggestion_ids, args, only_waiting=args.only_waiting)
+    return jsonify(ReviewAnswer(items=items))
 
 
 @bp.post("/review/merchant")
 @documented(body=MerchantRequest, answer=ReviewAnswer, errors=(503,))
 def answer_merchant() -> ResponseReturnValue:
-    """Answer what waits of a merchant, 250 suggestions at once; `more` says to ask again."""
-    wanted = parse(MERCHANT)
-    _check(wanted)
-    with transaction(services().engine) as session:
+    """Answer up to 250 pending suggestions of a merchant; `more` says to repeat the request."""
+    args = parse(MerchantRequest)
+    _check(args)
+    with transaction(get_services().engine) as session:
         ids = review_queue.group_items(
-            session, wanted.user_id, wanted.merchant, wanted.suggested, GROUP_MAX + 1
+            session, args.user_id, args.merchant, args.suggested, GROUP_MAX + 1
         )
-    items = _answered(ids[:GROUP_MAX], wanted, only_waiting=True)
-    return {"items": items, "more": len(ids) > GROUP_MAX}
+    items = _answer_items(ids[:GROUP_MAX], args, only_waiting=True)
+    return jsonify(ReviewAnswer(items=items, more=len(ids) > GROUP_MAX))
 
 
-def load_filter_choices(own: Services) -> dict[str, Any]:
-    """What one may choose from on the page; nothing while PostgreSQL is away."""
-    served = own.live_model.current()
-    known = set(served.model.labels) if served else set()
+def load_filter_choices(services: Services) -> dict[str, Any]:
+    """The users and categories to choose from on the page; `away` while PostgreSQL is down."""
+    served = services.live_model.current()
+    categories = set(served.model.labels) if served else set()
+    users: list[str] = []
+    away = False
     try:
-        with transaction(own.engine) as session:
-            known.update(review_queue.categories(session))
-            found = {"users": review_queue.users(session), "away": False}
+        with transaction(services.engine) as session:
+            categories.update(review_queue.categories(session))
+            users = review_queue.users(session)
     except Unavailable:
-        found = {"users": [], "away": True}
-    return {**found, "categories": sorted(known, key=str.casefold)}
+        away = True
+    return {"users": users, "away": away, "categories": sorted(categories, key=str.casefold)}
 
 
-def _check(wanted: _Answer) -> None:
-    """InvalidInput, if there is a label where none is meant, or none where one is needed."""
-    if (wanted.action == "correct") != (wanted.label is not None):
-        needed = wanted.label is None
+def _check(args: _Answer) -> None:
+    """Raise InvalidInput for correct without a label, or another action with one."""
+    if (args.action == "correct") != (args.label is not None):
+        needed = args.label is None
         message = "is needed: what it is instead" if needed else "is for the action correct alone"
         raise InvalidInput(f"label {message}", [FieldError("label", message)])
 
 
-def _answered(ids: Sequence[str], wanted: _Answer, *, only_waiting: bool) -> list[dict[str, Any]]:
-    action = None if wanted.action == "undo" else Action(wanted.action)
-    with transaction(services().engine) as session:
-        states = review_queue.answer(session, ids, action, wanted.label, only_waiting=only_waiting)
+def _answer_items(ids: Sequence[str], args: _Answer, *, only_waiting: bool) -> list[AnsweredItem]:
+    action = None if args.action == "undo" else Action(args.action)
+    with transaction(get_services().engine) as session:
+        states = review_queue.answer(session, ids, action, args.label, only_waiting=only_waiting)
     return [
-        state._asdict()
+        AnsweredItem.model_validate(state)
         if isinstance(state, AnswerState)
-        else {"suggestion_id": suggestion_id, "error": problems.item_problem(state)}
+        else AnsweredItem(suggestion_id=suggestion_id, error=problems.item_problem(state))
         for suggestion_id, state in zip(ids, states, strict=True)
     ]
 
 
-def _text(place: Cursor) -> str:
-    number = struct.pack(">d", place.number).hex()
-    return f"{number}-{place.key}-{(place.as_of - _EPOCH) // _MICROSECOND}"
+def _format_cursor(cursor: Cursor) -> str:
+    number = struct.pack(">d", cursor.number).hex()
+    return f"{number}-{cursor.key}-{(cursor.as_of - _EPOCH) // _MICROSECOND}"
 
 
-def _place(text: str) -> Cursor:
-    """What `_text` was made of."""
+def _parse_cursor(text: str) -> Cursor:
     number, key, time = text.split("-")
     return Cursor(
         struct.unpack(">d", bytes.fromhex(number))[0], key, _EPOCH + int(time) * _MICROSECOND

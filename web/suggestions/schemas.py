@@ -1,4 +1,4 @@
-"""What the requests about suggestions take, and what they answer."""
+"""Requests and answers about suggestions and feedback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SuggestStored(Body):
 
 
 class SuggestRaw(Body):
-    """Transactions as predict takes them, up to 1,000."""
+    """Up to 1,000 transactions by their raw fields, as in predict."""
 
     transactions: Annotated[list[Any], Field(min_length=1, max_length=ITEMS_MAX)]
     user_id: Identity | None = Field(None, description="whose they are, where they do not say")
@@ -37,11 +37,11 @@ SuggestRequest = Annotated[
 
 
 class SuggestedItem(Answer):
-    """A suggestion, or what is wrong with the item."""
+    """A suggestion, or the error of the item."""
 
-    suggestion_id: str | None = Field(None, description="null: it was not stored")
+    suggestion_id: str | None = Field(default=None, description="null: it was not stored")
     txn_id: int | None = None
-    label: str | None = Field(None, description="null: ask")
+    label: str | None = Field(default=None, description="null: ask")
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     source: Literal["rule", "memory", "model", "none"] | None = None
     layer: str | None = None
@@ -53,14 +53,14 @@ class SuggestedItem(Answer):
 
 
 class SuggestAnswer(Answer):
-    """`degraded`: PostgreSQL did not answer, so only the model and the starter rules did."""
+    """`degraded`: without PostgreSQL, only the model and the starter rules were used."""
 
     items: list[SuggestedItem]
     degraded: bool
 
 
 class LayerAnswer(Answer):
-    """What a layer says. The first whose `confidence` reaches what is `needed` is shown, unless
+    """The candidate of one layer. The first whose `confidence` reaches `needed` is shown, unless
     the user has rejected that category for the merchant."""
 
     layer: str
@@ -73,7 +73,7 @@ class LayerAnswer(Answer):
 
 
 class ExplainedSuggestion(Answer):
-    """What is shown, and how it came about: the features, and all layers in their order."""
+    """The suggestion, the features, and the candidates of all layers in their order."""
 
     features: dict[str, Any]
     label: str | None = Field(description="null: ask")
@@ -87,16 +87,20 @@ class ExplainedSuggestion(Answer):
 
 
 class HistoryRequest(Body):
+    """Whose transactions."""
+
     user_id: Identity | None = Field(None, description="missing: of everybody")
 
 
 class FeedbackRequest(Body):
+    """A user's answer to a suggestion."""
+
     action: Literal["accept", "correct", "reject", "undo"]
     label: Label | None = Field(None, description="what it is instead; for correct only")
 
 
 class FeedbackAnswer(Answer):
-    """Where the suggestion stands now; `label` is the transaction's."""
+    """The state of a suggestion; `label` is that of the transaction."""
 
     suggestion_id: str
     answer: Action | None

@@ -1,13 +1,13 @@
-"""/ml/v2/suggest, and what people say to what it suggested."""
+"""/ml/v2/suggest, and feedback to suggestions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from flask import Blueprint, current_app
+from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
@@ -22,13 +22,19 @@ from shared.jobs import requests as job_requests
 from shared.monitoring import metrics
 from shared.suggestions import feedback, suggestion_store
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import EMPTY_CONTEXT
-from shared.suggestions.service import Lookup, ServingContext, SuggestionRequest
+from shared.suggestions.context import (
+    EMPTY_CONTEXT,
+    SuggestionContext,
+    add_label_profiles,
+    load_context_without_profiles,
+)
+from shared.suggestions.decision import Decision
+from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
 from web.http import parsing, problems, schemas
 from web.http.auth import caller
-from web.http.context import services
+from web.http.context import get_services
 from web.http.job_responses import accepted_response, idempotency_key
-from web.http.openapi import documented
+from web.http.openapi import documented, documented_job
 from web.http.parsing import parse
 from web.models.canary import forced_arm
 from web.suggestions.schemas import (
@@ -36,37 +42,45 @@ from web.suggestions.schemas import (
     FeedbackAnswer,
     FeedbackRequest,
     HistoryRequest,
+    LayerAnswer,
     SuggestAnswer,
+    SuggestedItem,
     SuggestRaw,
     SuggestRequest,
     SuggestStored,
-)
+)  # fmt: skip
 
 bp = Blueprint("suggest", __name__, url_prefix="/ml/v2")
 
-# A silent PostgreSQL is waited for so long, in seconds, and not asked again for OUTAGE_S.
-RAW_WAIT_S = 0.5
+RAW_WAIT_S = 0.5  # for PostgreSQL, where a degraded answer is possible
 STORED_WAIT_S = 5.0
-OPEN_S = 1.0
+OPEN_S = 1.0  # after a failure, PostgreSQL is not tried again for this long
 
 
 @dataclass(slots=True)
 class DatabaseCircuitBreaker:
-    """What raw transactions are answered by while PostgreSQL is away.
+    """Whether raw transactions are answered without PostgreSQL, after it did not answer.
 
     Attributes:
-        until: not asked again before, in monotonic seconds.
-        holds: who was in which arm when it was last asked; None: the environment says it.
+        until: it is not tried before, in monotonic seconds.
+        split: the newest traffic split that was read; None: that of the environment counts.
     """
 
     until: float = 0.0
-    is_open: TrafficSplit | None = None
+    split: TrafficSplit | None = None
 
 
+class LookedUp(NamedTuple):
+    """The evidence for the transactions of a request, and the models that it uses."""
+
+    evidence: list[RuleEvidence]
+    context: SuggestionContext
+    serving: ServingContext
+
+
+Item = SuggestionRequest | LedgerError  # of a request: a transaction, or what is wrong with it
 SUGGEST: TypeAdapter[SuggestStored | SuggestRaw] = TypeAdapter(SuggestRequest)
 RAW = TypeAdapter(schemas.RawFields)
-FEEDBACK = TypeAdapter(FeedbackRequest)
-HISTORY = TypeAdapter(HistoryRequest)
 
 
 @bp.post("/suggest")
@@ -77,103 +91,96 @@ def suggest() -> ResponseReturnValue:
     Raw transactions are answered without PostgreSQL, too: by the model and the starter rules, and
     `degraded` says so. A bad item gets an error in its place.
     """
-    wanted = parse(SUGGEST)
+    args = parse(SUGGEST)
     forced = forced_arm()
-    if isinstance(wanted, SuggestStored):
-        items, found = _look_up_stored(wanted, forced)
+    if isinstance(args, SuggestStored):
+        items, looked_up = _look_up_stored(args, forced)
         degraded = False
     else:
         with metrics.time_phase("suggest", "features"):
-            items = [_raw_item(item, wanted.user_id) for item in wanted.transactions]
-        found, degraded = _look_up_raw(items, forced)
-    if forced is Arm.CHALLENGER and found.serving.challenger is None:
+            items = [_raw_item(item, args.user_id) for item in args.transactions]
+        looked_up, degraded = _look_up_raw(items, forced)
+    if forced is Arm.CHALLENGER and looked_up.serving.challenger is None:
         raise Conflict("No version on trial is loaded here")
     with metrics.time_phase("suggest", "model"):
-        answers = suggestion_service.suggest(*found)
-    ids: list[str | None] = [None] * len(answers)
+        results = suggestion_service.suggest_from_evidence(*looked_up)
+    ids: list[str | None] = [None] * len(results)
     if not degraded:
         try:
             with (
                 metrics.time_phase("suggest", "store"),
                 wait_timeout(STORED_WAIT_S),
-                transaction(services().engine) as session,
+                transaction(get_services().engine) as session,
             ):
-                ids = [*suggestion_store.store(session, answers, forced=forced is not None)]
+                ids = [*suggestion_store.store(session, results, forced=forced is not None)]
         except Unavailable:
             degraded = True
     metrics.count_suggestions(
-        (it.decision.source, it.rules_label, it.model_label) for it in answers
+        (result.decision.source, result.rules_label, result.model_label) for result in results
     )
-    following = iter(map(_as_json, answers, ids))
-    return {
-        "items": [
-            next(following)
-            if isinstance(item, SuggestionRequest)
-            else {"error": problems.item_problem(item)}
-            for item in items
-        ],
-        "degraded": degraded,
-    }
+    suggested = iter(map(_suggested_item, results, ids))
+    answers = [
+        next(suggested)
+        if isinstance(item, SuggestionRequest)
+        else SuggestedItem(error=problems.item_problem(item))
+        for item in items
+    ]
+    return jsonify(SuggestAnswer(items=answers, degraded=degraded))
 
 
 @bp.post("/suggest/explain")
 @documented(body=schemas.RawFields, answer=ExplainedSuggestion, errors=(503,))
 def explain_suggestion() -> ResponseReturnValue:
-    """Take the answer for one transaction apart; nothing is stored."""
-    item = SuggestionRequest(features_of(RawTransaction(**parse(RAW).__dict__)))
-    found, degraded = _look_up_raw([item], None, all_profiles=True)
-    told = suggestion_service.explain(found.gathered[0], found.context, found.serving)
-    features = item.row._asdict() | {
-        name: day and day.isoformat()
-        for name, day in (("date", item.row.date), ("ts_month", item.row.ts_month))
-    }
-    return {
-        "features": features,
-        "label": told.decision.label,
-        "confidence": told.decision.confidence,
-        "layer": told.decision.layer,
-        "alternatives": [other._asdict() for other in told.decision.alternatives],
-        "reasons": list(told.decision.reasons),
-        "arm": told.arm,
-        "layers": [
-            {
-                "layer": it.layer,
-                "label": it.label,
-                "confidence": it.confidence,
-                "needed": it.threshold,
-                "reason": it.reason,
-                "rejected": it.label in told.rejected,
-                "heard": it not in told.shadow,
-            }
-            for it in [*told.candidates, *told.shadow]
-        ],
-        "degraded": degraded,
-    }
+    """Explain the suggestion for one transaction; nothing is stored."""
+    item = SuggestionRequest(features_of(RawTransaction(**parse(schemas.RawFields).__dict__)))
+    looked_up, degraded = _look_up_raw([item], None, all_layers=True)
+    explained = suggestion_service.explain(item, looked_up.context, looked_up.serving)
+    decision = explained.decision
+    features = item.row._asdict()
+    for name in ("date", "ts_month"):
+        features[name] = features[name] and features[name].isoformat()
+    layers = [
+        LayerAnswer(
+            layer=it.layer,
+            label=it.label,
+            confidence=it.confidence,
+            needed=it.threshold,
+            reason=it.reason,
+            rejected=it.label in explained.rejected,
+            heard=it not in explained.shadow,
+        )
+        for it in (*explained.candidates, *explained.shadow)
+    ]
+    answer = ExplainedSuggestion(
+        features=features,
+        label=decision.label,
+        confidence=decision.confidence,
+        layer=decision.layer,
+        alternatives=_scored(decision),
+        reasons=list(decision.reasons),
+        arm=explained.arm,
+        layers=layers,
+        degraded=degraded,
+    )
+    return jsonify(answer)
 
 
 @bp.post("/suggest/history")
-@documented(
-    body=HistoryRequest,
-    body_may_be_empty=True,
-    answer=schemas.AcceptedJob,
-    status=202,
-    errors=(503,),
-    idempotent_by_key=True,
-)
+@documented_job(body=HistoryRequest, errors=(503,))
 def suggest_history() -> ResponseReturnValue:
-    """Have a suggestion made for every transaction that nobody has labelled."""
+    """Queue a job that suggests for every open transaction."""
     return request_user_job(JobKind.SUGGEST)
 
 
 def request_user_job(kind: Literal[JobKind.SUGGEST, JobKind.RULES]) -> ResponseReturnValue:
-    """Ask for a job over the transactions of the user whom the body names, or everybody's."""
-    wanted = parse(HISTORY, empty="{}")
+    """Queue a job over the transactions of the user in the body, or of all users."""
+    services = get_services()
     job = job_requests.request_for_user(
-        services().engine,
-        services().publisher,
+        services.engine,
+        services.publisher,
         kind,
         requested_by=caller(),
-        user_id=wanted.user_id,
+        user_id=parse(HistoryRequest, may_be_empty=True).user_id,
         idempotency_key=idempotency_key(),
     )
     return accepted_response(job)
@@ -186,101 +193,115 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
 
     The same answer again changes nothing.
     """
-    wanted = parse(FEEDBACK)
-    with transaction(services().engine) as session:
-        if wanted.action == "undo":
+    args = parse(FeedbackRequest)
+    with transaction(get_services().engine) as session:
+        if args.action == "undo":
             state = feedback.undo(session, suggestion_id)
         else:
-            state = feedback.record(session, suggestion_id, Action(wanted.action), wanted.label)
-    return state._asdict()
+            state = feedback.record(session, suggestion_id, Action(args.action), args.label)
+    return jsonify(FeedbackAnswer.model_validate(state))
 
 
-def _look_up_stored(
-    wanted: SuggestStored, forced: Arm | None
-) -> tuple[Sequence[SuggestionRequest | LedgerError], Lookup]:
+def _look_up_stored(args: SuggestStored, forced: Arm | None) -> tuple[list[Item], LookedUp]:
     with (
         metrics.time_phase("suggest", "lookup"),
         wait_timeout(STORED_WAIT_S),
-        read_only(services().engine) as session,
+        read_only(get_services().engine) as session,
     ):
-        items = _stored_items(session, wanted.txn_ids, wanted.user_id)
-        return items, suggestion_service.look_up(session, _asked(items), _heard, forced)
+        # Transactions of other users are not found.
+        rows = feature_store.load_rows(session, args.txn_ids, args.user_id)
+        items: list[Item] = [
+            SuggestionRequest(rows[txn_id], txn_id)
+            if txn_id in rows
+            else NotFound("There is no such transaction")
+            for txn_id in args.txn_ids
+        ]
+        return items, _look_up(session, _good(items), forced)
 
 
 def _look_up_raw(
-    items: Sequence[SuggestionRequest | LedgerError],
-    forced: Arm | None,
-    *,
-    all_profiles: bool = False,
-) -> tuple[Lookup, bool]:
-    """What is known of them; the last is whether that is nothing, since PostgreSQL is away."""
-    outage: DatabaseCircuitBreaker = current_app.extensions.setdefault(
+    items: Sequence[Item], forced: Arm | None, *, all_layers: bool = False
+) -> tuple[LookedUp, bool]:
+    """The evidence for raw transactions, and whether it is degraded: without the database."""
+    breaker: DatabaseCircuitBreaker = current_app.extensions.setdefault(
         "ledger_outage", DatabaseCircuitBreaker()
     )
-    asked = _asked(items)
-    if time.monotonic() >= outage.until:
+    good = _good(items)
+    if time.monotonic() >= breaker.until:
         try:
             with (
                 metrics.time_phase("suggest", "lookup"),
                 wait_timeout(RAW_WAIT_S),
-                read_only(services().engine) as session,
+                read_only(get_services().engine) as session,
             ):
-                found = suggestion_service.look_up(
-                    session, asked, _heard, forced, all_profiles=all_profiles
-                )
-                outage.is_open = found.context.rollout
-                return found, False
+                looked_up = _look_up(session, good, forced, all_layers=all_layers)
+                breaker.split = looked_up.context.rollout
+                return looked_up, False
         except Unavailable:
-            outage.until = time.monotonic() + OPEN_S
-    heard = _heard(outage.is_open)
-    gathered = suggestion_service.gather_evidence(asked, EMPTY_CONTEXT, heard, forced)
-    return Lookup(gathered, EMPTY_CONTEXT, heard), True
+            breaker.until = time.monotonic() + OPEN_S
+    serving = _serving(breaker.split)
+    evidence = suggestion_service.gather_evidence(good, EMPTY_CONTEXT, serving, forced)
+    return LookedUp(evidence, EMPTY_CONTEXT, serving), True
 
 
-def _heard(newest: TrafficSplit | None) -> ServingContext:
-    own = services()
-    return suggestion_service.serving_context(own.live_model, own.challenger, own.settings, newest)
+def _look_up(
+    session: Session,
+    items: Sequence[SuggestionRequest],
+    forced: Arm | None,
+    *,
+    all_layers: bool = False,
+) -> LookedUp:
+    merchants = [(item.row.user_id, item.row.merchant) for item in items]
+    context = load_context_without_profiles(session, merchants)
+    serving = _serving(context.rollout)
+    evidence = suggestion_service.gather_evidence(items, context, serving, forced)
+    if all_layers:
+        users = {item.row.user_id for item in items}
+    else:
+        users = suggestion_service.users_needing_profile(evidence)
+    return LookedUp(evidence, add_label_profiles(session, context, users), serving)
 
 
-def _asked(items: Sequence[SuggestionRequest | LedgerError]) -> list[SuggestionRequest]:
+def _serving(split: TrafficSplit | None) -> ServingContext:
+    services = get_services()
+    return suggestion_service.serving_context(
+        services.live_model, services.challenger, services.settings, split
+    )
+
+
+def _good(items: Sequence[Item]) -> list[SuggestionRequest]:
     return [item for item in items if isinstance(item, SuggestionRequest)]
 
 
-def _raw_item(item: Any, user_id: str | None) -> SuggestionRequest | LedgerError:
+def _raw_item(item: Any, user_id: str | None) -> Item:
     try:
-        told = RAW.validate_json(parsing.as_json(item))
+        fields = parsing.parse_item(RAW, item)
     except ValidationError as error:
         return parsing.invalid(error)
-    raw = RawTransaction(**{**told.__dict__, "user_id": told.user_id or user_id})
+    raw = RawTransaction(**{**fields.__dict__, "user_id": fields.user_id or user_id})
     return SuggestionRequest(features_of(raw))
 
 
-def _stored_items(
-    session: Session, txn_ids: Sequence[int], user_id: str | None
-) -> list[SuggestionRequest | LedgerError]:
-    """Of another user's transactions it is not even said that they exist."""
-    rows = feature_store.load_rows(session, txn_ids, user_id)
+def _suggested_item(
+    result: suggestion_service.SuggestionResult, suggestion_id: str | None
+) -> SuggestedItem:
+    decision = result.decision
+    return SuggestedItem(
+        suggestion_id=suggestion_id,
+        txn_id=result.request.txn_id,
+        label=decision.label,
+        confidence=decision.confidence,
+        source=decision.source,
+        layer=decision.layer,
+        alternatives=_scored(decision),
+        reasons=list(decision.reasons),
+        arm=result.arm,
+        model_version=None if result.arm is Arm.RULES else result.model_version,
+    )
+
+
+def _scored(decision: Decision) -> list[schemas.Scored]:
     return [
-        SuggestionRequest(rows[txn_id], txn_id)
-        if txn_id in rows
-        else NotFound("There is no such transaction")
-        for txn_id in txn_ids
+        schemas.Scored(label=label, confidence=confidence)
+        for label, confidence in decision.alternatives
     ]
-
-
-def _as_json(
-    answer: suggestion_service.SuggestionResult, suggestion_id: str | None
-) -> dict[str, Any]:
-    shown = answer.decision
-    return {
-        "suggestion_id": suggestion_id,
-        "txn_id": answer.request.txn_id,
-        "label": shown.label,
-        "confidence": shown.confidence,
-        "source": shown.source,
-        "layer": shown.layer,
-        "alternatives": [{"label": label, "confidence": it} for label, it in shown.alternatives],
-        "reasons": list(shown.reasons),
-        "arm": answer.arm,
-        "model_version": None if answer.arm is Arm.RULES else answer.model_version,
-    }

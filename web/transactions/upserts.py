@@ -1,13 +1,12 @@
-"""Storing what callers send: transactions and labels, many in a few statements."""
+"""Bulk upserts of transactions and labels, in a few statements each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, case, func, literal_column, select
+from sqlalchemy import ColumnElement, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,60 +14,26 @@ from shared.db import labels
 from shared.db.tables import TRANSACTION_CONTENT, LabelSource, Transaction
 from shared.errors import FieldError
 from web.http import parsing, schemas
-from web.http.problems import field_errors
+from web.http.problems import field_problems
 
 _TRANSACTION = TypeAdapter(schemas.TransactionItem)
 _LABEL = TypeAdapter(schemas.LabelItem)
 _CONTENT = [name for name in TRANSACTION_CONTENT if name != "user_id"]
-# Of a row that an upsert returns: whether it was inserted. An updated one was locked before, which
-# PostgreSQL notes in xmax.
+# Whether an upsert inserted the row it returns: PostgreSQL sets xmax where it locked an old one.
 _IS_NEW: ColumnElement[bool] = literal_column("xmax = 0")
+Key = tuple[str, str | int | None]  # the field that names an item's transaction, and its value
 
 
-@dataclass(slots=True)
-class UpsertResult:
-    """What became of the items of a request."""
+def store_transactions(session: Session, items: Sequence[Any]) -> schemas.StoredItems:
+    """Insert or update transactions by `external_id`; an item without a change changes nothing.
 
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    errors: list[dict[str, Any]] = field(default_factory=list)
-
-    def add_error(self, index: int, *errors: FieldError, code: str = "invalid_input") -> None:
-        """Note that one item was not stored, and why."""
-        self.errors.append({"index": index, "code": code, "errors": field_errors(errors)})
-
-    def count(self, written: Iterable[bool]) -> None:
-        """Of the rows that were written, those that are new and those that were there."""
-        for is_new in written:
-            self.inserted += is_new
-            self.updated += not is_new
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "inserted": self.inserted,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "errors": sorted(self.errors, key=lambda error: error["index"]),
-        }
-
-
-def count_labels(session: Session) -> int:
-    """How many transactions that are not deleted have a label."""
-    return labels.count(session)
-
-
-def store_transactions(session: Session, items: Sequence[Any]) -> UpsertResult:
-    """Insert or update by `external_id`; an item that says nothing new changes nothing.
-
-    Whose a transaction is, is asked in the same statement that writes: of two users who bring the
-    same id at the same moment, the second is refused.
+    The statement that writes also checks the owner: of two users who send the same id at the same
+    moment, the second is refused.
     """
-    stored = UpsertResult()
-    good = _checked(_TRANSACTION, items, stored, key=lambda item: ("external_id", item.external_id))
+    good, errors = _parse(_TRANSACTION, items, lambda item: ("external_id", item.external_id))
     if not good:
-        return stored
-    # All in one order: two requests with the same items then wait for each other, never both.
+        return _result({}, errors, unchanged=0)
+    # In one order, so that two requests with the same items cannot deadlock.
     ordered = sorted(good.values(), key=lambda item: item.external_id)
     new = insert(Transaction).values([_row(item) for item in ordered])
     was_deleted = Transaction.deleted_at.is_not(None)
@@ -83,7 +48,7 @@ def store_transactions(session: Session, items: Sequence[Any]) -> UpsertResult:
         index_elements=["external_id"],
         set_={
             **{name: new.excluded[name] for name in _CONTENT},
-            # Deleted stays deleted since the first time it was.
+            # The time of the first deletion stays.
             "deleted_at": case(
                 (new.excluded["deleted_at"].is_(None), None),
                 else_=func.coalesce(Transaction.deleted_at, new.excluded["deleted_at"]),
@@ -92,63 +57,53 @@ def store_transactions(session: Session, items: Sequence[Any]) -> UpsertResult:
         where=changed & Transaction.user_id.is_not_distinct_from(new.excluded.user_id),
     ).returning(Transaction.external_id, _IS_NEW)
     written = {row[0]: row[1] for row in session.execute(upsert)}
-    stored.count(written.values())
-    left = {item.external_id: index for index, item in good.items()}
-    for external_id in written:
-        del left[external_id]
+    left = {
+        item.external_id: index for index, item in good.items() if item.external_id not in written
+    }
     owners = session.execute(
         select(Transaction.external_id, Transaction.user_id).where(
             Transaction.external_id.in_(left)
         )
     )
+    unchanged = 0
     for external_id, user_id in owners:
         if good[left[external_id]].user_id == user_id:
-            stored.unchanged += 1
+            unchanged += 1
         else:
             error = FieldError("external_id", "belongs to another user")
-            stored.add_error(left[external_id], error, code="conflict")
-    return stored
+            errors.append(_problem(left[external_id], error, code="conflict"))
+    return _result(written, errors, unchanged)
 
 
-def store_labels(session: Session, items: Sequence[Any]) -> UpsertResult:
-    """Set labels. One of a person is never replaced by one of an import or a rule."""
-    stored = UpsertResult()
-    good = _checked(_LABEL, items, stored, key=_label_key)
-    by_external = {
-        row.external_id: row.id
-        for row in session.execute(
-            select(Transaction.external_id, Transaction.id).where(
+def store_labels(session: Session, items: Sequence[Any]) -> schemas.StoredItems:
+    """Set labels. A person's label is never replaced by that of an import or a rule."""
+    good, errors = _parse(_LABEL, items, _label_key)
+    keys = {index: _label_key(item) for index, item in good.items()}
+    stored: dict[Key, int] = {}
+    for txn_id, external_id in session.execute(
+        select(Transaction.id, Transaction.external_id).where(
+            or_(
+                Transaction.id.in_([value for name, value in keys.values() if name == "txn_id"]),
                 Transaction.external_id.in_(
-                    [item.external_id for item in good.values() if item.external_id]
+                    [value for name, value in keys.values() if name == "external_id"]
                 ),
-                Transaction.deleted_at.is_(None),
-            )
+            ),
+            Transaction.deleted_at.is_(None),
         )
-    }
-    known = set(
-        session.scalars(
-            select(Transaction.id).where(
-                Transaction.id.in_([item.txn_id for item in good.values() if item.txn_id]),
-                Transaction.deleted_at.is_(None),
-            )
-        )
-    )
+    ):
+        stored["txn_id", txn_id] = stored["external_id", external_id] = txn_id
     rows: dict[int, tuple[str, LabelSource]] = {}
     for index, item in good.items():
-        name = "external_id" if item.txn_id is None else "txn_id"
-        txn_id = by_external.get(item.external_id) if item.txn_id is None else item.txn_id
-        if txn_id is None or (item.txn_id is not None and txn_id not in known):
-            stored.add_error(
-                index, FieldError(name, "there is no such transaction"), code="not_found"
-            )
-        elif txn_id in rows:
-            stored.add_error(index, FieldError(name, "is labelled by an earlier item too"))
+        field, _ = key = keys[index]
+        if key not in stored:
+            error = FieldError(field, "there is no such transaction")
+            errors.append(_problem(index, error, code="not_found"))
+        elif stored[key] in rows:
+            errors.append(_problem(index, FieldError(field, "is labelled by an earlier item too")))
         else:
-            rows[txn_id] = item.label, item.source
-    written = labels.put(session, rows).values()
-    stored.count(written)
-    stored.unchanged = len(rows) - len(written)
-    return stored
+            rows[stored[key]] = item.label, item.source
+    written = labels.put(session, rows)
+    return _result(written, errors, unchanged=len(rows) - len(written))
 
 
 def _row(item: schemas.TransactionItem) -> dict[str, Any]:
@@ -156,37 +111,52 @@ def _row(item: schemas.TransactionItem) -> dict[str, Any]:
     return row | {"deleted_at": func.now() if item.deleted else None}
 
 
-def _label_key(item: schemas.LabelItem) -> tuple[str, str | int | None]:
+def _label_key(item: schemas.LabelItem) -> Key:
     if item.txn_id is None:
         return "external_id", item.external_id
     return "txn_id", item.txn_id
 
 
-def _checked(
-    adapter: TypeAdapter[Any],
-    items: Sequence[Any],
-    stored: UpsertResult,
-    key: Callable[[Any], tuple[str, str | int | None]],
-) -> dict[int, Any]:
-    """The good items by their index; the bad ones, and repeated ones, are refused in *stored*.
-
-    Args:
-        key: the field that names an item's transaction, and its value.
-    """
+def _parse(
+    adapter: TypeAdapter[Any], items: Sequence[Any], key_of: Callable[[Any], Key]
+) -> tuple[dict[int, Any], list[schemas.StoredItemProblem]]:
+    """The valid items by index, and the problems of the others and of repeated ones."""
     good: dict[int, Any] = {}
-    first: dict[tuple[str, str | int | None], int] = {}
+    problems: list[schemas.StoredItemProblem] = []
+    first: dict[Key, int] = {}
     for index, raw in enumerate(items):
         try:
-            # JSON's own rules for types, as for a body: a date is text there.
-            item = adapter.validate_json(parsing.as_json(raw))
+            item = parsing.parse_item(adapter, raw)
         except ValidationError as error:
-            stored.add_error(index, *parsing.invalid(error).errors)
+            problems.append(_problem(index, *parsing.invalid(error).errors))
             continue
-        given = key(item)
-        if given in first:
-            message = f"is in item {first[given]} of this request too"
-            stored.add_error(index, FieldError(given[0], message))
-        else:
-            first[given] = index
+        key = key_of(item)
+        if first.setdefault(key, index) == index:
             good[index] = item
-    return good
+        else:
+            message = f"is in item {first[key]} of this request too"
+            problems.append(_problem(index, FieldError(key[0], message)))
+    return good, problems
+
+
+def _problem(
+    index: int, *errors: FieldError, code: str = "invalid_input"
+) -> schemas.StoredItemProblem:
+    return schemas.StoredItemProblem(index=index, code=code, errors=field_problems(errors))
+
+
+def _result(
+    written: Mapping[Any, bool], errors: Iterable[schemas.StoredItemProblem], unchanged: int
+) -> schemas.StoredItems:
+    """The counts of an upsert.
+
+    Args:
+        written: for each row that was written, whether it is new.
+    """
+    inserted = sum(written.values())
+    return schemas.StoredItems(
+        inserted=inserted,
+        updated=len(written) - inserted,
+        unchanged=unchanged,
+        errors=sorted(errors, key=lambda error: error.index),
+    )

@@ -1,16 +1,16 @@
-"""/ml/v2/users: deleting all data of a user."""
+"""/ml/v2/users: deletion of all data of a user."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-from flask import Blueprint
+from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from shared import model_retention
 from shared.db.engine import transaction
 from shared.user_deletion import delete_user
-from web.http.context import services
+from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse_query
 from web.http.schemas import Answer, UserQuery
@@ -19,7 +19,7 @@ bp = Blueprint("users", __name__, url_prefix="/ml/v2")
 
 
 class LearnedModel(Answer):
-    """A version that may have learned from a deleted user, and by when it retires."""
+    """A version that may have learned from a deleted user, and the date of its removal."""
 
     run_id: str
     live: bool
@@ -27,7 +27,7 @@ class LearnedModel(Answer):
 
 
 class DeletedUser(Answer):
-    """How much was deleted, and which `models` may have learned from the user's labels."""
+    """How many rows were deleted, and which `models` may have learned from the user's labels."""
 
     transactions: int
     labels: int
@@ -35,7 +35,7 @@ class DeletedUser(Answer):
     models: list[LearnedModel]
 
 
-@bp.delete("/users")
+@bp.delete("/users", endpoint="forget_user")  # its operation id is published
 @documented(query=UserQuery, answer=DeletedUser, errors=(503,))
 def delete_user_data() -> ResponseReturnValue:
     """Delete all data of a user, for good.
@@ -47,19 +47,21 @@ def delete_user_data() -> ResponseReturnValue:
     the latest, the next version that reaches the threshold goes live, better or not. A version that
     is being trained meanwhile retires, too. Train again to have one without this user at once.
     """
-    own, whose = services(), parse_query(UserQuery).user_id
-    versions, live = own.registry.versions(), model_retention.live(own.registry)
-    with transaction(own.engine) as session:
-        gone = delete_user(session, whose)
-        retire_by = model_retention.retirement_due(session, versions, own.settings.retire_days)
-    learned = [
-        LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=retire_by[it.run_id])
+    services, user_id = get_services(), parse_query(UserQuery).user_id
+    versions, live = services.registry.versions(), model_retention.live(services.registry)
+    days = services.settings.retire_days
+    with transaction(services.engine) as session:
+        report = delete_user(session, user_id)
+        due = model_retention.retirement_due(session, versions, days)
+    models = [
+        LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=due[it.run_id])
         for it in versions
-        if gone.known_since and model_retention.training_time(it) >= gone.known_since
+        if report.known_since and model_retention.training_time(it) >= report.known_since
     ]
-    return {
-        "transactions": gone.transactions,
-        "labels": gone.labels,
-        "suggestions": gone.suggestions,
-        "models": learned,
-    }
+    deleted = DeletedUser(
+        transactions=report.transactions,
+        labels=report.labels,
+        suggestions=report.suggestions,
+        models=models,
+    )
+    return jsonify(deleted)
