@@ -36,11 +36,13 @@ class Explanation(Answer):
 
 def explanation_response(explanation: explain.Explanation, served: LoadedModel) -> Explanation:
     """An explanation, with the version that made it."""
+    match = explanation.match
     predicted = lookup.prediction_response(explanation.prediction, served)
     del predicted["alternatives"]  # the candidates say more
     return Explanation(
         **predicted,
         merchant=explanation.merchant,
-        kind=explanation.match and CategoryReason.model_validate(explanation.match),
+        kind=match
+        and CategoryReason(kind=match.category, source=match.source, evidence=match.evidence),
         candidates=explanation.candidates,
     )
