@@ -91,7 +91,7 @@ def set_canary() -> ResponseReturnValue:
             why=args.why or "asked for",
             expected=args.expected_change,
         )
-    return jsonify(RolloutChange.of(split))
+    return jsonify(RolloutChange.model_validate(split))
 
 
 @bp.post("/trial")
@@ -110,7 +110,7 @@ def start_trial() -> ResponseReturnValue:
             by=caller(),
             why=args.why or "asked for",
         )
-    return jsonify(RolloutChange.of(split))
+    return jsonify(RolloutChange.model_validate(split))
 
 
 _documented_end = partial(
@@ -157,7 +157,7 @@ def _end_trial(action: Literal["promote", "drop"]) -> ResponseReturnValue:
         if action == "promote" and split.challenger:
             services.registry.deploy(split.challenger, by=caller(), why=why)
         split = traffic_split.end_trial(session, services.settings, action, by=caller(), why=why)
-    return jsonify(RolloutChange.of(split))
+    return jsonify(RolloutChange.model_validate(split))
 
 
 def _evidence(session: Session, split: TrafficSplit) -> str:
@@ -187,12 +187,12 @@ def _canary(session: Session, registry: Registry, split: TrafficSplit) -> Canary
         since = min(arm.first for arm in arms.values() if arm.first)  # older ones were not read
     compared = verdicts.compare_with_control(split, arms)
     return Canary(
-        **RolloutChange.of(split).model_dump(),
+        **RolloutChange.model_validate(split).model_dump(),
         trial_problem=_problem(registry, split.challenger),
         evidence_since=since,
         arms={arm: ArmFigures.of(figures) for arm, figures in arms.items()},
         verdicts=[VerdictAnswer.of(verdict) for verdict in compared],
-        history=[RolloutChange.of(change) for change in traffic_split.history(session)],
+        history=[RolloutChange.model_validate(change) for change in traffic_split.history(session)],
     )
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AliasChoices, Field, StringConstraints
 
 from shared.db.tables import Arm
 from shared.experiments.arm_statistics import ArmStatistics, Pair
 from shared.experiments.ratio_intervals import Difference, Rate
-from shared.experiments.traffic_split import TrafficSplit
 from shared.experiments.verdicts import Outcome, Verdict
 from shared.settings import SHARE
 from web.http.schemas import Answer, Body, Identity, Query, Reason, Timestamp, Whole
@@ -53,21 +52,7 @@ class RolloutChange(Answer):
     action: str
     by: str
     why: str
-    at: Timestamp | None
-
-    @classmethod
-    def of(cls, split: TrafficSplit) -> Self:
-        """A traffic split as an answer."""
-        return cls(
-            change=split.change,
-            canary=split.canary,
-            challenger=split.challenger,
-            trial=split.trial,
-            action=split.action,
-            by=split.by,
-            why=split.why,
-            at=split.since,
-        )
+    at: Timestamp | None = Field(validation_alias=AliasChoices("at", "since"))
 
 
 class Estimate(Answer):

@@ -11,31 +11,28 @@ const KINDS = {
   unknown: "Unknown",
 };
 
-/** What the person says of the file; what he leaves to us is not in it. */
-function said() {
-  const found = {};
-  const user = bring.elements.user_id.value.trim();
-  if (user) found.user_id = user;
-  for (const it of document.querySelectorAll("[data-said]")) {
-    if (it.value.trim()) found[it.name] = it.value.trim();
+const all = (selector) => [...document.querySelectorAll(selector)];
+
+/** How to read the file, as far as the user has chosen; the rest is inferred. */
+function options() {
+  const chosen = {};
+  for (const { name, value } of [bring.elements.user_id, ...all("[data-said]")]) {
+    if (value.trim()) chosen[name] = value.trim();
   }
-  const columns = {};
-  for (const it of document.querySelectorAll("[data-column]")) {
-    if (it.dataset.changed) columns[it.name] = it.value;
-  }
-  if (Object.keys(columns).length) found.columns = columns;
-  return found;
+  const columns = all("[data-column]").filter((it) => it.dataset.changed);
+  if (columns.length) chosen.columns = Object.fromEntries(columns.map((it) => [it.name, it.value]));
+  return chosen;
 }
 
 function form() {
   const data = new FormData();
   data.append("file", bring.elements.file.files[0]);
-  data.append("options", JSON.stringify(said()));
+  data.append("options", JSON.stringify(options()));
   return data;
 }
 
 function offerColumns(header, columns) {
-  for (const select of document.querySelectorAll("[data-column]")) {
+  for (const select of all("[data-column]")) {
     const chosen = select.dataset.changed ? select.value : columns[select.name] || "";
     const none = element("option", "none");
     none.value = "";
@@ -61,25 +58,25 @@ function rowsAsRead(rows) {
 }
 
 let looks = 0;
-let seenSo = false; // what would be sent now is what the person has seen
+let previewed = false; // what would be sent now is what the preview shows
 let busy = false;
 
 function offerImport() {
   const button = byId("import");
-  if (button) button.disabled = !seenSo || busy;
+  if (button) button.disabled = !previewed || busy;
 }
 
 async function look() {
   const mine = (looks += 1);
   say("");
-  seenSo = false;
+  previewed = false;
   offerImport();
   if (!bring.elements.file.files.length) return;
   try {
-    const seen = await call("POST", bring.dataset.look, form());
-    if (mine !== looks) return; // an answer to an earlier question came late
-    show(seen);
-    seenSo = true;
+    const preview = await call("POST", bring.dataset.look, form());
+    if (mine !== looks) return; // a newer request was sent meanwhile
+    show(preview);
+    previewed = true;
     offerImport();
   } catch (error) {
     if (mine !== looks) return;
@@ -89,55 +86,55 @@ async function look() {
     byId("found").hidden = false;
     // The columns can still be named by hand.
     offerColumns(error.facts?.header || [], {});
-    for (const it of document.querySelectorAll("#found details")) it.open = it.contains(byId("columns"));
+    for (const it of all("#found details")) it.open = it.contains(byId("columns"));
     say(error.message);
   }
 }
 
-function show(seen) {
-  offerColumns(seen.header, seen.columns);
-  const rows = `${seen.whole ? "" : "the first "}${seen.looked_at.toLocaleString()} rows`;
+function show(preview) {
+  offerColumns(preview.header, preview.columns);
+  const rows = `${preview.whole ? "" : "the first "}${preview.looked_at.toLocaleString()} rows`;
   byId("summary").textContent =
-    `${seen.name}: ${rows}, ` + (seen.rejected ? `${seen.rejected.toLocaleString()} of them cannot be taken.` : "all can be taken.");
-  byId("rows").replaceChildren(rowsAsRead(seen.rows));
-  byId("detected").replaceChildren(...seen.detected.map((fact) => element("li", fact)));
-  byId("refused").hidden = !seen.rejected;
+    `${preview.name}: ${rows}, ` + (preview.rejected ? `${preview.rejected.toLocaleString()} of them cannot be taken.` : "all can be taken.");
+  byId("rows").replaceChildren(rowsAsRead(preview.rows));
+  byId("detected").replaceChildren(...preview.detected.map((fact) => element("li", fact)));
+  byId("refused").hidden = !preview.rejected;
   byId("rejects").replaceChildren(
-    table(["Line", "Why"], seen.rejects.map((row) => [row.line, row.error])),
+    table(["Line", "Why"], preview.rejects.map((row) => [row.line, row.error])),
   );
   byId("found").hidden = false;
 }
 
-async function take() {
-  if (!seenSo || busy) return;
+async function importFile() {
+  if (!previewed || busy) return;
   busy = true;
   offerImport();
   try {
-    const asked = await call("POST", bring.dataset.bring, form());
+    const accepted = await call("POST", bring.dataset.bring, form());
     byId("progress").hidden = false;
     byId("result").replaceChildren();
     byId("become").focus();
-    ended(await followed(asked), asked.import_id, await listKept());
+    showResult(await follow(accepted.status_url), accepted.import_id, await listFiles());
   } finally {
     busy = false;
     offerImport();
   }
 }
 
-/** Show how far a job is until it has ended. That one question fails ends nothing. */
-async function followed(asked) {
+/** Show the progress of a job until it has ended; a failed request is repeated. */
+async function follow(url) {
   const bar = document.querySelector("#progress progress");
   const cancel = byId("cancel");
   bar.max = 100;
   bar.hidden = false;
   cancel.hidden = false;
   cancel.onclick = async () => {
-    if (await confirmed("End this import?")) attempt(() => call("DELETE", asked.status_url));
+    if (await confirmed("End this import?")) attempt(() => call("DELETE", url));
   };
   try {
     for (let trouble = false; ; ) {
       try {
-        const job = await call("GET", asked.status_url);
+        const job = await call("GET", url);
         if (trouble) say("");
         trouble = false;
         if (["succeeded", "failed", "cancelled"].includes(job.state)) return job;
@@ -158,9 +155,7 @@ async function followed(asked) {
 }
 
 function link(text, href) {
-  const made = element("a", text);
-  made.href = href;
-  return made;
+  return Object.assign(element("a", text), { href });
 }
 
 /** A file of an import: its `categorized` copy, or its `rejects`. */
@@ -168,10 +163,10 @@ function fileLink(text, importId, kind) {
   return link(text, `${bring.dataset.bring}/${importId}/${kind}.csv`);
 }
 
-/** What became of it. It may have been stored, whatever came after that. */
-function ended(job, importId, kept) {
+/** Show the result of an import. Its rows can be stored though a later step failed. */
+function showResult(job, importId, files) {
   byId("phase").textContent = job.state;
-  const imported = kept.find((it) => it.import_id === importId)?.imported;
+  const imported = files.find((it) => it.import_id === importId)?.imported;
   const parts = [];
   if (job.state === "succeeded") parts.push(...figuresOf(job.result));
   else {
@@ -195,9 +190,8 @@ function figuresOf(it) {
     ["Rows read", it.read], ["New", it.inserted], ["Changed", it.updated], ["Known already", it.unchanged],
     ...Object.entries(KINDS).map(([kind, name]) => [name, it.kinds[kind]]),
   ];
-  const list = element("dl", null, ...facts.map(([name, count]) =>
+  const list = classed("dl", "facts", null, ...facts.map(([name, count]) =>
     element("div", null, element("dt", name), element("dd", count.toLocaleString()))));
-  list.className = "facts";
   if (!it.rejected) return [list];
   return [
     list,
@@ -207,43 +201,36 @@ function figuresOf(it) {
   ];
 }
 
-async function listKept() {
-  const place = byId("kept-files");
-  const { imports } = await call("GET", place.dataset.url);
-  if (!imports.length) {
-    place.replaceChildren(element("p", "None yet."));
-    return imports;
-  }
-  const made = table(["File", "Whose", "Brought", "With its categories"], []);
-  for (const it of imports) {
-    const time = element("time");
-    time.dateTime = it.created_at;
+async function listFiles() {
+  const section = byId("kept-files");
+  const { imports } = await call("GET", section.dataset.url);
+  const rows = imports.map((it) => {
     const copy = it.imported ? fileLink("Download", it.import_id, "categorized") : "not imported";
-    const cells = [it.name, it.user_id || "", time, copy];
-    made.tBodies[0].append(element("tr", null, ...cells.map((cell) => element("td", null, cell))));
-  }
-  localTimes(made);
-  place.replaceChildren(made);
+    return [it.name, it.user_id, timeOf(it.created_at), copy];
+  });
+  const files = table(["File", "Whose", "Brought", "With its categories"], rows);
+  section.replaceChildren(rows.length ? files : element("p", "None yet."));
+  localTimes(section);
   return imports;
 }
 
-for (const it of document.querySelectorAll("[data-column]")) {
+for (const it of all("[data-column]")) {
   it.addEventListener("change", () => {
     it.dataset.changed = "yes";
   });
 }
 bring.elements.file.addEventListener("change", async () => {
-  for (const it of document.querySelectorAll("[data-column]")) delete it.dataset.changed;
-  for (const it of document.querySelectorAll("[data-said]")) it.value = "";
+  for (const it of all("[data-column]")) delete it.dataset.changed;
+  for (const it of all("[data-said]")) it.value = "";
   await look();
   byId("read").focus();
 });
 byId("found").addEventListener("change", look);
 bring.addEventListener("submit", (event) => {
   event.preventDefault();
-  look(); // Enter in a field stores nothing
+  look(); // Enter in a field imports nothing
 });
-byId("import")?.addEventListener("click", () => attempt(take));
+byId("import")?.addEventListener("click", () => attempt(importFile));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   drop.addEventListener(kind, (event) => {
     event.preventDefault();
@@ -254,4 +241,4 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     }
   });
 }
-attempt(listKept);
+attempt(listFiles);

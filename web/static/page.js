@@ -1,10 +1,10 @@
 "use strict";
 
 const csrf = document.querySelector('meta[name="csrf"]').content;
-const told = document.getElementById("told");
+const statusLine = document.getElementById("status");
 const FOLLOW_MS = 1500;
 
-/** The answer of the API as JSON; throws an Error whose message is for a person. */
+/** Call the API and return its JSON; throws an Error with a message for people. */
 async function call(method, url, body) {
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
   if (body !== undefined && !(body instanceof FormData)) {
@@ -17,14 +17,14 @@ async function call(method, url, body) {
   const json = text ? JSON.parse(text) : {};
   if (!answer.ok) {
     const errors = (json.errors || []).map((it) => `${it.field}: ${it.message}`);
-    const told = json.detail || json.title || answer.statusText;
-    const more = errors.filter((it) => !it.endsWith(told));
-    throw Object.assign(new Error([told, ...more].join("; ")), { facts: json });
+    const detail = json.detail || json.title || answer.statusText;
+    const more = errors.filter((it) => !it.endsWith(detail));
+    throw Object.assign(new Error([detail, ...more].join("; ")), { facts: json });
   }
   return json;
 }
 
-/** Text always stays text: nothing that came from a bank is ever read as HTML. */
+/** An element; text from a bank is never parsed as HTML. */
 function element(name, text, ...children) {
   const made = document.createElement(name);
   if (text !== undefined && text !== null) made.textContent = text;
@@ -32,24 +32,30 @@ function element(name, text, ...children) {
   return made;
 }
 
-function say(text) {
-  told.textContent = text;
+function classed(name, className, text, ...children) {
+  return Object.assign(element(name, text, ...children), { className });
 }
 
-/** Whether the person means it. */
+function button(text, work) {
+  const made = Object.assign(element("button", text), { type: "button" });
+  made.addEventListener("click", work);
+  return made;
+}
+
+function timeOf(iso) {
+  return Object.assign(element("time"), { dateTime: iso });
+}
+
+function say(text) {
+  statusLine.textContent = text;
+}
+
+/** Ask a yes-or-no question. */
 function confirmed(question) {
-  const dialog = element("dialog");
-  const form = element("form", null, element("p", question));
+  const buttons = ["Yes", "No"].map((it) => Object.assign(element("button", it), { value: it.toLowerCase() }));
+  const form = element("form", null, element("p", question), classed("p", "actions", null, ...buttons));
   form.method = "dialog";
-  const buttons = element("p");
-  buttons.className = "actions";
-  for (const [value, label] of [["yes", "Yes"], ["no", "No"]]) {
-    const button = element("button", label);
-    button.value = value;
-    buttons.append(button);
-  }
-  form.append(buttons);
-  dialog.append(form);
+  const dialog = element("dialog", null, form);
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
@@ -86,28 +92,22 @@ function jobRow(job, list) {
     const { deploy_reason: verdict, reason, read, inserted } = job.result;
     progress.textContent = verdict || reason || (read === undefined ? "" : `${inserted} of ${read} rows are new`);
   }
-  const time = element("time");
-  time.dateTime = job.created_at;
-  const asked = element("td", null, time);
   const action = element("td");
   if ("mayCancel" in list.dataset && ["queued", "running"].includes(job.state)) {
-    const cancel = element("button", "Cancel");
-    cancel.type = "button";
-    cancel.addEventListener("click", async () => {
+    action.append(button("Cancel", async () => {
       if (!(await confirmed(`End this job (${job.kind})?`))) return;
       await attempt(() => call("DELETE", `/ml/v2/jobs/${job.job_id}`));
       followJobs(list);
-    });
-    action.append(cancel);
+    }));
   }
-  row.append(kind, element("td", job.state), progress, asked, action);
+  row.append(kind, element("td", job.state), progress, element("td", null, timeOf(job.created_at)), action);
   localTimes(row);
   return row;
 }
 
 let following = 0;
 
-/** Show the newest jobs, again and again while one of them is at work. */
+/** Show the newest jobs, and poll while one of them is queued or running. */
 async function followJobs(list) {
   clearTimeout(following);
   const { jobs } = await call("GET", list.dataset.jobs);
@@ -132,33 +132,24 @@ async function attempt(work) {
 }
 
 function scored(items) {
-  const list = element("ul");
-  for (const it of items) list.append(element("li", `${it.label} (${percent(it.confidence)})`));
-  return list;
+  return element("ul", null, ...items.map((it) => element("li", `${it.label} (${percent(it.confidence)})`)));
 }
 
 function card(title, ...children) {
   return element("section", null, element("h2", title), ...children);
 }
 
+/** A table whose cells are texts or elements. */
 function table(head, rows) {
-  const made = element("table");
-  const titles = element("tr");
-  for (const title of head) {
-    const cell = element("th", title);
-    cell.scope = "col";
-    titles.append(cell);
-  }
-  const body = element("tbody");
-  for (const cells of rows) body.append(element("tr", null, ...cells.map((it) => element("td", it))));
-  made.append(element("thead", null, titles), body);
-  return made;
+  const titles = head.map((title) => Object.assign(element("th", title), { scope: "col" }));
+  const body = rows.map((cells) => element("tr", null, ...cells.map((it) => element("td", null, it ?? ""))));
+  return element("table", null, element("thead", null, element("tr", null, ...titles)), element("tbody", null, ...body));
 }
 
 const percent = (share) => `${Math.round(100 * share)}%`;
 
-/** Why a layer was or was not heard. */
-function heard(layer, shown) {
+/** What became of a layer's candidate. */
+function outcome(layer, shown) {
   if (!layer.heard) return "not heard: this user gets the rules";
   if (layer.rejected) return "rejected by you";
   if (layer.confidence < layer.needed) return `${percent(layer.needed)} needed`;
@@ -167,7 +158,7 @@ function heard(layer, shown) {
 
 function layersOf(shown) {
   if (!shown.layers.length) return element("p", "No layer has anything to say.");
-  const rows = shown.layers.map((it) => [it.layer, it.label, percent(it.confidence), heard(it, shown), it.reason]);
+  const rows = shown.layers.map((it) => [it.layer, it.label, percent(it.confidence), outcome(it, shown), it.reason]);
   return table(["Layer", "Says", "Sure", "Outcome", "Because"], rows);
 }
 
@@ -179,12 +170,12 @@ function candidateOf(it, open) {
   return why;
 }
 
-async function lookAtOne(form) {
-  const asked = Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
-  if (asked.amount !== undefined) asked.amount = Number(asked.amount.replace(",", "."));
+async function explainOne(form) {
+  const transaction = Object.fromEntries([...new FormData(form)].filter(([, value]) => value.trim()));
+  if (transaction.amount !== undefined) transaction.amount = Number(transaction.amount.replace(",", "."));
   const [shown, model] = await Promise.all([
-    call("POST", form.dataset.suggest, asked),
-    call("POST", form.dataset.explain, asked),
+    call("POST", form.dataset.suggest, transaction),
+    call("POST", form.dataset.explain, transaction),
   ]);
   const answer = shown.label ? `${shown.label} (${percent(shown.confidence)}), by ${shown.layer}` : "It asks";
   const features = Object.entries(shown.features).filter(([, value]) => value !== "" && value !== null);
@@ -226,7 +217,7 @@ for (const form of document.querySelectorAll("[data-put]")) {
     if (await attempt(() => call("PUT", form.dataset.put, { share: `${share}%`, why }))) location.reload();
   });
 }
-/** Fetch what takes long to count; the server has made text of all that came from a bank. */
+/** Fetch the counts, which take long; the server has escaped all text from banks. */
 async function showFigures(place) {
   const answer = await fetch(place.dataset.url);
   if (!answer.ok) return place.replaceChildren(element("p", "The figures cannot be counted just now."));
@@ -241,5 +232,5 @@ if (jobs) attempt(() => followJobs(jobs));
 document.getElementById("try")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   say("");
-  await attempt(() => lookAtOne(event.target));
+  await attempt(() => explainOne(event.target));
 });

@@ -1,36 +1,36 @@
 "use strict";
 
-// What the review queue asks of the API. `call`, `element` and `say` are those of page.js.
+// Requests of the review queue. `call`, `element` and `say` are those of page.js.
 
 const AT_ONCE = 1_000; // the API takes no more items in a request
 const urls = document.getElementById("review")?.dataset;
 
 /** A page of the queue, of the user who is chosen. */
 function queue(user, query) {
-  const asked = new URLSearchParams(query);
-  if (user) asked.set("user_id", user);
-  return call("GET", `${urls.queue}?${asked}`);
+  const params = new URLSearchParams(query);
+  if (user) params.set("user_id", user);
+  return call("GET", `${urls.queue}?${params}`);
 }
 
-/** Give an answer to a transaction's suggestion; its id in a list, which is empty if it waits no more. */
-async function answerOne(row, said) {
-  const body = { ...said, suggestion_ids: [row.suggestion_id], only_waiting: true };
+/** Answer a suggestion; its id in a list, which is empty if it is not pending any more. */
+async function answerOne(row, answer) {
+  const body = { ...answer, suggestion_ids: [row.suggestion_id], only_waiting: true };
   const { items } = await call("POST", urls.answer, body);
   if (items[0].error?.code === "conflict") return [];
   if (items[0].error) throw new Error(items[0].error.detail);
   return [row.suggestion_id];
 }
 
-/** Give an answer to all of a group, however many; *done* gets the ids as they are answered. */
-async function answerGroup(group, said, done) {
+/** Answer all of a group, however many; *done* gets the ids as they are answered. */
+async function answerGroup(group, answer, done) {
   const whose = { user_id: group.user_id, merchant: group.merchant, suggested: group.label };
   for (let rest = true; rest; ) {
-    const answer = await call("POST", urls.answerMerchant, { ...said, ...whose });
-    const good = answer.items.filter((it) => !it.error);
+    const response = await call("POST", urls.answerMerchant, { ...answer, ...whose });
+    const good = response.items.filter((it) => !it.error);
     done.push(...good.map((it) => it.suggestion_id));
-    const bad = answer.items.find((it) => it.error && it.error.code !== "conflict");
+    const bad = response.items.find((it) => it.error && it.error.code !== "conflict");
     if (!good.length && bad) throw new Error(bad.error.detail);
-    rest = answer.more && good.length > 0;
+    rest = response.more && good.length > 0;
     if (rest) say(`${done.length} of ${group.rows} …`);
   }
 }

@@ -1,7 +1,6 @@
 "use strict";
 
-// What an entry of the review queue looks like: a transaction, or a group of them, and what is
-// suggested. All text is put in as text, whatever a bank has printed.
+// Rendering of an entry of the review queue: a transaction, or a group of them, and its suggestion.
 
 function plural(count, word, words = `${word}s`) {
   return `${count.toLocaleString()} ${count === 1 ? word : words}`;
@@ -18,12 +17,6 @@ function money(amount, currency) {
 
 function day(date) {
   return new Date(`${date}T00:00`).toLocaleDateString([], { dateStyle: "medium" });
-}
-
-function classed(name, className, text, ...children) {
-  const made = element(name, text, ...children);
-  made.className = className;
-  return made;
 }
 
 function printed(row) {
@@ -43,20 +36,17 @@ function amountOf({ row, group }) {
   return group ? money(group.amount, group.currency) : money(row.amount, row.currency);
 }
 
-/** The day of a transaction or the size of a group, and whose they are where that is to be said. */
+/** The day of a transaction or the size of a group, and the user where *whose* is given. */
 function whenAndWhose({ row, group }, whose) {
   return [group ? plural(group.rows, "row") : day(row.date), whose].filter(Boolean).join(" · ");
 }
 
 function samplesOf(group) {
-  const samples = classed("ul", "samples");
-  for (const it of group.samples) {
-    samples.append(element("li", `${day(it.date)}, ${money(it.amount, it.currency)}: ${printed(it)}`));
-  }
-  return samples;
+  const samples = group.samples.map((it) => `${day(it.date)}, ${money(it.amount, it.currency)}: ${printed(it)}`);
+  return classed("ul", "samples", null, ...samples.map((text) => element("li", text)));
 }
 
-/** What is seen of an entry; with its reasons and samples where it is *open*. */
+/** The visible parts of an entry; with its reasons and samples if it is *open*. */
 function summary(entry, open, whose) {
   const { row, group, note, skipped } = entry;
   const line = group ? "" : printed(row);
@@ -74,7 +64,7 @@ function summary(entry, open, whose) {
   return parts;
 }
 
-/** The same for who listens. */
+/** The label of an entry for screen readers. */
 function inWords(entry, whose) {
   const { row, note } = entry;
   const said = row.label ? `Suggested: ${row.label}, ${percent(row.confidence)}` : `Not sure${best(row)}`;
@@ -82,20 +72,20 @@ function inWords(entry, whose) {
   return parts.filter(Boolean).join(". ");
 }
 
-/** A button that says which key does the same. */
+/** A button that shows its key. */
 function keyed(text, key, work, className = "") {
-  const made = classed("button", className, `${text} `, element("kbd", key));
-  made.type = "button";
-  made.lastChild.setAttribute("aria-hidden", "true");
-  made.setAttribute("aria-keyshortcuts", key);
-  made.addEventListener("click", (event) => {
+  const made = button(`${text} `, (event) => {
     event.stopPropagation();
     work();
   });
+  made.className = className;
+  made.append(element("kbd", key));
+  made.lastChild.setAttribute("aria-hidden", "true");
+  made.setAttribute("aria-keyshortcuts", key);
   return made;
 }
 
-/** What can be done with an entry, each with its key. */
+/** The buttons of an entry, each with its key. */
 function tools(entry, { decide, openBox, skip }) {
   const bar = classed("div", "actions");
   if (entry.row.label) bar.append(keyed(`Accept ${entry.row.label}`, "a", () => decide(entry, "accept"), "first"));
@@ -108,7 +98,7 @@ function tools(entry, { decide, openBox, skip }) {
   return bar;
 }
 
-/** What an answer to another one changed, for people. */
+/** The note on what the answer to another entry changed. */
 function changeIn({ row }, before, label, why) {
   if (row.label && row.label === label) return `now ${row.label}, ${why}`;
   const reason = why.replace("chose it", `chose ${label}`);
@@ -130,10 +120,7 @@ function categoryForm(title, list, chosen, close) {
   const hint = classed("p", "soft", about);
   hint.id = "category-hint";
   hint.setAttribute("aria-live", "polite");
-  const cancel = element("button", "Cancel");
-  cancel.type = "button";
-  cancel.addEventListener("click", close);
-  const buttons = classed("div", "actions", null, element("button", "Choose"), cancel);
+  const buttons = classed("div", "actions", null, element("button", "Choose"), button("Cancel", close));
   const form = classed("form", "narrow", null, label, input, hint, buttons);
   input.addEventListener("input", () => {
     const typed = input.value.trim().toLowerCase();

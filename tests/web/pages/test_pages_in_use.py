@@ -92,7 +92,7 @@ def test_what_somebody_answered_elsewhere_keeps_his_word(
         opened(page)
         answered(client, [first], "correct", label="Toys")
         page.keyboard.press("a")
-        expect(page.locator("#told")).to_contain_text("answered meanwhile")
+        expect(page.locator("#status")).to_contain_text("answered meanwhile")
         expect(page.locator("#waiting article")).to_have_count(1)
         expect(page.locator("#count")).to_have_text("1 left · 0 decisions made")
 
@@ -116,9 +116,9 @@ def test_an_undo_that_failed_can_be_tried_again(
         )  # from the start: the browser takes a while to heed it
         opened(page)
         page.keyboard.press("a")
-        expect(page.locator("#told")).to_contain_text("accepted")
+        expect(page.locator("#status")).to_contain_text("accepted")
         page.keyboard.press("u")
-        expect(page.locator("#told")).to_have_text("PostgreSQL does not answer")
+        expect(page.locator("#status")).to_have_text("PostgreSQL does not answer")
         page.keyboard.press("u")
         expect(page.locator("#count")).to_have_text("2 left · 0 decisions made")
 
@@ -133,7 +133,7 @@ def test_a_queue_that_cannot_be_read_is_not_called_empty(
         body = '{"items": [], "groups": [], "next": null, "left": "?'
         page.route("**/ml/v2/review?*", lambda route: route.fulfill(body=body))
         page.goto("/review")
-        expect(page.locator("#told")).not_to_be_empty()
+        expect(page.locator("#status")).not_to_be_empty()
         expect(page.locator("#nothing")).to_be_hidden()
 
 
@@ -189,9 +189,9 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
         job_id = brought(page)
         expect(page.locator("#phase")).to_have_text("waits for a worker")
         page.route(f"**/jobs/{job_id}", lambda route: route.fulfill(body="{"))
-        expect(page.locator("#told")).to_contain_text("asking again")
+        expect(page.locator("#status")).to_contain_text("asking again")
         page.unroute(f"**/jobs/{job_id}")
-        expect(page.locator("#told")).to_be_empty()
+        expect(page.locator("#status")).to_be_empty()
 
         def cancelled_once_stored(own: Services, claim: Claim, lease: Lease) -> Outcome:
             outcome = import_job.import_upload(own, claim, lease)
