@@ -67,9 +67,9 @@ class Body(BaseModel):
 
 
 class RawFields(Body):
-    """What is known of a transaction; every field may be missing. Money out is negative.
+    """A transaction by its raw fields; each may be missing. Money out is negative.
 
-    What is given wins over what would be derived: `dow` over the weekday of `date`, for example.
+    A given field wins over a derived one, such as `dow` over the weekday of `date`.
     An `abs_amount` without an `amount` is taken as a purchase.
     """
 
@@ -91,7 +91,7 @@ class RawFields(Body):
 
 
 class StoredTransaction(Body):
-    """A transaction that the service has."""
+    """A stored transaction."""
 
     txn_id: Id
 
@@ -107,13 +107,13 @@ PredictRequest = Annotated[
 
 
 class PredictBatchRequest(Body):
-    """Rows are checked one by one: a bad one is an error in its place, the others are answered."""
+    """Rows are checked one by one: a bad one gets an error, and the others are answered."""
 
     rows: Annotated[list[Any], Field(max_length=ITEMS_MAX)]
 
 
 class FeaturesRequest(Body):
-    """Which transactions to build features of; only what is new or has changed is built."""
+    """The transactions to build features of; only new and changed ones are built."""
 
     days: Annotated[int, Field(ge=0, le=36_500, description="counted back from today"), Whole] = 180
     all: bool = False
@@ -129,13 +129,13 @@ class TrainRequest(Body):
 
 
 class ReasonRequest(Body):
-    """Why, for the history."""
+    """The reason, for the history."""
 
     why: Reason = ""
 
 
 class TransactionItem(Body):
-    """One transaction, known by its `external_id`. Money out is negative, money in positive."""
+    """One transaction, identified by `external_id`. Money out is negative, money in positive."""
 
     external_id: Identity
     date: Day
@@ -152,13 +152,13 @@ class TransactionItem(Body):
 
 
 class TransactionsRequest(Body):
-    """Items are checked one by one: bad ones are told, and the others are stored."""
+    """Items are checked one by one: bad ones get an error, and the others are stored."""
 
     transactions: Annotated[list[Any], Field(max_length=ITEMS_MAX)]
 
 
 class LabelItem(Body):
-    """What one transaction is, by its `txn_id` or its `external_id`."""
+    """The label of one transaction, identified by `txn_id` or `external_id`."""
 
     txn_id: Id | None = None
     external_id: Identity | None = None
@@ -173,7 +173,7 @@ class LabelItem(Body):
 
 
 class LabelsRequest(Body):
-    """Items are checked one by one: bad ones are told, and the others are stored."""
+    """Items are checked one by one: bad ones get an error, and the others are stored."""
 
     labels: Annotated[list[Any], Field(max_length=ITEMS_MAX)]
 
