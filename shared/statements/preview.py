@@ -26,7 +26,7 @@ class LookedRow:
 
 
 @checked_dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
-class Preview:
+class StatementPreview:
     """What the file is taken for; nothing was stored.
 
     `columns` says which column each field is read from; of the first `looked_at` rows, `rejected`

@@ -8,6 +8,6 @@ from tests.support.api import deploy_a_model
 
 
 @pytest.fixture
-def live(held, engine):
+def live(services, engine):
     """The run_id of a model that is live."""
-    return deploy_a_model(engine, held.registry)
+    return deploy_a_model(engine, services.registry)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy.orm import Session
 
 from shared.db import feature_store
 from shared.db.engine import read_only, transaction, wait_timeout
@@ -22,14 +21,9 @@ from shared.jobs import requests as job_requests
 from shared.monitoring import metrics
 from shared.suggestions import feedback, suggestion_store
 from shared.suggestions import service as suggestion_service
-from shared.suggestions.context import (
-    EMPTY_CONTEXT,
-    SuggestionContext,
-    add_label_profiles,
-    load_context_without_profiles,
-)
+from shared.suggestions.context import EMPTY_CONTEXT
 from shared.suggestions.decision import Decision
-from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
+from shared.suggestions.service import Lookup, ServingContext, SuggestionRequest
 from web.http import parsing, problems, schemas
 from web.http.auth import caller
 from web.http.context import get_services
@@ -70,14 +64,6 @@ class DatabaseCircuitBreaker:
     split: TrafficSplit | None = None
 
 
-class LookedUp(NamedTuple):
-    """The evidence for the transactions of a request, and the models that it uses."""
-
-    evidence: list[RuleEvidence]
-    context: SuggestionContext
-    serving: ServingContext
-
-
 Item = SuggestionRequest | LedgerError  # of a request: a transaction, or what is wrong with it
 SUGGEST: TypeAdapter[SuggestStored | SuggestRaw] = TypeAdapter(SuggestRequest)
 RAW = TypeAdapter(schemas.RawFields)
@@ -103,7 +89,7 @@ def suggest() -> ResponseReturnValue:
     if forced is Arm.CHALLENGER and looked_up.serving.challenger is None:
         raise Conflict("No version on trial is loaded here")
     with metrics.time_phase("suggest", "model"):
-        results = suggestion_service.suggest_from_evidence(*looked_up)
+        results = suggestion_service.suggest(*looked_up)
     ids: list[str | None] = [None] * len(results)
     if not degraded:
         try:
@@ -133,8 +119,10 @@ def suggest() -> ResponseReturnValue:
 def explain_suggestion() -> ResponseReturnValue:
     """Explain the suggestion for one transaction; nothing is stored."""
     item = SuggestionRequest(features_of(RawTransaction(**parse(schemas.RawFields).__dict__)))
-    looked_up, degraded = _look_up_raw([item], None, all_layers=True)
-    explained = suggestion_service.explain(item, looked_up.context, looked_up.serving)
+    looked_up, degraded = _look_up_raw([item], None, all_profiles=True)
+    explained = suggestion_service.explain(
+        looked_up.gathered[0], looked_up.context, looked_up.serving
+    )
     decision = explained.decision
     features = item.row._asdict()
     for name in ("date", "ts_month"):
@@ -202,7 +190,7 @@ def give_feedback(suggestion_id: str) -> ResponseReturnValue:
     return jsonify(FeedbackAnswer.model_validate(state))
 
 
-def _look_up_stored(args: SuggestStored, forced: Arm | None) -> tuple[list[Item], LookedUp]:
+def _look_up_stored(args: SuggestStored, forced: Arm | None) -> tuple[list[Item], Lookup]:
     with (
         metrics.time_phase("suggest", "lookup"),
         wait_timeout(STORED_WAIT_S),
@@ -216,12 +204,12 @@ def _look_up_stored(args: SuggestStored, forced: Arm | None) -> tuple[list[Item]
             else NotFound("There is no such transaction")
             for txn_id in args.txn_ids
         ]
-        return items, _look_up(session, _good(items), forced)
+        return items, suggestion_service.look_up(session, _good(items), _serving, forced)
 
 
 def _look_up_raw(
-    items: Sequence[Item], forced: Arm | None, *, all_layers: bool = False
-) -> tuple[LookedUp, bool]:
+    items: Sequence[Item], forced: Arm | None, *, all_profiles: bool = False
+) -> tuple[Lookup, bool]:
     """The evidence for raw transactions, and whether it is degraded: without the database."""
     breaker: DatabaseCircuitBreaker = current_app.extensions.setdefault(
         "ledger_outage", DatabaseCircuitBreaker()
@@ -234,32 +222,16 @@ def _look_up_raw(
                 wait_timeout(RAW_WAIT_S),
                 read_only(get_services().engine) as session,
             ):
-                looked_up = _look_up(session, good, forced, all_layers=all_layers)
+                looked_up = suggestion_service.look_up(
+                    session, good, _serving, forced, all_profiles=all_profiles
+                )
                 breaker.split = looked_up.context.rollout
                 return looked_up, False
         except Unavailable:
             breaker.until = time.monotonic() + OPEN_S
     serving = _serving(breaker.split)
     evidence = suggestion_service.gather_evidence(good, EMPTY_CONTEXT, serving, forced)
-    return LookedUp(evidence, EMPTY_CONTEXT, serving), True
-
-
-def _look_up(
-    session: Session,
-    items: Sequence[SuggestionRequest],
-    forced: Arm | None,
-    *,
-    all_layers: bool = False,
-) -> LookedUp:
-    merchants = [(item.row.user_id, item.row.merchant) for item in items]
-    context = load_context_without_profiles(session, merchants)
-    serving = _serving(context.rollout)
-    evidence = suggestion_service.gather_evidence(items, context, serving, forced)
-    if all_layers:
-        users = {item.row.user_id for item in items}
-    else:
-        users = suggestion_service.users_needing_profile(evidence)
-    return LookedUp(evidence, add_label_profiles(session, context, users), serving)
+    return Lookup(evidence, EMPTY_CONTEXT, serving), True
 
 
 def _serving(split: TrafficSplit | None) -> ServingContext:

@@ -18,18 +18,18 @@ def doors(app):
             yield rule.endpoint, method, path
 
 
-def test_every_endpoint_that_a_rule_names_exists(guarded):
+def test_every_endpoint_that_a_rule_names_exists(token_client):
     """A renamed view would lose its rule, or leave a door open for the next of that name."""
     named = OPEN_ENDPOINTS | PAGES | PREDICT_POSTS
 
-    assert named - set(guarded.application.view_functions) == set()
+    assert named - set(token_client.application.view_functions) == set()
 
 
-def test_no_route_but_the_open_ones_answers_without_a_token(guarded):
+def test_no_route_but_the_open_ones_answers_without_a_token(token_client):
     """The walk is over all routes there are, so a new one cannot be forgotten."""
     walked = 0
-    for endpoint, method, path in doors(guarded.application):
-        response = guarded.open(path, method=method)
+    for endpoint, method, path in doors(token_client.application):
+        response = token_client.open(path, method=method)
         walked += 1
         if endpoint in OPEN_ENDPOINTS:
             assert response.status_code == (401 if endpoint == "pages.sign_in_with" else 200), path
@@ -41,12 +41,12 @@ def test_no_route_but_the_open_ones_answers_without_a_token(guarded):
     assert walked >= 18
 
 
-def test_a_predict_token_can_change_nothing(guarded):
+def test_a_predict_token_can_change_nothing(token_client):
     """403 on whatever needs admin, and not on what does not."""
-    for endpoint, method, path in doors(guarded.application):
+    for endpoint, method, path in doors(token_client.application):
         if endpoint in OPEN_ENDPOINTS:
             continue
-        status = guarded.open(path, method=method, headers=bearer(PREDICT)).status_code
+        status = token_client.open(path, method=method, headers=bearer(PREDICT)).status_code
         assert (status == 403) == (scope_needed(endpoint, method) == "admin"), (method, path)
         assert status != 401
 
@@ -57,19 +57,19 @@ def test_predictions_need_the_predict_scope_only(endpoint):
     assert scope_needed(f"ml_v2.{endpoint}", "POST") == "predict"
 
 
-def test_admin_includes_predict(guarded):
+def test_admin_includes_predict(token_client):
     """One token is enough for an operator."""
-    assert guarded.get("/ml/v2/jobs", headers=bearer(ADMIN)).status_code == 200
-    assert guarded.post("/ml/v2/features", headers=bearer(ADMIN)).status_code == 202
+    assert token_client.get("/ml/v2/jobs", headers=bearer(ADMIN)).status_code == 200
+    assert token_client.post("/ml/v2/features", headers=bearer(ADMIN)).status_code == 202
 
 
 @pytest.mark.parametrize(
     "header",
     ["", "Bearer", "Bearer ", f"Basic {ADMIN}", f"Bearer {ADMIN}x", f"Bearer {ADMIN[:-1]}", ADMIN],
 )
-def test_what_is_not_exactly_a_token_is_refused(guarded, header):
+def test_what_is_not_exactly_a_token_is_refused(token_client, header):
     """Neither a part of one nor another scheme."""
-    response = guarded.get("/ml/v2/jobs", headers={"Authorization": header})
+    response = token_client.get("/ml/v2/jobs", headers={"Authorization": header})
 
     assert response.status_code == 401
 
@@ -89,13 +89,13 @@ def test_without_tokens_no_other_name_is_answered(client, host):
     assert client.delete("/ml/v2/users?user_id=ada", headers=told).status_code == 403
 
 
-def test_with_tokens_any_name_is_answered(guarded):
+def test_with_tokens_any_name_is_answered(token_client):
     headers = {"Host": "ledger.example", **bearer(PREDICT)}
 
-    assert guarded.get("/ml/v2/jobs", headers=headers).status_code == 200
+    assert token_client.get("/ml/v2/jobs", headers=headers).status_code == 200
 
 
-def test_a_form_that_is_too_large_is_not_read(guarded):
-    told = guarded.post("/sign-in", data={"token": "a" * 5_000})
+def test_a_form_that_is_too_large_is_not_read(token_client):
+    told = token_client.post("/sign-in", data={"token": "a" * 5_000})
 
     assert told.status_code == 413

@@ -8,10 +8,10 @@ from tests.support.registry_damage import truncate
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
 
 
-def test_version_shows_who_deployed_it_when_and_why(client, held, engine):
+def test_version_shows_who_deployed_it_when_and_why(client, services, engine):
     """And one version tells all about its evaluation."""
-    first = deploy_a_model(engine, held.registry)
-    second = deploy_a_model(engine, held.registry, rename="New ")
+    first = deploy_a_model(engine, services.registry)
+    second = deploy_a_model(engine, services.registry, rename="New ")
 
     rolled_back = client.post("/ml/v2/model/rollback", json={"why": "went wrong"})
     models = client.get("/ml/v2/models").json["models"]
@@ -30,14 +30,14 @@ def test_version_shows_who_deployed_it_when_and_why(client, held, engine):
 
 def test_damaged_version_is_not_deployed_and_the_live_one_stays(
     client,
-    held,
+    services,
     engine,
 ):
     """Nothing is parsed that does not match its hash."""
-    first = deploy_a_model(engine, held.registry)
-    second = deploy_a_model(engine, held.registry, rename="New ")
+    first = deploy_a_model(engine, services.registry)
+    second = deploy_a_model(engine, services.registry, rename="New ")
     client.post("/ml/v2/model/rollback")
-    path = held.settings.registry_dir / "versions" / second / "arrays.npz"
+    path = services.settings.registry_dir / "versions" / second / "arrays.npz"
     truncate(path, path.stat().st_size - 1)
 
     refused = client.post(f"/ml/v2/models/{second}/deploy")

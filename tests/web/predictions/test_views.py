@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from sqlalchemy import text
 
-from shared import services
+from shared.services import build as build_services
 from tests.support.api import create_app, deploy_a_model
 
 SHOP = {"merchant": "BEAN HOUSE #7", "amount": -4.5}
@@ -79,14 +79,14 @@ def test_raw_fields_are_predicted_without_postgres_and_redis(settings, engine, c
         database_url="postgresql+psycopg2://x:y@127.0.0.1:1/z",
         redis_url="redis://127.0.0.1:1/0",
     )
-    held = services.build(nowhere)
-    deploy_a_model(engine, held.registry)
-    client = create_app(held).test_client()
+    services = build_services(nowhere)
+    deploy_a_model(engine, services.registry)
+    client = create_app(services).test_client()
 
     raw = client.post("/ml/v2/predict", json=SHOP)
     stored = client.post("/ml/v2/predict", json={"txn_id": 1})
     ready = client.get("/readyz")
-    held.close()
+    services.close()
 
     assert raw.json["label"] == "Coffee"
     assert stored.status_code == 503
