@@ -16,7 +16,7 @@ from shared.model.classifier import Model
 from shared.native import library
 from shared.native.quickscorer import QuickScorer
 from tests.shared.model.test_classifier import transactions
-from worker.training import fit
+from worker.training import fit, fit_reranker
 
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
 
@@ -149,7 +149,7 @@ def test_training_compares_whole_rows_with_all_their_candidates(
     features = np.random.default_rng(0).normal(size=(rows, 6, 7)).astype(np.float32)
     features[:, :, 3] = features[:, :1, 3]
 
-    sample = fit._tried(features, seed=0)
+    sample = fit_reranker._self_test_sample(features, seed=0)
 
     assert sample.shape == (10_000, 6, 7)
     assert np.all(sample[:, :, 3] == sample[:, :1, 3])

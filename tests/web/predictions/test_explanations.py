@@ -46,7 +46,7 @@ def row(request) -> FeatureRow:
 def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(model, row):
     explanation = explain(model, row)
 
-    proposal = model.generator.propose(encode_rows([row], model.hash_key))
+    proposal = model.generator.generate(encode_rows([row], model.hash_key))
     shares = [candidate.share for candidate in explanation.candidates]
     assert explanation.prediction == model.predict(row)
     assert explanation.candidates[0].label == explanation.prediction.label
@@ -59,8 +59,8 @@ def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(m
 
 def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
     """Bias and all contributions, of which the strongest are named."""
-    proposal = model.generator.propose(encode_rows([row], model.hash_key))
-    odds = dict(zip(proposal.labels[0].tolist(), model.odds(proposal)[0].tolist(), strict=True))
+    proposal = model.generator.generate(encode_rows([row], model.hash_key))
+    odds = dict(zip(proposal.labels[0].tolist(), model.log_odds(proposal)[0].tolist(), strict=True))
 
     for candidate in explain(model, row).candidates:
         moves = [move.contribution for move in candidate.features]
@@ -74,7 +74,7 @@ def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
 
 def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
     """Unknown ones have none."""
-    proposal = model.generator.propose(encode_rows([row], model.hash_key))
+    proposal = model.generator.generate(encode_rows([row], model.hash_key))
     place = {model.labels[label]: at for at, label in enumerate(proposal.labels[0])}
 
     for candidate in explain(model, row).candidates:
