@@ -242,7 +242,7 @@ def test_corrections_on_the_page_make_the_second_model_better(
                 page.keyboard.press("Enter")
                 corrections += 1
             expect(entry.locator(".merchant")).not_to_have_text(merchant)
-        expect(page.locator("#told")).to_contain_text("chosen for")
+        expect(page.locator("#status")).to_contain_text("chosen for")
         photograph(page, "review-desktop-light")
 
         second = trained(page)
