@@ -11,14 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db.engine import transaction
 from shared.db.tables import Arm
-from shared.errors import (
-    Conflict,
-    DamagedVersion,
-    FieldError,
-    InvalidInput,
-    LedgerError,
-    NotFound,
-)  # fmt: skip
+from shared.errors import Conflict, DamagedVersion, FieldError, InvalidInput, LedgerError, NotFound
 from shared.experiments import arm_statistics, traffic_split, verdicts
 from shared.experiments.traffic_split import TrafficSplit
 from shared.registry.store import Registry
@@ -28,17 +21,8 @@ from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
 from web.http.schemas import ReasonRequest
-from web.models.canary_schemas import (
-    ArmFigures,
-    Canary,
-    CanaryRequest,
-    Disagreement,
-    Disagreements,
-    DisagreementsQuery,
-    RolloutChange,
-    TrialRequest,
-    VerdictAnswer,
-)  # fmt: skip
+from web.models import canary_schemas
+from web.models.canary_schemas import Canary, Disagreements, DisagreementsQuery, RolloutChange
 
 bp = Blueprint("rollout", __name__, url_prefix="/ml/v2")
 
@@ -74,14 +58,14 @@ def show_canary() -> ResponseReturnValue:
 
 
 @bp.put("/canary")
-@documented(body=CanaryRequest, answer=RolloutChange, errors=(409, 503))
+@documented(body=canary_schemas.CanaryRequest, answer=RolloutChange, errors=(409, 503))
 def set_canary() -> ResponseReturnValue:
     """Put a share of users into the model arm, from the next request on.
 
     A larger share keeps the users that were in before. 409 if `expected_change` is given and is
     no longer the newest change.
     """
-    services, args = get_services(), parse(CanaryRequest)
+    services, args = get_services(), parse(canary_schemas.CanaryRequest)
     with transaction(services.engine) as session:
         split = traffic_split.set_canary(
             session,
@@ -95,10 +79,10 @@ def set_canary() -> ResponseReturnValue:
 
 
 @bp.post("/trial")
-@documented(body=TrialRequest, answer=RolloutChange, errors=(404, 409, 503))
+@documented(body=canary_schemas.TrialRequest, answer=RolloutChange, errors=(404, 409, 503))
 def start_trial() -> ResponseReturnValue:
     """Answer a share of all users from a version that is not live, or change that share."""
-    services, args = get_services(), parse(TrialRequest)
+    services, args = get_services(), parse(canary_schemas.TrialRequest)
     with transaction(services.engine) as session:
         traffic_split.lock(session)  # so that the version is not pruned after it was checked
         _check_triable(services.registry, args.run_id)
@@ -139,7 +123,7 @@ def show_disagreements() -> ResponseReturnValue:
     days = parse_query(DisagreementsQuery).days
     with transaction(get_services().engine) as session:
         count, pairs = arm_statistics.load_disagreements(session, days)
-    pairs_shown = [Disagreement.of(pair) for pair in pairs]
+    pairs_shown = [canary_schemas.Disagreement.of(pair) for pair in pairs]
     return jsonify(Disagreements(days=days, count=count, pairs=pairs_shown))
 
 
@@ -190,8 +174,8 @@ def _canary(session: Session, registry: Registry, split: TrafficSplit) -> Canary
         **RolloutChange.model_validate(split).model_dump(),
         trial_problem=_problem(registry, split.challenger),
         evidence_since=since,
-        arms={arm: ArmFigures.of(figures) for arm, figures in arms.items()},
-        verdicts=[VerdictAnswer.of(verdict) for verdict in compared],
+        arms={arm: canary_schemas.ArmFigures.of(figures) for arm, figures in arms.items()},
+        verdicts=[canary_schemas.VerdictAnswer.of(verdict) for verdict in compared],
         history=[RolloutChange.model_validate(change) for change in traffic_split.history(session)],
     )
 

@@ -18,22 +18,11 @@ from shared.services import Services
 from shared.suggestions import review_queue
 from shared.suggestions.feedback import AnswerState
 from shared.suggestions.review_queue import Cursor, QueueFilter, QueueGroup, QueueItem
-from web.http import problems
+from web.http import problems, schemas
 from web.http.context import get_services
 from web.http.openapi import documented
 from web.http.parsing import parse, parse_query
-from web.http.schemas import (
-    ITEMS_MAX,
-    Answer,
-    Body,
-    Identity,
-    ItemProblem,
-    Label,
-    Query,
-    Scored,
-    Text,
-    Timestamp,
-)  # fmt: skip
+from web.http.schemas import ITEMS_MAX, Answer, Body, Identity, Label, Query, Text
 
 bp = Blueprint("review", __name__, url_prefix="/ml/v2")
 
@@ -109,9 +98,9 @@ class WaitingItem(Answer):
     confidence: Annotated[float, Field(ge=0, le=1)]
     source: str
     layer: str
-    alternatives: list[Scored]
+    alternatives: list[schemas.Scored]
     reasons: list[str]
-    suggested_at: Timestamp
+    suggested_at: schemas.Timestamp
 
 
 class MerchantGroup(Answer):
@@ -144,7 +133,7 @@ class AnsweredItem(Answer):
     answer: Action | None = None
     answer_label: str | None = None
     label: str | None = None
-    error: ItemProblem | None = None
+    error: schemas.ItemProblem | None = None
 
 
 class ReviewAnswer(Answer):
