@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import select
 
 from shared.db.engine import transaction
-from shared.db.tables import DriftReport, Job, JobKind, JobState
+from shared.db.tables import DriftReport, JobKind, JobState
 from shared.jobs import store as job_store
 from web.http.context import get_services
 from web.http.openapi import documented
@@ -78,9 +78,5 @@ def show_drift() -> ResponseReturnValue:
     with transaction(get_services().engine) as session:
         reports = [Report.model_validate(report) for report in session.scalars(newest)]
         jobs = job_store.list_newest(session, limit=1, kind=JobKind.DRIFT, state=JobState.SUCCEEDED)
-    return jsonify(Drift(reports=reports, retrain=_retrain(jobs[0]) if jobs else None))
-
-
-def _retrain(job: Job) -> Retrain:
-    decision = (job.result or {})["retrain"]
-    return Retrain(**decision, at=job.finished_at)
+    retrain = [Retrain(**(job.result or {})["retrain"], at=job.finished_at) for job in jobs]
+    return jsonify(Drift(reports=reports, retrain=retrain[0] if retrain else None))

@@ -90,10 +90,9 @@ def cancel_job(job_id: str) -> ResponseReturnValue:
 
 def _job(job: Job) -> schemas.Job:
     done, total = job.done, job.total
+    percent = round(100 * min(done, total) / total, 1) if total else 0.0
     if job.state is JobState.SUCCEEDED:
         percent = 100.0
-    else:
-        percent = round(100 * min(done, total) / total, 1) if total else 0.0
     return schemas.Job(
         job_id=job.id,
         kind=job.kind,

@@ -1,19 +1,22 @@
-"""/ml/v2/models: the model versions, and which of them is live."""
+"""/ml/v2/models: the versions of the registry, and which of them is live."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
+from typing import Any
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
+from shared.registry.deployments import Deployment
+from shared.registry.store import ModelVersion, Registry
 from web.http import schemas
 from web.http.auth import caller
 from web.http.context import get_services
 from web.http.context import ml_v2 as bp
 from web.http.openapi import documented
 from web.http.parsing import parse
-from web.models import versions
 
 _documented_deploy = partial(
     documented,
@@ -39,14 +42,14 @@ def model_status() -> ResponseReturnValue:
 @documented(answer=schemas.Models, errors=(503,))
 def list_models() -> ResponseReturnValue:
     """The versions, newest first: figures, verdict of the gate, deploys with who, when and why."""
-    return jsonify(schemas.Models(models=versions.list_versions(get_services().registry)))
+    return jsonify(schemas.Models(models=list_versions(get_services().registry)))
 
 
 @bp.get("/models/<run_id>")
 @documented(answer=schemas.VersionWithReport, errors=(404, 409, 503))
 def show_model(run_id: str) -> ResponseReturnValue:
     """One version, with its evaluation report."""
-    return jsonify(versions.version_detail(get_services().registry, run_id))
+    return jsonify(version_detail(get_services().registry, run_id))
 
 
 @bp.post("/models/<run_id>/deploy")
@@ -65,3 +68,48 @@ def rollback() -> ResponseReturnValue:
     why = parse(schemas.ReasonRequest, may_be_empty=True).why or "asked for"
     deployment = get_services().registry.rollback(by=caller(), why=why)
     return jsonify(schemas.Deploy.model_validate(deployment))
+
+
+def list_versions(registry: Registry) -> list[schemas.Version]:
+    """All versions, newest first, each with its deploys, newest first."""
+    live = registry.current()
+    deploys = _load_deploys(registry)
+    return [
+        schemas.Version(**_fields(version, live, deploys[version.run_id]))
+        for version in registry.versions()
+    ]
+
+
+def version_detail(registry: Registry, run_id: str) -> schemas.VersionWithReport:
+    """One version with its evaluation report.
+
+    Raises:
+        NotFound: there is none of this id.
+    """
+    version = registry.version(run_id)
+    return schemas.VersionWithReport(
+        **_fields(version, registry.current(), _load_deploys(registry)[run_id]),
+        report=version.manifest.evaluation,
+        meta={name: value for name, value in version.meta.items() if name != "report"},
+    )
+
+
+def _fields(
+    version: ModelVersion, live: Deployment | None, deploys: list[schemas.Deploy]
+) -> dict[str, Any]:
+    return {
+        "run_id": version.run_id,
+        "created_at": version.created_at,
+        "live": live is not None and live.run_id == version.run_id,
+        "problem": version.problem,
+        "size_bytes": version.manifest.size,
+        **version.manifest.summary,
+        "deploys": deploys,
+    }
+
+
+def _load_deploys(registry: Registry) -> defaultdict[str, list[schemas.Deploy]]:
+    deploys: defaultdict[str, list[schemas.Deploy]] = defaultdict(list)
+    for deployment in registry.history():
+        deploys[deployment.run_id].append(schemas.Deploy.model_validate(deployment))
+    return deploys

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from shared.errors import NotFound
 from shared.registry.store import Registry
 from web.http.schemas import Version
-from web.models import versions
+from web.models import views as model_views
 
 VERSIONS = 20
 CLASSES = 15
@@ -26,11 +26,11 @@ def render(name: str, registry: Registry) -> bytes:
         NotFound: there is no such chart, or no live version to draw.
     """
     if name == "history":
-        return _history(versions.list_versions(registry)[:VERSIONS][::-1])
+        return _history(model_views.list_versions(registry)[:VERSIONS][::-1])
     live = registry.current()
     if name not in _OF_REPORT or live is None:
         raise NotFound("There is no such chart")
-    return _OF_REPORT[name](versions.version_detail(registry, live.run_id).report or {})
+    return _OF_REPORT[name](model_views.version_detail(registry, live.run_id).report or {})
 
 
 def _chart(kind: str = "XY", **options: Any) -> Any:

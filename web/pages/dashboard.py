@@ -15,7 +15,7 @@ from shared.jobs import store as job_store
 from shared.monitoring import drift_metrics
 from shared.registry.store import Registry
 from shared.services import Services
-from web.models import versions
+from web.models import views as model_views
 from web.pages import charts
 
 SHOWN_JOBS = 8
@@ -65,12 +65,12 @@ def load_counts(services: Services) -> dict[str, Any]:
 
 
 def _summarize_models(registry: Registry) -> dict[str, Any]:
-    listed = versions.list_versions(registry)
+    listed = model_views.list_versions(registry)
     live = next((version for version in listed if version.live), None)
     report: Mapping[str, Any] = {}
     if live:
         with suppress(LedgerError):
-            report = versions.version_detail(registry, live.run_id).report or {}
+            report = model_views.version_detail(registry, live.run_id).report or {}
     return {
         "live": live,
         "versions": listed[:10],

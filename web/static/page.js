@@ -131,10 +131,6 @@ async function attempt(work) {
   }
 }
 
-function scored(items) {
-  return element("ul", null, ...items.map((it) => element("li", `${it.label} (${percent(it.confidence)})`)));
-}
-
 function card(title, ...children) {
   return element("section", null, element("h2", title), ...children);
 }
@@ -178,9 +174,10 @@ async function explainOne(form) {
     call("POST", form.dataset.explain, transaction),
   ]);
   const answer = shown.label ? `${shown.label} (${percent(shown.confidence)}), by ${shown.layer}` : "It asks";
+  const others = shown.alternatives.map((it) => element("li", `${it.label} (${percent(it.confidence)})`));
   const features = Object.entries(shown.features).filter(([, value]) => value !== "" && value !== null);
   const parts = [
-    card("What a person is shown", element("p", answer), element("p", shown.reasons.join("; ")), scored(shown.alternatives)),
+    card("What a person is shown", element("p", answer), element("p", shown.reasons.join("; ")), element("ul", null, ...others)),
     card("What each layer says", layersOf(shown)),
     card("Features", table(["Name", "Value"], features.map(([name, value]) => [name, String(value)]))),
   ];

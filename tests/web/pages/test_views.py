@@ -104,13 +104,16 @@ def test_the_dashboard_shows_what_is_live_and_what_people_say(
 ) -> None:
     run_id = deploy_a_model(services.engine, services.registry)
     an_arm(services.engine, Arm.MODEL, users=6)
+    client.put("/ml/v2/canary", json={"share": 1})
 
     page = client.get("/")
+    figures = client.get("/figures").text
 
     assert run_id in page.text
     assert 'data-url="/figures"' in page.text
     assert "0.900" in page.text
-    assert "300" in client.get("/figures").text
+    assert "300" in figures
+    assert "model beside rules: <strong>not enough data</strong>" in figures
     assert page.headers["Cache-Control"] == "no-store"
     policy = page.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
