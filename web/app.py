@@ -75,11 +75,6 @@ class Json(JSONProvider):
         """The value of JSON text."""
         return json.loads(s)
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
-        """A response of *args*, or of *kwargs*."""
-        body = self.dumps(self._prepare_response_obj(args, kwargs))
-        return Response(body, mimetype="application/json")
-
 
 def create_app(services: Services) -> Flask:
     """The application; the live model is loaded when `services.live_model` is started."""
@@ -140,7 +135,7 @@ def _add_headers(inner: WSGIApplication) -> WSGIApplication:
         def begin(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
             names = {name.lower() for name, _ in headers}
             more = [item for item in _HEADERS.items() if item[0] not in names]
-            if graceful_shutdown.GracefulShutdown.shutting_down and "connection" not in names:
+            if graceful_shutdown.shutting_down.is_set() and "connection" not in names:
                 more.append(graceful_shutdown.HEADER)
             return start(status, headers + more, *error)
 

@@ -20,21 +20,13 @@ from granian.server.common import AbstractServer
 GRACE_S = 0.5
 _SIGNAL = signal.SIGURG  # ignored by a process that has no handler for it yet
 HEADER = ("connection", "close")
-
-
-class GracefulShutdown:
-    """Whether this process is about to stop."""
-
-    shutting_down = False
+shutting_down = threading.Event()  # this process is about to stop
 
 
 def install_signal_handler() -> None:
     """In a web process, note the signal that it is about to stop. Only in the main thread."""
 
-    def handle(*_: Any) -> None:
-        GracefulShutdown.shutting_down = True
-
-    signal.signal(_SIGNAL, handle)
+    signal.signal(_SIGNAL, lambda *_: shutting_down.set())
 
 
 def announce_close(server: AbstractServer[Any]) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from http import HTTPStatus
@@ -145,14 +145,23 @@ def _describe(app: Flask) -> dict[str, Any]:
             continue
         requests.update(_models(operation.body), _models(operation.upload))
         answers.update(_models(operation.answer))
+        docstring = app.view_functions[rule.endpoint].__doc__ or ""
+        summary, _, description = docstring.strip().partition("\n")
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            scopes = [scope_needed(rule.endpoint, method)]
+            security = [] if rule.endpoint in OPEN_ENDPOINTS else [{"token": scopes}]
             paths[path][method.lower()] = {
-                **_summary(rule.endpoint, app.view_functions[rule.endpoint].__doc__ or ""),
-                "security": _security(rule.endpoint, method),
+                "operationId": rule.endpoint.replace(".", "_"),
+                "summary": summary,
+                "description": " ".join(description.split()),
+                "security": security,
                 "parameters": _parameters(operation, rule.arguments),
                 **_request_body(operation),
-                "responses": _responses(operation.answers(rule.endpoint, method)),
+                "responses": {
+                    str(status): {"description": HTTPStatus(status).phrase, "content": _content(it)}
+                    for status, it in operation.answers(rule.endpoint, method).items()
+                },
             }
     return {
         "openapi": "3.1.0",
@@ -199,19 +208,6 @@ def _definitions(models: set[type]) -> dict[str, Any]:
     return by_ref
 
 
-def _summary(endpoint: str, docstring: str) -> dict[str, str]:
-    summary, _, description = docstring.strip().partition("\n")
-    return {
-        "operationId": endpoint.replace(".", "_"),
-        "summary": summary,
-        "description": " ".join(description.split()),
-    }
-
-
-def _security(endpoint: str, method: str) -> list[dict[str, list[str]]]:
-    return [] if endpoint in OPEN_ENDPOINTS else [{"token": [scope_needed(endpoint, method)]}]
-
-
 def _parameters(operation: Operation, arguments: Iterable[str]) -> list[dict[str, Any]]:
     """The parameters of the query, the header and the path."""
     parameters = _query(operation.query) if operation.query else []
@@ -248,13 +244,6 @@ def _request_body(operation: Operation) -> dict[str, Any]:
     else:
         return {}
     return {"requestBody": {"required": not operation.body_may_be_empty, "content": content}}
-
-
-def _responses(answers: Mapping[int, type | str]) -> dict[str, Any]:
-    return {
-        str(status): {"description": HTTPStatus(status).phrase, "content": _content(answer)}
-        for status, answer in answers.items()
-    }
 
 
 def _content(answer: type | str) -> dict[str, Any]:

@@ -68,10 +68,12 @@ STATUS: dict[type[LedgerError], HTTPStatus] = {
 
 def problem_response(error: LedgerError) -> dict[str, Any]:
     """The problem document of an error that was raised on purpose."""
+    # The status is that of the nearest base class.
+    status = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
         "title": error.title,
-        "status": status_of(error).value,
+        "status": status.value,
         "detail": str(error),
         "code": error.code,
         **error.facts,
@@ -90,11 +92,6 @@ def item_problem(error: LedgerError) -> ItemProblem:
 def field_problems(errors: Sequence[FieldError]) -> list[FieldProblem]:
     """Field errors as an answer."""
     return [FieldProblem.model_validate(error) for error in errors]
-
-
-def status_of(error: LedgerError) -> HTTPStatus:
-    """The status of an error, by the nearest of its base classes."""
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
 def register(app: Flask) -> None:
