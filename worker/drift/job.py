@@ -76,10 +76,7 @@ def _request_retraining(services: Services) -> dict[str, Any]:
 
 def report_drift(services: Services) -> list[str] | None:
     """Store the report of the last week; return its alarms, None if there is no new day."""
-    from worker.drift.comparison import (  # pandas: costs each start 30 MB
-        compare,
-        estimated_accuracy,
-    )
+    from worker.drift import comparison  # pandas: costs each start 30 MB
 
     engine, registry = services.engine, services.registry
     try:
@@ -103,11 +100,11 @@ def report_drift(services: Services) -> list[str] | None:
     reference = ReferenceProfile.from_file(version.files[FILE])
     span = DateRange(last - WEEK, last)
     window = profile(engine, span, model, learned=version.manifest.trained_through)
-    checks = compare(reference, window)
+    checks = comparison.compare(reference, window)
     alarms = [check.check for check in checks if check.alarm]
     estimate = None
     if window.confidence is not None:
-        estimate = estimated_accuracy(reference, window.confidence)
+        estimate = comparison.estimated_accuracy(reference, window.confidence)
     values = {
         "run_id": pointer.run_id,
         "window_start": span.first,

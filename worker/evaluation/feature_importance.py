@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -37,24 +37,20 @@ def _largest(shares: pd.Series[float]) -> list[dict[str, Any]]:
     return [{"name": name, "share": share} for name, share in ranked.items()]
 
 
-class BaselinePredictions(NamedTuple):
-    """The predictions for n rows."""
-
-    model: list[Prediction]
-    linear: list[str]  # the labels that the linear scorer of the candidate generator gives alone
-
-
-def predict_with_baseline(model: Model, rows: Sequence[FeatureRow]) -> BaselinePredictions:
-    """Predict with the model, as `predict_many` does, and with its linear scorer alone.
+def predict_with_baseline(
+    model: Model, rows: Sequence[FeatureRow]
+) -> tuple[list[Prediction], list[str]]:
+    """Predict with the model, as `predict_many` does, and label by its linear scorer alone.
 
     The scorer is a fair baseline: it was trained on the same rows. Each row is encoded once.
     """
-    predictions = BaselinePredictions([], [])
+    predictions: list[Prediction] = []
+    linear: list[str] = []
     for start in range(0, len(rows), CHUNK):
         ranking = model.rank(encode_rows(rows[start : start + CHUNK], model.hash_key))
         candidates = ranking.candidates
-        predictions.model.extend(model.answers(candidates, ranking.shares))
+        predictions.extend(model.answers(candidates, ranking.shares))
         best = candidates.linear.argmax(axis=1)[:, None]
         labels = np.take_along_axis(candidates.labels, best, axis=1)[:, 0]
-        predictions.linear.extend(model.labels[label] for label in labels.tolist())
-    return predictions
+        linear.extend(model.labels[label] for label in labels.tolist())
+    return predictions, linear

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from itertools import count, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,23 +48,9 @@ class FitResult(NamedTuple):
     stored: Model  # its candidate generator is fitted on all rows
 
 
-def fit(
-    rows: Sequence[FeatureRow],
-    labels: Sequence[str],
-    *,
-    seed: int = 0,
-    target_precision: float = 0.9,
-    progress: Progress | None = None,
-) -> Model:
-    """Fit on *rows*, the earliest first, and the label of each; see `fit_and_refit`."""
-    return fit_and_refit(
-        rows,
-        labels,
-        learned=len(rows),
-        seed=seed,
-        target_precision=target_precision,
-        progress=progress,
-    ).judged
+def fit(rows: Sequence[FeatureRow], labels: Sequence[str], **options: Any) -> Model:
+    """Fit on all of *rows*, with the options of `fit_and_refit`."""
+    return fit_and_refit(rows, labels, learned=len(rows), **options).judged
 
 
 def fit_and_refit(
@@ -96,7 +82,8 @@ def fit_and_refit(
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
     early = rows[:learned]
-    with threadpool_limits(limits=1), FitPool(progress or _silent) as pool:
+    report = progress or (lambda *_: None)
+    with threadpool_limits(limits=1), FitPool(report) as pool:
         hash_key = _hash_key(early, labels[:learned], seed)
         inputs = _read(early, hash_key, pool.report_progress)
         names, ids = _numbered(labels[:learned])
@@ -146,14 +133,9 @@ def fit_and_refit(
     return FitResult(judged, stored)
 
 
-def _silent(phase: str, done: int, total: int) -> None:
-    """Ignore progress."""
-
-
 def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
-    names = tuple(sorted(set(labels)))
-    index = {name: number for number, name in enumerate(names)}
-    return names, np.array([index[label] for label in labels], dtype=np.int64)
+    names, ids = np.unique(np.array(labels, dtype=object), return_inverse=True)
+    return tuple(names.tolist()), ids
 
 
 def _hash_key(rows: Sequence[FeatureRow], labels: Sequence[str], seed: int) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import pandas as pd
 from sqlalchemy import Engine
@@ -30,15 +30,11 @@ from worker.evaluation import report as evaluation_report
 from worker.features import build as feature_build
 from worker.features import merchant_priors
 from worker.training import dataset, fit
+from worker.training.parallel import Progress
 
 SEED = 0
+ONE_LABEL = "All labelled transactions have one category; the model can give no other."
 log = get_logger()
-
-
-class ReportProgress(Protocol):
-    """Called at each step; may raise to end the run."""
-
-    def __call__(self, phase: str, done: int = 0, total: int = 0) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +60,27 @@ class TrainRequest:
 
 
 def run(
-    engine: Engine, registry: Registry, request: TrainRequest, report_progress: ReportProgress
+    engine: Engine, registry: Registry, request: TrainRequest, report_progress: Progress
 ) -> TrainReport | SkippedRun:
     """Train a model and store it as a version; with `only_if_new`, skip that if there is no need.
+
+    Args:
+        report_progress: called at each step; what it raises ends the run.
 
     Raises:
         NotEnoughLabels: fewer than `min_labels` transactions are labelled, and the run was not
             `only_if_new`.
     """
-    report_progress("features")
+    report_progress("features", 0, 0)
     labelled = feature_build.Scope(labelled=True)
     feature_build.build_pending(
-        engine, labelled, progress=lambda done: report_progress("features", done)
+        engine, labelled, progress=lambda done: report_progress("features", done, 0)
     )
     merchant_priors.refresh(engine)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
     if request.only_if_new and not _is_needed(engine, registry, fingerprint, request.retire_days):
         return SkippedRun("no label or transaction has changed since the last run")
-    report_progress("load")
+    report_progress("load", 0, 0)
     read_at = dt.datetime.now(dt.UTC)
     data = dataset.load(engine, limit=request.limit)
     if len(data) < request.min_labels:
@@ -99,7 +98,7 @@ def run(
         target_precision=request.target_precision,
         progress=report_progress,
     )
-    report_progress("evaluate")
+    report_progress("evaluate", 0, 0)
     predictions, linear = feature_importance.predict_with_baseline(models.judged, rows)
     predicted = [prediction.label for prediction in predictions]
     evaluation = evaluation_report.evaluate(
@@ -114,7 +113,7 @@ def run(
     live = _live(engine, registry, request.retire_days)
     comparison = _compare_with_live(registry, live, held_out, predicted)
     verdict = promotion_gate.decide(evaluation, threshold_f1=request.threshold_f1, live=comparison)
-    report_progress("save")
+    report_progress("save", 0, 0)
     report = TrainReport(
         run_id=new_run_id(),
         val_f1_macro=evaluation.f1_macro,
@@ -127,7 +126,7 @@ def run(
         ceiling=evaluation.ceiling,
         coverage_at_95=evaluation.coverage_at_95,
         gate=verdict,
-        warnings=_warnings(data),
+        warnings=[ONE_LABEL] if data["label"].nunique() == 1 else [],
         live_sequence=live.sequence,
     )
     importance = feature_importance.feature_importance(models.judged)
@@ -214,9 +213,3 @@ def _compare_with_live(
         challenger=table["predicted"].tolist(),
         live=[prediction.label for prediction in model.predict_many(table["row"].tolist())],
     )
-
-
-def _warnings(data: pd.DataFrame) -> list[str]:
-    if data["label"].nunique() > 1:
-        return []
-    return ["All labelled transactions have one category; the model can give no other."]

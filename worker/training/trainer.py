@@ -66,7 +66,7 @@ def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
             target_precision=settings.suggest_target_precision,
             retire_days=settings.retire_days,
         ),
-        lambda phase, done=0, total=0: _write({"progress": [phase, done, total]}),
+        lambda *progress: _write({"progress": progress}),
     )
     return report.to_json()
 
