@@ -82,8 +82,7 @@ def fit_and_refit(
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
     early = rows[:learned]
-    report = progress or (lambda *_: None)
-    with threadpool_limits(limits=1), FitPool(report) as pool:
+    with threadpool_limits(limits=1), FitPool(progress or _silent) as pool:
         hash_key = _hash_key(early, labels[:learned], seed)
         inputs = _read(early, hash_key, pool.report_progress)
         names, ids = _numbered(labels[:learned])
@@ -131,6 +130,10 @@ def fit_and_refit(
         native_agrees=agrees,
     )
     return FitResult(judged, stored)
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Ignore progress."""
 
 
 def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
