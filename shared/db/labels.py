@@ -47,24 +47,18 @@ _PUT = text(upsert_sql(_ROWS)).bindparams(*_BINDS)
 _PUT_OVER_RULES = text(upsert_sql(_ROWS, over="l.source = 'rule'")).bindparams(*_BINDS)
 
 
-def put(session: Session, labels: Mapping[int, tuple[str, LabelSource]]) -> dict[int, bool]:
-    """Set labels of existing transactions, except over a human label.
+def put(
+    session: Session,
+    labels: Mapping[int, tuple[str, LabelSource]],
+    *,
+    only_over_rules: bool = False,
+) -> dict[int, bool]:
+    """Set labels of existing transactions, except over a human one; or only over one of a rule.
 
     Returns:
         For each label that was written, whether the transaction had none before.
     """
-    return _set_label(session, _PUT, labels)
-
-
-def put_by_rules(session: Session, labels: Mapping[int, str]) -> dict[int, bool]:
-    """Set labels from rules, which replace neither a human nor an import label."""
-    by_rule = {txn_id: (label, LabelSource.RULE) for txn_id, label in labels.items()}
-    return _set_label(session, _PUT_OVER_RULES, by_rule)
-
-
-def _set_label(
-    session: Session, statement: Any, labels: Mapping[int, tuple[str, LabelSource]]
-) -> dict[int, bool]:
+    statement = _PUT_OVER_RULES if only_over_rules else _PUT
     values = {
         "txn_ids": list(labels),
         "labels": [label for label, _ in labels.values()],

@@ -77,7 +77,7 @@ def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
     """He is deleted between the reading of a page and its writing."""
     mine, others = bought(services, "KRONTAL")[0], bought(services, "KRONTAL", user="bob")[0]
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
-    (page,) = open_transactions.pages(services.engine, None)
+    (page,) = open_transactions.pages(services.engine, None, lambda *_: None)
     with transaction(services.engine) as session:
         found = suggestion_service.look_up(session, page, lambda _: ServingContext())
         by_rule = rules_job.labels_by_rule(session, page, ServingContext())

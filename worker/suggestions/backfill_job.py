@@ -26,18 +26,13 @@ def run(services: Services, claim: Claim, lease: Lease) -> Outcome:
         services.challenger,
         services.settings,
     )
-    user_id = claim.params.get("user_id")
-    total = open_transactions.count(services.engine, user_id)
-    done = 0
     by_source: Counter[str] = Counter()
-    for requests in open_transactions.pages(services.engine, user_id):
-        lease.report("suggest", done, total)
+    report = partial(lease.report, "suggest")
+    for requests in open_transactions.pages(services.engine, claim.params.get("user_id"), report):
         with transaction(services.engine) as session:
             found = suggestion_service.look_up(session, requests, serving_for)
         results = suggestion_service.suggest(*found)
         with transaction(services.engine) as session:
             suggestion_store.store(session, results, forced=False)
         by_source.update(result.decision.source for result in results)
-        done += len(results)
-    lease.report("suggest", done, total)
-    return Outcome({"suggested": done, "by_source": dict(by_source)})
+    return Outcome({"suggested": by_source.total(), "by_source": dict(by_source)})

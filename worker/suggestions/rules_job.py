@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -32,18 +33,14 @@ def apply_rules(services: Services, claim: Claim, lease: Lease) -> Outcome:
 
     Each page is committed before the next begins; doing it again changes nothing.
     """
-    user_id = claim.params.get("user_id")
     serving = ServingContext(live=services.live_model.current())
-    total = open_transactions.count(services.engine, user_id)
-    counts: Counter[str] = Counter(labelled=0, changed=0, unchanged=0, removed=0)
-    done = 0
-    for requests in open_transactions.pages(services.engine, user_id):
-        lease.report("apply", done, total)
+    counts: Counter[str] = Counter(looked_at=0, labelled=0, changed=0, unchanged=0, removed=0)
+    report = partial(lease.report, "apply")
+    for requests in open_transactions.pages(services.engine, claim.params.get("user_id"), report):
         with transaction(services.engine) as session:
             counts.update(write_labels(session, labels_by_rule(session, requests, serving)))
-        done += len(requests)
-    lease.report("apply", done, total)
-    return Outcome({"looked_at": done, **counts})
+        counts["looked_at"] += len(requests)
+    return Outcome(dict(counts))
 
 
 def labels_by_rule(
@@ -75,9 +72,13 @@ def write_labels(session: Session, decided: Mapping[int, str | None]) -> dict[st
     )
     labelled = select(TransactionLabel.txn_id, TransactionLabel.label).where(*by_rule)
     before = {txn_id: label for txn_id, label in session.execute(labelled)}  # noqa: C416
-    new = {txn_id: label for txn_id, label in given.items() if before.get(txn_id) != label}
+    new = {
+        txn_id: (label, LabelSource.RULE)
+        for txn_id, label in given.items()
+        if before.get(txn_id) != label
+    }
     removed = [txn_id for txn_id in before if txn_id not in given]
-    written = labels.put_by_rules(session, new)
+    written = labels.put(session, new, only_over_rules=True)
     if removed:
         session.execute(
             delete(TransactionLabel).where(*by_rule, TransactionLabel.txn_id.in_(removed))
