@@ -10,7 +10,7 @@ from __future__ import annotations
 from celery.schedules import crontab
 from kombu.entity import Queue
 
-from shared.jobs.routing import QUEUES
+from shared.jobs.store import QUEUES
 from shared.settings import process_settings
 
 broker_url = process_settings().redis_url

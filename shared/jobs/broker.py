@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from shared.db.engine import transaction
 from shared.db.tables import JobKind
 from shared.jobs import store as job_store
-from shared.jobs.routing import QUEUE_OF, QUEUES
+from shared.jobs.store import QUEUE_OF, QUEUES
 
 RUN_JOB = "ledger.run_job"
 NIGHTLY = "ledger.nightly"

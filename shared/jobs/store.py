@@ -27,6 +27,12 @@ MAX_ATTEMPTS = 3
 LEASE_S = 15  # without a renewal for this time, a worker has lost its job
 RESEND_AFTER_S = 4  # after this time, a message that is not in its queue was lost
 OPEN = (JobState.QUEUED, JobState.RUNNING)
+# Which queue carries which kind of job.
+QUEUES: dict[str, tuple[JobKind, ...]] = {
+    "features": tuple(kind for kind in JobKind if kind is not JobKind.TRAIN),
+    "training": (JobKind.TRAIN,),
+}
+QUEUE_OF = {kind: queue for queue, kinds in QUEUES.items() for kind in kinds}
 
 
 class Claim(NamedTuple):

@@ -15,8 +15,7 @@ from sqlalchemy.types import Float
 
 from shared.db.tables import JobKind, JobState
 from shared.jobs.heartbeats import BEAT
-from shared.jobs.routing import QUEUE_OF, QUEUES
-from shared.jobs.store import OPEN
+from shared.jobs.store import OPEN, QUEUE_OF, QUEUES
 from shared.monitoring.families import counter, gauge, query_samples
 
 WAIT_BOUNDS_S = (0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
