@@ -1,26 +1,9 @@
-"""The exceptions of this service.
-
-LedgerError
-├── SettingsError           the process cannot start
-├── InvalidInput            the caller can fix it
-│   └── NotATable           the file is no table of transactions at all
-├── NotFound                no such job, transaction or model version
-├── NotEnoughLabels         training needs more labelled rows
-├── Conflict                the present state forbids it
-│   ├── AlreadyRunning      a training run is queued or running
-│   ├── DeployConflict      another deploy came first
-│   └── NothingToRollBack   no version was live before this one
-├── DamagedVersion          a stored version does not match its hashes
-├── TrainingFailed          a run ended without a model, and why
-├── JobCancelled            the job was cancelled
-├── LeaseLost               another worker has taken the job over
-└── Unavailable             a dependency did not answer in time; try again
-"""
+"""The exceptions of this service."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
@@ -55,6 +38,11 @@ class InvalidInput(LedgerError):
     def __init__(self, message: str, errors: Sequence[FieldError] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.errors = tuple(errors)
+
+    @classmethod
+    def of_field(cls, field: str, message: str) -> Self:
+        """The error of one field; its *message* follows the name."""
+        return cls(f"{field} {message}", [FieldError(field, message)])
 
 
 class NotATable(InvalidInput):

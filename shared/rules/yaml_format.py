@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode
 
-from shared.errors import FieldError, InvalidInput
+from shared.errors import InvalidInput
 from shared.rules.schema import RULES_MAX, Rule, parse, to_json
 
 DEPTH_MAX = 6
@@ -52,11 +52,13 @@ def load(text: str) -> list[Rule]:
         document = yaml.load(text, _Loader)  # noqa: S506  it is a safe one
     except _UNREADABLE as error:
         message = "is no YAML: " + " ".join(str(error).split())[:300]
-        raise _invalid("(body)", message) from None
+        raise InvalidInput.of_field("(body)", message) from None
     if not isinstance(document, dict) or set(document) != {"rules"}:
-        raise _invalid("(body)", "expected one key, rules, and under it the list of rules")
+        raise InvalidInput.of_field(
+            "(body)", "expected one key, rules, and under it the list of rules"
+        )
     if not isinstance(document["rules"], list):
-        raise _invalid("rules", "expected a list")
+        raise InvalidInput.of_field("rules", "expected a list")
     return parse(document["rules"])
 
 
@@ -79,7 +81,3 @@ def _check(text: str) -> None:
 def starter_rules() -> str:
     """Read the example file of rules to start from."""
     return files("shared.rules").joinpath("data", "starter_rules.yaml").read_text(encoding="utf-8")
-
-
-def _invalid(field: str, message: str) -> InvalidInput:
-    return InvalidInput(f"{field} {message}", [FieldError(field, message)])

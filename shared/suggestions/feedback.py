@@ -24,7 +24,7 @@ from shared.db.tables import (
     Transaction,
     TransactionLabel,
 )
-from shared.errors import Conflict, FieldError, InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 
 
 class AnswerState(NamedTuple):
@@ -129,19 +129,17 @@ def _lock_suggestion(session: Session, suggestion_id: str) -> Suggestion:
 def _resolve_label(suggestion: Suggestion, action: Action, label: str | None) -> str:
     if action is Action.CORRECT:
         if label is None:
-            raise _invalid("label", "is needed: what it is instead")
+            raise InvalidInput.of_field("label", "is needed: what it is instead")
         if suggestion.txn_id is None:
             raise Conflict("Only a stored transaction can be corrected: store it, then suggest")
         return label
     if label is not None:
-        raise _invalid("label", f"is for the action correct, not for {action.value}")
+        raise InvalidInput.of_field("label", f"is for the action correct, not for {action.value}")
     if suggestion.label is None:
-        raise _invalid("action", f"nothing was suggested that one could {action.value}")
+        raise InvalidInput.of_field(
+            "action", f"nothing was suggested that one could {action.value}"
+        )
     return suggestion.label
-
-
-def _invalid(field: str, message: str) -> InvalidInput:
-    return InvalidInput(f"{field} {message}", [FieldError(field, message)])
 
 
 def _newest_answer(session: Session, suggestion_id: str) -> SuggestionAnswer | None:
