@@ -27,7 +27,7 @@ _SHARED: list[Any] = [
 def configure(level: str = "info") -> None:
     """Send every record of this process to standard error as JSON."""
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_SHARED, _name_of_logger],
+        foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _exception_without_message,
@@ -81,15 +81,6 @@ def _json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
         return to_json(event, fallback=str).decode()
     except PydanticSerializationError:  # a lone surrogate, which UTF-8 cannot encode
         return json.dumps(event, default=str)
-
-
-def _name_of_logger(
-    logger: Any, method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    record = event.get("_record")
-    if record is not None:
-        event["logger"] = record.name
-    return event
 
 
 def _exception_without_message(

@@ -10,17 +10,7 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    RowMapping,
-    Text,
-    bindparam,
-    func,
-    or_,
-    select,
-    text,
-)
+from sqlalchemy import BigInteger, Connection, RowMapping, Text, bindparam, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Session
 
@@ -54,8 +44,7 @@ _SELECT_FEATURES = select(
 
 def raw_transaction(row: RowMapping) -> RawTransaction:
     """Convert a database row that has RAW_COLUMNS, and maybe others."""
-    fields = {name: row[name] for name in _NAMES}
-    return RawTransaction(**{**fields, "amount": float(fields["amount"])})
+    return RawTransaction(**{name: row[name] for name in _NAMES} | {"amount": float(row["amount"])})
 
 
 def load_raw(
@@ -114,11 +103,8 @@ def build_one(session: Session, txn_id: int) -> None:
         name: value.isoformat() if isinstance(value, dt.date) else value
         for name, value in features_of(raw_transaction(txn))._asdict().items()
     }
-    new |= {
-        "txn_id": txn_id,
-        "content_hash": txn["content_hash"],
-        "feature_version": FEATURE_VERSION,
-    }
+    stored = (txn_id, *new.values(), txn["content_hash"], FEATURE_VERSION)
+    new = dict(zip(_STORED, stored, strict=True))
     session.execute(_MERGE_ONE, {"new": new, "low": txn_id, "high": txn_id})
 
 

@@ -62,13 +62,9 @@ def assign_arm(user_id: str, rollout: TrafficSplit, salt: str) -> Arm:
     return Arm.MODEL if _bucket(user_id, "canary", salt) < rollout.canary else Arm.RULES
 
 
-_NEWEST = select(RolloutChange).order_by(RolloutChange.id.desc()).limit(1)
-
-
 def current(session: Session, settings: Settings) -> TrafficSplit:
     """Load the split that is valid now: the newest change, or the environment's."""
-    row = session.scalars(_NEWEST).one_or_none()
-    return _from_row(row) if row else TrafficSplit(canary=settings.suggest_canary)
+    return next(iter(history(session, 1)), TrafficSplit(canary=settings.suggest_canary))
 
 
 def history(session: Session, limit: int = 50) -> list[TrafficSplit]:

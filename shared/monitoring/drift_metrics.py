@@ -8,8 +8,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from shared import model_retention
 from shared.db.tables import DriftReport
-from shared.errors import DamagedVersion
 from shared.monitoring.families import gauge
 from shared.registry.store import Registry
 
@@ -24,14 +24,8 @@ MAX_AGE = dt.timedelta(days=8)  # an older report covers nothing of the last wee
 
 def load_newest_report(session: Session, registry: Registry) -> DriftReport | None:
     """Return the newest report of the live version; None without one of the last MAX_AGE."""
-    try:
-        live = registry.current()
-    except DamagedVersion:
-        return None
-    if live is None:
-        return None
     reports = select(DriftReport).where(
-        DriftReport.run_id == live.run_id,
+        DriftReport.run_id == model_retention.live(registry),
         DriftReport.created_at > dt.datetime.now(dt.UTC) - MAX_AGE,
     )
     return session.scalars(reports.order_by(DriftReport.id.desc()).limit(1)).one_or_none()

@@ -101,19 +101,13 @@ class RuleMatcher:
 
 def _fits(rule: Rule, row: FeatureRow) -> bool:
     """Whether all conditions other than patterns hold."""
-    if rule.channel is not None and rule.channel != row.channel:
+    if rule.channel not in (None, row.channel) or rule.account not in (None, row.account):
         return False
-    if rule.account is not None and rule.account != row.account:
+    if rule.direction and not (row.amount and (row.amount > 0) == (rule.direction == "in")):
         return False
-    if rule.direction is not None and (
-        row.amount is None or row.amount == 0 or (row.amount > 0) != (rule.direction == "in")
-    ):
-        return False
-    amount = rule.amount
-    if amount is None:
+    if rule.amount is None:
         return True
-    if row.abs_amount is None:
+    low, high, amount = rule.amount.min, rule.amount.max, row.abs_amount
+    if amount is None:
         return False
-    return (amount.min is None or row.abs_amount >= amount.min) and (
-        amount.max is None or row.abs_amount <= amount.max
-    )
+    return (low is None or amount >= low) and (high is None or amount <= high)

@@ -79,12 +79,7 @@ class LayerCandidate(NamedTuple):
     label: str
     confidence: float
     threshold: float
-    explain: Callable[[], str]  # called for one candidate only: it costs more than all the rest
-
-    @property
-    def reason(self) -> str:
-        """The reason in words."""
-        return self.explain()
+    reason: Callable[[], str]  # called for one candidate only: it costs more than all the rest
 
 
 def decide(evidence: Evidence, thresholds: Thresholds) -> Decision:
@@ -105,7 +100,7 @@ def decide(evidence: Evidence, thresholds: Thresholds) -> Decision:
         for label, confidence in _best_labels([it for it in candidates if it.label != first.label])
     )
     return Decision(
-        first.label, first.confidence, first.source, first.layer, others, (first.reason,)
+        first.label, first.confidence, first.source, first.layer, others, (first.reason(),)
     )
 
 
@@ -174,5 +169,5 @@ def _reasons_to_ask(candidates: list[LayerCandidate]) -> tuple[str, ...]:
     best = max(candidates, key=lambda item: item.confidence)
     return (
         f"not sure: {best.label} at {best.confidence:.2f}, {best.threshold:.2f} needed",
-        best.reason,
+        best.reason(),
     )

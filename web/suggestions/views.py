@@ -121,7 +121,7 @@ def explain_suggestion() -> ResponseReturnValue:
             "label": it.label,
             "confidence": it.confidence,
             "needed": it.threshold,
-            "reason": it.reason,
+            "reason": it.reason(),
             "rejected": it.label in explained.rejected,
             "heard": it not in explained.shadow,
         }
