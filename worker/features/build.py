@@ -36,7 +36,9 @@ class BuildReport:
     elapsed_seconds: float
 
 
-def build_pending(engine: Engine, scope: Scope, *, progress: Progress | None = None) -> BuildReport:
+def build_pending(
+    engine: Engine, scope: Scope, *, progress: Progress = lambda _: None
+) -> BuildReport:
     """Bring the features in scope up to date, in this process.
 
     Args:
@@ -47,13 +49,7 @@ def build_pending(engine: Engine, scope: Scope, *, progress: Progress | None = N
     removed = pending.remove_deleted(engine)
     built = 0
     for part in pending.pending_ranges(engine, scope):
-        before = built
-
-        def report(done: int, before: int = before) -> None:
-            if progress:
-                progress(before + done)
-
-        built += build_range(engine, part, scope, progress=report)
+        built += build_range(engine, part, scope, progress=progress, before=built)
     return BuildReport(
         built=built,
         unchanged=pending.count(engine, scope) - built,
@@ -63,11 +59,17 @@ def build_pending(engine: Engine, scope: Scope, *, progress: Progress | None = N
 
 
 def build_range(
-    engine: Engine, part: IdRange, scope: Scope, *, progress: Progress | None = None
+    engine: Engine,
+    part: IdRange,
+    scope: Scope,
+    *,
+    progress: Progress = lambda _: None,
+    before: int = 0,
 ) -> int:
     """Write the features of what is pending in one range; give the number of rows written.
 
-    Python makes the features of one chunk while the server merges the one before.
+    Python makes the features of one chunk while the server merges the one before. *progress* gets
+    that number too, and the *before* rows of earlier ranges with it.
     """
     lines = _read(engine, part, scope)
     written = 0
@@ -77,13 +79,12 @@ def build_range(
             chunk = feature_store.features_lines(lines[start : start + CHUNK_ROWS])
             if merging is not None:
                 written += merging.result()
-                if progress:
-                    progress(written)
+                progress(before + written)
             merging = server.submit(_merge, engine, chunk)
         if merging is not None:
             written += merging.result()
-    if progress and written:
-        progress(written)
+    if written:
+        progress(before + written)
     return written
 
 
