@@ -15,15 +15,12 @@ from shared.jobs import store as job_store
 # their suggestion.
 _COUNTS = text(
     """
-    SELECT count(*), count(label.txn_id), min(transactions.created_at)
+    SELECT count(*), count(label.txn_id), (
+        SELECT count(*) FROM suggestions WHERE user_id = :user
+            OR txn_id IN (SELECT id FROM transactions WHERE user_id = :user)
+    ), min(transactions.created_at)
     FROM transactions LEFT JOIN transaction_labels AS label ON label.txn_id = transactions.id
     WHERE transactions.user_id = :user
-    """
-)
-_SUGGESTED = text(
-    """
-    SELECT count(*) FROM suggestions WHERE user_id = :user
-        OR txn_id IN (SELECT id FROM transactions WHERE user_id = :user)
     """
 )
 _DELETE = (
@@ -65,8 +62,7 @@ def delete_user(session: Session, user_id: str) -> DeletionReport:
     computed without them at the next training.
     """
     user = {"user": user_id}
-    transactions, labels, since = session.execute(_COUNTS, user).one()
-    suggestions = session.scalar(_SUGGESTED, user) or 0
+    report = DeletionReport(*session.execute(_COUNTS, user).one())
     open_jobs = select(Job.id).where(
         Job.params["user_id"].astext == user_id, Job.state.in_(job_store.OPEN)
     )
@@ -74,7 +70,7 @@ def delete_user(session: Session, user_id: str) -> DeletionReport:
         job_store.cancel(session, job_id)
     for statement in _DELETE:
         session.execute(statement, user)
-    if since is not None:
-        session.add(Deletion(known_since=since))
+    if report.known_since is not None:
+        session.add(Deletion(known_since=report.known_since))
         session.flush()
-    return DeletionReport(transactions, labels, suggestions, since)
+    return report

@@ -35,47 +35,6 @@ _BLANK = features_of(RawTransaction())
 
 Merchants = Sequence[tuple[str, str]]  # user ('' if unknown) and cleaned merchant
 
-_HISTORY = f"""
-    SELECT pair.user_id, pair.merchant, given.label, count(*), max(given.date),
-        bool_or(CASE WHEN given.newest THEN EXISTS (
-            SELECT FROM suggestions JOIN suggestion_answers AS answer
-                ON answer.suggestion_id = suggestions.id
-            WHERE suggestions.txn_id = given.txn_id AND answer.action = 'correct'
-                AND answer.undone_at IS NULL AND answer.label = given.label
-        ) END)
-    FROM unnest(:users, :merchants) AS pair(user_id, merchant)
-    CROSS JOIN LATERAL (
-        SELECT near.txn_id, near.date, label.label,
-            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest
-        FROM (
-            SELECT f.txn_id, f.date FROM ml_features AS f
-            WHERE f.user_id = pair.user_id AND f.merchant = pair.merchant
-            ORDER BY f.date DESC LIMIT {LABEL_SEARCH_ROWS}
-        ) AS near
-        JOIN transaction_labels AS label ON label.txn_id = near.txn_id AND label.source <> 'rule'
-        ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
-    ) AS given
-    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 5 DESC
-"""  # noqa: S608  constants of our own
-
-_REJECTED = """
-    SELECT user_id, merchant, array_agg(label) FROM suggestion_answers AS rejection
-    WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
-        AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
-        AND NOT EXISTS (
-            SELECT FROM suggestion_answers AS later
-            WHERE later.user_id = rejection.user_id AND later.merchant = rejection.merchant
-                AND later.label = rejection.label AND later.action <> 'reject'
-                AND later.undone_at IS NULL AND later.id > rejection.id
-        )
-    GROUP BY user_id, merchant
-"""
-
-_PRIORS = """
-    SELECT merchant, label, users, of_users FROM merchant_priors
-    WHERE merchant = ANY(:merchants) ORDER BY users, label
-"""
-
 # By the index of a user's transactions, the newest first. Without a user they are nobody's.
 _NEWEST = (
     "SELECT id, date FROM transactions "  # noqa: S608
@@ -98,22 +57,53 @@ _PROFILES = f"""
 """  # noqa: S608
 _PROFILES_OF = text(_PROFILES).bindparams(bindparam("users", type_=ARRAY(Text)))
 
-_RULE_SETS = """
+_QUERIES = {
+    "histories": f"""
+    SELECT pair.user_id, pair.merchant, given.label, count(*), max(given.date),
+        bool_or(CASE WHEN given.newest THEN EXISTS (
+            SELECT FROM suggestions JOIN suggestion_answers AS answer
+                ON answer.suggestion_id = suggestions.id
+            WHERE suggestions.txn_id = given.txn_id AND answer.action = 'correct'
+                AND answer.undone_at IS NULL AND answer.label = given.label
+        ) END)
+    FROM unnest(:users, :merchants) AS pair(user_id, merchant)
+    CROSS JOIN LATERAL (
+        SELECT near.txn_id, near.date, label.label,
+            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest
+        FROM (
+            SELECT f.txn_id, f.date FROM ml_features AS f
+            WHERE f.user_id = pair.user_id AND f.merchant = pair.merchant
+            ORDER BY f.date DESC LIMIT {LABEL_SEARCH_ROWS}
+        ) AS near
+        JOIN transaction_labels AS label ON label.txn_id = near.txn_id AND label.source <> 'rule'
+        ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
+    ) AS given
+    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 5 DESC
+""",  # noqa: S608  constants of our own
+    "rejected": """
+    SELECT user_id, merchant, array_agg(label) FROM suggestion_answers AS rejection
+    WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
+        AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM suggestion_answers AS later
+            WHERE later.user_id = rejection.user_id AND later.merchant = rejection.merchant
+                AND later.label = rejection.label AND later.action <> 'reject'
+                AND later.undone_at IS NULL AND later.id > rejection.id
+        )
+    GROUP BY user_id, merchant
+""",
+    "priors": """
+    SELECT merchant, label, users, of_users FROM merchant_priors
+    WHERE merchant = ANY(:merchants) ORDER BY users, label
+""",
+    "rule_sets": """
     SELECT DISTINCT ON (user_id) user_id, version, updated_at FROM rule_sets
     WHERE user_id = ANY(:owners) ORDER BY user_id, version DESC
-"""
-
-_ROLLOUT = """
+""",
+    "rollout": """
     SELECT canary, challenger, trial, id AS change, at AS since, action, by, why
     FROM rollout_changes ORDER BY id DESC LIMIT 1
-"""
-
-_QUERIES = {
-    "histories": _HISTORY,
-    "rejected": _REJECTED,
-    "priors": _PRIORS,
-    "rule_sets": _RULE_SETS,
-    "rollout": _ROLLOUT,
+""",
 }
 # As one statement, since a round trip costs more than most of these queries. Each row of a query
 # comes as a JSON object with its columns in order.

@@ -119,7 +119,9 @@ def preview(
         decided[index] += 1
         against[index] += row["label"] not in (None, rules[index].label)
         if len(samples[index]) < SAMPLES:
-            samples[index].append(_sample(row, old.label, new.label))
+            name = row["merchant"] or row["description"] or ""
+            about = row["id"], row["date"].isoformat(), name, float(row["amount"])
+            samples[index].append(Sample(*about, row["label"], old.label, new.label))
     return Preview(
         looked_at=len(rows),
         of=of,
@@ -157,15 +159,3 @@ def _newest(session: Session, user_id: str, limit: int) -> tuple[int, Sequence[A
     )
     of = session.scalar(select(func.count(Transaction.id)).where(*there)) or 0
     return of, session.execute(newest).mappings().all()
-
-
-def _sample(row: Any, before: str | None, after: str | None) -> Sample:
-    return Sample(
-        row["id"],
-        row["date"].isoformat(),
-        row["merchant"] or row["description"] or "",
-        float(row["amount"]),
-        row["label"],
-        before,
-        after,
-    )

@@ -71,10 +71,6 @@ class ServingContext(NamedTuple):
     salt: str = ""
     thresholds: Mapping[str, float] = {}  # override those of the model
 
-    def arm_of(self, user_id: str) -> Arm:
-        """The arm that a user is in."""
-        return assign_arm(user_id, self.split, self.salt)
-
     def model_of(self, arm: Arm) -> LoadedModel | None:
         """The model whose thresholds count in an arm, also where it does not predict."""
         return self.challenger if arm is Arm.CHALLENGER else self.live
@@ -163,7 +159,7 @@ def gather_evidence(
     gathered = []
     for request in requests:
         row = request.row
-        arm = forced or serving.arm_of(row.user_id)
+        arm = forced or assign_arm(row.user_id, serving.split, serving.salt)
         key = row.user_id, row.merchant
         own = context.matchers.get(row.user_id, NO_RULES) if row.user_id else NO_RULES
         evidence = Evidence(

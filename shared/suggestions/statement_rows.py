@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, RowMapping, select
 
 from shared.db.engine import transaction
 from shared.db.feature_store import RAW_COLUMNS, raw_transaction
@@ -81,26 +81,23 @@ def annotate(
         serving_for: gives the models for the newest change of the traffic split.
         at_home: use the live model, if there is one, for all users.
     """
-    columns = Transaction.id, Transaction.external_id, TransactionLabel.label
+    label = TransactionLabel.label, TransactionLabel.source
     statement = (
-        select(*columns, TransactionLabel.source, *RAW_COLUMNS)
+        select(Transaction.id, Transaction.external_id, *label, *RAW_COLUMNS)
         .outerjoin(TransactionLabel, CLOSED_BY)
         .where(Transaction.id.in_(ids), Transaction.deleted_at.is_(None))
         .order_by(Transaction.id)
     )
     annotations: dict[int, RowAnnotation] = {}
     requests: list[SuggestionRequest] = []
-    external_ids: dict[int | None, str | None] = {}
+    external_ids: dict[int, str | None] = {}  # of the transactions of *requests*
     with transaction(engine) as session:
         for row in session.execute(statement).mappings():
-            txn_id, external_id, label, source = (
-                row[name] for name in ("id", "external_id", "label", "source")
-            )
-            if source is not None:
-                annotations[txn_id] = _annotate_labelled(label, source, external_id)
+            if row["source"] is not None:
+                annotations[row["id"]] = _annotate_labelled(row)
             else:
-                requests.append(SuggestionRequest(features_of(raw_transaction(row)), txn_id))
-                external_ids[txn_id] = external_id
+                requests.append(SuggestionRequest(features_of(raw_transaction(row)), row["id"]))
+                external_ids[row["id"]] = row["external_id"]
         if not requests:
             return annotations, []
         found = suggestion_service.look_up(
@@ -111,17 +108,15 @@ def annotate(
             ),
         )
     results = suggestion_service.suggest(*found)
-    for request, result in zip(requests, results, strict=True):
-        if request.txn_id is not None:
-            annotations[request.txn_id] = _annotate_suggested(
-                result.decision, external_ids[request.txn_id]
-            )
+    for (txn_id, external_id), result in zip(external_ids.items(), results, strict=True):
+        annotations[txn_id] = _annotate_suggested(result.decision, external_id)
     return annotations, results
 
 
-def _annotate_labelled(label: str, source: LabelSource, external_id: str | None) -> RowAnnotation:
-    yours = label if source is LabelSource.HUMAN else ""
-    return "labelled", Annotation(label, "1.00", _SOURCES[source], "your label", yours, external_id)
+def _annotate_labelled(row: RowMapping) -> RowAnnotation:
+    label, source = row["label"], _SOURCES[row["source"]]
+    yours = label if source == "you" else ""
+    return "labelled", Annotation(label, "1.00", source, "your label", yours, row["external_id"])
 
 
 def _annotate_suggested(decision: Decision, external_id: str | None) -> RowAnnotation:
@@ -137,16 +132,13 @@ def _annotate_suggested(decision: Decision, external_id: str | None) -> RowAnnot
 
 
 def _annotate_rejected(table: Table, row: Row) -> RowAnnotation:
-    problem = row.error or _bad_cell(table, row)
+    problem = row.error
+    if problem is None:
+        try:
+            table.schema.line(row.cells)
+        except BadCell as error:
+            problem = str(error)
     if problem and table.is_footer(row.cells):
         return "left out", Annotation()
     problem = problem or "its id is in the file twice, or is another user's"
     return "rejected", Annotation(reason=f"not imported: {problem}")
-
-
-def _bad_cell(table: Table, row: Row) -> str | None:
-    try:
-        table.schema.line(row.cells)
-    except BadCell as error:
-        return str(error)
-    return None
