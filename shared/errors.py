@@ -1,4 +1,21 @@
-"""The exceptions of this service."""
+"""Errors the service raises on purpose.
+
+LedgerError
+├── SettingsError           the process cannot start
+├── InvalidInput            the caller can fix it
+│   └── NotATable           the file is no table of transactions at all
+├── NotFound                no such job, transaction or model version
+├── NotEnoughLabels         training needs more labelled rows
+├── Conflict                the present state forbids it
+│   ├── AlreadyRunning      a training run is queued or running
+│   ├── DeployConflict      another deploy came first
+│   └── NothingToRollBack   no version was live before this one
+├── DamagedVersion          a stored version does not match its hashes
+├── TrainingFailed          a run ended without a model, and why
+├── JobCancelled            a caller cancelled this job
+├── LeaseLost               another worker has taken the job over
+└── Unavailable             a dependency did not answer in time; try again
+"""
 
 from __future__ import annotations
 

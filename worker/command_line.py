@@ -31,7 +31,8 @@ def run(name: str, command: Callable[[], str], *, outcome: str) -> int:
     except DBAPIError as error:
         message = f"PostgreSQL refused, {outcome}: {_one_line(error)}"
     except OSError as error:
-        message = f"a file cannot be written, {outcome}: {error.strerror}"
+        file = error.filename or "a file"
+        message = f"{file} cannot be written, {outcome}: {error.strerror}"
     except KeyboardInterrupt:
         status, message = 130, f"broken off, {outcome}"
     else:

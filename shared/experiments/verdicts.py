@@ -19,7 +19,7 @@ class Verdict:
     """How one arm compares with another.
 
     Attributes:
-        acceptance, gain: None without enough data. The gain is in halves: `Figures.gain`.
+        acceptance, gain: None without enough data. The gain is in halves: `ArmStatistics.gain`.
         why: the figures, for people.
     """
 

@@ -23,7 +23,8 @@ class Draft:
         self.path = path
         self._name = name
         self._option = option
-        self._draft = path.with_name(path.name + ".part")
+        # Named for the process: two commands may write the same file at once.
+        self._draft = path.with_name(f"{path.name}.{os.getpid()}.part")
         self._file: TextIO | None = None
 
     def open(self) -> TextIO:
