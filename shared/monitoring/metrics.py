@@ -10,7 +10,8 @@ import datetime as dt
 from collections import Counter as Tally
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -96,14 +97,20 @@ for _phase in ("lookup", "features", "model"):
 PHASES.labels("suggest", "store")
 
 
+@lru_cache(maxsize=1_024)
+def _child(metric: Any, *values: str) -> Any:
+    """The series of *metric* with these labels; finding it takes 2 µs, four times a request."""
+    return metric.labels(*values)
+
+
 def count_request(route: str, status: int) -> None:
     """Count one response of a web process."""
-    HTTP_REQUESTS.labels(route, f"{status // 100}xx").inc()
+    _child(HTTP_REQUESTS, route, f"{status // 100}xx").inc()
 
 
 def count_prediction(*, available: bool, seconds: float) -> None:
     """Count one call for predictions."""
-    PREDICT_REQUESTS.labels(str(available).lower()).inc()
+    _child(PREDICT_REQUESTS, "true" if available else "false").inc()
     PREDICT_LATENCY.observe(seconds)
 
 
@@ -135,7 +142,7 @@ def count_suggestions(answers: Iterable[tuple[str, str | None, str | None]]) -> 
 
 def time_phase(request: Literal["predict", "suggest"], name: str) -> AbstractContextManager[object]:
     """Time one phase of a request, also one that fails."""
-    timer: AbstractContextManager[object] = PHASES.labels(request, name).time()
+    timer: AbstractContextManager[object] = _child(PHASES, request, name).time()
     return timer
 
 
