@@ -1,1 +1,1 @@
-"""Jobs: rows and states, routing, the Celery app, publishing, typed requests."""
+"""Jobs: rows, states and queues, the Celery app, publishing, typed requests."""
