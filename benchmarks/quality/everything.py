@@ -71,14 +71,14 @@ def _commands(options: argparse.Namespace) -> Iterator[tuple[Path, list[str]]]:
             yield from _of_methods(results, options.again, [str(file)], None)
             latest = [str(file), "--latest", str(LATEST), *FEW]
             yield from _of_methods(results, options.again, latest, LATEST)
-            if not (options.keep_cost and _cost_known(results, results.stem)):
+            if not (options.keep_cost and _has_cost(results, results.stem)):
                 yield results, [str(file), "--no-table", "--scale", f"{SIZES},all"]
         else:
             yield from _of_methods(results, options.again, [str(file), *FEW], None)
     results = options.results / "synthetic.jsonl"
     for categories, rows, sizes in MADE_UP:
         cost = ["--synthetic", rows, "--categories", categories]
-        if not (options.keep_cost and _cost_known(results, f"synthetic-{categories}")):
+        if not (options.keep_cost and _has_cost(results, f"synthetic-{categories}")):
             yield results, [*cost, "--no-table", "--scale", sizes]
 
 
@@ -87,7 +87,7 @@ def _of_methods(
 ) -> Iterator[tuple[Path, list[str]]]:
     known = {
         method
-        for record in _known(results)
+        for record in _read_records(results)
         if record["latest"] == latest
         for method in record.get("quality", {"methods": {}})["methods"]
     }
@@ -96,11 +96,11 @@ def _of_methods(
             yield results, [*wanted, "--methods", method]
 
 
-def _cost_known(results: Path, name: str) -> bool:
-    return any("scale" in record and record["data"] == name for record in _known(results))
+def _has_cost(results: Path, name: str) -> bool:
+    return any("scale" in record and record["data"] == name for record in _read_records(results))
 
 
-def _known(results: Path) -> list[Record]:
+def _read_records(results: Path) -> list[Record]:
     return stored([results]) if results.exists() else []
 
 

@@ -1,10 +1,10 @@
-"""Replays a labelled file as one user's life: each row is suggested, then its label is told.
+"""Replays a labelled file as one user's life: each row is suggested, then labelled.
 
     python -m benchmarks.suggest labelled.csv
 
-The user begins with so many labels, those just before the replay; whatever he then has to say
-himself, because the suggestion was wrong or there was none, is what is left to do. The model is
-trained anew on all that he has labelled, every RETRAIN transactions, as a night would.
+The user begins with some labels, those just before the replay. A wrong or missing suggestion is one
+that they must correct: the work that is left to them. The model is trained anew on all of their
+labels every RETRAIN transactions, as it would be each night.
 """
 
 from __future__ import annotations

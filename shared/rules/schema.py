@@ -72,7 +72,7 @@ class Rule(BaseModel):
 
     @field_validator("channel")
     @classmethod
-    def _known(cls, channel: str | None) -> str | None:
+    def _check_channel(cls, channel: str | None) -> str | None:
         if channel is not None and channel not in CHANNELS:
             raise ValueError(f"must be one of {', '.join(CHANNELS)}")
         return channel

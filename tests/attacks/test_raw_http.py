@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.attacks.conftest import Live
-from tests.attacks.wire import Heard, request, send
+from tests.attacks.wire import RawResponse, request, send
 from tests.support.api import PREDICT
 
 TOKEN = f"Authorization: Bearer {PREDICT}"
@@ -139,7 +139,7 @@ ONCE = {
 
 
 @pytest.fixture(scope="module")
-def heard(live: Live) -> dict[str, Heard]:
+def responses(live: Live) -> dict[str, RawResponse]:
     """What the server said to each, all of them asked at once."""
     asked = {**AMBIGUOUS, **{name: [data] for name, (_, data) in ONCE.items()}}
     with ThreadPoolExecutor(24) as pool:
@@ -149,27 +149,27 @@ def heard(live: Live) -> dict[str, Heard]:
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
 def test_an_ambiguous_request_is_refused_and_its_connection_closed(
-    heard: dict[str, Heard], name: str
+    responses: dict[str, RawResponse], name: str
 ) -> None:
     """One refusal at most; what follows it on the connection is never answered."""
-    assert heard[name].statuses in ([400], [431], [])
-    assert heard[name].closed
+    assert responses[name].statuses in ([400], [431], [])
+    assert responses[name].closed
 
 
 @pytest.mark.parametrize("name", ONCE)
-def test_each_request_has_one_answer(heard: dict[str, Heard], name: str) -> None:
+def test_each_request_has_one_answer(responses: dict[str, RawResponse], name: str) -> None:
     """A body is never taken for a request."""
     expected, _ = ONCE[name]
 
-    assert heard[name].statuses == expected
+    assert responses[name].statuses == expected
 
 
 def test_raw_requests_leave_the_server_running_without_faults(
-    live: Live, heard: dict[str, Heard]
+    live: Live, responses: dict[str, RawResponse]
 ) -> None:
     """The same processes serve on, and the log has no fault."""
-    assert len(heard) >= 60
-    assert not [name for name, said in heard.items() if any(s >= 500 for s in said.statuses)]
+    assert len(responses) >= 60
+    assert not [name for name, said in responses.items() if any(s >= 500 for s in said.statuses)]
     assert live.process.poll() is None
     assert live.broken() == []
     assert live.alive()

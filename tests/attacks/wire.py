@@ -11,7 +11,7 @@ WAIT_S = 3.0
 _START = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 
 
-class Heard(NamedTuple):
+class RawResponse(NamedTuple):
     """What came back before the server closed, or nothing more came."""
 
     data: bytes
@@ -23,7 +23,7 @@ class Heard(NamedTuple):
         return [int(status) for status in _START.findall(self.data)]
 
 
-def send(port: int, *parts: bytes, wait_s: float = WAIT_S, half_close: bool = False) -> Heard:
+def send(port: int, *parts: bytes, wait_s: float = WAIT_S, half_close: bool = False) -> RawResponse:
     """Send *parts* one after the other over one connection, and hear what comes back.
 
     Args:
@@ -46,7 +46,7 @@ def send(port: int, *parts: bytes, wait_s: float = WAIT_S, half_close: bool = Fa
                 closed = True
             except ConnectionResetError:
                 closed = True
-    return Heard(heard, closed)
+    return RawResponse(heard, closed)
 
 
 def request(

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.registry.store import Deployment
-from tests.chaos.load import Answer, Known
+from tests.chaos.load import Answer, ExpectedAnswers
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 def of_answers(
-    answers: Sequence[Answer], known: Known, pointers: Iterable[Deployment], lost: int
+    answers: Sequence[Answer], known: ExpectedAnswers, pointers: Iterable[Deployment], lost: int
 ) -> Iterator[str]:
     """Every answer is whole, of one version that was live under its number, and none goes back.
 

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ExpectedAnswers:
     """The expected label and confidence of each version for each row."""
 
     rows: Sequence[Body]
@@ -40,7 +40,7 @@ class Known:
 class Load:
     """Clients in threads of this process, from `start` to `stop`."""
 
-    def __init__(self, port: int, known: Known, clients: int) -> None:
+    def __init__(self, port: int, known: ExpectedAnswers, clients: int) -> None:
         self.answers: list[Answer] = []
         self._port, self._known = port, known
         self._over = threading.Event()

@@ -17,7 +17,7 @@ from shared.features.extract import RawTransaction, features_of
 from shared.model.classifier import Model
 from shared.registry.store import Registry
 from tests.chaos import history, report
-from tests.chaos.load import Known, Load
+from tests.chaos.load import ExpectedAnswers, Load
 from tests.support.factories import SHOPS, add_transactions
 from tests.support.waiting import wait_until
 from tests.system.stack import Stack
@@ -38,7 +38,7 @@ class World:
     postgres: Server
     redis: Server
     registry: Registry
-    known: Known
+    known: ExpectedAnswers
     files: dict[str, dict[str, bytes]]  # of both versions, by run_id
     accepted: list[str] = field(default_factory=list)  # jobs
     meant: dict[str, str] = field(default_factory=dict)  # how those end that must not succeed
@@ -201,7 +201,7 @@ def two_models(engine: Engine) -> tuple[Model, ...]:
 
 def known_versions(
     models: Sequence[Model], registry: Registry
-) -> tuple[Known, dict[str, dict[str, bytes]]]:
+) -> tuple[ExpectedAnswers, dict[str, dict[str, bytes]]]:
     """Store the models as versions; return their predictions for some rows, and their files."""
     shops = [shop for names in SHOPS.values() for shop in names]
     rows = [{"merchant": f"{shop} #7", "amount": -4.5 * n} for n, shop in enumerate(shops, 1)]
@@ -213,7 +213,7 @@ def known_versions(
         predictions = model.predict_many([features_of(RawTransaction(**row)) for row in rows])
         says[version.run_id] = [(it.label, it.confidence) for it in predictions]
         files[version.run_id] = dict(model.to_files())
-    return Known(rows, says), files
+    return ExpectedAnswers(rows, says), files
 
 
 def live(stack: Stack) -> Callable[[], bool]:

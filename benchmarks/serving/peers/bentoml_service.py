@@ -21,7 +21,7 @@ class Categories:
     @bentoml.api
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The likeliest label of each row, and how likely it is."""
-        return _told(self.pipeline, rows)
+        return _format_predictions(self.pipeline, rows)
 
 
 @bentoml.service(workers=1)
@@ -34,10 +34,10 @@ class Batching:
     @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=1000)
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The likeliest label of each row, and how likely it is."""
-        return _told(self.pipeline, rows)
+        return _format_predictions(self.pipeline, rows)
 
 
-def _told(pipeline: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _format_predictions(pipeline: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"label": pipeline.classes_[one.argmax()], "confidence": float(one.max())}
         for one in pipeline.predict_proba(pd.DataFrame(rows))
