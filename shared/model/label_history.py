@@ -45,17 +45,17 @@ def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
 
     *hash_key* is the key of the hashes, up to 64 bytes.
     """
-    exact = _word_key(hash_key, "merchant", row.line) if row.line else NO_KEY
-    canonical, first, *words = _merchant_keys(hash_key, row.merchant)
+    exact = _word_key(row.line, "merchant", hash_key) if row.line else NO_KEY
+    canonical, first, *words = _merchant_keys(row.merchant, hash_key)
     amount = (
         NO_KEY
         if row.amount is None or not row.line
-        else _key(hash_key, "amount", f"{row.line}\x1f{row.amount:.2f}")
+        else _key(f"{row.line}\x1f{row.amount:.2f}", "amount", hash_key)
     )
-    description, *memo = _description_keys(hash_key, row.norm_desc)
-    mcc = _word_key(hash_key, "mcc", row.mcc) if row.mcc else NO_KEY
+    description, *memo = _description_keys(row.norm_desc, hash_key)
+    mcc = _word_key(row.mcc, "mcc", hash_key) if row.mcc else NO_KEY
     match = lookup_category(row)
-    category = _word_key(hash_key, "kind", match.category) if match else NO_KEY
+    category = _word_key(match.category, "kind", hash_key) if match else NO_KEY
     return (exact, canonical, first, amount, description, mcc, category, *words, *memo)
 
 
@@ -156,39 +156,39 @@ class LabelHistory:
 _ARRAYS = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", "amount")
 
 
-def _key(hash_key: bytes, kind: str, text: str) -> int:
+def _key(text: str, kind: str, hash_key: bytes) -> int:
     """64 bits of BLAKE2b over *text*; never NO_KEY or LAST_KEY."""
     digest = blake2b(text.encode(), digest_size=8, key=hash_key, person=kind.encode()).digest()
     return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
 
 
 @cached(8_192)
-def _word_key(hash_key: bytes, kind: str, text: str) -> int:
-    return _key(hash_key, kind, text)
+def _word_key(text: str, kind: str, hash_key: bytes) -> int:
+    return _key(text, kind, hash_key)
 
 
 @cached(4_096)
-def _merchant_keys(hash_key: bytes, merchant: str) -> tuple[int, ...]:
+def _merchant_keys(merchant: str, hash_key: bytes) -> tuple[int, ...]:
     """The keys of the first three words without digits, of the first word, and of each word."""
     if not merchant:
         return (NO_KEY,) * (2 + _EACH)
     words = merchant.split()
     names = [word for word in words if not any(map(str.isdigit, word))] or words
     return (
-        _key(hash_key, "canonical", " ".join(names[:3])),
-        _word_key(hash_key, "first", names[0]),
-        *_word_keys(hash_key, words),
+        _key(" ".join(names[:3]), "canonical", hash_key),
+        _word_key(names[0], "first", hash_key),
+        *_word_keys(words, hash_key),
     )
 
 
-def _description_keys(hash_key: bytes, description: str) -> tuple[int, ...]:
+def _description_keys(description: str, hash_key: bytes) -> tuple[int, ...]:
     """The keys of the first six words together, then of each."""
     if not description:
         return (NO_KEY,) * (1 + _EACH)
     words = description.split(maxsplit=_EACH)[:_EACH]
-    return _key(hash_key, "description", " ".join(words)), *_word_keys(hash_key, words)
+    return _key(" ".join(words), "description", hash_key), *_word_keys(words, hash_key)
 
 
-def _word_keys(hash_key: bytes, words: Sequence[str]) -> tuple[int, ...]:
-    first = [_word_key(hash_key, "word", word) for word in words[:_EACH]]
+def _word_keys(words: Sequence[str], hash_key: bytes) -> tuple[int, ...]:
+    first = [_word_key(word, "word", hash_key) for word in words[:_EACH]]
     return (*first, *[NO_KEY] * (_EACH - len(first)))

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
-MAX_TEXT = 100  # characters of all arguments together; longer calls are not cached
+MAX_TEXT = 100  # characters; calls with a longer text are not cached
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cached(max_size: int) -> Callable[[F], F]:
-    """As lru_cache, for a function of texts alone; calls with long texts are not cached."""
+    """As lru_cache, for a function of a text and of short arguments; long texts are not cached."""
 
     def decorate(function: F) -> F:
         cached_function = lru_cache(maxsize=max_size)(function)
 
         @wraps(function)
-        def call(*texts: str | bytes) -> Any:
-            return (cached_function if sum(map(len, texts)) <= MAX_TEXT else function)(*texts)
+        def call(text: str, *short: str | bytes) -> Any:
+            return (cached_function if len(text) <= MAX_TEXT else function)(text, *short)
 
         call.cache_info = cached_function.cache_info  # type: ignore[attr-defined]
         call.cache_clear = cached_function.cache_clear  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from shared.db.tables import LABEL_MAX, JobKind, JobState, LabelSource
 
 ITEMS_MAX = 1_000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _whole(value: Any) -> Any:
@@ -34,10 +34,11 @@ def _whole(value: Any) -> Any:
 
 def _day(value: Any) -> dt.date:
     """YYYY-MM-DD only: pydantic would also accept a Unix time in quotes."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        with suppress(ValueError):  # such as the 30th of February
-            return dt.date.fromisoformat(value)
-    raise PydanticCustomError("date", "Input should be a date, as YYYY-MM-DD")
+    is_written_so = isinstance(value, str) and _DAY.fullmatch(value)
+    try:
+        return dt.date.fromisoformat(value if is_written_so else "")
+    except ValueError:  # also the 30th of February
+        raise PydanticCustomError("date", "Input should be a date, as YYYY-MM-DD") from None
 
 
 def _of_money(amount: float) -> float:
