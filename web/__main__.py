@@ -33,7 +33,6 @@ def load_code() -> None:
     Code only: threads and connections do not survive a fork, nor does LightGBM's library.
     """
     if multiprocessing.get_start_method() == "fork":
-        import shared.model  # noqa: F401
         import web.app  # noqa: F401
 
         gc.collect()
