@@ -169,21 +169,22 @@ def build_reference(
     *,
     learned_through: dt.date,
     predictions: Sequence[Prediction],
-    right: Sequence[bool],
+    truth: Iterable[str],
 ) -> ReferenceProfile:
     """Count the WEEKS weeks before the newest one, with which the reference is first compared.
 
     Args:
         model: the evaluated one, trained on nothing after *learned_through*.
-        predictions, right: of the evaluation.
+        predictions, truth: of the evaluation, the labels of its rows.
     """
     last = (newest_date(engine) or dt.datetime.now(dt.UTC).date()) - WEEK
     span = DateRange(last - WEEKS * WEEK, last)
     window = profile(engine, span, model, answers_from=learned_through + DAY)
+    right = sum(it.label == label for it, label in zip(predictions, truth, strict=True))
     return ReferenceProfile(
         inputs=tuple(window.inputs),
         answers=tuple(window.answers),
-        accuracy=sum(right) / max(len(right), 1),
+        accuracy=right / max(len(predictions), 1),
         confidence=_mean_confidence(predictions),
     )
 

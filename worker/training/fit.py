@@ -8,7 +8,7 @@ serving, the generator is then fitted on all rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -48,6 +48,14 @@ class FitResult(NamedTuple):
     stored: Model  # its candidate generator is fitted on all rows
 
 
+class TestedGenerator(NamedTuple):
+    """A candidate generator, and whether kernel and reference agree on the newest rows."""
+
+    labels: tuple[str, ...]
+    generator: CandidateGenerator
+    native_agrees: bool | None
+
+
 def fit(rows: Sequence[FeatureRow], labels: Sequence[str], **options: Any) -> Model:
     """Fit on all of *rows*, with the options of `fit_and_refit`."""
     return fit_and_refit(rows, labels, learned=len(rows), **options).judged
@@ -67,9 +75,7 @@ def fit_and_refit(
     The reranker's features mean the same for every label, so it serves new labels unchanged.
 
     Args:
-        rows: the earliest first.
-        labels: as many; one label only is fine, and is then always predicted.
-        learned: at least one.
+        rows, labels: the earliest first; one label only is fine, and is then always predicted.
         seed: the same rows and seed give the same bytes.
         target_precision: share of the shown suggestions that should be right, 0..1; sets the
             thresholds.
@@ -81,24 +87,18 @@ def fit_and_refit(
     """
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
-    early = rows[:learned]
+    early, early_labels = rows[:learned], labels[:learned]
     with threadpool_limits(limits=1), FitPool(progress or _silent) as pool:
-        hash_key = _hash_key(early, labels[:learned], seed)
+        hash_key = _hash_key(early, early_labels, seed)
         inputs = _read(early, hash_key, pool.report_progress)
-        names, ids = _numbered(labels[:learned])
-        fitted = pool.submit(lambda: _fit_tested(inputs, ids, len(names), pool.check_cancelled))
+        names, ids = _numbered(early_labels)
+        fitted = pool.submit(partial(_fit_tested, inputs, names, ids, pool))
         pairs, truth = _held_out(inputs, ids, len(names), pool)
         # The reranker takes the longest; what is submitted later is done beside it.
         wait_for_reranker = start_fit(pairs, truth, seed, pool)
-        all_names, all_ids = _numbered(labels)
-
-        def refit() -> tuple[CandidateGenerator, bool | None]:
-            later = _read(rows[learned:], hash_key, lambda *_: pool.check_cancelled())
-            everything = EncodedRows.joined([inputs, later])
-            return _fit_tested(everything, all_ids, len(all_names), pool.check_cancelled)
-
+        refit = partial(_refit, inputs, rows[learned:], hash_key, labels, pool)
         refitted = pool.submit(refit) if learned < len(rows) else fitted
-        repeats = pool.submit(lambda: fit_repeat_rates(early, labels[:learned], target_precision))
+        repeats = pool.submit(partial(fit_repeat_rates, early, early_labels, target_precision))
         booster, agreement, calibration, held_out = wait_for_reranker()
         metadata = {
             "rows": learned,
@@ -108,28 +108,17 @@ def fit_and_refit(
             "seed": seed,
             "base_rows": learned,
         }
-        thresholds = _fit_thresholds(repeats.result(), names, held_out, target_precision)
-        generator, agrees = fitted.result()
         judged = Model(
-            names,
-            generator,
-            booster,
-            calibration,
-            hash_key,
-            metadata,
-            thresholds=thresholds,
+            **fitted.result()._asdict(),
+            booster_text=booster,
+            calibration=calibration,
+            hash_key=hash_key,
+            metadata=metadata,
+            thresholds=_fit_thresholds(repeats.result(), names, held_out, target_precision),
             max_abs_error=agreement,
-            native_agrees=agrees,
         )
-        generator, agrees = refitted.result()
-    stored = replace(
-        judged,
-        labels=all_names,
-        generator=generator,
-        metadata={**metadata, "base_rows": len(rows)},
-        native_agrees=agrees,
-    )
-    return FitResult(judged, stored)
+        metadata = {**metadata, "base_rows": len(rows)}
+        return FitResult(judged, replace(judged, **refitted.result()._asdict(), metadata=metadata))
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -157,14 +146,25 @@ def _read(rows: Sequence[FeatureRow], hash_key: bytes, report: Progress) -> Enco
     return EncodedRows.joined(parts)
 
 
+def _refit(
+    inputs: EncodedRows,
+    later: Sequence[FeatureRow],
+    hash_key: bytes,
+    labels: Sequence[str],
+    pool: FitPool,
+) -> TestedGenerator:
+    """A generator fitted on *inputs* and the *later* rows; *labels* are those of both."""
+    encoded = _read(later, hash_key, lambda *_: pool.check_cancelled())
+    return _fit_tested(EncodedRows.joined([inputs, encoded]), *_numbered(labels), pool)
+
+
 def _fit_tested(
-    inputs: EncodedRows, ids: LabelArray, label_count: int, tick: Callable[[], None]
-) -> tuple[CandidateGenerator, bool | None]:
-    """A candidate generator, and whether kernel and reference agree on the newest rows."""
-    generator = fit_generator(inputs, ids, label_count, tick)
+    inputs: EncodedRows, names: tuple[str, ...], ids: LabelArray, pool: FitPool
+) -> TestedGenerator:
+    generator = fit_generator(inputs, ids, len(names), pool.check_cancelled)
     newest = inputs.part(max(0, inputs.size - SELF_TEST_ROWS), inputs.size)
     agrees = generator.native_agrees(newest)
-    return replace(generator, use_native=agrees is True), agrees
+    return TestedGenerator(names, replace(generator, use_native=agrees is True), agrees)
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:

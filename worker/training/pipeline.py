@@ -20,10 +20,10 @@ from shared import model_retention
 from shared.db.engine import transaction
 from shared.errors import DamagedVersion, NotEnoughLabels, NotFound
 from shared.log import get_logger
-from shared.model.classifier import Model
+from shared.model.classifier import Model, Prediction
 from shared.registry.deployments import Deployment
 from shared.registry.store import Registry, new_run_id
-from shared.registry.train_report import SkippedRun, TrainReport
+from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport, Verdict
 from worker.drift import profile as drift_profile
 from worker.evaluation import feature_importance, promotion_gate
 from worker.evaluation import report as evaluation_report
@@ -71,12 +71,7 @@ def run(
         NotEnoughLabels: fewer than `min_labels` transactions are labelled, and the run was not
             `only_if_new`.
     """
-    report_progress("features", 0, 0)
-    labelled = feature_build.Scope(labelled=True)
-    feature_build.build_pending(
-        engine, labelled, progress=lambda done: report_progress("features", done, 0)
-    )
-    merchant_priors.refresh(engine)
+    _update_features(engine, report_progress)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
     if request.only_if_new and not _is_needed(engine, registry, fingerprint, request.retire_days):
         return SkippedRun("no label or transaction has changed since the last run")
@@ -89,7 +84,6 @@ def run(
             return SkippedRun(message)
         raise NotEnoughLabels(message, found=len(data), needed=request.min_labels)
     train, held_out = dataset.split_by_time(data)
-    rows, labels = held_out["row"].tolist(), held_out["label"].tolist()
     models = fit.fit_and_refit(
         data["row"].tolist(),
         data["label"].tolist(),
@@ -99,72 +93,87 @@ def run(
         progress=report_progress,
     )
     report_progress("evaluate", 0, 0)
-    predictions, linear = feature_importance.predict_with_baseline(models.judged, rows)
-    predicted = [prediction.label for prediction in predictions]
-    evaluation = evaluation_report.evaluate(
-        rows,
-        labels,
-        predictions,
-        learned_rows=train["row"].tolist(),
-        learned_labels=train["label"].tolist(),
-        linear=linear,
-    )
+    predictions, evaluation = _evaluate(models.judged, train, held_out)
     # Read as late as can be: another version may be live by now.
     live = _live(engine, registry, request.retire_days)
-    comparison = _compare_with_live(registry, live, held_out, predicted)
+    comparison = _compare_with_live(registry, live, held_out, predictions)
     verdict = promotion_gate.decide(evaluation, threshold_f1=request.threshold_f1, live=comparison)
     report_progress("save", 0, 0)
-    report = TrainReport(
-        run_id=new_run_id(),
-        val_f1_macro=evaluation.f1_macro,
-        val_accuracy=evaluation.accuracy,
-        class_count=len(models.stored.labels),
-        train_size=len(train),
-        calibrate_size=models.judged.metadata["calibrate_rows"],
-        val_size=len(held_out),
-        baselines=evaluation.baselines,
-        ceiling=evaluation.ceiling,
-        coverage_at_95=evaluation.coverage_at_95,
-        gate=verdict,
-        warnings=[ONE_LABEL] if data["label"].nunique() == 1 else [],
-        live_sequence=live.sequence,
-    )
+    report = _summarize(models, evaluation, verdict, live.sequence)
     importance = feature_importance.feature_importance(models.judged)
     reference = drift_profile.build_reference(
         engine,
         models.judged,
         learned_through=max(row.date for row in train["row"] if row.date),
         predictions=predictions,
-        right=[label == truth for label, truth in zip(predicted, labels, strict=True)],
+        truth=held_out["label"],
     )
-    registry.save(
-        {**models.stored.to_files(), drift_profile.FILE: reference.to_file()},
-        {
-            **report.to_meta(),
-            "job_id": request.job_id,
-            "report": {**asdict(evaluation), "leans_on": importance},
-            "data_fingerprint": fingerprint,
-            "trained_through": max(data["labelled_at"]).isoformat(),
-            "read_at": read_at.isoformat(),
-        },
-        run_id=report.run_id,
-    )
+    meta = {
+        **report.to_meta(),
+        "job_id": request.job_id,
+        "report": {**asdict(evaluation), "leans_on": importance},
+        "data_fingerprint": fingerprint,
+        "trained_through": max(data["labelled_at"]).isoformat(),
+        "read_at": read_at.isoformat(),
+    }
+    files = {**models.stored.to_files(), drift_profile.FILE: reference.to_file()}
+    registry.save(files, meta, run_id=report.run_id)
     log.info("train.stored", run_id=report.run_id, gate_passed=verdict.passed)
     return report
 
 
+def _update_features(engine: Engine, report_progress: Progress) -> None:
+    report_progress("features", 0, 0)
+    labelled = feature_build.Scope(labelled=True)
+    feature_build.build_pending(
+        engine, labelled, progress=lambda done: report_progress("features", done, 0)
+    )
+    merchant_priors.refresh(engine)
+
+
+def _evaluate(
+    model: Model, train: pd.DataFrame, held_out: pd.DataFrame
+) -> tuple[list[Prediction], EvaluationReport]:
+    rows = held_out["row"].tolist()
+    predictions, linear = feature_importance.predict_with_baseline(model, rows)
+    report = evaluation_report.evaluate(
+        rows,
+        held_out["label"].tolist(),
+        predictions,
+        learned_rows=train["row"].tolist(),
+        learned_labels=train["label"].tolist(),
+        linear=linear,
+    )
+    return predictions, report
+
+
+def _summarize(
+    models: fit.FitResult, evaluation: EvaluationReport, gate: Verdict, live_sequence: int | None
+) -> TrainReport:
+    labels, metadata = models.stored.labels, models.judged.metadata
+    return TrainReport(
+        run_id=new_run_id(),
+        val_f1_macro=evaluation.f1_macro,
+        val_accuracy=evaluation.accuracy,
+        class_count=len(labels),
+        train_size=metadata["rows"],
+        calibrate_size=metadata["calibrate_rows"],
+        val_size=evaluation.rows,
+        baselines=evaluation.baselines,
+        ceiling=evaluation.ceiling,
+        coverage_at_95=evaluation.coverage_at_95,
+        gate=gate,
+        warnings=[ONE_LABEL] if len(labels) == 1 else [],
+        live_sequence=live_sequence,
+    )
+
+
 class Live(NamedTuple):
-    """The deployed version.
+    """The deployed version."""
 
-    Attributes:
-        pointer: None without one, or with a damaged pointer.
-        sequence: what a deployment must find; None, of a damaged pointer, is any.
-        is_retiring: whether any version that reaches the threshold may replace it.
-    """
-
-    pointer: Deployment | None
-    sequence: int | None
-    is_retiring: bool
+    pointer: Deployment | None  # None without one, or with a damaged pointer
+    sequence: int | None  # what a deployment must find; None, of a damaged pointer, is any
+    is_retiring: bool = False  # whether any version that reaches the threshold may replace it
 
 
 def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
@@ -172,9 +181,9 @@ def _live(engine: Engine, registry: Registry, retire_days: int) -> Live:
         pointer = registry.current()
     except DamagedVersion as error:
         log.warning("gate.pointer_damaged", reason=str(error))
-        return Live(None, None, is_retiring=False)
+        return Live(None, None)
     if pointer is None:
-        return Live(None, 0, is_retiring=False)
+        return Live(None, 0)
     with transaction(engine) as session:
         retire_by = model_retention.retirement_due(session, registry.versions(), retire_days)
     return Live(pointer, pointer.sequence, model_retention.is_retired(retire_by, pointer.run_id))
@@ -189,7 +198,7 @@ def _is_needed(engine: Engine, registry: Registry, fingerprint: str, retire_days
 
 
 def _compare_with_live(
-    registry: Registry, live: Live, held_out: pd.DataFrame, predicted: Sequence[str]
+    registry: Registry, live: Live, held_out: pd.DataFrame, predictions: Sequence[Prediction]
 ) -> promotion_gate.Comparison | None:
     """Compare with the live model on the held-out rows that are new to it; None without one.
 
@@ -205,11 +214,11 @@ def _compare_with_live(
     except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=run_id, reason=str(error))
         return None
-    table = held_out.assign(predicted=predicted)
+    table = held_out.assign(challenger=[it.label for it in predictions])
     table = table[[at > version.manifest.trained_through for at in table["labelled_at"]]]
     return promotion_gate.compare(
         run_id=run_id,
         truth=table["label"].tolist(),
-        challenger=table["predicted"].tolist(),
-        live=[prediction.label for prediction in model.predict_many(table["row"].tolist())],
+        challenger=table["challenger"].tolist(),
+        live=[it.label for it in model.predict_many(table["row"].tolist())],
     )
