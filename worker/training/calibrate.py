@@ -27,15 +27,11 @@ def calibrate(
     A reranker that learned little, as from few rows, gets the weight 0.
     """
     covered = np.any(right, axis=1)
-    calibration = _weigh(pairs, odds, right, weight)
     covered_share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
-    calibration = replace(calibration, candidate_recall=covered_share)
+    calibration = replace(_weigh(pairs, odds, right, weight), candidate_recall=covered_share)
     shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
-    best = shares.argmax(axis=1)[:, None]
-    share = np.take_along_axis(shares, best, axis=1)[:, 0]
-    return replace(
-        calibration, beta=_fit_beta(share, np.take_along_axis(right, best, axis=1)[:, 0])
-    )
+    best = np.arange(len(shares)), shares.argmax(axis=1)
+    return replace(calibration, beta=_fit_beta(shares[best], right[best]))
 
 
 def _fit_beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -65,8 +61,8 @@ def _weigh(
 ) -> Calibration:
     """The weights, none below 0, under which the truth is likeliest; a convex problem.
 
-    *weight* is that of each row, shape (n,), as in the reranker, so that rare labels count. The
-    correction of the confidence has none: it is to hold for the rows as they come.
+    *weight*, shape (n,), lets rare labels count, as in the reranker. The correction of the
+    confidence has none: it is to hold for the rows as they come.
     """
     scores = [pairs.linear.astype(np.float64)]
     if odds is not None:
@@ -80,12 +76,10 @@ def _weigh(
         shares = softmax(stacked @ weights)
         fit = -weight @ np.log(np.maximum(shares[right], 1e-300))
         slope = np.einsum("n,nm,nmf->f", weight, shares, stacked) - of_truth
-        # A weak prior, worth one row, for the weights without evidence.
-        pull = (weights - start) / scale
-        return float(fit + 0.5 * pull @ pull), slope + pull / scale
+        pull = weights - start  # a weak prior, worth one row, for the weights without evidence
+        return float(fit + 0.5 * pull @ pull), slope + pull
 
     start = np.array([DEFAULT_LINEAR_WEIGHT, 0.0][: len(scores)])
-    scale = np.array([DEFAULT_LINEAR_WEIGHT, 1.0][: len(scores)])
     fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(scores))
     weights = fitted.x.tolist()
     return Calibration(weights[1] if odds is not None else 0.0, weights[0])

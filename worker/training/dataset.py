@@ -52,10 +52,9 @@ def load(engine: Engine, *, limit: int | None) -> pd.DataFrame:
             for values in connection.execute(_LOAD, query)
         ]
     columns = zip(*reversed(records), strict=True) if records else [()] * 4
-    names = ("row", "label", "source", "labelled_at")
     # One Series a column: pandas would take a list of feature rows, which are tuples, apart.
     series = (pd.Series(list(values), dtype=object) for values in columns)
-    return pd.DataFrame(dict(zip(names, series, strict=True)))
+    return pd.DataFrame(dict(zip(("row", "label", "source", "labelled_at"), series, strict=True)))
 
 
 def split_by_time(data: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -68,7 +68,7 @@ def fit_and_refit(
     learned: int,
     seed: int = 0,
     target_precision: float = 0.9,
-    progress: Progress | None = None,
+    progress: Progress = lambda *_: None,
 ) -> FitResult:
     """Fit on the first *learned* of *rows*; then refit the candidate generator on all of them.
 
@@ -88,7 +88,7 @@ def fit_and_refit(
     if not 0 < learned <= len(rows) or len(rows) != len(labels):
         raise ValueError(f"{len(rows)} rows and {len(labels)} labels, {learned} to learn from")
     early, early_labels = rows[:learned], labels[:learned]
-    with threadpool_limits(limits=1), FitPool(progress or _silent) as pool:
+    with threadpool_limits(limits=1), FitPool(progress) as pool:
         hash_key = _hash_key(early, early_labels, seed)
         inputs = _read(early, hash_key, pool.report_progress)
         names, ids = _numbered(early_labels)
@@ -119,10 +119,6 @@ def fit_and_refit(
         )
         metadata = {**metadata, "base_rows": len(rows)}
         return FitResult(judged, replace(judged, **refitted.result()._asdict(), metadata=metadata))
-
-
-def _silent(phase: str, done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
@@ -179,12 +175,9 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
     else:
         cuts = [round(n * share) for share in (0.4, 0.52, 0.64, 0.76, 0.88)]
     starts = [int(np.searchsorted(day, day[min(cut, n - 1)])) for cut in cuts]
+    near = zip(cuts, starts, strict=True)
     # With rows without a date the days are not sorted, and the search finds nothing of use.
-    near = [
-        start if 0 <= cut - start <= n // 50 else cut
-        for cut, start in zip(cuts, starts, strict=True)
-    ]
-    return [*near, n]
+    return [*(start if 0 <= cut - start <= n // 50 else cut for cut, start in near), n]
 
 
 def _held_out(

@@ -28,17 +28,15 @@ RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's 
 
 FloatArray = NDArray[np.float32]
 LabelArray = NDArray[np.int64]
-CheckCancelled = Callable[[], None]
 
 
 def fit_generator(
-    inputs: EncodedRows, labels: LabelArray, label_count: int, tick: CheckCancelled
+    inputs: EncodedRows, labels: LabelArray, label_count: int, tick: Callable[[], None]
 ) -> CandidateGenerator:
-    """Fit every scorer on the same rows.
+    """Fit every scorer on the same rows, at least one, the earliest first.
 
     Args:
-        inputs: the rows, the earliest first, at least one.
-        labels: the label of each, 0..label_count.
+        labels: the label of each row, 0..label_count.
         label_count: K; labels without a row get a prior of next to nothing.
         tick: called now and then; may raise to end the work.
     """
@@ -71,7 +69,7 @@ def fit_generator(
 
 
 def _softmax_regression(
-    matrix: csr_array, labels: LabelArray, label_count: int, tick: CheckCancelled
+    matrix: csr_array, labels: LabelArray, label_count: int, tick: Callable[[], None]
 ) -> FloatArray:
     """Weights of multinomial logistic regression, shape (WIDTH, K).
 
@@ -141,8 +139,7 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
 def _log_prior(labels: LabelArray, label_count: int) -> FloatArray:
     """Log share of each label, shape (K,); of one without rows, next to nothing."""
     count = np.bincount(labels, minlength=label_count) + 0.01
-    prior: FloatArray = np.log(count / count.sum()).astype(np.float32)
-    return prior
+    return np.asarray(np.log(count / count.sum()), np.float32)
 
 
 def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: int) -> FloatArray:
@@ -151,8 +148,7 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
     counts = joint.reshape(bin_count, label_count).astype(np.float64)
     overall = (counts.sum(axis=1, keepdims=True) + 0.5) / (counts.sum() + 0.5 * bin_count)
     within = (counts + RATIO_SMOOTHING * overall) / (counts.sum(axis=0) + RATIO_SMOOTHING)
-    ratio: FloatArray = np.log(within / overall).astype(np.float32)
-    return ratio
+    return np.asarray(np.log(within / overall), np.float32)
 
 
 def _history(

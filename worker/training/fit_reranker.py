@@ -55,18 +55,12 @@ class HeldOut(NamedTuple):
 
 
 class RerankerFit(NamedTuple):
-    """A fitted reranker.
+    """A fitted reranker."""
 
-    Attributes:
-        booster: the model as text; "" where there are too few rows for one.
-        agreement: the largest difference between the native evaluation and LightGBM.
-        held_out: the predictions for the calibration rows; None without any.
-    """
-
-    booster: str
-    agreement: float | None
+    booster: str  # the model as text; "" where there are too few rows for one
+    agreement: float | None  # the largest difference between the native evaluation and LightGBM
     calibration: Calibration
-    held_out: HeldOut | None
+    held_out: HeldOut | None  # the predictions for the calibration rows; None without any
 
 
 def start_fit(
@@ -181,8 +175,7 @@ def _balance(truth: LabelArray) -> NDArray[np.float64]:
 def _self_test_sample(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """SELF_TEST_ROWS rows with all their candidates, shape (SELF_TEST_ROWS, M, f).
 
-    If there are fewer rows, samples are made up: each feature, of all candidates, is that of some
-    row.
+    Of fewer rows samples are made up: each feature, of all candidates, is that of some row.
     """
     rng = np.random.default_rng(seed)
     n, _, width = features.shape

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import IO, Any
 
 from shared.db.engine import transaction
@@ -82,7 +81,7 @@ def _train_in_fresh_process(
     services: Services, claim: Claim, lease: Lease
 ) -> TrainReport | SkippedRun:
     request = {"job_id": claim.job_id, **claim.params}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "worker.training.trainer"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -90,18 +89,15 @@ def _train_in_fresh_process(
         encoding="utf-8",
         # The memory limit counts reserved memory, which would be 64 MB for each thread.
         env={**os.environ, "MALLOC_ARENA_MAX": "1"},
-    )
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018  pipes
-    try:
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        return _follow(process, lease, services.settings.train_timeout_s)
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(BrokenPipeError):
-                pipe.close()
+    ) as process:
+        assert process.stdin is not None  # noqa: S101  a pipe
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            return _follow(process, lease, services.settings.train_timeout_s)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _follow(

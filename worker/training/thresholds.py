@@ -27,17 +27,11 @@ LOWEST, HIGHEST = 0.5, 0.99  # of any threshold: nothing is shown that is more l
 
 
 class RepeatRateFit(NamedTuple):
-    """The repeat rates of n rows.
+    """The repeat rates of n rows."""
 
-    Attributes:
-        rates: a table as DEFAULT_REPEAT_RATES, which each of its cells starts from.
-        threshold: the lowest rate from which on the target share of the repeated labels is right.
-        answers: shape (n,): whether the merchant history alone would have decided.
-    """
-
-    rates: RepeatRates
-    threshold: float
-    answers: NDArray[np.bool_]
+    rates: RepeatRates  # each cell starts from that of DEFAULT_REPEAT_RATES
+    threshold: float  # the lowest rate from which on the target share of repeated labels is right
+    answers: NDArray[np.bool_]  # shape (n,): whether the merchant history alone would have decided
 
 
 def fit_repeat_rates(

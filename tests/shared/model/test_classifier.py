@@ -260,16 +260,16 @@ class TestLearner:
 
         held = self.held_out(rows, labels)
 
-        days = fit._read(rows, b"key", fit._silent).rows["day"]
+        days = fit._read(rows, b"key", lambda *_: None).rows["day"]
         cuts = fit._cuts(days)
         assert cuts == sorted(cuts)
         assert len(held.labels) == len(rows) - cuts[0]
 
     @staticmethod
     def held_out(rows: list[FeatureRow], labels: list[str]) -> Candidates:
-        inputs = fit._read(rows, b"key", fit._silent)
+        inputs = fit._read(rows, b"key", lambda *_: None)
         names, ids = fit._numbered(labels)
-        with parallel.FitPool(fit._silent) as own:
+        with parallel.FitPool(lambda *_: None) as own:
             return fit._held_out(inputs, ids, len(names), own)[0]
 
     def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
