@@ -59,9 +59,9 @@ class Lease:
         if self._cancelled:
             raise JobCancelled(f"Job {self._claim.job_id} was cancelled")
 
-    def wait(self, seconds: float) -> bool:
-        """Wait, at most until the work must stop; return whether it must."""
-        return self._must_stop.wait(seconds)
+    def wait(self, seconds: float) -> None:
+        """Wait, at most until the work must stop."""
+        self._must_stop.wait(seconds)
 
     def renew(self) -> None:
         """Renew the lease and write the progress now.

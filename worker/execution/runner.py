@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
@@ -30,14 +30,10 @@ class Retryable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of the work, and what remains to be done under the lock of the job's row.
+    """Result of the work, and what remains to be done under the lock of the job's row."""
 
-    Attributes:
-        result: stored with the job.
-        finalize: returns more results; called while no other worker can take the job over.
-    """
-
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any]
+    # Returns more results; called while no other worker can take the job over.
     finalize: Callable[[], Mapping[str, Any]] = dict
 
 

@@ -66,10 +66,7 @@ def write_labels(session: Session, decided: Mapping[int, str | None]) -> dict[st
         for txn_id in session.scalars(stored.with_for_update(read=True, key_share=True))
         if (label := decided[txn_id]) is not None
     }
-    by_rule = (
-        TransactionLabel.txn_id.in_(decided),
-        TransactionLabel.source == LabelSource.RULE,
-    )
+    by_rule = (TransactionLabel.txn_id.in_(decided), TransactionLabel.source == LabelSource.RULE)
     labelled = select(TransactionLabel.txn_id, TransactionLabel.label).where(*by_rule)
     before = {txn_id: label for txn_id, label in session.execute(labelled)}  # noqa: C416
     new = {
