@@ -11,6 +11,7 @@ import io
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -41,15 +42,17 @@ def build_pending(
 ) -> BuildReport:
     """Bring the features in scope up to date, in this process.
 
-    Args:
-        progress: gets the number of rows written so far; may raise to end the build, whose rows
-            stay.
+    *progress* gets the number of rows written so far; it may raise to end the build. Rows stay.
     """
     started = time.monotonic()
     removed = pending.remove_deleted(engine)
     built = 0
+
+    def report(done: int) -> None:
+        progress(built + done)
+
     for part in pending.pending_ranges(engine, scope):
-        built += build_range(engine, part, scope, progress=progress, before=built)
+        built += build_range(engine, part, scope, report)
     return BuildReport(
         built=built,
         unchanged=pending.count(engine, scope) - built,
@@ -59,17 +62,11 @@ def build_pending(
 
 
 def build_range(
-    engine: Engine,
-    part: IdRange,
-    scope: Scope,
-    *,
-    progress: Progress = lambda _: None,
-    before: int = 0,
+    engine: Engine, part: IdRange, scope: Scope, progress: Progress = lambda _: None
 ) -> int:
     """Write the features of what is pending in one range; give the number of rows written.
 
-    Python makes the features of one chunk while the server merges the one before. *progress* gets
-    that number too, and the *before* rows of earlier ranges with it.
+    Python makes the features of one chunk while the server merges the one before.
     """
     lines = _read(engine, part, scope)
     written = 0
@@ -79,12 +76,12 @@ def build_range(
             chunk = feature_store.features_lines(lines[start : start + CHUNK_ROWS])
             if merging is not None:
                 written += merging.result()
-                progress(before + written)
+                progress(written)
             merging = server.submit(_merge, engine, chunk)
         if merging is not None:
             written += merging.result()
     if written:
-        progress(before + written)
+        progress(written)
     return written
 
 
@@ -106,11 +103,8 @@ def _merge(engine: Engine, chunk: Sequence[str]) -> int:
 
     A transaction that is deleted for good meanwhile ends the attempt; the next one leaves it out.
     """
-    for attempt in range(1, MERGE_ATTEMPTS + 1):
-        try:
-            with engine.begin() as connection:
-                return feature_store.write_lines(connection, chunk)
-        except IntegrityError:
-            if attempt == MERGE_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+    for _ in range(MERGE_ATTEMPTS - 1):
+        with suppress(IntegrityError), engine.begin() as connection:
+            return feature_store.write_lines(connection, chunk)
+    with engine.begin() as connection:
+        return feature_store.write_lines(connection, chunk)

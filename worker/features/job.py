@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
 
 from shared.db.engine import transaction
-from shared.db.tables import Job
 from shared.errors import LedgerError
 from shared.jobs import store as job_store
 from shared.jobs.store import Claim
@@ -43,7 +41,7 @@ def build_features(services: Services, claim: Claim, lease: Lease) -> Outcome:
     total = sum(part.rows for part in ranges)
     if len(ranges) == 1:
         built = build_range(
-            engine, ranges[0], scope, progress=lambda done: lease.report("build", done, total)
+            engine, ranges[0], scope, lambda done: lease.report("build", done, total)
         )
     elif ranges:
         built = _build_together(services, claim, lease, ranges, scope)
@@ -66,7 +64,7 @@ def build_one_range(services: Services, claim: Claim, lease: Lease) -> Outcome:
         services.engine,
         part,
         Scope(since=dt.date.fromisoformat(since) if since else None),
-        progress=lambda done: lease.report("build", done, part.rows),
+        lambda done: lease.report("build", done, part.rows),
     )
     lease.report("build", built, part.rows)
     return Outcome({"built": built})
@@ -77,11 +75,10 @@ def _build_together(
 ) -> int:
     since = scope.since.isoformat() if scope.since else None
     total = sum(part.rows for part in ranges)
+    params = [{**part._asdict(), "since": since} for part in ranges]
     with transaction(services.engine) as session:
-        added: Sequence[Job] = []
-        if not job_store.load_ranges(session, claim.job_id).open:
-            params = [{**part._asdict(), "since": since} for part in ranges]
-            added = job_store.add_ranges(session, claim, params)
+        is_cut = job_store.load_ranges(session, claim.job_id).open
+        added = [] if is_cut else job_store.add_ranges(session, claim, params)
     services.publisher.publish(added)
     while True:
         with transaction(services.engine) as session:
@@ -93,8 +90,7 @@ def _build_together(
             run(services, mine, build_one_range)
         elif state.open:
             lease.wait(POLL_S)
+        elif state.failed:
+            raise RangeFailed(str(state.failed[0].get("message", "a range failed")))
         else:
-            break
-    if state.failed:
-        raise RangeFailed(str(state.failed[0].get("message", "a range failed")))
-    return state.done
+            return state.done

@@ -30,13 +30,12 @@ _COUNT = text(
 )
 
 
-def refresh(engine: Engine) -> int:
-    """Replace all priors in one database transaction; give how many there are.
+def refresh(engine: Engine) -> None:
+    """Replace all priors in one database transaction.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(engine) as session:
         session.execute(text("DELETE FROM merchant_priors"))
-        inserted = session.execute(_COUNT, {"min_users": MIN_USERS})
-        return int(inserted.rowcount)  # type: ignore[attr-defined]  # of an INSERT it has one
+        session.execute(_COUNT, {"min_users": MIN_USERS})
