@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,20 @@ BETA_PULL = 4.0  # of the correction towards none, in rows
 DEFAULT_LINEAR_WEIGHT = 1.0  # where nothing is held out
 
 
+class HeldOut(NamedTuple):
+    """The model's predictions for n rows that it was not trained on, shape (n,) each."""
+
+    labels: NDArray[np.int64]  # -1: none
+    confidence: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+
 def calibrate(
     pairs: Candidates,
     odds: NDArray[np.float64] | None,
     right: NDArray[np.bool_],
     weight: NDArray[np.float64],
-) -> Calibration:
+) -> tuple[Calibration, HeldOut]:
     """Weigh reranker and linear score by held-out likelihood, then correct the confidence.
 
     A reranker that learned little, as from few rows, gets the weight 0.
@@ -31,7 +40,9 @@ def calibrate(
     calibration = replace(_weigh(pairs, odds, right, weight), candidate_recall=covered_share)
     shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
     best = np.arange(len(shares)), shares.argmax(axis=1)
-    return replace(calibration, beta=_fit_beta(shares[best], right[best]))
+    calibration = replace(calibration, beta=_fit_beta(shares[best], right[best]))
+    confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
+    return calibration, HeldOut(pairs.labels[best], confidence, right[best])
 
 
 def _fit_beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:

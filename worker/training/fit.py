@@ -30,8 +30,9 @@ from shared.model.candidates import (
 )
 from shared.model.classifier import CHUNK, Model
 from shared.model.thresholds import Thresholds
+from worker.training.calibrate import HeldOut
 from worker.training.fit_candidates import LabelArray, fit_generator
-from worker.training.fit_reranker import ROUNDS, HeldOut, count_calibration_rows, start_fit
+from worker.training.fit_reranker import ROUNDS, count_calibration_rows, start_fit
 from worker.training.parallel import FitPool, Progress
 from worker.training.thresholds import RepeatRateFit, fit_repeat_rates, fit_thresholds
 

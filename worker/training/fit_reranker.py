@@ -15,7 +15,7 @@ from shared.model.calibration import Calibration
 from shared.model.candidates import Candidates
 from shared.model.classifier import CHUNK
 from shared.model.reranker import Reranker, max_abs_difference
-from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, calibrate
+from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, HeldOut, calibrate
 from worker.training.fit_candidates import LabelArray
 from worker.training.parallel import FitPool
 
@@ -44,14 +44,6 @@ _PARAMETERS = {
     "num_threads": 1,
     "verbosity": -1,
 }
-
-
-class HeldOut(NamedTuple):
-    """The model's predictions for n rows that it was not trained on, shape (n,) each."""
-
-    labels: LabelArray  # -1: none
-    confidence: NDArray[np.float64]
-    right: NDArray[np.bool_]
 
 
 class RerankerFit(NamedTuple):
@@ -90,8 +82,7 @@ def start_fit(
         # It never serves: that the kernel agrees on some rows is enough.
         agreement = max_abs_difference(text, late.features[-CHUNK:])
         odds = Reranker(text, agreement).log_odds(late.features)
-        calibration = calibrate(late, odds, right[cut:], weight[cut:])
-        return calibration, _predict(calibration, late, odds, right[cut:])
+        return calibrate(late, odds, right[cut:], weight[cut:])
 
     serving = pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
     calibrating = pool.submit(calibrate_on_later)
@@ -124,20 +115,7 @@ def _fit_without_booster(
     """For few rows: the linear score alone, calibrated if that can be."""
     if len(right) < MIN_CALIBRATE_ROWS:
         return RerankerFit("", None, Calibration(0.0, DEFAULT_LINEAR_WEIGHT), None)
-    calibration = calibrate(pairs, None, right, weight)
-    return RerankerFit("", None, calibration, _predict(calibration, pairs, None, right))
-
-
-def _predict(
-    calibration: Calibration,
-    pairs: Candidates,
-    odds: NDArray[np.float64] | None,
-    right: NDArray[np.bool_],
-) -> HeldOut:
-    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
-    best = np.arange(len(shares)), shares.argmax(axis=1)
-    confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
-    return HeldOut(pairs.labels[best], confidence, right[best])
+    return RerankerFit("", None, *calibrate(pairs, None, right, weight))
 
 
 def _grow(
