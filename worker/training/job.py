@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import IO, Any
 
 from shared.db.engine import transaction
@@ -43,18 +44,18 @@ def train(services: Services, claim: Claim, lease: Lease) -> Outcome:
     started = time.monotonic()
     report = _train_in_fresh_process(services, claim, lease)
     elapsed = {"elapsed_seconds": round(time.monotonic() - started, 3)}
-
-    def settle() -> Mapping[str, Any]:
-        return {} if isinstance(report, SkippedRun) else _publish(services, claim, report)
-
-    return Outcome({**report.to_json(), **elapsed}, settle)
+    return Outcome({**report.to_json(), **elapsed}, partial(_publish, services, claim, report))
 
 
-def _publish(services: Services, claim: Claim, report: TrainReport) -> Mapping[str, Any]:
+def _publish(
+    services: Services, claim: Claim, report: TrainReport | SkippedRun
+) -> Mapping[str, Any]:
     """Deploy a version that passed its gate, then prune old ones; runs under the row's lock.
 
     Not if another version went live since the gate: this one was not compared with it.
     """
+    if isinstance(report, SkippedRun):
+        return {}
     if claim.params.get("deploy") == "never":
         return {"deployed": False, "deploy_reason": "deploy=never was asked for"}
     reason = report.gate.reason

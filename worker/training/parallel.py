@@ -25,9 +25,6 @@ class FitPool:
 
     The first error, of a task, of the block or of *report*, cancels the other tasks at their next
     report or check, and is raised again as the block ends. No thread outlives the block.
-
-    Attributes:
-        size: threads.
     """
 
     def __init__(self, report: Progress) -> None:

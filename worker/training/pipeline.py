@@ -39,24 +39,15 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """The parameters of a run.
-
-    Attributes:
-        limit: labelled transactions to train on, the newest; None: all.
-        only_if_new: skip the run if nothing has changed since the newest version.
-        min_labels: labelled transactions that a run needs.
-        threshold_f1: the least macro-F1 with which the gate passes, 0..1.
-        target_precision: share of the shown suggestions that should be right, 0..1.
-        retire_days: how long a version that learned from a deleted user may stay.
-    """
+    """The parameters of a run."""
 
     job_id: str
-    limit: int | None
-    only_if_new: bool
-    min_labels: int
-    threshold_f1: float
-    target_precision: float = 0.9
-    retire_days: int = 30
+    limit: int | None  # labelled transactions to train on, the newest; None: all
+    only_if_new: bool  # skip the run if nothing has changed since the newest version
+    min_labels: int  # labelled transactions that a run needs
+    threshold_f1: float  # the least macro-F1 with which the gate passes, 0..1
+    target_precision: float = 0.9  # share of the shown suggestions that should be right, 0..1
+    retire_days: int = 30  # how long a version that learned from a deleted user may stay
 
 
 def run(
