@@ -34,33 +34,23 @@ _OTHER = "(other)"
 
 
 class Check(NamedTuple):
-    """One test of a window against the reference.
-
-    Attributes:
-        psi: population stability index; 0 is equal, 0.25 and more is usually called large.
-        js: Jensen–Shannon divergence in bits, 0 to 1.
-        p: p-value, corrected for all checks; None: there are too few rows or weeks.
-        needed: the PSI from which on it would have been an alarm; None as with p.
-        spread: variation between the weeks of the reference, 1 as by chance.
-        alarm: whether the difference is significant, and large enough to matter.
-    """
+    """One test of a window against the reference."""
 
     check: str
-    psi: float
-    js: float
-    p: float | None
-    needed: float | None
-    spread: float
-    alarm: bool
+    psi: float  # population stability index; 0 is equal, 0.25 and more is usually called large
+    js: float  # Jensen–Shannon divergence in bits, 0 to 1
+    p: float | None  # p-value, corrected for all checks; None: there are too few rows or weeks
+    needed: float | None  # the PSI from which on it would have been an alarm; None as with p
+    spread: float  # variation between the weeks of the reference, 1 as by chance
+    alarm: bool  # whether the difference is significant, and large enough to matter
 
 
 def compare(reference: ReferenceProfile, window: WindowProfile) -> list[Check]:
     """Every check, in the order of drift_metrics.CHECKS."""
-    parts = [
-        *((check, reference.inputs, window.inputs) for check in INPUTS),
-        *((check, reference.answers, window.answers) for check in ANSWERS),
+    raw = [
+        *(_check(name, reference.inputs, window.inputs) for name in INPUTS),
+        *(_check(name, reference.answers, window.answers) for name in ANSWERS),
     ]
-    raw = [_check(check, weeks, now) for check, weeks, now in parts]
     adjusted = _holm([it.p for it in raw])
     tests = sum(p is not None for p in adjusted)
     return [

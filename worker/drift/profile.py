@@ -58,18 +58,12 @@ class DateRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceProfile:
-    """The profiles of the weeks before a training run, the earliest first.
+    """The profiles of the weeks before a training run, the earliest first."""
 
-    Attributes:
-        inputs: counts of the features.
-        answers: counts of the evaluated model's predictions for rows that it was not trained on.
-        accuracy, confidence: of its predictions in the evaluation, the mean confidence.
-    """
-
-    inputs: tuple[Counts, ...]
-    answers: tuple[Counts, ...]
-    accuracy: float
-    confidence: float
+    inputs: tuple[Counts, ...]  # of the features
+    answers: tuple[Counts, ...]  # of the model's predictions for rows it was not trained on
+    accuracy: float  # of its predictions in the evaluation
+    confidence: float  # their mean
 
     def to_file(self) -> bytes:
         return json.dumps(asdict(self), sort_keys=True).encode()
@@ -141,7 +135,7 @@ def profile(
         every = max(round(connection.execute(_COUNT, days).scalar_one() / SAMPLE), 1)
         records = connection.execute(_ROWS, {**days, "learned": learned, "every": every}).all()
     weeks = max((span.last - span.first) // WEEK, 1)
-    inputs, unlearned = [], []
+    inputs, answer_weeks, unlearned = [], [], []
     for *values, is_new, is_learned in records:
         row = FeatureRow(*values)
         assert row.date is not None  # noqa: S101  the query finds none
@@ -149,15 +143,12 @@ def profile(
         if week >= 0:
             inputs.append((week, inputs_of(row, is_new=is_new)))
             if row.date >= answers_from and not is_learned:
-                unlearned.append((week, row))
-    predictions = model.predict_many([row for _, row in unlearned])
-    answers = (
-        (week, answers_of(prediction))
-        for (week, _), prediction in zip(unlearned, predictions, strict=True)
-    )
+                answer_weeks.append(week)
+                unlearned.append(row)
+    predictions = model.predict_many(unlearned)
     return WindowProfile(
         _count(inputs, weeks),
-        _count(answers, weeks),
+        _count(zip(answer_weeks, map(answers_of, predictions), strict=True), weeks),
         len(inputs),
         _mean_confidence(predictions) if predictions else None,
     )

@@ -19,19 +19,13 @@ Z = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The new model and the live one on the same rows, on which neither was trained.
+    """The new model and the live one on the same rows, on which neither was trained."""
 
-    Attributes:
-        rows: how many there are.
-        f1_macro, live_f1_macro: macro-F1 of the new and of the live model.
-        only_new_right, only_live_right: rows on which just one of the two is right.
-    """
-
-    run_id: str
+    run_id: str  # of the live one
     rows: int
     f1_macro: float
     live_f1_macro: float
-    only_new_right: int
+    only_new_right: int  # rows on which just this one of the two is right
     only_live_right: int
 
 

@@ -48,6 +48,7 @@ def evaluate(
     scores = {name: score(table["label"], table[name]) for name in ("model", *BASELINES)}
     model = scores.pop("model")
     best = max(BASELINES, key=lambda name: scores[name]["f1_macro"] or 0.0)
+    by_merchant = {"seen": table[table["is_seen"]], "unseen": table[~table["is_seen"]]}
     confidence, is_right = table["confidence"].to_numpy(), table["is_right"].to_numpy()
     return EvaluationReport(
         rows=len(rows),
@@ -64,10 +65,7 @@ def evaluate(
         too_rare=_records(counts[is_rare].reset_index()),
         merchants={
             name: {"rows": len(group), "accuracy": _mean(group["is_right"])}
-            for name, group in (
-                ("seen", table[table["is_seen"]]),
-                ("unseen", table[~table["is_seen"]]),
-            )
+            for name, group in by_merchant.items()
         },
         baselines={**scores, "best": {"name": best, **scores[best]}},
         ceiling=noise_ceiling(
