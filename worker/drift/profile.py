@@ -157,19 +157,19 @@ def profile(
 def build_reference(
     engine: Engine,
     model: Model,
-    *,
-    learned_through: dt.date,
+    learned_rows: Iterable[FeatureRow],
     predictions: Sequence[Prediction],
     truth: Iterable[str],
 ) -> ReferenceProfile:
     """Count the WEEKS weeks before the newest one, with which the reference is first compared.
 
     Args:
-        model: the evaluated one, trained on nothing after *learned_through*.
+        model: the evaluated one, trained on *learned_rows*.
         predictions, truth: of the evaluation, the labels of its rows.
     """
     last = (newest_date(engine) or dt.datetime.now(dt.UTC).date()) - WEEK
     span = DateRange(last - WEEKS * WEEK, last)
+    learned_through = max(row.date for row in learned_rows if row.date)
     window = profile(engine, span, model, answers_from=learned_through + DAY)
     right = sum(it.label == label for it, label in zip(predictions, truth, strict=True))
     return ReferenceProfile(

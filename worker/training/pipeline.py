@@ -32,7 +32,6 @@ from worker.features import merchant_priors
 from worker.training import dataset, fit
 from worker.training.parallel import Progress
 
-SEED = 0
 ONE_LABEL = "All labelled transactions have one category; the model can give no other."
 log = get_logger()
 
@@ -79,7 +78,6 @@ def run(
         data["row"].tolist(),
         data["label"].tolist(),
         learned=len(train),
-        seed=SEED,
         target_precision=request.target_precision,
         progress=report_progress,
     )
@@ -93,11 +91,7 @@ def run(
     report = _summarize(models, evaluation, verdict, live.sequence)
     importance = feature_importance.feature_importance(models.judged)
     reference = drift_profile.build_reference(
-        engine,
-        models.judged,
-        learned_through=max(row.date for row in train["row"] if row.date),
-        predictions=predictions,
-        truth=held_out["label"],
+        engine, models.judged, train["row"], predictions, held_out["label"]
     )
     meta = {
         **report.to_meta(),
