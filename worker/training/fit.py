@@ -207,10 +207,9 @@ def _held_out(
         for cut, end in pairwise(_cuts(inputs.rows["day"]))
         if label_count > 1 and 0 < cut < end
     ]
-    chunks = [chunk for block in blocks for chunk in block.result()]
-    if not chunks:
-        nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
-        return Candidates(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing), ids[:0]
+    nothing = np.zeros((0, width, len(PAIR_FEATURES)), dtype=np.float32)
+    chunks = [Candidates(np.zeros((0, width), np.int64), nothing[:, :, 0], nothing)]
+    chunks += [chunk for block in blocks for chunk in block.result()]
     joined = Candidates(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
     return joined, ids[inputs.size - joined.labels.shape[0] :]
 
