@@ -102,15 +102,13 @@ def _table(
         },
         dtype=object,
     )
-    others = ([other.label for other in it.alternatives[: TOP - 1]] for it in predictions)
-    is_second = [label in names for label, names in zip(labels, others, strict=True)]
-    is_right = table["model"] == table["label"]
+    top = ([it.label, *(other.label for other in it.alternatives[: TOP - 1])] for it in predictions)
     return table.assign(
         most_frequent=most_frequent,
         confidence=[float(it.confidence) for it in predictions],
         is_seen=merchant.isin(lookup.index) & (merchant != ""),
-        is_right=is_right,
-        is_in_top=is_right | pd.Series(is_second, dtype=bool),
+        is_right=table["model"] == table["label"],
+        is_in_top=[label in names for label, names in zip(labels, top, strict=True)],
     )
 
 
