@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from functools import partial
 
 from shared.db.engine import transaction
 from shared.errors import LedgerError
@@ -38,11 +39,9 @@ def build_features(services: Services, claim: Claim, lease: Lease) -> Outcome:
     lease.report("look for changes")
     ranges = pending.pending_ranges(engine, scope)
     built = 0
-    total = sum(part.rows for part in ranges)
     if len(ranges) == 1:
-        built = build_range(
-            engine, ranges[0], scope, lambda done: lease.report("build", done, total)
-        )
+        report = partial(lease.report, "build", total=ranges[0].rows)
+        built = build_range(engine, ranges[0], scope, report)
     elif ranges:
         built = _build_together(services, claim, lease, ranges, scope)
     return Outcome(
@@ -60,13 +59,10 @@ def build_one_range(services: Services, claim: Claim, lease: Lease) -> Outcome:
     """Build one range of ids that a features job has cut."""
     part = IdRange(claim.params["low"], claim.params["high"], claim.params["rows"])
     since = claim.params["since"]
-    built = build_range(
-        services.engine,
-        part,
-        Scope(since=dt.date.fromisoformat(since) if since else None),
-        lambda done: lease.report("build", done, part.rows),
-    )
-    lease.report("build", built, part.rows)
+    scope = Scope(since=dt.date.fromisoformat(since) if since else None)
+    report = partial(lease.report, "build", total=part.rows)
+    built = build_range(services.engine, part, scope, report)
+    report(built)
     return Outcome({"built": built})
 
 
