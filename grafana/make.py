@@ -44,7 +44,7 @@ SERVICE: list[Panel] = [
         {"{{status}}": "sum by (status) (rate(lm_http_requests_total[5m]))"},
     ),
     (
-        "Predictions asked for",
+        "Calls for predictions",
         RATE,
         {
             "model there: {{available}}": "sum by (available) "
@@ -112,7 +112,7 @@ QUALITY: list[Panel] = [
         {"{{status}}": "time() - max by (status) (lm_ml_train_last_finished_timestamp_seconds)"},
     ),
     (
-        "Processes by what they answer with",
+        "Processes by state of their live model",
         COUNT,
         {"{{process}} {{state}}": "sum by (process, state) (lm_model_processes)"},
     ),

@@ -36,8 +36,9 @@ def make_engine(
     """Make an engine whose errors never quote a person's data. Call it after any fork.
 
     At most *pool_size* + *max_overflow* connections are open; the wait for a free one is 1 s.
-    Connecting takes at most 2 s, after `install_wait_timeout` 1 s; a frozen peer is noticed within
-    about 10 s; the server ends a statement after ten minutes.
+    Connecting takes at most 2 s. A dead peer is noticed within about 10 s, and the server ends a
+    statement after ten minutes. A process that is to notice a server which is stopped, and whose
+    machine still answers, calls `install_wait_timeout`.
     """
     engine = create_engine(
         database_url,
@@ -64,10 +65,11 @@ def make_engine(
 
 
 def install_wait_timeout() -> None:
-    """Apply `wait_timeout` to every wait for PostgreSQL in this process; COPY cannot be used then.
+    """Apply `wait_timeout`, by default 10 s, to every wait for PostgreSQL in this process.
 
     A stopped server still acknowledges packets, so no time-out of TCP notices it. A connection
-    whose wait timed out is closed.
+    whose wait timed out is closed. COPY cannot be used then, so workers do without; their jobs
+    have a lease, and other workers take them over.
     """
     extensions.set_wait_callback(_wait)
 

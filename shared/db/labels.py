@@ -1,4 +1,11 @@
-"""Labels of transactions: writing them, and which source replaces which."""
+"""Labels of transactions: writing them, and which source replaces which.
+
+writer             over a human label   over another label
+put                no                   yes
+put, only_over_rules  no                a rule's only
+put_by_person      yes                  yes
+restore (an undo)  puts back what was there, whatever its source
+"""
 
 from __future__ import annotations
 
@@ -65,7 +72,7 @@ def put(
         "sources": [source.value for _, source in labels.values()],
     }
     written = session.execute(statement, values) if labels else ()
-    return {txn_id: is_new for txn_id, is_new in written}  # noqa: C416  a row is no pair
+    return {txn_id: is_new for txn_id, is_new in written}  # noqa: C416  mypy takes a Row for no pair
 
 
 def lock(session: Session, txn_id: int) -> TransactionLabel | None:

@@ -304,7 +304,7 @@ class RolloutChange(Base):
     __tablename__ = "rollout_changes"
 
     id: Mapped[Identifier]
-    canary: Mapped[float]  # share of users in the model arm, 0..1
+    canary: Mapped[float]  # share of the users without a trial in the model arm, 0..1
     challenger: Mapped[str | None]  # run_id of the version on trial
     trial: Mapped[float]  # share of users in the challenger arm, 0..1
     action: Mapped[str]  # canary, trial, promote, drop, guardrail

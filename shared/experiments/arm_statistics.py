@@ -129,10 +129,10 @@ def _sums(row: Row[Any], x: str, y: str) -> tuple[float, ...]:
     return tuple(getattr(row, name) for name in (x, y, f"{x}_{x}", f"{x}_{y}", f"{y}_{y}"))
 
 
-def evidence_start(rollout: TrafficSplit) -> dt.datetime:
+def evidence_start(split: TrafficSplit) -> dt.datetime:
     """When the evidence begins: at the last change of the split, at most DAYS ago."""
     oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=DAYS)
-    return max(rollout.since, oldest) if rollout.since else oldest
+    return max(split.since, oldest) if split.since else oldest
 
 
 def load_disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:

@@ -51,15 +51,15 @@ class TrafficSplit:
         return replace(self, challenger=None, trial=0.0)
 
 
-def assign_arm(user_id: str, rollout: TrafficSplit, salt: str) -> Arm:
+def assign_arm(user_id: str, split: TrafficSplit, salt: str) -> Arm:
     """Assign a user to an arm; '' (unknown) is one user like any other.
 
     The trial draws from all users, anew for each version, and the canary from the rest, so each
     arm is a fair sample of the users.
     """
-    if rollout.challenger and _bucket(user_id, f"trial {rollout.challenger}", salt) < rollout.trial:
+    if split.challenger and _bucket(user_id, f"trial {split.challenger}", salt) < split.trial:
         return Arm.CHALLENGER
-    return Arm.MODEL if _bucket(user_id, "canary", salt) < rollout.canary else Arm.RULES
+    return Arm.MODEL if _bucket(user_id, "canary", salt) < split.canary else Arm.RULES
 
 
 def current(session: Session, settings: Settings) -> TrafficSplit:

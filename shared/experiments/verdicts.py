@@ -31,13 +31,13 @@ class Verdict:
     gain: Difference | None = None
 
 
-def compare_with_control(rollout: TrafficSplit, arms: Mapping[Arm, ArmStatistics]) -> list[Verdict]:
+def compare_with_control(split: TrafficSplit, arms: Mapping[Arm, ArmStatistics]) -> list[Verdict]:
     """Compare the model with the rules, and the challenger with what it might replace."""
     comparisons = []
-    if rollout.canary > 0:
+    if split.canary > 0:
         comparisons.append(compare_arms(Arm.MODEL, Arm.RULES, arms))
-    if rollout.challenger:
-        against = Arm.MODEL if rollout.canary > 0 else Arm.RULES
+    if split.challenger:
+        against = Arm.MODEL if split.canary > 0 else Arm.RULES
         comparisons.append(compare_arms(Arm.CHALLENGER, against, arms))
     return comparisons
 

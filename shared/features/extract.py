@@ -47,7 +47,11 @@ class RawTransaction(NamedTuple):
 
 
 class FeatureRow(NamedTuple):
-    """The features of one transaction; every field has a defined value."""
+    """The features of one transaction; every field has a defined value.
+
+    A new field is also a column of `ml_features` (shared/db/tables.py, with a migration) and enters
+    the model by shared/features/encoder.py or shared/model/candidates.py; raise FEATURE_VERSION.
+    """
 
     date: dt.date | None
     ts_month: dt.date | None  # first day of the month

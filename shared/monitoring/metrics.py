@@ -22,7 +22,7 @@ from shared.registry.live_model import LoadedModel, Outcome
 multiprocess.install()
 PREDICT_REQUESTS = Counter(
     "lm_ml_predict_requests_total",
-    "Predictions asked for, by whether a model was there to answer",
+    "Calls for predictions, a batch being one, by whether a model was there to answer",
     ["available"],
 )
 PREDICT_LATENCY = Histogram(
@@ -46,8 +46,8 @@ PHASES = Histogram(
 )
 MODEL_PROCESSES = Gauge(
     "lm_model_processes",
-    "Processes by what they answer with: the live version; another, or nothing, because the live "
-    "one is refused; nothing, because none is there",
+    "Processes by state: live, the deployed version is served; refused, it could not be loaded and "
+    "an older one or none is served; none, there is no version",
     ["process", "state"],
     multiprocess_mode="livesum",
 )

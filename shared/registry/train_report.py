@@ -45,7 +45,7 @@ class EvaluationReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateDecision:
     """Whether a model may be deployed, and why or why not."""
 
     passed: bool
@@ -73,7 +73,7 @@ class TrainReport:
     baselines: dict[str, Plain]
     ceiling: Plain
     coverage_at_95: Plain | None
-    gate: Verdict
+    gate: GateDecision
     warnings: list[str]
     live_sequence: int | None
 
@@ -101,7 +101,7 @@ def result_from_json(plain: Mapping[str, Any]) -> TrainReport | SkippedRun:
     if is_skipped(plain):
         return SkippedRun(plain["reason"])
     values = {field.name: plain[field.name] for field in fields(TrainReport)}
-    return TrainReport(**{**values, "gate": Verdict(**values["gate"])})
+    return TrainReport(**{**values, "gate": GateDecision(**values["gate"])})
 
 
 def is_skipped(result: Mapping[str, Any] | None) -> bool:

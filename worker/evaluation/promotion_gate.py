@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.registry.train_report import EvaluationReport, Verdict
+from shared.registry.train_report import EvaluationReport, GateDecision
 from worker.evaluation.scores import score
 
 MIN_FAIR_ROWS = 30  # rows that the live model was not trained on; with fewer, chance decides
@@ -30,22 +30,24 @@ class Comparison:
 
 
 def compare(
-    *, run_id: str, truth: Sequence[str], challenger: Sequence[str], live: Sequence[str]
+    *, run_id: str, truth: Sequence[str], new: Sequence[str], live: Sequence[str]
 ) -> Comparison:
     """Compare the labels that two models predict for the same rows; three sequences of n."""
     true = np.array(truth, dtype=object)
-    right, live_right = (true == np.array(it, dtype=object) for it in (challenger, live))
+    right, live_right = (true == np.array(it, dtype=object) for it in (new, live))
     return Comparison(
         run_id=run_id,
         rows=len(truth),
-        f1_macro=score(truth, challenger)["f1_macro"] or 0.0,
+        f1_macro=score(truth, new)["f1_macro"] or 0.0,
         live_f1_macro=score(truth, live)["f1_macro"] or 0.0,
         only_new_right=int((right & ~live_right).sum()),
         only_live_right=int((live_right & ~right).sum()),
     )
 
 
-def decide(report: EvaluationReport, *, threshold_f1: float, live: Comparison | None) -> Verdict:
+def decide_promotion(
+    report: EvaluationReport, *, threshold_f1: float, live: Comparison | None
+) -> GateDecision:
     """Decide by the threshold, then by the live model on the same rows.
 
     Args:
@@ -53,23 +55,23 @@ def decide(report: EvaluationReport, *, threshold_f1: float, live: Comparison | 
         live: None where no model is live, or where the live one cannot be read.
     """
     if report.f1_macro is None:
-        return Verdict(False, "no category has enough labelled transactions to be judged")
+        return GateDecision(False, "no category has enough labelled transactions to be judged")
     scores = _scores(report, threshold_f1)
     if report.f1_macro < threshold_f1:
-        return Verdict(False, f"below the threshold: {scores}")
+        return GateDecision(False, f"below the threshold: {scores}")
     reason = f"reaches the threshold: {scores}"
     if live is None:
-        return Verdict(True, reason)
+        return GateDecision(True, reason)
     if live.rows < MIN_FAIR_ROWS:
         few = f"{live.rows} rows are new to the live model, too few to compare"
-        return Verdict(True, f"{reason}; {few} ({MIN_FAIR_ROWS} needed)")
+        return GateDecision(True, f"{reason}; {few} ({MIN_FAIR_ROWS} needed)")
     side_by_side = (
         f"{live.f1_macro:.3f} against {live.live_f1_macro:.3f} of the live {live.run_id} "
         f"on {live.rows} rows new to both"
     )
     if live.f1_macro < live.live_f1_macro and _is_significantly_worse(live):
-        return Verdict(False, f"worse than the live model, {side_by_side}: {scores}")
-    return Verdict(True, f"{reason}; not worse than the live model, {side_by_side}")
+        return GateDecision(False, f"worse than the live model, {side_by_side}: {scores}")
+    return GateDecision(True, f"{reason}; not worse than the live model, {side_by_side}")
 
 
 def _scores(report: EvaluationReport, threshold_f1: float) -> str:

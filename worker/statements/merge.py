@@ -1,4 +1,8 @@
-"""The SQL that merges an imported file from a temporary table into the real ones."""
+"""The SQL that merges an imported file from a temporary table into the real ones.
+
+A row is stored once, however often its file is imported: by the bank's id, or by an id derived from
+its content.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,9 @@ class Merge:
         self._columns = columns
         self._user = user
         self._has_ids = "external_id" in columns
-        self._only_new = self._has_ids  # so far; derived ids come in one piece, too much to redo
+        self._only_new = (
+            self._has_ids
+        )  # until a stored id is met; without ids there is one piece, too large to try twice
         self._has_labels = "label" in columns
         stored = [name for name in columns if name not in ("external_id", "label")]
         self._names = ", ".join(stored)

@@ -23,7 +23,7 @@ from shared.log import get_logger
 from shared.model.classifier import Model, Prediction
 from shared.registry.deployments import Deployment
 from shared.registry.store import Registry, new_run_id
-from shared.registry.train_report import EvaluationReport, SkippedRun, TrainReport, Verdict
+from shared.registry.train_report import EvaluationReport, GateDecision, SkippedRun, TrainReport
 from worker.drift import profile as drift_profile
 from worker.evaluation import feature_importance, promotion_gate
 from worker.evaluation import report as evaluation_report
@@ -86,7 +86,9 @@ def run(
     # Read as late as can be: another version may be live by now.
     live = _live(engine, registry, request.retire_days)
     comparison = _compare_with_live(registry, live, held_out, predictions)
-    verdict = promotion_gate.decide(evaluation, threshold_f1=request.threshold_f1, live=comparison)
+    verdict = promotion_gate.decide_promotion(
+        evaluation, threshold_f1=request.threshold_f1, live=comparison
+    )
     report_progress("save", 0, 0)
     report = _summarize(models, evaluation, verdict, live.sequence)
     importance = feature_importance.feature_importance(models.judged)
@@ -133,7 +135,10 @@ def _evaluate(
 
 
 def _summarize(
-    models: fit.FitResult, evaluation: EvaluationReport, gate: Verdict, live_sequence: int | None
+    models: fit.FitResult,
+    evaluation: EvaluationReport,
+    gate: GateDecision,
+    live_sequence: int | None,
 ) -> TrainReport:
     labels, metadata = models.stored.labels, models.judged.metadata
     return TrainReport(
@@ -199,11 +204,11 @@ def _compare_with_live(
     except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=run_id, reason=str(error))
         return None
-    table = held_out.assign(challenger=[it.label for it in predictions])
+    table = held_out.assign(new=[it.label for it in predictions])
     table = table[[at > version.manifest.trained_through for at in table["labelled_at"]]]
     return promotion_gate.compare(
         run_id=run_id,
         truth=table["label"].tolist(),
-        challenger=table["challenger"].tolist(),
+        new=table["new"].tolist(),
         live=[it.label for it in model.predict_many(table["row"].tolist())],
     )

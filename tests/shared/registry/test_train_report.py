@@ -7,9 +7,9 @@ import json
 import pytest
 
 from shared.registry.train_report import (
+    GateDecision,
     SkippedRun,
     TrainReport,
-    Verdict,
     is_deployed,
     is_skipped,
     result_from_json,
@@ -27,7 +27,7 @@ REPORT = TrainReport(
     baselines={"merchant_lookup": SCORES, "best": {"name": "merchant_lookup", **SCORES}},
     ceiling={"rows": 20, **SCORES, "low": SCORES, "high": SCORES},
     coverage_at_95=None,
-    gate=Verdict(True, "reaches the threshold"),
+    gate=GateDecision(True, "reaches the threshold"),
     warnings=[],
     live_sequence=2,
 )

@@ -11,8 +11,8 @@ from shared.experiments import traffic_split
 from shared.experiments.traffic_split import TrafficSplit
 from shared.monitoring.database_collector import DatabaseCollector
 from shared.registry.train_report import (
+    GateDecision,
     TrainReport,
-    Verdict,
 )
 from tests.support.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
 from tests.support.registry_writer import save
@@ -287,7 +287,7 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, services, 
         baselines={},
         ceiling={},
         coverage_at_95=None,
-        gate=Verdict(True, "made up"),
+        gate=GateDecision(True, "made up"),
         warnings=[],
         live_sequence=services.registry.current().sequence,
     )

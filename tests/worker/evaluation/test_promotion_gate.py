@@ -41,14 +41,14 @@ def beside(new: list[bool], live: list[bool]) -> promotion_gate.Comparison:
     return promotion_gate.compare(
         run_id="the-live-one",
         truth=truth,
-        challenger=["Food" if right else "Fuel" for right in new],
+        new=["Food" if right else "Fuel" for right in new],
         live=["Food" if right else "Fuel" for right in live],
     )
 
 
 def test_a_model_below_the_threshold_is_kept_out_and_told_what_was_to_be_had():
     """Hardly more than a simple rule, and not much less than the labels' noise lets anyone have."""
-    verdict = promotion_gate.decide(report(0.36), threshold_f1=0.72, live=None)
+    verdict = promotion_gate.decide_promotion(report(0.36), threshold_f1=0.72, live=None)
 
     assert not verdict.passed
     assert verdict.reason == (
@@ -58,7 +58,7 @@ def test_a_model_below_the_threshold_is_kept_out_and_told_what_was_to_be_had():
 
 
 def test_a_model_that_passes_is_told_the_same_figures():
-    verdict = promotion_gate.decide(
+    verdict = promotion_gate.decide_promotion(
         report(0.9, ceiling=0.95, baseline=0.7), threshold_f1=0.72, live=None
     )
 
@@ -74,19 +74,19 @@ def test_a_ceiling_that_rests_on_too_few_rows_is_left_out(ceiling: float | None,
     """One merchant that came back, always the same, says nothing of the noise in all others."""
     found = report(0.36, ceiling=ceiling, ceiling_rows=rows)
 
-    verdict = promotion_gate.decide(found, threshold_f1=0.72, live=None)
+    verdict = promotion_gate.decide_promotion(found, threshold_f1=0.72, live=None)
 
     assert verdict.reason.endswith("best baseline 0.350")
 
 
 def test_the_first_model_that_reaches_the_threshold_goes_live():
     """The threshold itself is enough."""
-    assert promotion_gate.decide(report(0.72), threshold_f1=0.72, live=None).passed
+    assert promotion_gate.decide_promotion(report(0.72), threshold_f1=0.72, live=None).passed
 
 
 def test_a_model_of_which_no_category_can_be_judged_does_not_go_live():
     """No evidence is not good evidence."""
-    verdict = promotion_gate.decide(report(None), threshold_f1=0.0, live=None)
+    verdict = promotion_gate.decide_promotion(report(None), threshold_f1=0.0, live=None)
 
     assert not verdict.passed
     assert "no category" in verdict.reason
@@ -96,7 +96,7 @@ def test_a_model_that_is_surely_worse_than_the_live_one_is_kept_out():
     """Good enough by itself, and still a step back."""
     live = beside(new=[True] * 70 + [False] * 30, live=[True] * 100)
 
-    verdict = promotion_gate.decide(report(0.9), threshold_f1=0.72, live=live)
+    verdict = promotion_gate.decide_promotion(report(0.9), threshold_f1=0.72, live=live)
 
     assert not verdict.passed
     assert "worse than the live model" in verdict.reason
@@ -117,14 +117,14 @@ def test_a_model_that_is_no_worse_than_the_live_one_goes_live(new_wrong, live_wr
         live=[False] * live_wrong + [True] * (100 - live_wrong),
     )
 
-    assert promotion_gate.decide(report(0.9), threshold_f1=0.72, live=live).passed
+    assert promotion_gate.decide_promotion(report(0.9), threshold_f1=0.72, live=live).passed
 
 
 def test_too_few_new_rows_decide_nothing_and_the_verdict_says_so():
     """Twenty rows that the live model has not learned from are an anecdote."""
     live = beside(new=[False] * 20, live=[True] * 20)
 
-    verdict = promotion_gate.decide(report(0.9), threshold_f1=0.72, live=live)
+    verdict = promotion_gate.decide_promotion(report(0.9), threshold_f1=0.72, live=live)
 
     assert verdict.passed
     assert "20 rows are new to the live model, too few" in verdict.reason
