@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
 from shared.db.open_transactions import is_open
@@ -36,7 +36,7 @@ _NEWEST = """
     SELECT * FROM suggestions WHERE txn_id = t.id ORDER BY created_at DESC, id DESC LIMIT 1
 """
 _FROM = "suggestions AS s JOIN transactions AS t ON t.id = s.txn_id"
-# The fields of QueueItem, of a suggestion {0}.
+# A transaction and its pending suggestion {0}.
 _ITEM = """
     {0}.id AS suggestion_id, {0}.txn_id, nullif({0}.user_id, '') AS user_id, t.date,
     t.amount::float8 AS amount, t.currency, {0}.merchant, t.merchant AS raw_merchant, t.description,
@@ -60,12 +60,13 @@ _COUNT = f"""
 """  # noqa: S608
 _KEY = "md5(concat_ws(E'\\x1f', s.user_id, s.merchant, s.label))"
 _GROUPS = f"""
-    SELECT s.user_id, s.merchant, s.label, count(*) AS rows, sum(t.amount) AS amount,
-        min(t.currency) AS currency, max(t.currency) AS other_currency,
+    SELECT nullif(s.user_id, '') AS user_id, s.merchant, s.label, count(*) AS rows,
+        CASE WHEN min(t.currency) = max(t.currency) THEN sum(t.amount)::float8 END AS amount,
+        CASE WHEN min(t.currency) = max(t.currency) THEN min(t.currency) END AS currency,
         (array_agg(s.id))[1:{SAMPLES}] AS samples, {_KEY} AS key
     FROM transactions AS t CROSS JOIN LATERAL ({_NEWEST}) AS s
     WHERE {is_open("t", "t.id")} AND s.answer IS NULL {{filters}}
-    GROUP BY 1, 2, 3 HAVING (count(*), {_KEY}) < (:number, :key)
+    GROUP BY s.user_id, s.merchant, s.label HAVING (count(*), {_KEY}) < (:number, :key)
     ORDER BY rows DESC, key DESC LIMIT :limit
 """  # noqa: S608
 _SAMPLES = f"SELECT {_ITEM.format('s')} FROM {_FROM} WHERE s.id = ANY(:ids)"  # noqa: S608
@@ -86,27 +87,6 @@ _DISTINCT = """
 """
 
 
-class QueueItem(NamedTuple):
-    """A transaction and its pending suggestion."""
-
-    suggestion_id: str
-    txn_id: int
-    user_id: str | None
-    date: dt.date
-    amount: float
-    currency: str
-    merchant: str  # cleaned
-    raw_merchant: str | None
-    description: str | None
-    label: str | None
-    confidence: float
-    source: str
-    layer: str
-    alternatives: list[dict[str, Any]]
-    reasons: list[str]
-    suggested_at: dt.datetime
-
-
 class QueueGroup(NamedTuple):
     """Transactions of a user and a merchant with the same suggested label."""
 
@@ -116,7 +96,7 @@ class QueueGroup(NamedTuple):
     rows: int
     amount: float | None  # the sum; None where there are several currencies
     currency: str | None
-    samples: list[QueueItem]
+    samples: list[Row[Any]]
 
 
 class Cursor(NamedTuple):
@@ -136,14 +116,14 @@ class QueueFilter(NamedTuple):
 
 def by_uncertainty(
     session: Session, only: QueueFilter, limit: int, after: Cursor | None = None
-) -> tuple[list[QueueItem], Cursor | None]:
+) -> tuple[Sequence[Row[Any]], Cursor | None]:
     """A page of the queue, the lowest confidence first, and the next page's cursor or None."""
     begin = after or Cursor(-1.0, "", session.scalar(select(func.now())) or FOREVER)
     values = {**begin._asdict(), **only._asdict(), "limit": limit + 1}
     rows = session.execute(text(_ROWS), values).all()
     last = rows[limit - 1] if len(rows) > limit else None
     following = Cursor(last.number, last.key, begin.as_of) if last else None
-    return [QueueItem(*row[2:]) for row in rows[:limit]], following
+    return rows[:limit], following
 
 
 def by_merchant(
@@ -162,19 +142,17 @@ def by_merchant(
     rows = session.execute(text(_GROUPS.format(filters=filters)), values).all()
     page = rows[:limit]
     ids = {"ids": [suggestion_id for row in page for suggestion_id in row.samples]}
-    samples = {row.suggestion_id: QueueItem(*row) for row in session.execute(text(_SAMPLES), ids)}
-    groups = [_group(row, [samples[it] for it in row.samples if it in samples]) for row in page]
+    samples = {row.suggestion_id: row for row in session.execute(text(_SAMPLES), ids)}
+    groups = [
+        QueueGroup(
+            row.user_id, row.merchant, row.label, row.rows, row.amount, row.currency,
+            [samples[it] for it in row.samples if it in samples],
+        )
+        for row in page
+    ]  # fmt: skip
     following = Cursor(page[-1].rows, page[-1].key, FOREVER) if len(rows) > limit else None
     # A group that was deleted between the two queries has no samples.
     return [group for group in groups if group.samples], following
-
-
-def _group(row: Any, samples: list[QueueItem]) -> QueueGroup:
-    one = row.currency == row.other_currency
-    amount, currency = (float(row.amount), row.currency) if one else (None, None)
-    return QueueGroup(
-        row.user_id or None, row.merchant, row.label, row.rows, amount, currency, samples
-    )
 
 
 def count_pending(session: Session, only: QueueFilter) -> int:

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from pydantic import ConfigDict, Field, StringConstraints
+from sqlalchemy import Row
 
 from shared.db.engine import transaction
 from shared.db.tables import Action
-from shared.errors import FieldError, InvalidInput, Unavailable
+from shared.errors import InvalidInput, Unavailable
 from shared.services import Services
 from shared.suggestions import review_queue
 from shared.suggestions.feedback import AnswerState
-from shared.suggestions.review_queue import Cursor, QueueFilter, QueueGroup, QueueItem
+from shared.suggestions.review_queue import Cursor, QueueFilter, QueueGroup
 from web.http import problems, schemas
 from web.http.context import get_services
 from web.http.openapi import documented
@@ -154,7 +155,7 @@ def show_queue() -> ResponseReturnValue:
     query = parse_query(ReviewQuery)
     queue = QueueFilter(query.user_id, query.merchant)
     after = _parse_cursor(query.after) if query.after else None
-    items: list[QueueItem] = []
+    items: Sequence[Row[Any]] = ()
     groups: list[QueueGroup] = []
     with transaction(get_services().engine) as session:
         if query.order == "unsure":
@@ -219,7 +220,7 @@ def _check(args: _Answer) -> None:
     if (args.action == "correct") != (args.label is not None):
         needed = args.label is None
         message = "is needed: what it is instead" if needed else "is for the action correct alone"
-        raise InvalidInput(f"label {message}", [FieldError("label", message)])
+        raise InvalidInput.of_field("label", message)
 
 
 def _answer_items(ids: Sequence[str], args: _Answer, *, only_waiting: bool) -> list[AnsweredItem]:

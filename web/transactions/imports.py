@@ -202,10 +202,10 @@ def _read_upload() -> Upload:
     if request.mimetype != "multipart/form-data":
         raise WrongContentType("Send a form with a file: multipart/form-data")
     if request.content_length is None:
-        raise _wrong("(body)", "needs a Content-Length")
+        raise InvalidInput.of_field("(body)", "needs a Content-Length")
     file = request.files.get("file")
     if file is None or not file.filename:
-        raise _wrong("file", "is needed: a CSV file")
+        raise InvalidInput.of_field("file", "is needed: a CSV file")
     try:
         args = ImportRequest.model_validate_json(request.form.get("options") or "{}")
     except ValidationError as error:
@@ -254,7 +254,3 @@ def _as_api_message(text: str) -> str:
     for pattern, replacement in _MESSAGES:
         text = pattern.sub(replacement, text)
     return text
-
-
-def _wrong(field: str, message: str) -> InvalidInput:
-    return InvalidInput(f"{field} {message}", [FieldError(field, message)])
