@@ -17,15 +17,10 @@ class LabelCount(NamedTuple):
 
 
 class MerchantHistory(NamedTuple):
-    """The newest labels, at least one and at most RECENT.
+    """The newest labels, at least one and at most RECENT."""
 
-    Attributes:
-        counts: by label, the most frequent first.
-        corrected_to: the newest label, if it corrected a suggestion.
-    """
-
-    counts: Mapping[str, LabelCount]
-    corrected_to: str | None = None
+    counts: Mapping[str, LabelCount]  # by label, the most frequent first
+    corrected_to: str | None = None  # the newest label, if it corrected a suggestion
 
     @property
     def labels(self) -> list[str]:

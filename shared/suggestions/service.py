@@ -106,16 +106,12 @@ def serving_context(
 
 
 class RuleEvidence(NamedTuple):
-    """The evidence of rules, merchant history and other users for one transaction.
-
-    Attributes:
-        rules_label: the label it decides; None: the user's label profile is needed.
-    """
+    """The evidence of rules, merchant history and other users for one transaction."""
 
     request: SuggestionRequest
     arm: Arm
     evidence: Evidence
-    rules_label: str | None
+    rules_label: str | None  # the label it decides; None: the user's label profile is needed
 
 
 class Lookup(NamedTuple):
@@ -241,17 +237,12 @@ def _with_cold_start(evidence: Evidence, row: FeatureRow, context: SuggestionCon
 
 
 class ExplainedDecision(NamedTuple):
-    """The decision for one transaction, and the candidates of every layer.
-
-    Attributes:
-        candidates: of the layers that count in the arm, in their order.
-        shadow: of the live model where the arm is RULES.
-    """
+    """The decision for one transaction, and the candidates of every layer."""
 
     decision: Decision
     arm: Arm
-    candidates: list[LayerCandidate]
-    shadow: list[LayerCandidate]
+    candidates: list[LayerCandidate]  # of the layers that count in the arm, in their order
+    shadow: list[LayerCandidate]  # of the live model where the arm is RULES
     rejected: frozenset[str]
 
 

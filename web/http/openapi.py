@@ -49,26 +49,16 @@ _START = """SwaggerUIBundle({url: new URL("openapi.json", document.baseURI).href
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """The models and statuses of a view, as a decorator that attaches them to the view.
+    """The models and statuses of a view, as a decorator that attaches them to the view."""
 
-    Attributes:
-        answer: the class of the answer, a model or a dataclass; or the media type of a file.
-        status: the status of that answer.
-        body: the model, or the union of models, of the JSON body.
-        upload: the model of the `options` field of a form that also has a `file`.
-        query: the model of the query parameters.
-        errors: statuses of errors, besides those that follow from the other attributes.
-        idempotent_by_key: the request may carry an Idempotency-Key.
-    """
-
-    answer: type | str
-    status: int = 200
-    body: Any = None
+    answer: type | str  # a model or a dataclass; or the media type of a file
+    status: int = 200  # of that answer
+    body: Any = None  # the model, or the union of models, of the JSON body
     body_may_be_empty: bool = False
-    upload: type[BaseModel] | None = None
+    upload: type[BaseModel] | None = None  # of `options`, in a form that also has a `file`
     query: type[BaseModel] | None = None
-    errors: tuple[int, ...] = ()
-    idempotent_by_key: bool = False
+    errors: tuple[int, ...] = ()  # besides those that follow from the other fields
+    idempotent_by_key: bool = False  # the request may carry an Idempotency-Key
 
     def __call__(self, view: View) -> View:
         view.operation = self  # type: ignore[attr-defined]  # read by `operation_of`

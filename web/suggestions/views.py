@@ -44,15 +44,10 @@ OPEN_S = 1.0  # after a failure, PostgreSQL is not tried again for this long
 
 @dataclass(slots=True)
 class DatabaseCircuitBreaker:
-    """Whether raw transactions are answered without PostgreSQL, after it did not answer.
+    """Whether raw transactions are answered without PostgreSQL, after it did not answer."""
 
-    Attributes:
-        until: it is not tried before, in monotonic seconds.
-        split: the newest traffic split that was read; None: that of the environment counts.
-    """
-
-    until: float = 0.0
-    split: TrafficSplit | None = None
+    until: float = 0.0  # it is not tried before, in monotonic seconds
+    split: TrafficSplit | None = None  # the newest that was read; None: that of the environment
 
 
 Item = SuggestionRequest | LedgerError  # of a request: a transaction, or what is wrong with it

@@ -148,11 +148,7 @@ def _problem(
 def _result(
     written: Mapping[Any, bool], errors: Iterable[schemas.StoredItemProblem], unchanged: int
 ) -> schemas.StoredItems:
-    """The counts of an upsert.
-
-    Args:
-        written: for each row that was written, whether it is new.
-    """
+    """The counts of an upsert; *written* says of each row that was written whether it is new."""
     inserted = sum(written.values())
     return schemas.StoredItems(
         inserted=inserted,
