@@ -204,16 +204,7 @@ def answer(
     return [states[suggestion_id] for suggestion_id in ids]
 
 
-def users(session: Session) -> list[str]:
-    """The users with suggestions, at most NAMES_MAX."""
-    return _distinct(session, "user_id", "suggestions")
-
-
-def categories(session: Session) -> list[str]:
-    """The labels in use, at most NAMES_MAX."""
-    return _distinct(session, "label", "transaction_labels")
-
-
-def _distinct(session: Session, column: str, table: str) -> list[str]:
+def distinct_values(session: Session, column: str, table: str) -> list[str]:
+    """The values of an indexed column, such as users or labels, at most NAMES_MAX."""
     statement = text(_DISTINCT.format(column=column, table=table))
     return [*session.scalars(statement, {"limit": NAMES_MAX})]

@@ -203,16 +203,17 @@ def answer_merchant() -> ResponseReturnValue:
 def load_filter_choices(services: Services) -> dict[str, Any]:
     """The users and categories to choose from on the page; `away` while PostgreSQL is down."""
     served = services.live_model.current()
-    categories = set(served.model.labels) if served else set()
     users: list[str] = []
+    labels: list[str] = []
     away = False
     try:
         with transaction(services.engine) as session:
-            categories.update(review_queue.categories(session))
-            users = review_queue.users(session)
+            labels = review_queue.distinct_values(session, "label", "transaction_labels")
+            users = review_queue.distinct_values(session, "user_id", "suggestions")
     except Unavailable:
         away = True
-    return {"users": users, "away": away, "categories": sorted(categories, key=str.casefold)}
+    categories = sorted({*labels, *(served.model.labels if served else ())}, key=str.casefold)
+    return {"users": users, "away": away, "categories": categories}
 
 
 def _check(args: _Answer) -> None:
