@@ -40,10 +40,9 @@ def load_code() -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """Granian would share its port, and half of the requests, with another server on it.
+    """Raise SettingsError if the port is in use, or the address is not one of this machine.
 
-    Raises:
-        SettingsError: the port is in use, or the address is not one of this machine.
+    Granian would share its port, and half of the requests, with another server on it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:

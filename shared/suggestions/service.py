@@ -88,10 +88,9 @@ class ServingContext(NamedTuple):
 def serving_context(
     live: LiveModel, challengers: ChallengerModel, settings: Settings, newest: TrafficSplit | None
 ) -> ServingContext:
-    """The models of this process. Without a loaded challenger, no user is in its arm.
+    """The models of this process, with the *newest* change of the split or that of the settings.
 
-    Args:
-        newest: the newest change of the split; None: the settings hold it.
+    Without a loaded challenger, no user is in its arm.
     """
     split = newest or TrafficSplit(canary=settings.suggest_canary)
     challenger = challengers.model(split.challenger)

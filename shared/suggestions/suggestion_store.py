@@ -35,10 +35,9 @@ _INSERT = text(
 def store(
     session: Session, results: Sequence[SuggestionResult], *, forced: bool
 ) -> list[str | None]:
-    """Store suggestions; give their ids, in order, None where the transaction was deleted since.
+    """Store suggestions, *forced* if the caller named the arm.
 
-    Args:
-        forced: the caller named the arm.
+    Gives their ids, in order, None where the transaction was deleted since.
     """
     # As in UUIDv7 the time comes first, so that the index grows at its end. One system call gives
     # the random bytes of all ids.

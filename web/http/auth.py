@@ -86,8 +86,7 @@ def _refuse_other_sites(settings: Settings) -> None:
 def _scopes_of_request(tokens: Tokens, settings: Settings) -> set[str]:
     """The scopes of the request's token or else of its session; empty without a valid one.
 
-    Raises:
-        NotAllowed: a change is requested by a session without its CSRF token.
+    Raises NotAllowed for a change by a session without its CSRF token.
     """
     if (header := request.environ.get("HTTP_AUTHORIZATION")) is not None:
         return tokens.scopes(header)

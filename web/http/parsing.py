@@ -70,11 +70,7 @@ def read_body(*, is_self_delimiting: bool = False) -> bytes:
 
 
 def parse_query(model: type[M]) -> M:
-    """The query parameters as *model*.
-
-    Raises:
-        InvalidInput: one is not as it should be.
-    """
+    """The query parameters as *model*; InvalidInput if one is not as it should be."""
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
@@ -84,8 +80,7 @@ def parse_query(model: type[M]) -> M:
 def parse_item(adapter: TypeAdapter[Any], item: Any) -> Any:
     """One item of a body, checked by the rules of JSON: a date is text there.
 
-    Raises:
-        ValidationError: it is not as it should be; see `invalid`.
+    Raises a ValidationError, for `invalid`, if it is not as it should be.
     """
     return adapter.validate_json(to_json(item))
 

@@ -22,12 +22,9 @@ def request_id(environ: Mapping[str, Any]) -> str:
 
 
 def record(route: str, method: str, status: int, started: float, **more: str) -> None:
-    """Count a response and log it.
+    """Count a response and log it; the request arrived at *started*, by `time.perf_counter`.
 
-    Args:
-        route: the URL rule, never the path, which may hold an id.
-        started: when the request arrived, by `time.perf_counter`.
-        more: further fields of the log line.
+    The route is the URL rule, never the path, which may hold an id.
     """
     metrics.count_request(route, status)
     ms = round(1000 * (time.perf_counter() - started), 2)

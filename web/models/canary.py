@@ -30,11 +30,7 @@ ARM_HEADER = "X-Suggest-Arm"
 
 
 def forced_arm() -> Arm | None:
-    """The arm in the header X-Suggest-Arm, for tests; None without it.
-
-    Raises:
-        InvalidInput: there is no such arm.
-    """
+    """The arm in the header X-Suggest-Arm, for tests; None without it, InvalidInput if unknown."""
     named = request.headers.get(ARM_HEADER)
     if named is None:
         return None

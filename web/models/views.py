@@ -81,11 +81,7 @@ def list_versions(registry: Registry) -> list[schemas.Version]:
 
 
 def version_detail(registry: Registry, run_id: str) -> schemas.VersionWithReport:
-    """One version with its evaluation report.
-
-    Raises:
-        NotFound: there is none of this id.
-    """
+    """One version with its evaluation report; NotFound if there is none of this id."""
     version = registry.version(run_id)
     return schemas.VersionWithReport(
         **_fields(version, registry.current(), _load_deploys(registry)[run_id]),

@@ -20,11 +20,7 @@ _BASELINES = ("merchant_lookup", "linear_text_model")
 
 
 def render(name: str, registry: Registry) -> bytes:
-    """The chart of this name.
-
-    Raises:
-        NotFound: there is no such chart, or no live version to draw.
-    """
+    """The chart of this name; NotFound without such a chart, or a live version to draw."""
     if name == "history":
         return _history(model_views.list_versions(registry)[:VERSIONS][::-1])
     live = registry.current()

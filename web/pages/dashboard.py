@@ -48,11 +48,7 @@ def load_summary(services: Services) -> dict[str, Any]:
 
 
 def load_counts(services: Services) -> dict[str, Any]:
-    """Counts over whole tables, which take longer as the tables grow.
-
-    Raises:
-        Unavailable: PostgreSQL does not answer.
-    """
+    """Counts over whole tables, which take longer as these grow; Unavailable without PostgreSQL."""
     with transaction(services.engine) as session:
         split = traffic_split.current(session, services.settings)
         arms = arm_statistics.load_statistics(session, arm_statistics.evidence_start(split))

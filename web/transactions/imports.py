@@ -231,11 +231,7 @@ def _check_unpacked(content: bytes) -> None:
 
 @contextmanager
 def _open_table(upload: Upload) -> Iterator[Table]:
-    """Open an upload as a table of transactions, in a temporary file.
-
-    Raises:
-        InvalidInput: it is not one; the field is `file`.
-    """
+    """Open an upload in a temporary file; InvalidInput if it is no table of transactions."""
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path = Path(folder) / uploads.safe_name(upload.name)
         path.write_bytes(upload.content)
