@@ -72,14 +72,11 @@ def annotate(
     engine: Engine,
     serving_for: Callable[[TrafficSplit | None], ServingContext],
     ids: Sequence[int],
-    *,
-    at_home: bool = False,
 ) -> tuple[dict[int, RowAnnotation], list[SuggestionResult]]:
     """The annotations of these transactions, and the suggestions in them, not yet stored.
 
     Args:
         serving_for: gives the models for the newest change of the traffic split.
-        at_home: use the live model, if there is one, for all users.
     """
     label = TransactionLabel.label, TransactionLabel.source
     statement = (
@@ -100,13 +97,7 @@ def annotate(
                 external_ids[row["id"]] = row["external_id"]
         if not requests:
             return annotations, []
-        found = suggestion_service.look_up(
-            session,
-            requests,
-            lambda split: (
-                serving_for(split).with_live_model_for_all() if at_home else serving_for(split)
-            ),
-        )
+        found = suggestion_service.look_up(session, requests, serving_for)
     results = suggestion_service.suggest(*found)
     for (txn_id, external_id), result in zip(external_ids.items(), results, strict=True):
         annotations[txn_id] = _annotate_suggested(result.decision, external_id)

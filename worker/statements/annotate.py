@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from shared.db import labels
 from shared.db.engine import transaction
 from shared.db.tables import Action, LabelSource, Suggestion, Transaction, TransactionLabel
 from shared.errors import InvalidInput
+from shared.experiments.traffic_split import TrafficSplit
 from shared.services import Services
 from shared.statements import annotated_csv
 from shared.statements.annotated_csv import Rows, UserLabel
@@ -33,6 +33,7 @@ from shared.statements.rejects import Reject
 from shared.statements.schema import ImportOptions
 from shared.suggestions import feedback, statement_rows, suggestion_store
 from shared.suggestions import service as suggestion_service
+from shared.suggestions.service import ServingContext
 from worker.features import build as feature_build
 from worker.statements.importer import ImportReport, import_csv
 
@@ -175,17 +176,14 @@ def _write(
     copy: Rows,
     report: Report,
 ) -> None:
-    context_of = partial(
-        suggestion_service.serving_context,
-        services.live_model,
-        services.challenger,
-        services.settings,
-    )
+    def serving_for(split: TrafficSplit | None) -> ServingContext:
+        serving = suggestion_service.serving_context(
+            services.live_model, services.challenger, services.settings, split
+        )
+        return serving.with_live_model_for_all()
 
     def annotate(ids: Sequence[int]) -> dict[int, statement_rows.RowAnnotation]:
-        annotations, results = statement_rows.annotate(
-            services.engine, context_of, ids, at_home=True
-        )
+        annotations, results = statement_rows.annotate(services.engine, serving_for, ids)
         with transaction(services.engine) as session:
             suggestion_store.store_changed(session, results, forced=True)
         return annotations
