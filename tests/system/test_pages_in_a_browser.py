@@ -8,6 +8,7 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -17,6 +18,7 @@ from local.demo import sample
 from shared.db.tables import Transaction
 from shared.features.extract import RawTransaction, features_of
 from tests.support.browser import LOOKS, a_browser, a_page, offences, photograph
+from tests.support.waiting import wait_until
 from tests.system.stack import Stack
 from worker.statements import importer
 
@@ -160,12 +162,17 @@ def true_names(rows: list[sample.Row]) -> dict[str, str]:
     return {merchant: labels.most_common(1)[0][0] for merchant, labels in told.items()}
 
 
-def right(stack: Stack, rows: list[sample.Row]) -> int:
-    """How many of these the live model calls what they are."""
-    asked = [{"description": row.merchant, "amount": -row.amount} for row in rows]
-    answer = stack.call("POST", "/ml/v2/predict/batch", {"rows": asked}, **TOKEN)
-    labels = [it["label"] for it in answer.body["results"]]
-    return sum(label == row.label for label, row in zip(labels, rows, strict=True))
+def count_right(stack: Stack, rows: list[sample.Row], run_id: str) -> int:
+    """How many of *rows* a version labels right, asked once a web process serves it."""
+    body = {"rows": [{"description": row.merchant, "amount": -row.amount} for row in rows]}
+    results: list[dict[str, Any]] = []
+
+    def is_served() -> bool:
+        results[:] = stack.call("POST", "/ml/v2/predict/batch", body, **TOKEN).body["results"]
+        return all(it["available"] and it["model"]["run_id"] == run_id for it in results)
+
+    wait_until(is_served, f"{run_id} is served")
+    return sum(it["label"] == row.label for it, row in zip(results, rows, strict=True))
 
 
 def dropped(page: Page, name: str, content: str) -> None:
@@ -222,7 +229,7 @@ def test_corrections_on_the_page_make_the_second_model_better(
         expect(page.locator("#result")).to_contain_text("Review the suggestions", timeout=60_000)
 
         first = trained(page)
-        before = right(stack, later)
+        before = count_right(stack, later, first)
 
         page.get_by_role("link", name="Review").click()
         page.get_by_label("By merchant").check()
@@ -246,7 +253,7 @@ def test_corrections_on_the_page_make_the_second_model_better(
         photograph(page, "review-desktop-light")
 
         second = trained(page)
-        after = right(stack, later)
+        after = count_right(stack, later, second)
         photograph(page, "dashboard-two-versions-desktop-light")
 
     assert first != second
