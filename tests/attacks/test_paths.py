@@ -50,7 +50,7 @@ def with_ids() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("method", "route"), with_ids(), ids=lambda value: value)
-def test_no_spelling_of_an_id_leads_out_of_the_registry_or_fails(
+def test_no_spelling_of_an_id_leaves_the_registry_folder(
     client: FlaskClient, services: Services, stored: str, method: str, route: str
 ) -> None:
     """It is not found or not valid, always, and the live version stays the same."""
@@ -84,7 +84,7 @@ def test_an_id_with_a_suffix_is_another_id(client: FlaskClient, stored: str) -> 
     assert client.get(f"/ml/v2/models/{stored}?/").status_code == 200
 
 
-def test_the_real_server_reads_paths_as_the_application_does(live: Live) -> None:
+def test_server_and_application_decode_paths_alike(live: Live) -> None:
     """Sent as bytes, so no client changes the path; with a token and without."""
     token = f"Authorization: Bearer {ADMIN}"
     close = "Connection: close"

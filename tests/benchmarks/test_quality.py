@@ -121,7 +121,7 @@ def test_the_learning_curve_has_every_method_and_names_sizes_left_out(
     assert few["left_out"] == [9000]
 
 
-def test_the_cost_of_learning_is_told_for_each_number_of_rows(record: dict[str, Any]) -> None:
+def test_scaling_has_the_cost_for_each_number_of_rows(record: dict[str, Any]) -> None:
     small, whole = record["scale"]["points"]
 
     assert (small["rows"], whole["rows"]) == (100, record["quality"]["whole_train_rows"])
@@ -170,7 +170,7 @@ def test_the_command_measures_in_processes_of_their_own_and_appends_its_result(
     assert "the latest 200 rows of" in capsys.readouterr().out
 
 
-def test_a_process_of_its_own_is_another_one() -> None:
+def test_child_process_is_another_process() -> None:
     assert apart(os.getpid) != os.getpid()
 
 
@@ -273,7 +273,7 @@ def test_only_the_most_frequent_labels_can_be_kept() -> None:
 # The figures
 
 
-def test_figures_of_four_rows() -> None:
+def test_scores_of_four_rows_are_as_computed_by_hand() -> None:
     """The three surest are right, the last is not. ECE: (3 x |.9 - 1| + |.3 - 0|) / 4."""
     said = answers(("a", 0.9), ("a", 0.9), ("b", 0.9), ("b", 0.3))
     seen = np.array([True, True, False, False])
@@ -330,7 +330,7 @@ def test_rows_of_one_merchant_are_drawn_together() -> None:
 # The methods
 
 
-def test_the_lookups_know_a_merchant_and_fall_back_on_the_most_frequent_label() -> None:
+def test_lookup_baselines_fall_back_on_the_most_frequent_label() -> None:
     known = cases((0, "m", "x"), (0, "m", "x"), (1, "m", "y"), (1, "n", "y"), (2, "o", "y"))
     asked = [RawTransaction(merchant="m"), RawTransaction(merchant="new")]
     most, last = MerchantLookup(), LastLookup()
@@ -345,7 +345,7 @@ def test_the_lookups_know_a_merchant_and_fall_back_on_the_most_frequent_label() 
 
 
 @pytest.mark.parametrize("key", METHODS)
-def test_every_method_copes_with_one_label_and_with_two(key: str) -> None:
+def test_every_method_works_with_one_label_and_with_two(key: str) -> None:
     for labels in (["x"] * 60, ["x", "y"] * 30):
         known = cases(*[(day, f"shop {label}", label) for day, label in enumerate(labels)])
 
@@ -358,7 +358,7 @@ def test_every_method_copes_with_one_label_and_with_two(key: str) -> None:
 # Made-up rows
 
 
-def test_made_up_rows_are_the_same_each_time_and_as_many_as_asked_for() -> None:
+def test_generated_rows_are_reproducible_and_as_many_as_asked_for() -> None:
     found = synthetic.generate(2000, 30)
 
     assert found == synthetic.generate(2000, 30)

@@ -144,7 +144,7 @@ def test_a_page_with_an_unknown_section_is_left_alone(
     assert texts(docs) == before
 
 
-def test_where_a_baseline_is_ahead_is_told() -> None:
+def test_page_says_where_a_baseline_is_ahead() -> None:
     """Of accuracy more is better, of the calibration error less; 0.8004 beside 0.8 is a tie."""
     figures = {
         "ours": {"accuracy": 0.8, "f1_macro": 0.8, "calibration_error": 0.02},
@@ -166,7 +166,7 @@ def test_where_a_baseline_is_ahead_is_told() -> None:
 # All of it in one go
 
 
-def test_baselines_that_are_known_are_not_measured_again(
+def test_measured_baselines_are_not_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(everything, "LATEST", 300)

@@ -52,7 +52,7 @@ def test_the_rules_are_valid():
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_each_alert_fires_and_keeps_quiet_as_its_cases_say(case):
+def test_each_alert_fires_in_its_cases_and_not_otherwise(case):
     done = subprocess.run(
         [tool("promtool"), "test", "rules", case], capture_output=True, text=True, check=False
     )
@@ -92,7 +92,7 @@ def test_each_route_of_the_runbook_exists(client):
     assert [path for path in paths if not routes.allowed_methods(path)] == []
 
 
-def test_every_metric_of_rules_and_dashboards_is_told_by_the_service(body):
+def test_every_metric_of_rules_and_dashboards_is_exported(body):
     """A name that nothing writes would make an alert that never fires."""
     named = {name for expr in expressions() for name in re.findall(r"\blm_\w+", expr)}
     told = set(re.findall(r"^(\w+)[{ ]", body, re.MULTILINE))
@@ -100,14 +100,14 @@ def test_every_metric_of_rules_and_dashboards_is_told_by_the_service(body):
     assert named <= told
 
 
-def test_the_dashboards_are_those_that_the_script_makes():
+def test_dashboards_are_generated_by_the_script():
     """Change grafana/make.py, and run it."""
     files = {file.stem: file.read_text() for file in make.HERE.glob("*.json")}
 
     assert files == {name: make.text(name) for name in make.BOARDS}
 
 
-def test_every_metric_is_in_the_table_and_none_is_invented(body):
+def test_documented_metrics_are_the_exported_ones(body):
     """docs/metrics.md is kept true, with type and labels."""
     page = (ROOT / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `(lm_\w+)` \| (\w+) \| (.*?) \|", page, re.MULTILINE)

@@ -31,7 +31,7 @@ def test_a_job_that_succeeded_once_breaks_no_promise():
     ],
     ids=["lost", "left", "failed", "tried twice", "done twice", "ended twice"],
 )
-def test_a_job_that_was_not_done_once_is_told(job, ends, told):
+def test_job_that_was_not_done_is_a_violation(job, ends, told):
     said = said_of(job, ends)
 
     assert len(said) == 1
@@ -49,7 +49,7 @@ def test_a_job_that_was_meant_to_fail_must_fail():
     [(0, [], "nothing was injected"), (1, [3.0, 10.5], "only after 10.5 s")],
     ids=["no fault", "too late"],
 )
-def test_a_scene_without_faults_or_with_a_late_recovery_is_told(injections, recovered_s, told):
+def test_scene_without_faults_or_with_a_late_recovery_is_a_violation(injections, recovered_s, told):
     said = list(history.of_faults(injections, recovered_s, 10.0))
 
     assert len(said) == 1
@@ -88,7 +88,7 @@ def test_a_run_writes_the_part_of_the_page_that_it_measured(picked, lines, part)
     assert report.part_of(picked, lines) == part
 
 
-def test_the_soak_leaves_what_all_scenes_have_measured(tmp_path):
+def test_soak_does_not_replace_the_results_of_the_scenes(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(PAGE, "utf-8")
 
@@ -102,7 +102,7 @@ def test_the_soak_leaves_what_all_scenes_have_measured(tmp_path):
     assert "| a random fault | 3 | 0 | 0 |  |" in told
 
 
-def test_the_page_has_a_part_for_each(tmp_path):
+def test_reliability_page_has_a_section_for_each_run(tmp_path):
     """Else a run of half an hour would end in an error."""
     copy = tmp_path / "page.md"
     copy.write_text(report.PAGE.read_text("utf-8"), "utf-8")

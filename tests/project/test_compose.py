@@ -101,7 +101,7 @@ def test_make_env_writes_other_secrets_each_time_for_its_owner_only(tmp_path, mo
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_every_service_can_do_little_and_has_limits(services, name):
+def test_every_service_drops_privileges_and_has_limits(services, name):
     service = services[name]
 
     assert service["read_only"] is True
@@ -121,7 +121,7 @@ def test_every_service_can_do_little_and_has_limits(services, name):
 
 
 @pytest.mark.parametrize("name", sorted(ALL - {"migrate"}))
-def test_every_lasting_service_is_watched_and_restarted(services, name):
+def test_every_long_running_service_has_a_health_check_and_restarts(services, name):
     service = services[name]
 
     check = service["healthcheck"]
@@ -132,7 +132,7 @@ def test_every_lasting_service_is_watched_and_restarted(services, name):
     assert seconds(service["stop_grace_period"]) >= 15
 
 
-def test_the_migration_runs_once_and_everything_of_ours_waits_for_it(services):
+def test_every_process_waits_for_the_one_migration(services):
     assert services["migrate"]["restart"] == "no"
     assert services["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     for name in OURS - {"migrate"}:
@@ -147,7 +147,7 @@ def test_a_stop_leaves_celery_the_time_of_its_soft_shutdown(services):
         assert grace >= 2 * celery.conf.worker_soft_shutdown_timeout > 0
 
 
-def test_only_the_api_is_seen_from_other_machines(services):
+def test_only_the_api_is_published_to_other_machines(services):
     published = {
         name: {port.get("host_ip") for port in service["ports"]}
         for name, service in services.items()
@@ -159,7 +159,7 @@ def test_only_the_api_is_seen_from_other_machines(services):
     assert all(addresses == {"127.0.0.1"} for addresses in published.values())
 
 
-def test_who_holds_data_is_on_internal_networks_only(project, services):
+def test_databases_are_on_internal_networks_only(project, services):
     internal = {name for name, network in project["networks"].items() if network.get("internal")}
 
     for name in ("postgres", "redis", "migrate", "web", "worker", "worker-training", "beat"):
@@ -167,7 +167,7 @@ def test_who_holds_data_is_on_internal_networks_only(project, services):
     assert set(services["proxy"]["networks"]) & set(services["postgres"]["networks"]) == set()
 
 
-def test_workers_write_models_and_the_web_only_reads_them(services):
+def test_models_are_writable_for_workers_and_read_only_for_the_web(services):
     """What the web writes is which version is live."""
 
     def modes(name: str) -> dict[str, bool]:
@@ -183,7 +183,7 @@ def test_workers_write_models_and_the_web_only_reads_them(services):
     assert targets == {f"{registry}/versions", f"{registry}/deploy"}
 
 
-def test_every_variable_is_one_that_somebody_reads(services):
+def test_every_variable_of_compose_is_read_by_a_process(services):
     """A misspelt name would be a setting that does nothing."""
     page = (ROOT / "docs/operations.md").read_text()
     known = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", page, re.MULTILINE))
@@ -233,7 +233,7 @@ def test_the_commands_are_those_of_the_local_stack(services):
     assert {name: services[name]["command"] for name in OURS} == expected
 
 
-def test_redis_is_set_up_as_on_one_machine(services, tmp_path):
+def test_redis_options_equal_those_of_the_local_stack(services, tmp_path):
     """Its lines are those of the local server, but for addresses, and the limit on memory."""
     commands.valkey_command(tmp_path / "data", 6379, "$REDIS_PASSWORD")
     local = set((tmp_path / "valkey.conf").read_text().splitlines())

@@ -22,7 +22,7 @@ ENTRIES = (
 )
 
 
-def test_the_linter_has_nothing_to_say():
+def test_dockerfile_passes_the_linter():
     done = subprocess.run(
         [tool("hadolint"), "Dockerfile"], cwd=ROOT, capture_output=True, text=True
     )
@@ -32,7 +32,7 @@ def test_the_linter_has_nothing_to_say():
 
 
 @pytest.mark.parametrize("module", ENTRIES)
-def test_what_is_copied_is_enough_for_every_process(module, tmp_path, environment):
+def test_copied_files_are_enough_for_every_process(module, tmp_path, environment):
     """Each is imported from a folder that holds just what the image has."""
     compose_file.fill_image(tmp_path)
 
@@ -47,7 +47,7 @@ def test_what_is_copied_is_enough_for_every_process(module, tmp_path, environmen
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_copied_passes_the_ignore_file():
+def test_copied_files_are_not_ignored():
     """It lets through what it names and nothing else, so no secret and no data can slip in."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
     kept = {line[1:] for line in lines if line.startswith("!")}
@@ -60,7 +60,7 @@ def test_what_is_copied_passes_the_ignore_file():
     assert [source for source in sources if not (ROOT / source).exists()] == []
 
 
-def test_packages_come_by_hash_as_wheels_and_leave_no_cache():
+def test_packages_are_installed_by_hash_from_wheels_without_a_cache():
     runs = " ".join(runs_of("packages"))
 
     assert "--require-hashes --only-binary=:all: -r /tmp/runtime.lock" in runs
@@ -83,14 +83,14 @@ def has_tools(runs: str) -> bool:
     return bool(re.search(r"\b(gcc|g\+\+|build-essential|make|curl|wget|git)\b", runs))
 
 
-def test_the_compiled_loops_are_made_in_a_stage_of_their_own_and_must_be_there():
+def test_kernel_is_compiled_in_its_own_stage_and_is_required():
     """Their source and its compiler's flags are the ones that `make` uses."""
     *_, last = runs_of("kernel")
 
     assert last == "python shared/native/build.py && test -e shared/native/libkernel.so"
 
 
-def test_it_runs_as_the_user_that_compose_names(tmp_path):
+def test_image_runs_as_the_user_of_compose(tmp_path):
     users = [rest for name, rest in instructions() if name == "USER"]
     services = compose_file.resolved(tmp_path)["services"]
 
@@ -100,7 +100,7 @@ def test_it_runs_as_the_user_that_compose_names(tmp_path):
     }
 
 
-def test_what_is_written_at_run_time_lies_in_tmp_or_on_a_volume():
+def test_writable_folders_are_tmp_or_volumes():
     env = compose_file.image_environment()
 
     assert env["ML_REGISTRY_DIR"] == "/app/models/ledger_suggestions"

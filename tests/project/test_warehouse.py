@@ -58,7 +58,7 @@ def test_an_empty_database_builds_twice(
     assert rows(warehouse, "SELECT * FROM analytics.kpi_suggestions_daily") == []
 
 
-def test_the_figures_are_those_of_the_rows(
+def test_warehouse_figures_equal_those_of_the_rows(
     warehouse: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
     ids = add_transactions(warehouse, 40, labelled=30)
@@ -118,7 +118,7 @@ def test_the_figures_are_those_of_the_rows(
     ]
 
 
-def test_a_row_that_cannot_be_is_found(
+def test_warehouse_tests_find_an_impossible_row(
     warehouse: Engine, environment: dict[str, str], tmp_path: Path
 ) -> None:
     add(warehouse, {"answer": Action.ACCEPT, "answer_label": "Fun", "label": "Fuel"})

@@ -101,7 +101,7 @@ def test_each_push_and_pull_request_is_checked_and_tested_on_both_pythons():
     assert scripts("ci.yml", "test")[-1] == "make test"
 
 
-def test_the_model_is_trained_each_night_when_the_service_does_it_too():
+def test_nightly_workflow_trains_at_the_time_of_the_service():
     found = workflow("ml.yml")
 
     assert found["True"]["schedule"] == [{"cron": "23 3 * * *"}]
@@ -109,7 +109,7 @@ def test_the_model_is_trained_each_night_when_the_service_does_it_too():
 
 
 @every_file
-def test_every_script_is_one_that_bash_can_read(path):
+def test_every_script_is_valid_bash(path):
     """Those of the job that needs a container engine too."""
     for job in workflow(path.name)["jobs"]:
         for script in scripts(path.name, job):
@@ -117,7 +117,7 @@ def test_every_script_is_one_that_bash_can_read(path):
             assert done.returncode == 0, done.stderr
 
 
-def test_a_push_is_checked_by_what_a_change_must_pass_here():
+def test_push_runs_the_checks_of_a_local_change():
     """Each step is a line of .ci/run."""
     lines = [line.split(" 2>&1")[0] for line in (ROOT / ".ci/run").read_text().splitlines()]
 
@@ -127,7 +127,7 @@ def test_a_push_is_checked_by_what_a_change_must_pass_here():
 
 
 @pytest.mark.system
-def test_the_step_that_tests_runs_here():
+def test_test_step_runs_locally():
     """By one file of the tests, this one being among them."""
     done = run(scripts("ci.yml", "test")[-1], ARGS="-q tests/shared/test_settings.py")
 
@@ -144,7 +144,7 @@ def runner(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.system
-def test_every_step_of_the_night_runs_here(runner):
+def test_every_nightly_step_runs_locally(runner):
     """From nothing to a prediction by a new model; what is uploaded is there."""
     for script in scripts("ml.yml", "train"):
         done = run(script, **runner)

@@ -17,7 +17,7 @@ def logged(code: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_a_line_carries_the_ids_it_belongs_to():
+def test_log_line_has_the_request_and_job_id():
     """So that all lines of one request or job can be found."""
     (line,) = logged(
         "structlog.contextvars.bind_contextvars(request_id='r1', job_id='j1')\n"
@@ -29,7 +29,7 @@ def test_a_line_carries_the_ids_it_belongs_to():
     assert line["at"].endswith("Z")
 
 
-def test_an_exception_is_told_by_type_and_place_without_its_text():
+def test_exception_is_logged_by_type_and_place_without_its_message():
     """Messages of drivers and parsers quote the data."""
     (line,) = logged(
         "try:\n"
@@ -55,7 +55,7 @@ def test_lines_of_other_libraries_have_the_same_form():
     assert line["event"] == "cannot connect"
 
 
-def test_a_line_is_written_whatever_its_values_are():
+def test_log_line_is_written_for_any_values():
     """A log that breaks a request is worse than none."""
     (line,) = logged(
         "logs.get_logger().info('odd', half='\\udcfc', path=__import__('pathlib').Path('x'))"

@@ -58,7 +58,7 @@ def trained(services: Services, **wishes: Any) -> dict[str, Any]:
     return pipeline.run(services.engine, services.registry, request, lambda *_: None).to_json()
 
 
-def test_the_answer_says_by_when_each_version_goes(
+def test_deletion_response_has_the_removal_date_of_each_version(
     client: FlaskClient, services: Services, ada: None
 ) -> None:
     before = deploy_a_model(services.engine, services.registry)
@@ -73,7 +73,9 @@ def test_the_answer_says_by_when_each_version_goes(
     assert deleted(client) == []
 
 
-def test_a_version_made_before_he_came_stays(client: FlaskClient, services: Services) -> None:
+def test_version_made_before_the_user_existed_stays(
+    client: FlaskClient, services: Services
+) -> None:
     deploy_a_model(services.engine, services.registry)
     one = {"external_id": "y", "user_id": "ada", "date": "2026-05-01", "amount": -5}
     client.post("/ml/v2/transactions", json={"transactions": [one]})
@@ -81,7 +83,7 @@ def test_a_version_made_before_he_came_stays(client: FlaskClient, services: Serv
     assert deleted(client) == []
 
 
-def test_a_label_that_was_learned_and_is_gone_counts(
+def test_version_that_learned_a_removed_label_is_retired(
     client: FlaskClient, services: Services, ada: None
 ) -> None:
     """Rules take their labels back, and people theirs, and nothing tells of it."""
@@ -92,7 +94,7 @@ def test_a_label_that_was_learned_and_is_gone_counts(
     assert [it["run_id"] for it in deleted(client)] == [learned]
 
 
-def test_a_version_in_the_making_while_he_is_deleted_goes_too(
+def test_version_in_training_during_a_deletion_is_retired(
     client: FlaskClient, services: Services, ada: None
 ) -> None:
     """It had read his label, and is stored afterwards."""
@@ -110,7 +112,7 @@ def test_a_version_in_the_making_while_he_is_deleted_goes_too(
     assert new.run_id not in due
 
 
-def test_in_the_last_night_what_is_not_live_is_removed(
+def test_versions_that_are_not_live_are_removed_in_the_last_night(
     client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "get_services", lambda: services)
@@ -148,7 +150,7 @@ def test_a_trial_of_a_version_that_retires_ends(
         assert traffic_split.current(session, services.settings).challenger is None
 
 
-def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
+def test_damaged_pointer_does_not_prevent_nightly_training(
     client: FlaskClient, services: Services, ada: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Training puts it right; nothing is removed until then."""
@@ -166,7 +168,7 @@ def test_a_night_with_a_damaged_pointer_asks_for_training_all_the_same(
     assert len(services.registry.versions()) == 1
 
 
-def test_in_the_last_night_the_live_version_need_not_be_beaten(
+def test_in_the_last_night_a_new_version_need_not_beat_the_live_one(
     client: FlaskClient, services: Services, ada: None
 ) -> None:
     """Else one that is hard to beat would stay for ever; the threshold still counts."""

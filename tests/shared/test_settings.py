@@ -103,7 +103,7 @@ def test_secrets_are_not_shown_when_settings_are_printed():
     ],
     ids=["no token", "open to all"],
 )
-def test_an_api_that_nobody_guards_is_not_served(env, reason):
+def test_unguarded_api_on_a_public_address_is_refused(env, reason):
     """No default secret, and no open door by accident."""
     with pytest.raises(SettingsError, match=reason):
         Settings.from_env({**LEAST, **env}).require_auth()
@@ -112,6 +112,6 @@ def test_an_api_that_nobody_guards_is_not_served(env, reason):
 @pytest.mark.parametrize(
     "env", [{"API_TOKENS": f"admin:{SECRET}"}, {"API_AUTH": "off"}], ids=["token", "loopback"]
 )
-def test_a_guarded_or_local_api_is_served(env):
+def test_api_with_tokens_or_on_localhost_is_served(env):
     """The two ways that are meant."""
     Settings.from_env({**LEAST, **env}).require_auth()

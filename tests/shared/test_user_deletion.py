@@ -26,7 +26,7 @@ def everything(services: Services) -> str:
         )
 
 
-def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
+def test_deletion_removes_everything_of_the_user_and_nothing_of_others(
     client: FlaskClient, services: Services
 ) -> None:
     for user in ("ada-7", "bob-7"):
@@ -61,7 +61,7 @@ def test_nothing_of_a_deleted_user_is_left_and_others_keep_all(
     assert client.delete("/ml/v2/users?user_id=ada-7").json["transactions"] == 0
 
 
-def test_jobs_that_are_open_for_him_end(client: FlaskClient, services: Services) -> None:
+def test_open_jobs_of_a_deleted_user_end(client: FlaskClient, services: Services) -> None:
     asked = client.post("/ml/v2/suggest/history", json={"user_id": "ada"}).json["job_id"]
     others = client.post("/ml/v2/suggest/history", json={"user_id": "bob"}).json["job_id"]
 
@@ -71,7 +71,7 @@ def test_jobs_that_are_open_for_him_end(client: FlaskClient, services: Services)
     assert client.get(f"/ml/v2/jobs/{others}").json["state"] == "queued"
 
 
-def test_a_page_of_suggestions_and_of_rules_goes_on_without_him(
+def test_lists_continue_over_rows_of_a_deleted_user(
     client: FlaskClient, services: Services
 ) -> None:
     """He is deleted between the reading of a page and its writing."""

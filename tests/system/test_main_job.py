@@ -22,7 +22,7 @@ def live(stack):
     return Registry(Path(stack.env["ML_REGISTRY_DIR"])).current()
 
 
-def test_rows_become_a_live_prediction_through_the_api_alone(stack, database):
+def test_imported_rows_become_a_live_prediction_by_api_calls_only(stack, database):
     """Before the first model the answer is `available: false`; no restart is needed."""
     add_transactions(database, 600, labelled=500)
     stack.worker("features")

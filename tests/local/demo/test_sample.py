@@ -49,7 +49,7 @@ def test_the_same_end_date_gives_the_same_bytes(tmp_path: Path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_two_years_end_on_the_day_asked_for_and_reach_back_evenly(statements):
+def test_sample_covers_the_two_years_before_its_end_date(statements):
     dates = [dt.date.fromisoformat(line["date"]) for line in statements]
 
     assert 5_500 < len(statements) < 7_500
@@ -66,7 +66,7 @@ def test_every_transaction_has_an_id_of_its_own_and_a_merchant(statements):
     assert all(line["merchant"] and float(line["amount"]) for line in statements)
 
 
-def test_what_is_spent_is_positive_and_a_salary_is_negative(statements):
+def test_sample_has_positive_purchases_and_negative_salaries(statements):
     salaries = [float(line["amount"]) for line in statements if line["label"] == "Salary"]
     spent = [float(line["amount"]) for line in statements if line["label"] == "Restaurants"]
 
@@ -88,7 +88,7 @@ def test_every_category_has_enough_rows_to_be_judged(statements):
     assert min(counts.values()) >= 40
 
 
-def test_a_model_learns_more_from_it_than_a_list_of_merchants_knows(statements):
+def test_model_of_the_sample_beats_a_merchant_lookup(statements):
     """New places, and merchants that sell several kinds of things, make the difference."""
     labelled = [line for line in statements if line["label"]]
     rows = [features(line) for line in labelled]

@@ -70,7 +70,7 @@ def test_postgres_works_from_a_closed_folder_whose_path_has_a_blank(database):
     assert psutil.Process(database.pid).uids().real != 0
 
 
-def test_postgres_and_redis_refuse_who_has_no_password(database, broker):
+def test_postgres_and_redis_need_a_password(database, broker):
     without = database.url.replace(database.url.split("@")[0], "postgresql://ledger:wrong")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(without, connect_timeout=5)
@@ -89,7 +89,7 @@ def test_the_servers_listen_on_loopback_and_nowhere_else(database, broker):
     assert listening == {"127.0.0.1"}
 
 
-def test_passwords_can_be_read_by_their_owner_alone(database, broker):
+def test_password_files_are_readable_by_their_owner_only(database, broker):
     for server in (database, broker):
         assert stat.S_IMODE((server.folder / "password").stat().st_mode) == 0o600
     config = broker.folder / "valkey.conf"
@@ -122,7 +122,7 @@ def test_a_failed_statement_leaves_no_data_in_the_log(database):
     assert "Jane Doe" not in log.partition("statement")[2]
 
 
-def test_a_broker_never_evicts_and_writes_down_what_it_holds(broker):
+def test_broker_never_evicts_and_persists_its_messages(broker):
     config = redis.Redis.from_url(broker.url, decode_responses=True).config_get()
 
     assert config["maxmemory-policy"] == "noeviction"
@@ -150,7 +150,7 @@ def removed(folder: Path) -> bool:
     return not folder.exists()
 
 
-def test_what_a_guard_that_was_killed_too_left_is_removed_by_the_next_run(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path):
     root = tmp_path / "temporary"
     abandoned = root / f"{commands.TEMPORARY}abandoned"
     script = (
@@ -178,7 +178,7 @@ def test_what_a_guard_that_was_killed_too_left_is_removed_by_the_next_run(tmp_pa
     assert not abandoned.exists()
 
 
-def test_what_a_living_run_uses_is_not_removed(tmp_path):
+def test_files_of_a_live_run_are_not_removed(tmp_path):
     server = start_valkey(tmp_path / f"{commands.TEMPORARY}in-use", lasting=False)
 
     temporary.remove_leftovers(tmp_path)
@@ -195,7 +195,7 @@ def test_what_a_living_run_uses_is_not_removed(tmp_path):
     [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0")],
     ids=["loopback", "every address"],
 )
-def test_a_taken_port_gets_another_one_near_it(family, address):
+def test_taken_port_is_replaced_by_one_near_it(family, address):
     with socket.socket(family) as other:
         other.bind((address, 0))
         other.listen()
@@ -206,7 +206,7 @@ def test_a_taken_port_gets_another_one_near_it(family, address):
     assert port != taken
 
 
-def test_a_free_port_is_taken_as_it_is():
+def test_free_port_is_used():
     free = commands.free_port()
 
     assert commands.free_port(free) == free

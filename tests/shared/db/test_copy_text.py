@@ -23,7 +23,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("value", TEXTS)
-def test_a_text_survives_postgresql(engine: Engine, value: str) -> None:
+def test_text_is_unchanged_after_copy_to_postgresql(engine: Engine, value: str) -> None:
     """What `encode` writes PostgreSQL reads, and what it writes `decode` reads."""
     out = io.StringIO()
     with engine.begin() as connection:
@@ -37,5 +37,5 @@ def test_a_text_survives_postgresql(engine: Engine, value: str) -> None:
     assert copy_text.decode(out.getvalue().removesuffix("\n")) == value
 
 
-def test_null_is_no_text() -> None:
+def test_null_is_decoded_as_no_text() -> None:
     assert copy_text.decode(copy_text.NULL) is None

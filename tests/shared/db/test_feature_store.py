@@ -21,7 +21,7 @@ def change(engine: Engine, statement: str, txn_id: int) -> None:
         connection.execute(text(statement), {"id": txn_id})
 
 
-def test_features_that_were_built_are_read_and_the_others_made(engine):
+def test_stored_features_are_read_and_missing_ones_computed(engine):
     ids = add_transactions(engine, 12)
     feature_build.build_pending(engine, feature_build.Scope())
     late = add_transactions(engine, 2, seed=2)
@@ -46,7 +46,7 @@ def test_features_that_were_built_are_read_and_the_others_made(engine):
     assert found[ids[2]].line
 
 
-def test_of_another_user_nothing_is_read_however_alike_he_is_spelled(engine):
+def test_features_of_a_similarly_spelled_user_are_not_read(engine):
     built, late = add_transactions(engine, 2)
     change(engine, "UPDATE transactions SET user_id = E'Anna\u00a0Maria' WHERE id = :id", built)
     feature_build.build_pending(engine, feature_build.Scope())
@@ -61,7 +61,7 @@ def test_of_another_user_nothing_is_read_however_alike_he_is_spelled(engine):
     assert found == [{built, late}, set(), set()]
 
 
-def test_any_number_of_them_costs_one_query_and_one_more_where_some_were_not_built(engine):
+def test_loading_features_takes_one_query_and_one_more_for_missing_ones(engine):
     ids = add_transactions(engine, 50)
     queries: list[str] = []
 

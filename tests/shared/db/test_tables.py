@@ -12,13 +12,13 @@ from shared.features.extract import RawTransaction
 BOOKKEEPING = {"id", "external_id", "deleted_at", "created_at", "updated_at", "content_hash"}
 
 
-def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+def test_migrations_create_the_tables_of_the_models(engine: Engine) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_every_column_of_a_transaction_has_a_part_in_its_features() -> None:
+def test_every_content_column_enters_the_features() -> None:
     """A new column is hashed, stored, imported and read for features, or is named here."""
     columns = {column.name for column in Transaction.__table__.columns}
 

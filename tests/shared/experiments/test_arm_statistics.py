@@ -56,7 +56,7 @@ def metrics(services):
     }
 
 
-def test_the_figures_of_an_arm_count_what_people_said_to_its_labels(engine, clean):
+def test_arm_statistics_count_the_feedback_to_its_labels(engine, clean):
     """Forced ones are no evidence; a question that was answered is no accepted label."""
     model = {"arm": Arm.MODEL, "user_id": "a"}
     add(
@@ -102,7 +102,7 @@ def test_the_figures_of_an_arm_count_what_people_said_to_its_labels(engine, clea
         ({**POOR}, {"accepted": 0, "corrected": 0, "users": 0}, "not enough data"),
     ],
 )
-def test_the_verdict_is_one_plain_word(engine, clean, model, rules, expected):
+def test_verdict_is_one_of_the_documented_outcomes(engine, clean, model, rules, expected):
     for arm, given in ((Arm.MODEL, model), (Arm.RULES, rules)):
         if given.get("users", 1):
             an_arm(engine, arm, **{"users": 60, "corrected": 0, **given})
@@ -110,7 +110,7 @@ def test_the_verdict_is_one_plain_word(engine, clean, model, rules, expected):
     assert verdict(engine).outcome == expected
 
 
-def test_too_little_data_says_how_much_is_missing(engine, clean):
+def test_verdict_without_enough_data_names_what_is_missing(engine, clean):
     an_arm(engine, Arm.MODEL, users=10, accepted=2, corrected=0)
     an_arm(engine, Arm.RULES, users=60, accepted=9, corrected=1)
 
@@ -121,7 +121,7 @@ def test_too_little_data_says_how_much_is_missing(engine, clean):
     assert found.acceptance is None
 
 
-def test_many_rows_of_a_few_users_prove_little(engine, clean):
+def test_many_rows_of_few_users_show_no_difference(engine, clean):
     """Two thirds of 40 users accept everything, one third nothing: 4,000 rows, 40 opinions."""
     for arm, users in ((Arm.MODEL, 26), (Arm.RULES, 32)):
         an_arm(engine, arm, users=users, accepted=60, corrected=0)
@@ -140,7 +140,7 @@ def test_many_rows_of_a_few_users_prove_little(engine, clean):
     assert found.outcome == "no difference seen"
 
 
-def test_evidence_begins_with_the_last_change(engine, settings, clean):
+def test_evidence_starts_at_the_last_change_of_the_split(engine, settings, clean):
     """Before it, other users were in the arms; and what is older than 28 days is forgotten."""
     an_arm(engine, Arm.MODEL, **POOR, ago="1 hour")
     an_arm(engine, Arm.RULES, **GOOD, ago="1 hour")
@@ -153,7 +153,7 @@ def test_evidence_begins_with_the_last_change(engine, settings, clean):
     assert dt.datetime.now(dt.UTC) - old < dt.timedelta(days=28, minutes=1)
 
 
-def test_the_guard_turns_a_worse_canary_off_once(engine, services, settings, clean):
+def test_guardrail_turns_a_worse_canary_off_once(engine, services, settings, clean):
     """By a change like any other, with the figures, and counted for the alert."""
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **POOR)
@@ -175,7 +175,7 @@ def test_the_guard_turns_a_worse_canary_off_once(engine, services, settings, cle
     assert found["lm_suggest_canary_share",] == 0.0
 
 
-def test_many_guards_at_once_trip_once(engine, services, settings, clean):
+def test_concurrent_guardrails_record_one_change(engine, services, settings, clean):
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **POOR)
     an_arm(engine, Arm.RULES, **GOOD)
@@ -205,7 +205,7 @@ def test_many_guards_at_once_trip_once(engine, services, settings, clean):
     ],
     ids=["no difference", "better", "not enough data", "mixed"],
 )
-def test_the_guard_leaves_alone_what_is_not_worse(engine, settings, clean, model, rules):
+def test_guardrail_keeps_an_arm_that_is_not_worse(engine, settings, clean, model, rules):
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **model)
     an_arm(engine, Arm.RULES, **rules)
@@ -214,7 +214,7 @@ def test_the_guard_leaves_alone_what_is_not_worse(engine, settings, clean, model
     assert now(engine, settings).canary == 0.5
 
 
-def test_forced_arms_never_trip_the_guard(engine, settings, clean):
+def test_forced_arms_do_not_count_for_the_guardrail(engine, settings, clean):
     """Tests of a team are no users."""
     start(engine, settings)
     an_arm(engine, Arm.MODEL, **POOR, forced=True)
@@ -224,7 +224,7 @@ def test_forced_arms_never_trip_the_guard(engine, settings, clean):
 
 
 @pytest.mark.parametrize("canary", [0.5, 0.0], ids=["beside the model", "beside the rules"])
-def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
+def test_guardrail_drops_a_worse_challenger_and_keeps_the_canary(
     engine, services, settings, clean, canary
 ):
     start(engine, settings, canary=canary, trial=0.2)
@@ -240,7 +240,7 @@ def test_the_guard_drops_a_worse_version_and_keeps_the_canary(
     assert found["lm_suggest_guardrail_trips_total", "model"] == 0
 
 
-def test_the_guard_ends_both_if_both_are_worse(engine, services, settings, clean):
+def test_guardrail_ends_canary_and_trial_if_both_are_worse(engine, services, settings, clean):
     start(engine, settings, canary=0.5, trial=0.2)
     an_arm(engine, Arm.CHALLENGER, accepted=1, corrected=9)
     an_arm(engine, Arm.MODEL, **POOR)
@@ -254,7 +254,7 @@ def test_the_guard_ends_both_if_both_are_worse(engine, services, settings, clean
     assert metrics(services)["lm_suggest_guardrail_trips_total", "model"] == 1
 
 
-def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clean):
+def test_arm_ended_by_the_guardrail_stays_ended_after_a_restart(engine, settings, clean):
     """Although the environment still says that all users are in."""
     settings = replace(settings, suggest_canary=0.9)
     an_arm(engine, Arm.MODEL, **POOR)
@@ -265,7 +265,7 @@ def test_what_the_guard_ended_stays_ended_after_a_restart(engine, settings, clea
     assert now(engine, replace(settings, suggest_canary=1.0)).canary == 0.0
 
 
-def test_monitoring_tells_shares_and_answers(engine, services, settings, clean):
+def test_metrics_have_the_shares_and_the_feedback_of_each_arm(engine, services, settings, clean):
     start(engine, settings, canary=0.25, trial=0.1)
     add(engine, {"answer": Action.ACCEPT}, {"answer": Action.ACCEPT, "arm": Arm.MODEL}, {})
 
@@ -278,7 +278,7 @@ def test_monitoring_tells_shares_and_answers(engine, services, settings, clean):
     assert len([key for key in found if key[0] == "lm_suggest_answers"]) == 9
 
 
-def test_disagreements_are_told_by_pair_and_by_who_was_right(engine, clean):
+def test_disagreements_are_counted_by_pair_and_by_the_right_side(engine, clean):
     """The commonest pair first; what nobody answered counts for neither."""
     one = {"rules_label": "Fuel", "model_label": "Coffee", "label": "Coffee"}
     right = {"answer": Action.ACCEPT, "answer_label": "Coffee"}

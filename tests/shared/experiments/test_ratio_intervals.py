@@ -24,7 +24,7 @@ def arm(draw, users, mean, alike):
 
 
 @pytest.mark.parametrize(("users", "mean"), [(60, 0.6), (60, 0.85), (300, 0.9)])
-def test_the_interval_of_a_rate_holds_it_95_times_in_100(users, mean):
+def test_interval_of_a_rate_covers_it_in_95_of_100_samples(users, mean):
     """Where an interval that takes rows for independent holds it some 80 times."""
     draw = np.random.default_rng(20261123)
     held = naive = 0
@@ -40,7 +40,7 @@ def test_the_interval_of_a_rate_holds_it_95_times_in_100(users, mean):
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.1])
-def test_the_interval_of_a_difference_holds_it_95_times_in_100(apart):
+def test_interval_of_a_difference_covers_it_in_95_of_100_samples(apart):
     draw = np.random.default_rng(7)
     held = 0
     for _ in range(ROUNDS):
@@ -51,7 +51,7 @@ def test_the_interval_of_a_difference_holds_it_95_times_in_100(apart):
 
 
 @pytest.mark.parametrize(("users", "mean"), [(40, 0.95), (150, 0.8)])
-def test_looking_again_and_again_finds_no_harm_where_there_is_none(users, mean):
+def test_repeated_looks_seldom_find_harm_between_equal_arms(users, mean):
     """The guard looks all the time: with a 95% interval it would end many a harmless canary."""
     draw = np.random.default_rng(11)
     rounds, once, always = 200, 0, 0
@@ -80,7 +80,7 @@ def test_a_clear_harm_is_found():
     assert np.mean([it.sign == -1 for it in found]) > 0.9
 
 
-def test_one_row_a_user_gives_wilsons_interval():
+def test_interval_for_one_row_a_user_is_wilsons():
     """The textbook's figures for 80 of 100, but for Student's quantile in the place of 1.96."""
     low, high = rate(np.ones(100), np.arange(100) < 80).interval()
 
@@ -89,7 +89,7 @@ def test_one_row_a_user_gives_wilsons_interval():
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_all_alike_is_not_all_sure(share):
+def test_unanimous_feedback_still_has_an_interval(share):
     """Thirty users who accepted everything do not prove that all will; nor do their many rows."""
     low, high = rate(np.full(30, 50), np.full(30, 50 * share)).interval()
 
@@ -97,7 +97,7 @@ def test_all_alike_is_not_all_sure(share):
     assert low <= share <= high
 
 
-def test_without_users_nothing_is_known():
+def test_interval_without_users_is_zero_to_one():
     assert Rate(0, 0.0, 0.0, 0.0, 0.0, 0.0).value is None
     assert rate([5], [3]).interval() == (0.0, 1.0)
     with pytest.raises(ValueError, match="without rows"):

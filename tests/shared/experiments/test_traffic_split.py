@@ -54,14 +54,14 @@ def test_shadow_and_salt_have_defaults():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.99, 1.0])
-def test_the_share_is_met(share):
+def test_assigned_share_of_users_equals_the_configured_one(share):
     """Within three standard deviations of drawing each user by chance; 0 and 1 exactly."""
     found = arms(TrafficSplit(canary=share)).count(Arm.MODEL)
 
     assert abs(found - share * len(USERS)) <= 3 * (share * (1 - share) * len(USERS)) ** 0.5
 
 
-def test_who_is_in_stays_in_when_the_share_grows():
+def test_users_in_an_arm_stay_in_it_when_the_share_grows():
     """For the canary, and for a trial."""
     ten = arms(TrafficSplit(canary=0.1, challenger=RUN, trial=0.05))
     fifty = arms(TrafficSplit(canary=0.5, challenger=RUN, trial=0.05))
@@ -78,7 +78,7 @@ def test_who_is_in_stays_in_when_the_share_grows():
     assert [it is Arm.CHALLENGER for it in ten] == [it is Arm.CHALLENGER for it in fifty]
 
 
-def test_an_arm_is_the_same_in_every_process():
+def test_user_gets_the_same_arm_in_every_process():
     """No seed of the interpreter is in it."""
     code = (
         "from shared.experiments.traffic_split import TrafficSplit, assign_arm\n"
@@ -119,13 +119,13 @@ def test_trial_canary_and_salt_draw_independently():
 
 
 @pytest.mark.parametrize("user", ["", "Zoë", "\ud800", "x" * 200])
-def test_any_name_has_an_arm(user):
+def test_any_user_id_is_assigned_an_arm(user):
     """'' (none is known) is a user, too."""
     assert assign_arm(user, TrafficSplit(canary=1.0), "s" * 500) is Arm.MODEL
     assert assign_arm(user, TrafficSplit(canary=0.0), "") is Arm.RULES
 
 
-def test_the_environment_gives_the_first_value_and_a_change_outlives_it(engine, settings, clean):
+def test_stored_change_takes_precedence_over_the_environment(engine, settings, clean):
     settings = replace(settings, suggest_canary=0.25)
     with transaction(engine) as session:
         first = traffic_split.current(session, settings)
@@ -137,7 +137,7 @@ def test_the_environment_gives_the_first_value_and_a_change_outlives_it(engine, 
     assert (now.canary, now.action, now.by, now.why) == (0.5, "canary", "ada", "looks well")
 
 
-def test_saying_the_same_again_records_nothing(engine, settings, clean):
+def test_repeating_the_same_split_records_nothing(engine, settings, clean):
     """Else the evidence would begin anew with each repeat."""
     with transaction(engine) as session:
         for _ in range(3):
@@ -147,7 +147,7 @@ def test_saying_the_same_again_records_nothing(engine, settings, clean):
     assert len(changes) == 1
 
 
-def test_two_admins_at_once_lose_nothing_of_each_other(engine, settings, clean):
+def test_concurrent_changes_of_canary_and_trial_are_both_kept(engine, settings, clean):
     """One turns the canary up while another starts a trial, many times over."""
     start = threading.Barrier(2)
 
@@ -177,7 +177,7 @@ def test_two_admins_at_once_lose_nothing_of_each_other(engine, settings, clean):
     assert [it.trial for it in changes] == sorted(it.trial for it in changes)
 
 
-def test_of_two_who_saw_the_same_state_the_second_is_told(engine, settings, clean):
+def test_second_change_based_on_the_same_split_is_a_conflict(engine, settings, clean):
     with transaction(engine) as session:
         traffic_split.set_canary(session, settings, 0.5, by="ada", why="", expected=0)
 
@@ -185,7 +185,7 @@ def test_of_two_who_saw_the_same_state_the_second_is_told(engine, settings, clea
         traffic_split.set_canary(session, settings, 0.1, by="bob", why="", expected=0)
 
 
-def test_one_trial_at_a_time(engine, settings, clean):
+def test_second_trial_at_the_same_time_is_refused(engine, settings, clean):
     """And its end can be asked for twice, but not without a trial."""
     with transaction(engine) as session:
         with pytest.raises(Conflict, match="no version is on trial"):

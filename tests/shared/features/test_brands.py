@@ -102,7 +102,7 @@ BANK_LINES = {
 
 
 @pytest.mark.parametrize(("line", "kind"), BANK_LINES.items())
-def test_a_bank_line_tells_its_kind(line, kind):
+def test_category_is_found_in_a_bank_line(line, kind):
     """As banks of several countries print them."""
     assert kind_of(line) == kind
 
@@ -115,12 +115,12 @@ def test_a_bank_line_tells_its_kind(line, kind):
         *("SMITH & SONS", "GAPLESS", "ST MARYS", "BPL 12"),
     ],
 )
-def test_a_name_that_says_nothing_tells_nothing(line):
+def test_name_without_a_hint_has_no_category(line):
     """A common word is no brand, and half a word is none."""
     assert guess_of(line) is None
 
 
-def test_one_brand_has_one_name_however_it_is_printed():
+def test_printings_of_a_brand_have_one_name():
     """A person sees the name, not the line."""
     printed = {
         "McDonald's": ["mcdonald s f12", "mcdonalds", "mc donalds 3", "sq mcdonalds"],
@@ -135,7 +135,7 @@ def test_one_brand_has_one_name_however_it_is_printed():
     assert names == {line: name for name, lines in printed.items() for line in lines}
 
 
-def test_where_the_account_is_decides_between_brands_of_one_name():
+def test_country_decides_between_brands_of_one_name():
     """And a name that is common in words counts only where there is such a shop."""
     assert kind_of("METRO 0421", currency="CAD") == "Groceries"
     assert kind_of("BEST 1234", currency="TRY") == "Fuel"
@@ -144,14 +144,14 @@ def test_where_the_account_is_decides_between_brands_of_one_name():
     assert brand_of("turkey hill sugarbush", "CA") is None
 
 
-def test_what_a_shop_also_sells_goes_before_its_name():
+def test_second_trade_in_the_line_goes_before_the_brand():
     """`costco gas` is fuel, and a brand that is a family name leaves `paint` to the words."""
     assert kind_of("SAFEWAY PHARMACY 12") == "Pharmacy"
     assert kind_of("MARRIOTT PARKING") == "Parking"
     assert guess_of("HARVEY'S PAINT") == CategoryMatch("Home", "word", "paint")
 
 
-def test_the_code_goes_first_then_brand_then_word_then_channel():
+def test_category_comes_from_code_then_brand_then_keyword_then_channel():
     """And each guess says what told it."""
     assert guess_of("STARBUCKS", mcc="5411") == CategoryMatch("Groceries", "mcc", "5411")
     assert guess_of("STARBUCKS HOTEL") == CategoryMatch("Coffee", "brand", "Starbucks")
@@ -162,7 +162,7 @@ def test_the_code_goes_first_then_brand_then_word_then_channel():
     assert guess_of("STARBUCKS", mcc="9950").source == "brand"
 
 
-def test_money_that_comes_in_is_no_purchase():
+def test_money_in_gets_no_category_of_a_purchase():
     """Who pays a salary sells nothing."""
     assert kind_of("STARBUCKS PAYROLL", amount=2100.0) == "Salary"
     assert kind_of("ACME LLC", amount=2100.0, channel="deposit") == "Income"
@@ -170,7 +170,7 @@ def test_money_that_comes_in_is_no_purchase():
     assert kind_of("INTEREST CHARGED", amount=-1.2) == "Fees"
 
 
-def test_a_memo_about_transfers_does_not_make_a_purchase_one():
+def test_word_transfer_in_the_memo_does_not_make_a_purchase_a_transfer():
     """People write what they bought: a transfer switch."""
     assert kind_of("POWERLINE 1234", description="transfer switch") is None
 
@@ -186,7 +186,7 @@ def test_a_memo_about_transfers_does_not_make_a_purchase_one():
 @example("and and and", "CA")
 @example("7" * 400, "")
 @example("\ud800", "")
-def test_no_text_is_too_odd(text, country):
+def test_any_text_is_accepted(text, country):
     """Whatever is printed, an answer of a known kind or none, the same each time."""
     known = {*categories(), None}
 
@@ -212,12 +212,12 @@ def test_no_text_is_too_odd(text, country):
         *(("9950", None), ("0000", None), ("12", None), ("", None), ("abcd", None)),
     ],
 )
-def test_a_merchant_category_code_tells_its_kind(code, kind):
+def test_merchant_category_code_has_a_category(code, kind):
     """By the ranges of ISO 18245."""
     assert category_of_mcc(code) == kind
 
 
-def test_no_code_and_no_word_belongs_to_two_kinds():
+def test_each_code_and_keyword_belongs_to_one_category():
     """What is written twice in categories.toml would be decided by its order."""
     entries = tomllib.loads((DATA / "categories.toml").read_text(encoding="utf-8")).values()
     for field in ("words", "ends", "brands"):
@@ -229,7 +229,7 @@ def test_no_code_and_no_word_belongs_to_two_kinds():
     assert sorted(codes) == sorted(set(codes))
 
 
-def test_what_stands_in_the_vocabulary_is_written_as_lines_are_folded():
+def test_vocabulary_is_written_in_folded_form():
     """An accent or a capital there would never be found."""
     phrases = [name.lstrip(MARKS) for name in bank_names()]
 
@@ -272,12 +272,12 @@ LABELS = {
 
 
 @pytest.mark.parametrize(("label", "kind"), LABELS.items())
-def test_a_persons_own_category_is_recognized_or_left_alone(label, kind):
+def test_user_label_maps_to_a_built_in_category_or_to_none(label, kind):
     """By exact names and aliases; what is not clear is nobody's."""
     assert category_of_label(label) == kind
 
 
-def test_every_kind_is_recognized_by_its_own_name_and_nothing_is_wider_than_itself():
+def test_each_built_in_category_maps_to_itself():
     """The list of kinds is sound."""
     assert [kind for kind in categories() if category_of_label(kind.upper()) != kind] == []
     assert {parent_category(kind) for kind in categories()} <= {*categories(), None}
@@ -322,7 +322,7 @@ def test_every_brand_of_the_data_file_is_of_a_kind_in_the_list():
     assert not [row for row in cells if re.search("[A-Z]", row[0])]
 
 
-def test_the_licence_travels_with_the_data():
+def test_brand_data_ships_with_its_licence():
     """BSD-3-Clause asks for it; version and origin stand there too."""
     notice = (DATA / "NOTICE").read_text(encoding="utf-8")
     head = gzip.decompress((DATA / "brands.tsv.gz").read_bytes()).decode().split("\n", 1)[0]
@@ -332,7 +332,7 @@ def test_the_licence_travels_with_the_data():
     assert head.removeprefix("# ") in notice
 
 
-def test_the_data_file_is_small_and_says_nothing_of_when_it_was_made():
+def test_brand_data_is_small_and_has_no_timestamp():
     """The same bytes each time: no time in the gzip header."""
     packed = (DATA / "brands.tsv.gz").read_bytes()
 
@@ -341,7 +341,7 @@ def test_the_data_file_is_small_and_says_nothing_of_when_it_was_made():
     assert make_brands.packed("a\tb\n") == make_brands.packed("a\tb\n")
 
 
-def test_the_data_file_made_again_is_the_same_file():
+def test_brand_data_built_again_is_identical():
     """Whoever has the package can check where each byte comes from."""
     source = Path(os.environ.get(INDEX, ""))
     if not os.environ.get(INDEX) or not (source / "package.json").exists():

@@ -35,7 +35,7 @@ def test_the_columns_of_a_text_never_change() -> None:
     assert columns.size == len(set(columns.tolist()))
 
 
-def test_text_has_length_one() -> None:
+def test_text_of_a_row_has_norm_one() -> None:
     rows, _ = transactions(20, 3)
     text = Encoder.fitted(encode_text(rows)).encode(rows)[:, : 2 * TEXT_COLUMNS]
 

@@ -15,7 +15,7 @@ SATURDAY = dt.date(2024, 3, 16)
 MONDAY = dt.date(2024, 3, 18)
 
 
-def test_nothing_known_gives_a_defined_value_for_every_field() -> None:
+def test_empty_transaction_has_a_defined_value_for_every_feature() -> None:
     assert features_of(RawTransaction()) == FeatureRow(
         date=None,
         ts_month=None,
@@ -37,7 +37,7 @@ def test_nothing_known_gives_a_defined_value_for_every_field() -> None:
     )
 
 
-def test_a_whole_transaction_gives_the_row_that_is_stored() -> None:
+def test_full_transaction_has_the_expected_feature_row() -> None:
     txn = RawTransaction(
         merchant="SQ *BLUE BOTTLE #12 OAKLAND CA",
         description="Coffee with team 03/16/2024",
@@ -88,7 +88,7 @@ def test_a_whole_transaction_gives_the_row_that_is_stored() -> None:
         pytest.param(10**400, None, (None, None), id="beyond any double"),
     ],
 )
-def test_sign_and_size_of_the_amount(
+def test_amount_and_absolute_amount_complete_each_other(
     amount: float | None, abs_amount: float | None, want: tuple[float | None, float | None]
 ) -> None:
     row = features_of(RawTransaction(amount=amount, abs_amount=abs_amount))
@@ -113,7 +113,7 @@ def test_sign_and_size_of_the_amount(
         (RawTransaction(amount=-5.0, abs_amount=7.0), "abs_amount", 7.0),
     ],
 )
-def test_what_is_given_wins_over_what_would_be_derived(
+def test_given_value_takes_precedence_over_a_derived_one(
     txn: RawTransaction, field: str, want: object
 ) -> None:
     assert getattr(features_of(txn), field) == want
@@ -142,7 +142,7 @@ def test_what_is_given_wins_over_what_would_be_derived(
         (RawTransaction(description="hall deposit", amount=-90.0), "channel", "pos"),
     ],
 )
-def test_what_is_missing_or_cannot_be_right_is_derived(
+def test_missing_or_impossible_value_is_derived(
     txn: RawTransaction, field: str, want: object
 ) -> None:
     assert getattr(features_of(txn), field) == want
@@ -199,7 +199,7 @@ def test_the_channel_is_read_from_the_words_of_the_bank(text: str, channel: str)
         ("CASH WITHDRAWAL", False),
     ],
 )
-def test_person_to_person_is_told_from_a_shop(text: str, is_p2p: bool) -> None:
+def test_person_to_person_payment_is_detected(text: str, is_p2p: bool) -> None:
     row = features_of(RawTransaction(merchant=text))
 
     assert row.is_p2p is is_p2p
@@ -223,7 +223,7 @@ def test_person_to_person_is_told_from_a_shop(text: str, is_p2p: bool) -> None:
         ("APPLE STORE", False),
     ],
 )
-def test_recurring_payments_are_told(text: str, recurring: bool) -> None:
+def test_recurring_payment_is_detected(text: str, recurring: bool) -> None:
     assert features_of(RawTransaction(merchant=text)).is_subscription is recurring
 
 

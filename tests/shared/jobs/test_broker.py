@@ -13,7 +13,7 @@ from shared.jobs import store as job_store
 pytestmark = pytest.mark.usefixtures("clean")
 
 
-def test_a_message_that_was_never_sent_is_sent_by_the_next_round(engine, redis):
+def test_unsent_message_is_sent_by_the_next_recovery(engine, redis):
     """The row waits as long as it takes."""
     with transaction(engine) as session:
         job_store.create(session, JobKind.TRAIN, requested_by="test")

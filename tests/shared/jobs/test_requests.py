@@ -24,7 +24,7 @@ def test_a_message_carries_the_id_of_its_job_and_nothing_else(engine, publisher,
     assert "JANE" not in raw.decode()
 
 
-def test_training_and_features_have_queues_of_their_own(engine, publisher, redis):
+def test_training_and_features_have_separate_queues(engine, publisher, redis):
     """One never starves the other."""
     job_requests.request_features(engine, publisher, requested_by="test", days=7)
     job_requests.request_training(engine, publisher, requested_by="test", limit=None, deploy="gate")
@@ -33,7 +33,7 @@ def test_training_and_features_have_queues_of_their_own(engine, publisher, redis
     assert (redis.llen("features"), redis.llen("training")) == (1, 1)
 
 
-def test_two_requests_for_one_night_are_one_job(engine, publisher, redis):
+def test_nightly_training_requested_twice_is_one_job(engine, publisher, redis):
     """However many beats run."""
     first = job_requests.request_nightly(engine, publisher, night="2026-11-23")
     second = job_requests.request_nightly(engine, publisher, night="2026-11-23")

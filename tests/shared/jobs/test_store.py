@@ -67,7 +67,7 @@ def at_once(count: int, act: Callable[[], object]) -> list[object]:
     return got
 
 
-def test_of_ten_requests_for_training_at_once_one_gets_a_job(engine):
+def test_ten_concurrent_training_requests_create_one_job(engine):
     """However it was asked for, one training runs at a time."""
     got = at_once(10, lambda: asked(engine))
 
@@ -75,7 +75,7 @@ def test_of_ten_requests_for_training_at_once_one_gets_a_job(engine):
     assert sum(isinstance(answer, str) for answer in got) == 1
 
 
-def test_the_refusal_names_the_job_that_is_in_the_way(engine):
+def test_refusal_names_the_running_job(engine):
     """409 carries the id of the run to follow instead."""
     first = asked(engine)
 
@@ -110,7 +110,7 @@ def test_ten_requests_with_one_key_at_once_are_one_job(engine):
     assert len(set(got)) == 1
 
 
-def test_of_many_deliveries_of_one_message_one_does_the_work(engine):
+def test_message_delivered_many_times_is_claimed_once(engine):
     """Duplicates do nothing."""
     job = asked(engine)
 
@@ -171,7 +171,7 @@ def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
     assert state(engine, job) is JobState.RUNNING
 
 
-def test_a_job_under_lock_is_not_swept(engine):
+def test_locked_job_is_not_recovered(engine):
     """While a worker publishes, nobody can take its job over."""
     job = asked(engine)
     claim = claimed(engine, job)
@@ -194,7 +194,7 @@ def test_cancel_ends_a_queued_job_at_once(engine):
         assert job_store.claim(session, job) is None
 
 
-def test_cancel_reaches_the_worker_with_its_next_sign_of_life(engine):
+def test_cancel_reaches_the_worker_at_its_next_heartbeat(engine):
     """A running job goes on until its worker hears of it."""
     job = asked(engine)
     claim = claimed(engine, job)
@@ -248,13 +248,13 @@ def test_cancel_reaches_the_ranges_of_a_features_job(engine):
         assert job_store.load_ranges(session, parent.job_id).cancelled == 1
 
 
-def test_an_unknown_job_is_named_so(engine):
+def test_unknown_job_is_not_found(engine):
     """404, not a crash."""
     with pytest.raises(NotFound), transaction(engine) as session:
         job_store.get(session, "nobody")
 
 
-def test_a_list_of_jobs_shows_what_was_asked_for_newest_first(engine):
+def test_jobs_are_listed_by_filter_newest_first(engine):
     """Ranges are parts of a job, not jobs that anybody asked for."""
     parent = claimed(engine, asked(engine, JobKind.FEATURES))
     with transaction(engine) as session:
@@ -267,7 +267,7 @@ def test_a_list_of_jobs_shows_what_was_asked_for_newest_first(engine):
     assert listed == [train, parent.job_id]
 
 
-def test_a_message_that_never_went_out_is_found(engine):
+def test_unsent_message_is_detected(engine):
     """Redis was down when the job was asked for."""
     job = asked(engine)
     with transaction(engine) as session:

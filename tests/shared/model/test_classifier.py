@@ -212,7 +212,7 @@ class TestLearner:
         assert prediction.alternatives == ()
 
     @pytest.mark.parametrize("n", [2, 3, 7, 25], ids=lambda n: f"{n} rows")
-    def test_labels_with_one_row_each_are_learned(self, n: int) -> None:
+    def test_label_with_a_single_row_is_learned(self, n: int) -> None:
         rows, _ = transactions(n, 1)
         labels = [f"Own {index}" for index in range(n)]
 
@@ -221,7 +221,7 @@ class TestLearner:
         assert set(model.labels) == set(labels)
         assert model.predict(rows[0]).label in labels
 
-    def test_a_model_recognizes_known_shops_and_their_trade_in_new_ones(self) -> None:
+    def test_model_recognizes_known_shops_and_the_trade_of_new_ones(self) -> None:
         rows, labels = transactions(1600, 8, noise=0.02)
 
         model = fit.fit(rows[:1300], labels[:1300])
@@ -253,7 +253,7 @@ class TestLearner:
         assert np.array_equal(before.features, after.features[:, :4], equal_nan=True)
         assert np.array_equal(before.linear, after.linear[:, :4])
 
-    def test_rows_without_a_date_among_others_leave_the_blocks_whole(self) -> None:
+    def test_undated_rows_do_not_split_the_held_out_blocks(self) -> None:
         rows, labels = transactions(400, 4)
         rows = [row._replace(date=None) if at % 3 else row for at, row in enumerate(rows)]
         rows = rows[::-1]
@@ -272,7 +272,7 @@ class TestLearner:
         with parallel.FitPool(lambda *_: None) as own:
             return fit._held_out(inputs, ids, len(names), own)[0]
 
-    def test_a_row_dated_years_ahead_changes_little_for_the_others(self) -> None:
+    def test_row_dated_years_ahead_hardly_changes_other_predictions(self) -> None:
         """Else all of them would look equally old, and what changed since would be lost."""
         rows, labels = transactions(1000, 4, noise=0)
         half = len(rows) // 2
@@ -291,7 +291,7 @@ class TestLearner:
 
         assert beside > plain - 0.03
 
-    def test_shuffled_labels_teach_nothing(self) -> None:
+    def test_model_of_shuffled_labels_is_no_better_than_chance(self) -> None:
         rows, labels = transactions(2000, 8, noise=0)
         random.Random(5).shuffle(labels)
 
@@ -303,7 +303,7 @@ class TestLearner:
         assert sum(sure) / len(sure) < share + 0.1
 
     @pytest.mark.parametrize("script", SCRIPTS)
-    def test_any_language_is_learned_as_well_as_english(self, script: str) -> None:
+    def test_other_scripts_are_learned_as_well_as_english(self, script: str) -> None:
         """Shops never seen, known by their trade's word and by what was bought."""
         spoken = [in_script(*SCRIPTS[name]) for name in ("English", script)]
         english, other = (
@@ -314,7 +314,7 @@ class TestLearner:
         assert english > 0.8
         assert other > english - 0.03
 
-    def test_refitting_the_generator_teaches_new_labels_and_shops(self) -> None:
+    def test_refitted_generator_knows_new_labels_and_shops(self) -> None:
         rows, labels = transactions(800, 6)
         shop = "quux novelties"
         more = [rows[-1]._replace(line=shop, merchant=shop, norm_desc="")] * 5
@@ -359,7 +359,9 @@ class TestFiles:
         assert words
         assert not [word for word in words if len(word) > 5 and word.encode() in plain]
 
-    def test_files_of_other_features_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_files_of_another_feature_version_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         files = trained(60, 4).to_files()
         monkeypatch.setattr(classifier, "FEATURE_VERSION", -1)
 
@@ -390,7 +392,7 @@ class TestFiles:
             Model.from_files(files)
 
 
-def test_a_generator_that_fails_beside_the_forests_ends_the_run_at_once(
+def test_failing_generator_fit_ends_the_training_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both forests of a large set take minutes."""

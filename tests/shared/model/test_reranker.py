@@ -45,7 +45,7 @@ def test_contributions_are_those_of_lightgbm_and_sum_to_the_scores(
     assert np.allclose(told.sum(axis=1), forest.scores(LINES))
 
 
-def test_threads_may_share_a_forest(forest: Reranker) -> None:
+def test_threads_can_share_a_reranker(forest: Reranker) -> None:
     alone = forest.scores(LINES)
 
     with ThreadPoolExecutor(4) as pool:
@@ -56,7 +56,7 @@ def test_threads_may_share_a_forest(forest: Reranker) -> None:
     assert all(np.array_equal(each, told[0]) for each in told)
 
 
-def test_what_is_no_forest_is_refused_with_its_reason() -> None:
+def test_invalid_reranker_text_is_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match=r"^LightGBM: "):
         Reranker("hello")
 
@@ -82,7 +82,7 @@ print(*{"pandas", "sklearn", "lightgbm", "scipy.optimize"} & set(sys.modules))
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
 
 
-def test_one_row_dated_centuries_ahead_leaves_the_others_their_history() -> None:
+def test_row_dated_centuries_ahead_does_not_age_the_label_history() -> None:
     """Beside it all others are so old that their weights, and so their shares, would vanish."""
     day = dt.date(2024, 1, 1)
     rows = [

@@ -49,7 +49,7 @@ def a_job(session, kind, *, ago, waited, worked, state="succeeded"):
     )
 
 
-def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
+def test_queue_time_and_run_time_are_measured_by_kind(session):
     """Each job once, in its bucket and all above; every kind and outcome is there at 0."""
     a_job(session, "train", ago=1000, waited=3, worked=40)
     a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
@@ -66,7 +66,7 @@ def test_time_in_the_queue_and_at_work_is_told_by_kind(session):
     assert found["lm_jobs_run_seconds_count", "features"] == 0
 
 
-def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
+def test_oldest_job_of_a_queue_ignores_ranges_of_a_running_job(session):
     """The ranges of a long job wait their turn: that is no fault."""
     parent, _ = job_store.create(session, JobKind.FEATURES, requested_by="test")
     session.flush()
@@ -85,7 +85,7 @@ def test_the_oldest_job_of_a_queue_is_one_that_somebody_asked_for(session):
     assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
 
 
-def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
+def test_worker_on_a_long_job_counts_as_alive_without_a_probe(session):
     """Its lease says so, until it runs out."""
     job, _ = job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.flush()
@@ -102,7 +102,7 @@ def test_who_works_on_a_long_job_takes_no_probe_and_is_alive(session):
     assert dead[name] == pytest.approx(now - 500, abs=0.001)
 
 
-def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, clean):
+def test_late_probe_does_not_replace_a_newer_one(engine, clean):
     """Of two signs of life the one sent last counts."""
     with transaction(engine) as session:
         now = session.scalar(text("SELECT now()"))
@@ -115,7 +115,7 @@ def test_a_probe_that_comes_late_does_not_take_the_place_of_a_newer_one(engine, 
     assert ("lm_queue_round_trip_seconds", "features") not in found
 
 
-def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, clean):
+def test_beat_goes_on_while_its_heartbeat_cannot_be_written(settings, engine, clean):
     """It waits neither for a table that is locked nor for a PostgreSQL that is away."""
     away = beat_heartbeat.BeatHeartbeat(
         replace(settings, database_url="postgresql+psycopg2://u:p@127.0.0.1:9/d")
@@ -137,7 +137,7 @@ def test_the_beat_goes_on_while_its_ticks_cannot_be_written(settings, engine, cl
     assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
 
 
-def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
+def test_processes_of_a_folder_share_the_newest_queue_counts(
     engine, clean, tmp_path, monkeypatch, registry
 ):
     """Else a count would seem to go back, and then to begin anew, when PostgreSQL goes away."""
@@ -161,7 +161,7 @@ def test_processes_of_a_folder_tell_the_newest_that_one_of_them_read(
     assert len(list(tmp_path.glob("facts-*"))) == 1
 
 
-def test_a_process_says_which_deploy_it_answers_with(client, services, engine):
+def test_metrics_have_the_deployment_of_each_process(client, services, engine):
     """None, then the first, then the second."""
     started = time.time()
     services.live_model.start()

@@ -69,7 +69,7 @@ def test_training_figures_come_from_the_jobs(engine, clean, registry):
     assert set(runs) == set(TRAIN_STATUSES)
 
 
-def test_the_processes_of_a_folder_are_summed(environment, tmp_path):
+def test_metrics_of_all_processes_of_a_folder_are_summed(environment, tmp_path):
     """Also those that have ended: a counter never goes back."""
     own = {**environment, "PATH": os.defpath, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     for _ in range(3):
@@ -127,7 +127,7 @@ def frozen(registry):
         engine.dispose()
 
 
-def test_a_frozen_database_does_not_hold_up_a_scrape(frozen):
+def test_scrape_does_not_wait_for_a_frozen_database(frozen):
     """It answers with the last metrics while the read still hangs, and begins no second read."""
     reads = []
     for _ in range(2):

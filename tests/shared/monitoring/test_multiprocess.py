@@ -106,7 +106,7 @@ def test_killed_processes_stay_counted_and_leave_no_files(counting, tmp_path):
     assert sum(1 for _ in tmp_path.rglob("*.db")) <= files_before + 1
 
 
-def test_a_gauge_of_a_killed_process_counts_no_more(counting, tmp_path):
+def test_gauge_of_a_killed_process_is_removed(counting, tmp_path):
     """Two hold the live model; one is killed; one holds it."""
     killed, _ = counting(1), counting(1)
     assert living(tmp_path) == [2]
@@ -127,7 +127,7 @@ def test_recycled_children_are_each_counted_once(tmp_path, environment):
     assert list(tmp_path.glob("*.alive")) == []
 
 
-def test_a_fold_that_was_killed_between_its_steps_counts_nobody_twice(counting, tmp_path):
+def test_killed_compaction_counts_no_process_twice(counting, tmp_path):
     """The link has moved, and the files of the dead are still there."""
     dead = counting(5)
     end(dead, signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_a_fold_that_was_killed_between_its_steps_counts_nobody_twice(counting, 
     assert list(tmp_path.glob("*_*.db")) == []
 
 
-def test_a_frozen_fold_holds_up_no_scrape(counting, tmp_path):
+def test_scrape_does_not_wait_for_a_frozen_compaction(counting, tmp_path):
     """Whoever folds holds a lock; a reader does without it."""
     import fcntl
 
@@ -154,7 +154,7 @@ def test_a_frozen_fold_holds_up_no_scrape(counting, tmp_path):
     assert len(list(tmp_path.glob("*.alive"))) == 1  # nobody has folded
 
 
-def test_scrapes_see_the_same_sum_while_others_fold(counting, tmp_path):
+def test_scrapes_see_the_same_sum_during_compaction(counting, tmp_path):
     """Eight processes die one after another under two scrapers: the sum never moves."""
     processes = [counting(3) for _ in range(8)]
     seen, stop = [], threading.Event()

@@ -58,7 +58,7 @@ def test_a_process_without_the_kernel_predicts_the_same(small_model: Model, tmp_
 
 
 @compiled
-def test_a_library_of_another_source_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernel_built_from_other_source_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "source_digest", lambda: "0" * 64)
     library.is_available.cache_clear()
     try:

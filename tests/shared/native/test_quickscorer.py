@@ -65,9 +65,7 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
         ({"min_gain_to_split": 1e9}, "no tree has a split"),
     ],
 )
-def test_a_forest_that_is_not_supported_is_left_to_lightgbm(
-    params: dict[str, int], why: str
-) -> None:
+def test_unsupported_reranker_is_scored_by_lightgbm(params: dict[str, int], why: str) -> None:
     text = grown(missing=True, **params).model_to_string()
 
     with pytest.raises(ValueError, match=why):

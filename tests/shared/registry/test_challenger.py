@@ -29,7 +29,7 @@ def said(served):
     return served and served.model.predict(ROW)
 
 
-def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
+def test_challenger_is_loaded_in_the_background(registry, outcomes):
     """Until then the caller answers without it; however many ask, it is loaded once."""
     save(registry, 1)
     go, loads = threading.Event(), []
@@ -52,7 +52,7 @@ def test_nobody_waits_for_the_version_and_then_it_is_there(registry, outcomes):
     assert loads == [1]
 
 
-def test_one_version_is_held_at_a_time(registry, challengers, outcomes):
+def test_one_challenger_is_loaded_at_a_time(registry, challengers, outcomes):
     """Another one on trial, or none, lets go of it."""
     save(registry, 1)
     save(registry, 2)
@@ -67,7 +67,7 @@ def test_one_version_is_held_at_a_time(registry, challengers, outcomes):
     assert outcomes.wait_for("loaded", "loaded", "loaded")
 
 
-def test_a_version_no_longer_wanted_when_it_is_loaded_is_not_served(registry, outcomes):
+def test_challenger_dropped_while_loading_is_not_served(registry, outcomes):
     """The trial ended meanwhile, or another one began."""
     save(registry, 1)
     save(registry, 2)
@@ -122,7 +122,7 @@ def test_a_version_that_the_loader_refuses_is_quarantined_without_quoting_it(reg
     assert registry.quarantined(run_id_of(1)) == "the version cannot be read: ValueError"
 
 
-def test_a_quarantined_version_is_not_even_read(registry, outcomes):
+def test_quarantined_version_is_not_read(registry, outcomes):
     save(registry, 1)
     registry.quarantine(run_id_of(1), "a person said so")
     challengers = ChallengerModel(registry, on_load=outcomes)
@@ -134,9 +134,7 @@ def test_a_quarantined_version_is_not_even_read(registry, outcomes):
     assert registry.quarantined(run_id_of(1)) == "a person said so"
 
 
-def test_a_version_that_is_not_there_yet_is_tried_again_later(
-    registry, challengers, outcomes, monkeypatch
-):
+def test_missing_version_is_tried_again_later(registry, challengers, outcomes, monkeypatch):
     """A registry on a network disk may show it late."""
     monkeypatch.setattr("shared.registry.challenger.RETRY_S", 0.0)
     challengers.model(run_id_of(1))
@@ -150,7 +148,7 @@ def test_a_version_that_is_not_there_yet_is_tried_again_later(
     assert said(challengers.model(run_id_of(1))) == [1, 1]
 
 
-def test_a_forked_process_loads_by_itself(registry, outcomes):
+def test_forked_process_loads_the_challenger_itself(registry, outcomes):
     """Also if it was forked in the middle of a load, when the lock and the thread are no more."""
     save(registry, 1)
     began, go = threading.Event(), threading.Event()

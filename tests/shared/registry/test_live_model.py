@@ -68,7 +68,7 @@ def answer(runtime: LiveModel) -> Any:
     return found and (found.prediction, found.model.deployment.run_id)
 
 
-def test_before_the_first_model_the_answer_is_none_and_then_it_comes_by_itself(
+def test_prediction_is_none_until_the_first_deploy_is_loaded(
     registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     """A web process need not be restarted for the first training run."""
@@ -129,7 +129,7 @@ def test_the_status_says_which_version_answers_since_when(
     assert status.meta["deployed_at"] == pointer.at
 
 
-def test_a_storm_of_first_requests_loads_the_model_once(
+def test_concurrent_first_requests_load_the_model_once(
     registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """Sixty-four clients at a cold process all get the model's answer."""
@@ -296,7 +296,7 @@ def test_a_damaged_pointer_leaves_the_model_in_place_and_a_new_process_finds_it(
         assert each.status().error is None
 
 
-def test_a_version_that_was_rolled_back_is_never_the_way_out(
+def test_fall_back_never_serves_a_rolled_back_version(
     root: Path, registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     """1, 2, 3, back to 2, which gets damaged: 1 serves, not the rejected 3."""
@@ -308,7 +308,7 @@ def test_a_version_that_was_rolled_back_is_never_the_way_out(
     assert answer(a_runtime()) == ([1, 1], run_id_of(1))
 
 
-def test_a_version_not_there_yet_is_looked_for_again_and_not_quarantined(
+def test_missing_deployed_version_is_tried_again_and_not_quarantined(
     root: Path,
     registry: Registry,
     a_runtime: Callable[..., LiveModel],
@@ -334,7 +334,7 @@ def test_a_version_not_there_yet_is_looked_for_again_and_not_quarantined(
     assert registry.quarantined(run_id_of(1)) is None
 
 
-def test_where_nothing_can_be_written_the_damaged_version_is_refused_all_the_same(
+def test_damaged_version_is_refused_on_a_read_only_disk(
     root: Path, registry: Registry, a_runtime: Callable[..., LiveModel], outcomes: Outcomes
 ) -> None:
     """The quarantine is for the others; this process needs no marker."""
@@ -351,7 +351,7 @@ def test_where_nothing_can_be_written_the_damaged_version_is_refused_all_the_sam
     assert answer(runtime) == ([1, 1], run_id_of(1))
 
 
-def test_a_process_keeps_its_model_when_the_whole_registry_is_gone(
+def test_process_serves_its_model_when_the_registry_is_gone(
     root: Path, registry: Registry, a_runtime: Callable[..., LiveModel]
 ) -> None:
     publish(registry, 1)
@@ -365,9 +365,7 @@ def test_a_process_keeps_its_model_when_the_whole_registry_is_gone(
     assert runtime.status().error == "no version is deployed"
 
 
-def test_a_process_forked_from_one_that_serves_follows_deploys_by_itself(
-    root: Path, registry: Registry
-) -> None:
+def test_forked_process_follows_deployments_itself(root: Path, registry: Registry) -> None:
     """Threads do not survive a fork, so the child starts its own."""
     publish(registry, 1)
     forked = registry_writer.PROCESSES.Event()
@@ -380,14 +378,14 @@ def test_a_process_forked_from_one_that_serves_follows_deploys_by_itself(
     assert process.exitcode == registry_writer.WON
 
 
-def test_the_runtime_costs_nothing_to_import() -> None:
+def test_importing_the_live_model_loads_no_model_code() -> None:
     """LightGBM must not be loaded before a fork; the loader brings it in at the start."""
     code = "import sys, web.app; sys.exit('lib_lightgbm' in open('/proc/self/maps').read())"
 
     assert os.spawnv(os.P_WAIT, registry_writer.PYTHON, [registry_writer.PYTHON, "-c", code]) == 0
 
 
-def test_requests_go_on_until_the_last_of_two_loads_has_ended():
+def test_switch_interval_is_restored_after_the_last_load():
     usual = sys.getswitchinterval()
 
     with short_switch_interval():

@@ -49,6 +49,6 @@ def test_manifest_without_a_time_of_reading_counts_from_its_creation():
 
 
 @pytest.mark.parametrize("plain", [{}, {"run_id": "r", "created_at": "", "files": 3, "meta": {}}])
-def test_manifest_that_is_none_is_refused(plain):
+def test_invalid_manifest_is_refused(plain):
     with pytest.raises((KeyError, TypeError, AttributeError)):
         Manifest.from_json(plain)

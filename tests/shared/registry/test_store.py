@@ -25,7 +25,7 @@ from tests.support.registry_damage import overwrite
 from tests.support.registry_writer import files_of, number_live, publish, run_id_of, save
 
 
-def test_a_registry_that_is_not_there_is_empty_and_reading_does_not_make_it(
+def test_missing_registry_is_empty_and_not_created_by_reading(
     root: Path, registry: Registry
 ) -> None:
     """A web process may start before the first training run."""
@@ -48,7 +48,7 @@ def test_a_saved_version_comes_back_byte_for_byte(registry: Registry) -> None:
     assert version.manifest.size == 256
 
 
-def test_saving_the_same_again_is_harmless_and_other_files_are_refused(registry: Registry) -> None:
+def test_saving_a_version_again_needs_the_same_files(registry: Registry) -> None:
     """A job that runs twice may save twice; a version that exists never changes."""
     save(registry, 1)
 
@@ -60,14 +60,14 @@ def test_saving_the_same_again_is_harmless_and_other_files_are_refused(registry:
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "manifest.json", ".hidden", "a\n", "x" * 101])
-def test_a_file_name_that_could_mean_another_place_is_not_saved(
-    registry: Registry, name: str
-) -> None:
+def test_file_name_that_leaves_the_folder_is_refused(registry: Registry, name: str) -> None:
     with pytest.raises(ValueError, match="not storable"):
         registry.save({name: b""}, {})
 
 
-def test_the_history_says_who_deployed_what_when_and_why(registry: Registry) -> None:
+def test_history_has_the_version_person_time_and_reason_of_each_deployment(
+    registry: Registry,
+) -> None:
     """Newest first, rollbacks among them."""
     save(registry, 1)
     save(registry, 2)
@@ -128,7 +128,7 @@ def test_any_version_can_be_deployed_again_and_rolled_back_from(registry: Regist
     assert numbers == [2, 1]
 
 
-def test_deploying_what_is_live_changes_nothing(registry: Registry) -> None:
+def test_deploying_the_live_version_changes_nothing(registry: Registry) -> None:
     """Who did not hear the answer may ask again, also with the sequence of his first try."""
     save(registry, 1)
     first = registry.deploy(run_id_of(1), by="ann", why="go", expected_sequence=0)
@@ -169,7 +169,7 @@ def test_a_text_too_long_for_the_history_is_refused(registry: Registry) -> None:
     assert registry.current() is None
 
 
-def test_of_two_trainers_who_saw_the_same_live_version_one_wins(registry: Registry) -> None:
+def test_second_deployment_based_on_the_same_live_version_is_a_conflict(registry: Registry) -> None:
     """A trainer that was frozen and wakes up must not undo a newer deploy."""
     publish(registry, 1)
     save(registry, 2)
@@ -182,7 +182,7 @@ def test_of_two_trainers_who_saw_the_same_live_version_one_wins(registry: Regist
     assert number_live(registry) == 3
 
 
-def test_of_many_threads_with_one_expectation_exactly_one_deploys(registry: Registry) -> None:
+def test_of_many_threads_that_expect_one_sequence_one_deploys(registry: Registry) -> None:
     publish(registry, 1)
     numbers = range(2, 10)
     for number in numbers:
@@ -204,7 +204,7 @@ def test_of_many_threads_with_one_expectation_exactly_one_deploys(registry: Regi
     assert [p.sequence for p in registry.history()] == [2, 1]
 
 
-def test_of_many_processes_with_one_expectation_exactly_one_deploys(
+def test_of_many_processes_that_expect_one_sequence_one_deploys(
     root: Path, registry: Registry
 ) -> None:
     publish(registry, 1)
@@ -284,7 +284,9 @@ def test_a_version_removed_while_it_is_opened_is_not_found_rather_than_damaged(
         registry.load(run_id_of(1))
 
 
-def test_readers_never_take_a_removal_for_damage(root: Path, registry: Registry) -> None:
+def test_reader_does_not_report_a_removed_version_as_damaged(
+    root: Path, registry: Registry
+) -> None:
     """While versions come and go, a load gives a whole one or says that there is none."""
     numbers = range(1, 60)
     done = threading.Event()

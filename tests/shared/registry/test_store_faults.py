@@ -187,7 +187,7 @@ def test_a_manifest_edited_with_a_matching_checksum_is_not_the_one_deployed(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\0" * 400, "torn"])
-def test_a_damaged_pointer_is_named_and_the_next_deploy_puts_it_right(
+def test_damaged_pointer_is_reported_and_repaired_by_the_next_deployment(
     root: Path, registry: Registry, content: bytes | str | None
 ) -> None:
     """Nothing is pruned meanwhile, and the sequence goes on."""
@@ -210,9 +210,7 @@ def test_a_damaged_pointer_is_named_and_the_next_deploy_puts_it_right(
     assert registry.rollback(by="ann", why="").run_id == run_id_of(1)
 
 
-def test_a_torn_line_in_the_history_is_left_out_and_spoils_no_other(
-    root: Path, registry: Registry
-) -> None:
+def test_torn_line_of_the_history_is_skipped(root: Path, registry: Registry) -> None:
     publish(registry, 1)
     publish(registry, 2)
     history = root / "deploy" / "history.jsonl"

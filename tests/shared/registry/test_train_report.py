@@ -34,7 +34,7 @@ REPORT = TrainReport(
 
 
 @pytest.mark.parametrize("result", [REPORT, SkippedRun("nothing new")], ids=["report", "skipped"])
-def test_a_result_comes_back_from_its_json(result):
+def test_report_is_read_back_from_its_json(result):
     assert result_from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
@@ -45,11 +45,11 @@ def test_the_result_has_the_fields_that_the_contract_names():
     assert named | {"baselines"} <= REPORT.to_json().keys()
 
 
-def test_a_version_does_not_store_what_depends_on_the_deployments():
+def test_stored_report_has_no_field_that_depends_on_deployments():
     assert REPORT.to_json().keys() - REPORT.to_meta().keys() == {"run_id", "live_sequence"}
 
 
-def test_what_is_no_report_is_refused():
+def test_invalid_report_is_refused():
     with pytest.raises(KeyError):
         result_from_json({"run_id": "20260101T000000Z-00000000"})
 

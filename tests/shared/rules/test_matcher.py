@@ -60,7 +60,7 @@ def test_all_conditions_must_hold(condition: dict[str, Any], txn: FeatureRow, fi
     assert matched(condition, txn) is fits
 
 
-def test_the_first_enabled_rule_that_fits_is_the_one_that_counts() -> None:
+def test_first_enabled_matching_rule_decides() -> None:
     book = RuleMatcher(
         tuple(
             parse(
@@ -80,12 +80,12 @@ def test_the_first_enabled_rule_that_fits_is_the_one_that_counts() -> None:
     assert (found.label, found.reason) == ("Coffee", 'your rule "Beans"')
 
 
-def test_a_pattern_that_others_backtrack_on_for_ever_has_an_answer() -> None:
+def test_pattern_that_backtracks_in_other_engines_is_matched() -> None:
     """With Python's own engine this takes longer than the universe has been there."""
     assert not matched({"merchant": "/^(a+)+$/"}, row("a" * 100 + " b"))
 
 
-def test_which_rule_is_the_first_is_the_same_however_many_there_are() -> None:
+def test_order_of_rules_is_kept_for_any_number_of_rules() -> None:
     """Blocks of expressions are looked at together; that must not show."""
     plain = [
         {"label": f"L{n}", "merchant": f"/(ab|x){n}$/" if n % 3 else f"word{n}"} for n in range(400)

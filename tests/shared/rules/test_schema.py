@@ -30,7 +30,7 @@ from shared.rules.schema import RULES_MAX, parse, to_json
         ("A", "rules[1]", "dictionary"),
     ],
 )
-def test_what_is_refused_is_named(rule: Any, field: str, message: str) -> None:
+def test_invalid_rule_is_refused_with_its_field(rule: Any, field: str, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse([{"label": "Fine", "merchant": "fine"}, rule])
 
@@ -58,7 +58,7 @@ def test_too_many_rules_are_refused() -> None:
         max_size=5,
     )
 )
-def test_rules_come_back_from_plain_values_as_they_were(plain: list[dict[str, Any]]) -> None:
+def test_rules_are_read_back_from_json(plain: list[dict[str, Any]]) -> None:
     rules = parse(plain)
 
     assert parse(to_json(rules)) == rules

@@ -251,7 +251,7 @@ def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
     assert undone(client, first) is None
 
 
-def test_what_was_said_before_can_be_said_again_after_another_answer(
+def test_earlier_answer_can_be_given_again_after_another(
     client: FlaskClient, services: Services
 ) -> None:
     first, second = two_suggestions(client, services)
@@ -275,7 +275,7 @@ def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, services: 
         assert [row[1] for row in labels(session)] == ["Toys"]
 
 
-def test_a_label_that_comes_at_the_same_moment_is_what_undo_restores(
+def test_undo_restores_a_label_that_was_set_concurrently(
     client: FlaskClient, services: Services
 ) -> None:
     first, _ = two_suggestions(client, services)

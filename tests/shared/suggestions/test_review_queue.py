@@ -65,7 +65,7 @@ def suggest(client: FlaskClient, *txn_ids: int) -> list[dict[str, Any]]:
     return items
 
 
-def test_the_least_sure_come_first(client: FlaskClient, services: Services) -> None:
+def test_least_confident_suggestions_come_first(client: FlaskClient, services: Services) -> None:
     ids = bought(services, "A", "B", "C")
     for txn_id, confidence in zip(ids, (0.9, 0.1, 0.5), strict=True):
         suggested(services, txn_id, confidence, reasons=["why"], alternatives=[])
@@ -79,7 +79,7 @@ def test_the_least_sure_come_first(client: FlaskClient, services: Services) -> N
     assert (first["amount"], first["currency"], first["date"]) == (-9.0, "EUR", "2026-05-01")
 
 
-def test_only_the_newest_suggestion_of_what_nobody_labelled_waits(
+def test_queue_has_the_newest_suggestion_of_each_open_transaction(
     client: FlaskClient, services: Services
 ) -> None:
     again, answer, human, imported, rule, deleted, _never = bought(services, *"ABCDEFG")
@@ -104,7 +104,7 @@ def test_only_the_newest_suggestion_of_what_nobody_labelled_waits(
     assert found["left"] == 2
 
 
-def test_what_was_rejected_waits_again_when_it_is_suggested_anew(
+def test_rejected_transaction_returns_with_its_next_suggestion(
     client: FlaskClient, services: Services
 ) -> None:
     (txn_id,) = bought(services, "A")
@@ -116,7 +116,7 @@ def test_what_was_rejected_waits_again_when_it_is_suggested_anew(
     assert waiting(client) == [txn_id]
 
 
-def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
+def test_pages_neither_skip_nor_repeat_while_answers_are_given(
     client: FlaskClient, services: Services
 ) -> None:
     """Nor when what was on an earlier page is suggested anew with more, or less, certainty."""
@@ -143,7 +143,7 @@ def test_pages_have_no_gaps_and_repeat_nothing_while_answers_are_given(
     assert asked(client)["left"] == 23 - 5
 
 
-def test_a_later_page_shows_what_is_suggested_by_then(
+def test_later_page_shows_suggestions_made_meanwhile(
     client: FlaskClient, services: Services
 ) -> None:
     first, second = bought(services, "A", "B")
@@ -157,9 +157,7 @@ def test_a_later_page_shows_what_is_suggested_by_then(
     assert (item["txn_id"], item["label"], item["confidence"]) == (second, "Toys", 0.9)
 
 
-def test_others_are_not_shown_where_a_user_is_named(
-    client: FlaskClient, services: Services
-) -> None:
+def test_queue_of_a_user_has_no_rows_of_others(client: FlaskClient, services: Services) -> None:
     (ada,) = bought(services, "A")
     (bob,) = bought(services, "A", user="bob")
     suggested(services, ada, 0.5)
@@ -173,7 +171,7 @@ def test_others_are_not_shown_where_a_user_is_named(
         assert found["left"] == 1
 
 
-def test_groups_are_of_a_user_a_merchant_and_what_is_suggested_the_largest_first(
+def test_groups_share_user_merchant_and_suggestion_and_the_largest_comes_first(
     client: FlaskClient, services: Services
 ) -> None:
     for txn_id in bought(services, *["SHOP"] * 7):
@@ -194,7 +192,7 @@ def test_groups_are_of_a_user_a_merchant_and_what_is_suggested_the_largest_first
     assert [len(it["samples"]) for it in groups] == [5, 3, 3]
 
 
-def test_pages_of_groups_go_on_where_the_last_one_ended(
+def test_next_page_of_groups_starts_after_the_last_group(
     client: FlaskClient, services: Services
 ) -> None:
     for number in range(9):
@@ -217,7 +215,7 @@ def test_pages_of_groups_go_on_where_the_last_one_ended(
     assert len(set(seen)) == 9
 
 
-def test_one_decision_is_for_all_rows_of_a_group_and_is_undone_as_one(
+def test_decision_for_a_group_applies_to_all_its_rows_and_is_undone_at_once(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = bought(services, *["ZORBLAX 12"] * 30)
@@ -266,7 +264,7 @@ def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
     assert found[rest[0]]["reasons"][0].startswith("you chose Toys")
 
 
-def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
+def test_bad_item_gets_an_error_at_its_position_and_the_others_are_answered(
     client: FlaskClient, services: Services
 ) -> None:
     first, second = bought(services, "A", "B")
@@ -285,7 +283,7 @@ def test_a_bad_item_is_told_in_its_place_and_the_others_are_answered(
     assert labels(services) == {first: ("Coffee", "human")}
 
 
-def test_only_what_still_waits_is_answered_where_that_is_asked_for(
+def test_only_open_limits_answers_to_open_transactions(
     client: FlaskClient, services: Services
 ) -> None:
     first, second, third = bought(services, "A", "B", "C")
@@ -301,7 +299,7 @@ def test_only_what_still_waits_is_answered_where_that_is_asked_for(
     assert labels(services) == said
 
 
-def test_undo_of_one_that_is_named_twice_goes_back_one_step(
+def test_undo_with_a_repeated_id_goes_back_one_answer(
     client: FlaskClient, services: Services
 ) -> None:
     (txn_id,) = bought(services, "A")
@@ -355,9 +353,7 @@ def test_a_bad_answer_names_its_field(
     assert [it["field"] for it in answer.json["errors"]] == [field]
 
 
-def test_answers_need_the_scope_that_feedback_has(
-    token_client: FlaskClient, services: Services
-) -> None:
+def test_answers_need_the_scope_of_feedback(token_client: FlaskClient, services: Services) -> None:
     (txn_id,) = bought(services, "A")
     body = {"action": "accept", "suggestion_ids": [suggested(services, txn_id, 0.5)]}
 
@@ -367,7 +363,7 @@ def test_answers_need_the_scope_that_feedback_has(
     assert token_client.get("/review").headers["Location"] == "/sign-in"
 
 
-def test_what_is_left_is_counted_up_to_a_limit(
+def test_remaining_rows_are_counted_up_to_a_limit(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for txn_id in bought(services, *"ABC"):

@@ -143,29 +143,27 @@ def test_every_printing_of_a_shop_gives_the_same_name(raw: str, shop: str) -> No
 
 
 @pytest.mark.parametrize(("raw", "want"), _pairs(PREFIXES))
-def test_what_banks_and_processors_print_first_goes(raw: str, want: str) -> None:
+def test_prefixes_of_banks_and_processors_are_removed(raw: str, want: str) -> None:
     assert clean_merchant(raw) == want
 
 
 @pytest.mark.parametrize(("raw", "want"), _pairs(CHANGING))
-def test_what_differs_each_time_goes(raw: str, want: str) -> None:
+def test_store_numbers_dates_and_references_are_removed(raw: str, want: str) -> None:
     assert clean_merchant(raw) == want
 
 
 @pytest.mark.parametrize(("raw", "want"), _pairs(KEPT))
-def test_what_belongs_to_a_name_stays(raw: str, want: str) -> None:
+def test_words_and_digits_of_a_name_stay(raw: str, want: str) -> None:
     assert clean_merchant(raw) == want
 
 
 @pytest.mark.parametrize(("raw", "want"), _pairs(SCRIPTS))
-def test_any_script_is_read_and_only_latin_greek_and_cyrillic_lose_marks(
-    raw: str, want: str
-) -> None:
+def test_only_latin_greek_and_cyrillic_lose_accents(raw: str, want: str) -> None:
     assert clean_merchant(raw) == unicodedata.normalize("NFC", want)
 
 
 @pytest.mark.parametrize(("raw", "want"), _pairs(NOTHING_LEFT))
-def test_a_line_of_noise_only_keeps_its_words(raw: str, want: str) -> None:
+def test_line_of_noise_words_only_keeps_them(raw: str, want: str) -> None:
     assert clean_merchant(raw) == want
 
 
@@ -201,7 +199,7 @@ _BANK_LINE = st.lists(
 @example("a\ud800\x00b")
 @example("İ" * 50)
 @example("the 1 sq * of #1 on")
-def test_any_text_gives_clean_text_that_stays_as_it_is(text: str) -> None:
+def test_cleaning_any_text_twice_equals_cleaning_it_once(text: str) -> None:
     for clean in (clean_merchant, clean_description):
         cleaned = clean(text)
         assert clean(cleaned) == cleaned
@@ -214,7 +212,7 @@ def test_any_text_gives_clean_text_that_stays_as_it_is(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(_ANY_TEXT)
-def test_a_letter_or_digit_that_was_printed_never_leaves_nothing(text: str) -> None:
+def test_text_with_a_letter_or_digit_is_never_cleaned_to_nothing(text: str) -> None:
     has_word = any(char.isalnum() for char in fold(text))
     assert clean_merchant(text) or not has_word
 

@@ -18,14 +18,14 @@ def doors(app):
             yield rule.endpoint, method, path
 
 
-def test_every_endpoint_that_a_rule_names_exists(token_client):
+def test_every_endpoint_of_the_access_rules_exists(token_client):
     """A renamed view would lose its rule, or leave a door open for the next of that name."""
     named = OPEN_ENDPOINTS | PAGES | PREDICT_POSTS
 
     assert named - set(token_client.application.view_functions) == set()
 
 
-def test_no_route_but_the_open_ones_answers_without_a_token(token_client):
+def test_only_open_routes_answer_without_a_token(token_client):
     """The walk is over all routes there are, so a new one cannot be forgotten."""
     walked = 0
     for endpoint, method, path in doors(token_client.application):
@@ -67,7 +67,7 @@ def test_admin_includes_predict(token_client):
     "header",
     ["", "Bearer", "Bearer ", f"Basic {ADMIN}", f"Bearer {ADMIN}x", f"Bearer {ADMIN[:-1]}", ADMIN],
 )
-def test_what_is_not_exactly_a_token_is_refused(token_client, header):
+def test_anything_but_an_exact_token_is_refused(token_client, header):
     """Neither a part of one nor another scheme."""
     response = token_client.get("/ml/v2/jobs", headers={"Authorization": header})
 
@@ -75,12 +75,12 @@ def test_what_is_not_exactly_a_token_is_refused(token_client, header):
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"])
-def test_without_tokens_this_machine_is_answered(client, host):
+def test_without_tokens_localhost_is_accepted(client, host):
     assert client.get("/ml/v2/jobs", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example"])
-def test_without_tokens_no_other_name_is_answered(client, host):
+def test_without_tokens_other_host_names_are_refused(client, host):
     """A page of a site whose name was made to lead here reads nothing, and changes nothing."""
     told = {"Host": host, "Origin": f"http://{host}"}
 
@@ -89,7 +89,7 @@ def test_without_tokens_no_other_name_is_answered(client, host):
     assert client.delete("/ml/v2/users?user_id=ada", headers=told).status_code == 403
 
 
-def test_with_tokens_any_name_is_answered(token_client):
+def test_with_tokens_any_host_name_is_accepted(token_client):
     headers = {"Host": "ledger.example", **bearer(PREDICT)}
 
     assert token_client.get("/ml/v2/jobs", headers=headers).status_code == 200

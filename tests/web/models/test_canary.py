@@ -40,7 +40,7 @@ def try_out(client, run_id, share=0.2):
     return client.post("/ml/v2/trial", json={"run_id": run_id, "share": share})
 
 
-def test_before_any_change_the_environment_says_who_is_in(client):
+def test_canary_share_comes_from_the_environment_until_it_is_changed(client):
     found = client.get("/ml/v2/canary").json
 
     assert (found["canary"], found["challenger"], found["change"], found["at"]) == (
@@ -82,14 +82,14 @@ def test_the_canary_is_changed_without_a_restart_and_recorded(client, share, can
         {"share": 0, "reason": "x"},
     ],
 )
-def test_a_share_that_could_mean_two_things_is_refused(client, body):
+def test_ambiguous_share_is_refused(client, body):
     answer = client.put("/ml/v2/canary", json=body)
 
     assert answer.status_code == 400
     assert answer.json["errors"]
 
 
-def test_only_an_admin_changes_who_gets_what(token_client):
+def test_only_an_admin_changes_the_traffic_split(token_client):
     """A predict token reads."""
     reader = bearer(PREDICT)
     assert token_client.get("/ml/v2/canary", headers=reader).status_code == 200
@@ -109,7 +109,7 @@ def test_only_an_admin_changes_who_gets_what(token_client):
     assert answer.json["by"] == "api (admin)"
 
 
-def test_whoever_did_not_see_the_newest_change_is_told(client):
+def test_change_based_on_an_older_traffic_split_is_a_conflict(client):
     seen = client.put("/ml/v2/canary", json={"share": 0.1}).json["change"]
     client.put("/ml/v2/canary", json={"share": 0.2})
 
@@ -118,7 +118,7 @@ def test_whoever_did_not_see_the_newest_change_is_told(client):
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
 
 
-def test_the_evidence_is_shown_with_its_verdict(client, engine):
+def test_canary_shows_the_statistics_of_each_arm_and_the_verdict(client, engine):
     client.put("/ml/v2/canary", json={"share": 0.5})
     an_arm(engine, Arm.MODEL, accepted=9, corrected=1, asked=10)
     an_arm(engine, Arm.RULES, accepted=5, corrected=3, rejected=2)
@@ -139,7 +139,7 @@ def test_the_evidence_is_shown_with_its_verdict(client, engine):
     assert 0 < apart["sure_low"] < apart["low"] < apart["value"] < apart["high"] < 1
 
 
-def test_a_trial_begins_grows_and_is_dropped(client, other):
+def test_trial_can_be_started_extended_and_dropped(client, other):
     first = try_out(client, other, "10%")
     grown = try_out(client, other, 0.3)
     dropped = client.post("/ml/v2/trial/drop", json={"why": "no"})
@@ -152,7 +152,7 @@ def test_a_trial_begins_grows_and_is_dropped(client, other):
     assert again.json == dropped.json
 
 
-def test_a_promoted_version_is_live_and_no_longer_on_trial(client, services, other):
+def test_promoted_version_is_live_and_its_trial_ends(client, services, other):
     """With the evidence in the record of the deploy; asking again changes nothing."""
     try_out(client, other)
 
@@ -167,7 +167,7 @@ def test_a_promoted_version_is_live_and_no_longer_on_trial(client, services, oth
     assert len(services.registry.history()) == 2
 
 
-def test_a_promotion_that_died_before_its_end_is_finished_by_the_next(client, services, other):
+def test_interrupted_promotion_is_completed_by_the_next(client, services, other):
     """The version was live already, and the trial still on."""
     try_out(client, other)
     services.registry.deploy(other, by="api", why="")
@@ -178,7 +178,7 @@ def test_a_promotion_that_died_before_its_end_is_finished_by_the_next(client, se
     assert len(services.registry.history()) == 2
 
 
-def test_what_cannot_be_tried_is_refused_and_says_why(client, services, live, other):
+def test_trial_of_an_unusable_version_is_refused_with_the_reason(client, services, live, other):
     damaged, locked, third = (save(services.registry, number).run_id for number in (3, 4, 5))
     file = services.settings.registry_dir / "versions" / damaged / "model.json"
     file.chmod(0o644)
@@ -204,13 +204,13 @@ def test_what_cannot_be_tried_is_refused_and_says_why(client, services, live, ot
 
 
 @pytest.mark.parametrize("action", ["promote", "drop"])
-def test_without_a_trial_there_is_nothing_to_end(client, action):
+def test_dropping_or_promoting_without_a_trial_is_refused(client, action):
     answer = client.post(f"/ml/v2/trial/{action}")
 
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
 
 
-def test_a_version_that_went_bad_during_its_trial_is_told(client, services, other):
+def test_canary_reports_a_challenger_that_was_damaged_during_its_trial(client, services, other):
     try_out(client, other)
     services.registry.quarantine(other, "cannot be read")
 
@@ -219,7 +219,7 @@ def test_a_version_that_went_bad_during_its_trial_is_told(client, services, othe
     assert client.get("/ml/v2/canary").json["challenger"] == other
 
 
-def test_disagreements_are_a_table(client, engine):
+def test_disagreements_are_listed_by_pair_of_labels(client, engine):
     add(
         engine,
         {
@@ -255,12 +255,12 @@ def test_disagreements_are_a_table(client, engine):
     ("headers", "arm"),
     [({}, None), ({"X-Suggest-Arm": "model"}, Arm.MODEL), ({"X-Suggest-Arm": " Rules"}, Arm.RULES)],
 )
-def test_a_header_forces_an_arm(services, headers, arm):
+def test_header_forces_the_arm_of_a_request(services, headers, arm):
     with create_app(services).test_request_context(headers=headers):
         assert forced_arm() is arm
 
 
-def test_a_header_that_names_no_arm_is_an_error(services):
+def test_header_with_an_unknown_arm_is_refused(services):
     with (
         create_app(services).test_request_context(headers={"X-Suggest-Arm": "canary"}),
         pytest.raises(InvalidInput, match="X-Suggest-Arm") as raised,
@@ -270,7 +270,7 @@ def test_a_header_that_names_no_arm_is_an_error(services):
     assert "rules, model, challenger" in raised.value.errors[0].message
 
 
-def test_pruning_after_a_training_spares_the_version_on_trial(client, services, other, monkeypatch):
+def test_pruning_after_training_keeps_the_version_on_trial(client, services, other, monkeypatch):
     """However many newer ones there are."""
     try_out(client, other)
     for number in range(3, 16):
@@ -299,7 +299,7 @@ def test_pruning_after_a_training_spares_the_version_on_trial(client, services, 
     assert len(left) == services.settings.registry_keep + 3  # live, the one before, on trial
 
 
-def test_the_guard_runs_as_a_task(client, services, engine, monkeypatch):
+def test_guardrail_runs_as_a_celery_task(client, services, engine, monkeypatch):
     """Once a minute, and a tick that comes late is let go."""
     monkeypatch.setattr(tasks, "get_services", lambda: services)
     client.put("/ml/v2/canary", json={"share": 0.5})
@@ -317,7 +317,7 @@ def test_the_guard_runs_as_a_task(client, services, engine, monkeypatch):
     assert schedule["options"]["expires"] < 60
 
 
-def test_a_challenger_is_loaded_by_the_process_that_serves(services, engine, client):
+def test_challenger_is_loaded_by_the_web_process(services, engine, client):
     """A real model, as the suggestions will ask for it."""
     first = deploy_a_model(engine, services.registry)
     second = deploy_a_model(engine, services.registry, rename="My ")
@@ -334,7 +334,7 @@ def test_a_challenger_is_loaded_by_the_process_that_serves(services, engine, cli
     assert all(label.startswith("My ") for label in served.model.labels)
 
 
-def test_the_first_share_of_monitoring_is_the_environments(engine, services):
+def test_monitored_canary_share_is_the_environments_until_it_is_changed(engine, services):
     families = {
         it.name: it for it in DatabaseCollector(engine, services.registry, canary=0.3).collect()
     }

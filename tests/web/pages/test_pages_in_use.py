@@ -72,7 +72,9 @@ def brought(page: Page) -> str:
     return job_id
 
 
-def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, services: Services) -> None:
+def test_holding_a_key_down_answers_only_one_row(
+    browser: Browser, url: str, services: Services
+) -> None:
     queued(services, 4)
     with a_page(browser, url) as page:
         opened(page)
@@ -84,7 +86,7 @@ def test_a_key_that_is_held_answers_one_row(browser: Browser, url: str, services
     assert list(labels(services).values()) == [("Food", "human")]
 
 
-def test_what_somebody_answered_elsewhere_keeps_his_word(
+def test_answer_given_in_another_window_is_not_overwritten(
     browser: Browser, url: str, client: FlaskClient, services: Services
 ) -> None:
     first, _ = queued(services, 2)
@@ -99,9 +101,7 @@ def test_what_somebody_answered_elsewhere_keeps_his_word(
     assert list(labels(services).values()) == [("Toys", "human")]
 
 
-def test_an_undo_that_failed_can_be_tried_again(
-    browser: Browser, url: str, services: Services
-) -> None:
+def test_failed_undo_can_be_repeated(browser: Browser, url: str, services: Services) -> None:
     queued(services, 2)
     body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
     answers = ["it does", body, "it does"]
@@ -125,7 +125,7 @@ def test_an_undo_that_failed_can_be_tried_again(
     assert labels(services) == {}
 
 
-def test_a_queue_that_cannot_be_read_is_not_called_empty(
+def test_unreadable_queue_is_not_shown_as_empty(
     browser: Browser, url: str, services: Services
 ) -> None:
     queued(services, 1)
@@ -137,7 +137,7 @@ def test_a_queue_that_cannot_be_read_is_not_called_empty(
         expect(page.locator("#nothing")).to_be_hidden()
 
 
-def test_a_person_for_whom_nothing_waits_sees_nothing_of_others(
+def test_user_with_an_empty_queue_sees_no_rows_of_other_users(
     browser: Browser, url: str, services: Services
 ) -> None:
     queued(services, 1)  # ada's
@@ -156,7 +156,7 @@ def test_long_categories_fit_a_phone(browser: Browser, url: str, services: Servi
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_enter_in_a_field_of_the_file_stores_nothing(
+def test_enter_in_an_option_field_does_not_import_the_file(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
@@ -170,7 +170,7 @@ def test_enter_in_a_field_of_the_file_stores_nothing(
     assert (count(services, "imports"), count(services, "jobs")) == (0, 0)
 
 
-def test_what_was_said_of_one_file_is_not_said_of_the_next(
+def test_options_of_one_file_are_not_applied_to_the_next(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
@@ -181,7 +181,7 @@ def test_what_was_said_of_one_file_is_not_said_of_the_next(
         assert page.get_by_label("Sign").input_value() == ""
 
 
-def test_an_import_that_ends_after_its_rows_are_stored_says_so(
+def test_cancelled_import_says_that_its_rows_are_stored(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
@@ -209,7 +209,7 @@ def test_an_import_that_ends_after_its_rows_are_stored_says_so(
     assert count(services, "transactions") == 5
 
 
-def test_an_import_is_ended_on_the_page_and_nothing_is_stored(
+def test_import_cancelled_on_the_page_stores_nothing(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:

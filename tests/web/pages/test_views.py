@@ -28,7 +28,7 @@ def signed_in(client: FlaskClient, secret: str) -> str:
     return found[1]
 
 
-def test_without_a_session_a_page_asks_for_a_token(token_client: FlaskClient) -> None:
+def test_page_without_a_session_redirects_to_sign_in(token_client: FlaskClient) -> None:
     answer = token_client.get("/")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/sign-in")
@@ -36,7 +36,7 @@ def test_without_a_session_a_page_asks_for_a_token(token_client: FlaskClient) ->
     assert token_client.get("/charts/history.svg").status_code == 401
 
 
-def test_a_token_opens_a_session_in_a_cookie_that_scripts_cannot_read(
+def test_sign_in_sets_an_http_only_session_cookie(
     token_client: FlaskClient,
 ) -> None:
     answer = token_client.post("/sign-in", data={"token": ADMIN})
@@ -49,7 +49,7 @@ def test_a_token_opens_a_session_in_a_cookie_that_scripts_cannot_read(
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", ADMIN[:-1], ADMIN + "x", "\x00"])
-def test_a_wrong_token_opens_none(token_client: FlaskClient, secret: str) -> None:
+def test_wrong_token_opens_no_session(token_client: FlaskClient, secret: str) -> None:
     answer = token_client.post("/sign-in", data={"token": secret})
 
     assert answer.status_code == 401
@@ -57,7 +57,7 @@ def test_a_wrong_token_opens_none(token_client: FlaskClient, secret: str) -> Non
     assert token_client.post(f"/sign-in?token={ADMIN}").status_code == 401
 
 
-def test_what_a_page_changes_needs_its_own_word(token_client: FlaskClient) -> None:
+def test_change_from_a_page_needs_the_csrf_token(token_client: FlaskClient) -> None:
     csrf = signed_in(token_client, ADMIN)
 
     assert token_client.post("/ml/v2/features", json={}).status_code == 403
@@ -71,7 +71,7 @@ def test_what_a_page_changes_needs_its_own_word(token_client: FlaskClient) -> No
     assert token_client.post("/ml/v2/features", json={}, headers=elsewhere).status_code == 403
 
 
-def test_a_session_may_do_no_more_than_its_token(token_client: FlaskClient) -> None:
+def test_session_has_the_scope_of_its_token(token_client: FlaskClient) -> None:
     csrf = signed_in(token_client, PREDICT)
 
     assert token_client.post("/ml/v2/train", headers={sessions.HEADER: csrf}).status_code == 403
@@ -79,7 +79,7 @@ def test_a_session_may_do_no_more_than_its_token(token_client: FlaskClient) -> N
     assert token_client.post("/ml/v2/train", headers=bearer(PREDICT)).status_code == 403
 
 
-def test_a_session_ends_when_it_is_closed_or_its_cookie_is_another_one(
+def test_session_ends_at_sign_out_or_when_its_cookie_changes(
     token_client: FlaskClient,
 ) -> None:
     csrf = signed_in(token_client, ADMIN)
@@ -91,7 +91,7 @@ def test_a_session_ends_when_it_is_closed_or_its_cookie_is_another_one(
     assert token_client.get("/ml/v2/jobs").status_code == 401
 
 
-def test_an_empty_service_says_what_to_do_next(client: FlaskClient) -> None:
+def test_dashboard_without_a_version_links_to_the_next_step(client: FlaskClient) -> None:
     page = client.get("/").text
 
     assert "No version is live yet" in page
@@ -99,7 +99,7 @@ def test_an_empty_service_says_what_to_do_next(client: FlaskClient) -> None:
     assert "Nothing was asked for yet" in page
 
 
-def test_the_dashboard_shows_what_is_live_and_what_people_say(
+def test_dashboard_shows_the_live_version_and_the_feedback(
     client: FlaskClient, services: Services
 ) -> None:
     run_id = deploy_a_model(services.engine, services.registry)
@@ -135,7 +135,7 @@ def test_the_table_of_categories_begins_with_the_most_frequent(
     assert shown == [f"Category {n:02}" for n in range(22, 2, -1)]
 
 
-def test_the_dashboard_leads_to_what_else_runs(services: Services) -> None:
+def test_dashboard_links_to_flower_and_prometheus(services: Services) -> None:
     settings = replace(services.settings, links={"Grafana": "https://grafana.example"})
 
     page = create_app(replace(services, settings=settings)).test_client().get("/").text
@@ -144,7 +144,7 @@ def test_the_dashboard_leads_to_what_else_runs(services: Services) -> None:
     assert "Flower" not in page
 
 
-def test_nothing_is_loaded_from_elsewhere(client: FlaskClient) -> None:
+def test_pages_load_nothing_from_other_hosts(client: FlaskClient) -> None:
     for path in ("/", "/try", "/sign-in"):
         page = client.get(path).text
         assert not re.search(r'(src|href)="(https?:)?//', page)
@@ -153,7 +153,7 @@ def test_nothing_is_loaded_from_elsewhere(client: FlaskClient) -> None:
         assert not re.search(r"<script>|<style|style=| on\w+=", page)
 
 
-def test_text_that_is_html_stays_text(client: FlaskClient, services: Services) -> None:
+def test_html_in_stored_text_is_escaped(client: FlaskClient, services: Services) -> None:
     deploy_a_model(services.engine, services.registry, rename=HOSTILE)
 
     page = client.get("/").text
@@ -175,7 +175,7 @@ def test_charts_are_drawn_without_a_script(
     assert client.get("/charts/other.svg").status_code == 404
 
 
-def test_with_postgres_away_the_page_says_so_and_shows_the_model(services: Services) -> None:
+def test_dashboard_without_postgres_shows_the_live_model_and_a_notice(services: Services) -> None:
     run_id = deploy_a_model(services.engine, services.registry)
     away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
     client = create_app(replace(services, engine=away)).test_client()
@@ -207,13 +207,13 @@ def test_the_review_page_offers_every_category_and_user_as_text(
     assert asked(client)["items"][0]["merchant"] == HOSTILE
 
 
-def test_the_review_s_script_never_reads_text_as_html(client: FlaskClient) -> None:
+def test_review_script_never_inserts_text_as_html(client: FlaskClient) -> None:
     for name in ("review.js", "review_api.js", "review_entry.js"):
         script = client.get(f"/static/{name}").text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", script)
 
 
-def test_with_postgres_away_the_review_page_says_so(services: Services) -> None:
+def test_review_page_without_postgres_shows_a_notice(services: Services) -> None:
     away = make_engine("postgresql+psycopg2://nobody@127.0.0.1:9/none", pool_size=1)
     client = create_app(replace(services, engine=away)).test_client()
 

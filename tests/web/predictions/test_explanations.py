@@ -57,7 +57,7 @@ def test_the_candidates_are_those_of_the_model_and_the_first_is_its_prediction(m
     assert sum(shares) == pytest.approx(1)
 
 
-def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
+def test_reranker_contributions_sum_to_the_log_odds(model, row):
     """Bias and all contributions, of which the strongest are named."""
     proposal = model.generator.generate(encode_rows([row], model.hash_key))
     odds = dict(zip(proposal.labels[0].tolist(), model.log_odds(proposal)[0].tolist(), strict=True))
@@ -72,7 +72,7 @@ def test_what_moved_the_forest_sums_to_its_log_odds(model, row):
         assert moves == sorted(moves, key=abs, reverse=True)
 
 
-def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
+def test_each_contribution_has_the_name_and_value_of_its_feature(model, row):
     """Unknown ones have none."""
     proposal = model.generator.generate(encode_rows([row], model.hash_key))
     place = {model.labels[label]: at for at, label in enumerate(proposal.labels[0])}
@@ -84,14 +84,14 @@ def test_each_feature_is_named_with_the_value_that_the_forest_saw(model, row):
             assert move.value == (None if np.isnan(value) else value)
 
 
-def test_what_moved_the_linear_score_sums_to_it(model, row):
+def test_linear_contributions_sum_to_the_linear_score(model, row):
     """The words, and all else as one figure; the score itself is summed in single precision."""
     for candidate in explain(model, row).candidates:
         words = math.fsum(move.contribution for move in candidate.words)
         assert words + candidate.other == pytest.approx(candidate.linear, abs=1e-4)
 
 
-def test_a_word_carries_its_entry_times_the_weight_of_its_column(model):
+def test_contribution_of_a_word_is_its_entry_times_the_weight(model):
     row = features_of(RawTransaction(merchant="BEAN HOUSE", amount=-9))
     entries = model.generator.encoder.encode([row]).toarray()[0]
     weights = model.generator.weights
@@ -106,7 +106,7 @@ def test_a_word_carries_its_entry_times_the_weight_of_its_column(model):
         assert {word.text: word.contribution for word in candidate.words} == pytest.approx(expected)
 
 
-def test_words_name_columns_that_the_row_sets_each_once(row):
+def test_each_word_names_one_column_of_the_row(row):
     """What is cut off a long line has no column."""
     columns = [column for _, column in word_columns(row)]
 
@@ -126,7 +126,7 @@ def test_words_and_pairs_of_merchant_and_description_are_named():
     assert "tim hortons" in words
 
 
-def test_a_model_without_a_forest_has_no_log_odds(model, row):
+def test_model_without_a_reranker_has_no_log_odds(model, row):
     """As one that was trained on very little: only the linear score speaks."""
     bare = replace(
         model, booster_text="", calibration=replace(model.calibration, reranker=0.0, linear=1.0)
@@ -138,14 +138,14 @@ def test_a_model_without_a_forest_has_no_log_odds(model, row):
         assert candidate.bias == candidate.rest == 0
 
 
-def test_merchant_and_kind_are_told(model):
+def test_explanation_has_the_merchant_and_its_built_in_category(model):
     explanation = explain(model, features_of(RawTransaction(merchant="TIM HORTONS #2392")))
 
     assert explanation.merchant == "tim hortons"
     assert explanation.match == ("Coffee", "brand", "Tim Hortons")
 
 
-def test_many_threads_get_what_one_gets(model):
+def test_explanations_in_many_threads_equal_those_in_one(model):
     expected = [explain(model, row) for row in ROWS]
     fresh = Model.from_files(model.to_files())
 
@@ -155,7 +155,7 @@ def test_many_threads_get_what_one_gets(model):
     assert told == expected * 25
 
 
-def test_a_model_that_has_explained_holds_no_text_of_a_merchant(model):
+def test_explaining_leaves_no_merchant_text_in_the_model(model):
     """The words of an explanation come from the row alone."""
     for row in ROWS:
         explain(model, row)
@@ -175,14 +175,14 @@ def live(services, model):
     return version.run_id
 
 
-def test_without_a_model_there_is_nothing_to_explain(client):
+def test_explanation_without_a_model_is_unavailable(client):
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
 
     assert body == {"available": False}
     assert "make ml-train" in format_explanation(body)[0]
 
 
-def test_the_answer_agrees_with_predict_and_its_sums_hold(client, live):
+def test_explanation_has_the_label_and_confidence_of_predict(client, live):
     predicted = client.post("/ml/v2/predict", json=SHOP).json
 
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
@@ -213,7 +213,7 @@ def test_a_stored_transaction_is_explained_by_its_id(client, live, engine):
     assert client.post("/ml/v2/predict/explain", json={"txn_id": 10**9}).status_code == 404
 
 
-def test_without_a_forest_log_odds_are_null_and_the_rest_is_told(client, services, engine):
+def test_explanation_without_a_reranker_has_null_log_odds(client, services, engine):
     deploy_a_model(engine, services.registry)
 
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
@@ -232,7 +232,7 @@ def test_an_unknown_field_is_400_and_named(client):
     assert [error["field"] for error in response.json["errors"]] == ["merchan"]
 
 
-def test_the_terminal_shows_each_candidate_and_what_moved_it(client, live):
+def test_command_prints_each_candidate_with_its_contributions(client, live):
     body = client.post("/ml/v2/predict/explain", json=SHOP).json
 
     lines = format_explanation(body)

@@ -62,9 +62,7 @@ def both(client: FlaskClient, body: bytes, headers: dict[str, str], path: str = 
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_whatever_the_body_is_both_ways_say_the_same(
-    token_client: FlaskClient, body: bytes
-) -> None:
+def test_fast_path_and_flask_answer_any_body_alike(token_client: FlaskClient, body: bytes) -> None:
     short, long = both(token_client, body, bearer(PREDICT))
 
     assert short == long
@@ -72,7 +70,7 @@ def test_whatever_the_body_is_both_ways_say_the_same(
 
 
 @pytest.mark.parametrize("headers", HEADERS)
-def test_whoever_asks_both_ways_let_him_in_or_not(
+def test_fast_path_and_flask_accept_the_same_tokens(
     token_client: FlaskClient, headers: dict[str, str]
 ) -> None:
     short, long = both(token_client, json.dumps(FIELDS).encode(), headers)
@@ -80,14 +78,14 @@ def test_whoever_asks_both_ways_let_him_in_or_not(
     assert short == long
 
 
-def test_without_tokens_both_ways_are_open(client: FlaskClient) -> None:
+def test_fast_path_and_flask_accept_local_requests_without_tokens(client: FlaskClient) -> None:
     short, long = both(client, json.dumps(FIELDS).encode(), {})
 
     assert short == long
     assert short[0] == 200
 
 
-def test_a_good_request_takes_the_short_way(
+def test_well_formed_request_takes_the_fast_path(
     token_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -100,7 +98,7 @@ def test_a_good_request_takes_the_short_way(
     assert answer.status_code == 200
 
 
-def test_a_fault_on_the_short_way_is_told_by_flask_as_any_other(
+def test_fault_on_the_fast_path_is_reported_by_flask(
     token_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -142,7 +140,7 @@ def asked_of_flask(services: Services, body: bytes, **environ: Any) -> bytes | N
     return told[0] if told else None
 
 
-def test_a_body_that_is_shorter_than_it_was_said_to_be_is_left_to_flask_whole(
+def test_truncated_body_is_passed_to_flask_whole(
     services: Services,
 ) -> None:
     """Cut off in its middle, it may be valid all the same."""
@@ -166,9 +164,7 @@ def test_a_body_that_is_shorter_than_it_was_said_to_be_is_left_to_flask_whole(
     ],
     ids=str,
 )
-def test_no_environ_is_too_odd_to_be_left_to_flask(
-    services: Services, environ: dict[str, Any]
-) -> None:
+def test_any_other_environ_is_passed_to_flask(services: Services, environ: dict[str, Any]) -> None:
     body = b"{}  "
 
     assert asked_of_flask(services, body, **environ) == body

@@ -76,7 +76,7 @@ def apply(client: FlaskClient, services: Services, user: str | None = None) -> d
     return job.result
 
 
-def test_a_rule_is_heard_in_the_very_next_suggestion(client: FlaskClient) -> None:
+def test_new_rule_applies_to_the_next_suggestion(client: FlaskClient) -> None:
     assert shown(client, "KRONTAL 44")["source"] == "none"
 
     put(client, GYM, user="ada")
@@ -87,7 +87,7 @@ def test_a_rule_is_heard_in_the_very_next_suggestion(client: FlaskClient) -> Non
     assert shown(client, "KRONTAL 44", user="bob")["source"] == "none"
 
 
-def test_everyones_rules_come_after_ones_own(client: FlaskClient) -> None:
+def test_own_rules_come_before_shared_rules(client: FlaskClient) -> None:
     put(client, {**GYM, "label": "Health"})
     assert shown(client, "KRONTAL")["layer"] == "shared rule"
 
@@ -97,7 +97,7 @@ def test_everyones_rules_come_after_ones_own(client: FlaskClient) -> None:
     assert shown(client, "KRONTAL", user="bob")["label"] == "Health"
 
 
-def test_each_change_makes_a_version_and_none_is_lost(client: FlaskClient) -> None:
+def test_each_change_of_the_rules_is_stored_as_a_version(client: FlaskClient) -> None:
     put(client, GYM)
     put(client)
     put(client)  # the same again
@@ -123,7 +123,7 @@ def test_a_change_made_from_older_rules_is_refused(client: FlaskClient) -> None:
         assert put(client, headers={"If-Match": tag}).json["errors"][0]["field"] == "If-Match"
 
 
-def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
+def test_rules_can_be_exported_and_imported_as_yaml(client: FlaskClient) -> None:
     put(client, GYM, {"label": "Été & Fun", "amount": {"min": 3}, "direction": "in"})
 
     file = client.get("/ml/v2/rules", headers={"Accept": "application/yaml"})
@@ -159,7 +159,7 @@ def test_rules_go_out_and_come_in_as_a_yaml_file(client: FlaskClient) -> None:
         ("rules:\n" + "- {label: A, merchant: b}\n" * 9_000, "(body)", "more than 1,000 rules"),
     ],
 )
-def test_a_bad_file_is_refused_with_the_place_and_what_was_expected(
+def test_bad_yaml_is_refused_with_the_position_and_what_was_expected(
     client: FlaskClient, file: str, field: str, message: str
 ) -> None:
     answer = client.put("/ml/v2/rules", data=file, content_type="application/yaml")
@@ -170,7 +170,7 @@ def test_a_bad_file_is_refused_with_the_place_and_what_was_expected(
     assert client.get("/ml/v2/rules").json["version"] == 0
 
 
-def test_a_preview_tells_what_would_change_and_saves_nothing(
+def test_preview_lists_the_changes_and_stores_nothing(
     client: FlaskClient, services: Services
 ) -> None:
     bought(services, *["KRONTAL"] * 7, "ZORBLAX")
@@ -186,7 +186,7 @@ def test_a_preview_tells_what_would_change_and_saves_nothing(
     assert client.get("/ml/v2/rules?user_id=ada").json["version"] == 0
 
 
-def test_a_preview_is_of_that_users_newest_transactions_only(
+def test_preview_reads_only_the_newest_transactions_of_its_user(
     client: FlaskClient, services: Services
 ) -> None:
     bought(services, "KRONTAL", user="bob")
@@ -197,7 +197,7 @@ def test_a_preview_is_of_that_users_newest_transactions_only(
     assert (seen["looked_at"], seen["of"], seen["rules"][0]["matches"]) == (1, 2, 1)
 
 
-def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
+def test_preview_counts_a_rule_only_where_it_would_decide(
     client: FlaskClient, services: Services
 ) -> None:
     bought(services, *["KRONTAL"] * 8, label="Health")
@@ -209,9 +209,7 @@ def test_a_preview_counts_a_rule_only_where_it_would_be_heard(
     assert (seen["changed"], seen["rules"][0]["matches"]) == (3, 3)
 
 
-def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
-    client: FlaskClient, services: Services
-) -> None:
+def test_preview_uses_the_arm_of_each_user(client: FlaskClient, services: Services) -> None:
     deploy_a_model(services.engine, services.registry)
     client.put("/ml/v2/canary", json={"share": 1})
     with services.engine.connect() as connection:
@@ -231,7 +229,7 @@ def test_a_preview_is_of_what_each_user_is_shown_in_his_arm(
     assert (seen["changed"], seen["rules"][0]["matches"]) == (0, 1)
 
 
-def test_rules_label_history_and_never_what_a_person_labelled(
+def test_rules_label_old_transactions_and_replace_no_human_label(
     client: FlaskClient, services: Services
 ) -> None:
     mine = bought(services, "KRONTAL", label="Health")[0]
@@ -247,7 +245,7 @@ def test_rules_label_history_and_never_what_a_person_labelled(
     assert apply(client, services, "ada")["unchanged"] == 1
 
 
-def test_labels_follow_the_rules_when_those_change(client: FlaskClient, services: Services) -> None:
+def test_labels_of_rules_change_with_the_rules(client: FlaskClient, services: Services) -> None:
     gym, shop = bought(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, {"label": "Toys", "merchant": "zorblax"})
     apply(client, services)
@@ -275,7 +273,7 @@ def proposed(client: FlaskClient) -> list[dict[str, Any]]:
     return found
 
 
-def test_three_equal_corrections_propose_a_rule_and_make_none(
+def test_three_equal_corrections_propose_a_rule_without_adding_it(
     client: FlaskClient, services: Services
 ) -> None:
     *_, last = corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
@@ -290,7 +288,7 @@ def test_three_equal_corrections_propose_a_rule_and_make_none(
     assert proposed(client) == []
 
 
-def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
+def test_different_corrections_or_those_of_one_transaction_propose_no_rule(
     client: FlaskClient, services: Services
 ) -> None:
     corrected(client, bought(services, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts")
@@ -301,7 +299,7 @@ def test_corrections_that_differ_or_are_of_one_transaction_propose_nothing(
     assert proposed(client) == []
 
 
-def test_corrections_that_were_changed_since_propose_nothing(
+def test_corrections_that_were_changed_since_propose_no_rule(
     client: FlaskClient, services: Services
 ) -> None:
     txn_ids = bought(services, *["ZORBLAX 12"] * 3)
@@ -312,7 +310,7 @@ def test_corrections_that_were_changed_since_propose_nothing(
     assert proposed(client) == []
 
 
-def test_a_rule_about_the_merchant_even_a_disabled_one_ends_its_proposal(
+def test_existing_rule_for_the_merchant_ends_the_proposal(
     client: FlaskClient, services: Services
 ) -> None:
     corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
@@ -323,7 +321,7 @@ def test_a_rule_about_the_merchant_even_a_disabled_one_ends_its_proposal(
     assert proposed(client) == []
 
 
-def test_the_starter_set_is_one_that_can_be_put_and_speaks_of_the_usual_categories(
+def test_starter_rules_are_valid_and_use_built_in_categories(
     client: FlaskClient,
 ) -> None:
     file = client.get("/ml/v2/rules/starter", headers={"Accept": "application/yaml"})

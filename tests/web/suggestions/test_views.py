@@ -53,7 +53,7 @@ def counted(engine: Engine) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_without_a_model_brands_and_words_answer_and_what_is_unknown_is_asked(client) -> None:
+def test_without_a_model_known_brands_are_suggested_and_others_are_asked(client) -> None:
     items = ask(client, transactions=[raw("SHELL OIL 5744"), raw("ZORBLAX")])["items"]
 
     assert [(item["label"], item["layer"]) for item in items] == [
@@ -63,7 +63,7 @@ def test_without_a_model_brands_and_words_answer_and_what_is_unknown_is_asked(cl
     assert items[0]["reasons"] == ["brand: Shell"]
 
 
-def test_the_model_speaks_in_its_arm_only(client: FlaskClient, live: str) -> None:
+def test_only_the_model_arm_gets_labels_of_the_model(client: FlaskClient, live: str) -> None:
     wanted = {"transactions": [raw("DAILY GRIND #7", user_id="ada")]}
 
     rules, model = (ask(client, arm, **wanted)["items"][0] for arm in ("rules", "model"))
@@ -74,7 +74,7 @@ def test_the_model_speaks_in_its_arm_only(client: FlaskClient, live: str) -> Non
     assert rules["arm"] == "rules"
 
 
-def test_shadow_compares_in_every_arm_and_keeps_both_answers(
+def test_shadow_stores_the_labels_of_rules_and_model_in_every_arm(
     client: FlaskClient, services: Services, live: str
 ) -> None:
     ask(client, transactions=[raw("DAILY GRIND #7")])
@@ -86,7 +86,7 @@ def test_shadow_compares_in_every_arm_and_keeps_both_answers(
     assert tuple(kept) == ("rules", "Coffee", live, False)
 
 
-def test_a_shadow_that_fails_hurts_nobody(
+def test_failing_shadow_model_affects_no_suggestion(
     client: FlaskClient, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_shadow_that_fails_hurts_nobody(
     assert "lm_suggest_shadow_errors_total" in client.get("/metrics").text
 
 
-def test_shadow_and_a_shadow_that_fails_change_no_answer(
+def test_suggestions_are_equal_with_and_without_shadow(
     services: Services, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bars are those of the live version, whether it is listened to or not."""
@@ -119,7 +119,7 @@ def test_shadow_and_a_shadow_that_fails_change_no_answer(
     assert {bars.memory for bars in seen} == {services.live_model.current().model.thresholds.memory}
 
 
-def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
+def test_model_arm_falls_back_to_rules_when_the_model_fails(
     client: FlaskClient, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_model_that_fails_in_its_own_arm_leaves_the_rules(
     assert 'lm_suggest_model_errors_total{arm="model"}' in client.get("/metrics").text
 
 
-def test_a_correction_over_http_is_the_next_suggestion(
+def test_correction_over_http_becomes_the_next_suggestion(
     client: FlaskClient, services: Services
 ) -> None:
     first, second, *_ = add_transactions(services.engine, 40)
@@ -157,14 +157,14 @@ def test_a_correction_over_http_is_the_next_suggestion(
     assert ask(client, txn_ids=[second])["items"][0]["label"] is None
 
 
-def test_a_bad_item_has_an_error_in_its_place(client: FlaskClient) -> None:
+def test_bad_item_gets_an_error_at_its_position(client: FlaskClient) -> None:
     items = ask(client, transactions=[raw("ZORBLAX"), {"amount": "much"}, raw("SHELL")])["items"]
 
     assert [item.get("error", {}).get("code") for item in items] == [None, "invalid_input", None]
     assert items[1]["error"]["errors"][0]["field"] == "amount"
 
 
-def test_what_belongs_to_another_user_is_not_found(client: FlaskClient, services: Services) -> None:
+def test_transaction_of_another_user_is_not_found(client: FlaskClient, services: Services) -> None:
     txn_id = add_transactions(services.engine, 1)[0]
 
     assert ask(client, txn_ids=[txn_id], user_id="ada")["items"][0]["error"]["code"] == "not_found"
@@ -187,11 +187,11 @@ def test_bad_requests_name_the_field(client: FlaskClient, body: dict[str, Any], 
     assert answer.json["errors"][0]["field"].startswith(field if field != "body" else "")
 
 
-def test_more_than_a_thousand_are_too_many(client: FlaskClient) -> None:
+def test_more_than_a_thousand_transactions_are_refused(client: FlaskClient) -> None:
     assert client.post("/ml/v2/suggest", json={"txn_ids": [1] * 1001}).status_code == 413
 
 
-def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
+def test_thousand_transactions_need_at_most_one_query_more_than_one(
     client: FlaskClient, services: Services, live: str
 ) -> None:
     ids = add_transactions(services.engine, 1000, labelled=500, seed=2)
@@ -211,7 +211,7 @@ def test_a_thousand_transactions_cost_at_most_one_query_more_than_one(
     assert len(of_many) <= len(of_one) + 1  # what the text tells, where it is needed
 
 
-def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
+def test_raw_transactions_are_suggested_without_postgres_and_marked_degraded(
     services: Services, live: str
 ) -> None:
     services.live_model.start()
@@ -229,7 +229,7 @@ def test_raw_transactions_are_answered_without_postgres_and_the_answer_says_so(
     assert client.post("/ml/v2/suggest", json={"txn_ids": [1]}).status_code == 503
 
 
-def test_to_suggest_and_to_answer_the_predict_scope_is_enough(token_client: FlaskClient) -> None:
+def test_predict_scope_allows_suggestions_and_feedback(token_client: FlaskClient) -> None:
     headers = bearer(PREDICT)
 
     assert token_client.post("/ml/v2/suggest", json={"transactions": [{}]}).status_code == 401
@@ -241,7 +241,7 @@ def test_to_suggest_and_to_answer_the_predict_scope_is_enough(token_client: Flas
     assert answered.status_code == 404
 
 
-def test_the_words_of_a_reason_are_of_the_transaction(services: Services, live: str) -> None:
+def test_reason_names_words_of_the_transaction_only(services: Services, live: str) -> None:
     services.live_model.start()
     model = services.live_model.current().model
     row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
@@ -252,7 +252,7 @@ def test_the_words_of_a_reason_are_of_the_transaction(services: Services, live: 
     assert set(" ".join(words).split()) <= {*row.line.split(), *row.norm_desc.split()}
 
 
-def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
+def test_explained_suggestion_equals_the_suggestion(
     client: FlaskClient, services: Services, live: str
 ) -> None:
     client.put("/ml/v2/canary", json={"share": 1})
@@ -272,7 +272,7 @@ def test_an_answer_can_be_taken_apart_and_is_the_one_that_is_given(
     assert not shown or shown[0]["label"] == told["label"]
 
 
-def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
+def test_explanation_in_the_rules_arm_marks_the_model_as_not_used(
     client: FlaskClient, services: Services, live: str
 ) -> None:
     told = client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")).json
@@ -281,7 +281,7 @@ def test_in_the_arm_of_the_rules_the_model_is_told_apart_from_what_was_heard(
     assert {it["layer"]: it["heard"] for it in told["layers"]} == {"starter": True, "model": False}
 
 
-def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, services: Services) -> None:
+def test_explaining_a_suggestion_stores_nothing(client: FlaskClient, services: Services) -> None:
     client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744"))
 
     with services.engine.connect() as connection:
@@ -290,7 +290,7 @@ def test_to_take_an_answer_apart_stores_nothing(client: FlaskClient, services: S
     assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")
 
 
-def test_habits_are_read_from_the_newest_labels_however_they_are_looked_up(
+def test_label_profile_uses_the_newest_labels_for_single_and_batch(
     engine: Engine, clean: None
 ) -> None:
     """Which hundred of many came first was up to the planner, and with hash joins it was any."""

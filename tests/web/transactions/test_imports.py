@@ -85,7 +85,7 @@ def count(services: Services, table: str) -> int:
         return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
-def test_a_look_says_what_the_file_is_taken_for_and_stores_nothing(
+def test_preview_reports_how_the_file_is_read_and_stores_nothing(
     client: FlaskClient, services: Services
 ) -> None:
     seen = look(client)
@@ -111,7 +111,7 @@ def test_a_look_says_what_the_file_is_taken_for_and_stores_nothing(
     )
 
 
-def test_what_is_said_of_the_file_changes_what_it_is_taken_for(client: FlaskClient) -> None:
+def test_options_change_how_the_file_is_read(client: FlaskClient) -> None:
     file = "Date,Text,Note,Amount\n03/05/2026,SHOP,A,10.00\n04/06/2026,KIOSK,B,20.00\n"
 
     usual = look(client, file)["rows"][0]["values"]
@@ -129,7 +129,7 @@ def test_what_is_said_of_the_file_changes_what_it_is_taken_for(client: FlaskClie
     assert (told["merchant"], told["currency"]) == ("A", "CHF")
 
 
-def test_a_look_at_a_file_of_another_encoding_than_was_said_shows_it(client: FlaskClient) -> None:
+def test_preview_shows_that_the_given_encoding_is_wrong(client: FlaskClient) -> None:
     """Then a person sees what is wrong with it."""
     file = b"Date,Text,Amount\n03/05/2026,CAF\xe9,-10.00\n"
 
@@ -138,7 +138,7 @@ def test_a_look_at_a_file_of_another_encoding_than_was_said_shows_it(client: Fla
     assert "CAF\udce9" in json.dumps(seen, ensure_ascii=False)
 
 
-def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
+def test_imported_file_gets_suggestions_and_can_be_downloaded(
     client: FlaskClient, services: Services
 ) -> None:
     result = taken(client, services, user_id="ada")
@@ -157,7 +157,7 @@ def test_a_file_becomes_transactions_with_suggestions_and_comes_back(
     }
 
 
-def test_what_a_person_said_since_comes_back_as_his_and_in_what_it_teaches(
+def test_downloaded_copy_has_the_labels_given_since(
     client: FlaskClient, services: Services
 ) -> None:
     result = taken(client, services, user_id="ada")
@@ -174,7 +174,7 @@ def test_what_a_person_said_since_comes_back_as_his_and_in_what_it_teaches(
     assert (other["ledger_category"], other["source"]) == ("Toys", "own memory")
 
 
-def test_the_same_file_again_changes_nothing(client: FlaskClient, services: Services) -> None:
+def test_repeated_upload_changes_nothing(client: FlaskClient, services: Services) -> None:
     first = taken(client, services, user_id="ada")
     suggestions = count(services, "suggestions")
 
@@ -186,7 +186,7 @@ def test_the_same_file_again_changes_nothing(client: FlaskClient, services: Serv
     assert count(services, "imports") == 1
 
 
-def test_a_worker_lost_on_the_way_loses_nothing(
+def test_import_of_a_killed_worker_is_completed_by_another(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
@@ -223,7 +223,7 @@ def test_a_worker_lost_on_the_way_loses_nothing(
     ],
 )
 @pytest.mark.parametrize("path", ["/ml/v2/imports", "/ml/v2/imports/look"])
-def test_what_cannot_be_taken_is_refused_by_field(
+def test_invalid_import_is_refused_with_its_field(
     client: FlaskClient,
     services: Services,
     path: str,
@@ -239,7 +239,7 @@ def test_what_cannot_be_taken_is_refused_by_field(
     assert count(services, "imports") == count(services, "jobs") == 0
 
 
-def test_what_is_no_form_or_too_large_is_refused(client: FlaskClient) -> None:
+def test_body_that_is_no_form_or_too_large_is_refused(client: FlaskClient) -> None:
     assert client.post("/ml/v2/imports", json={}).status_code == 415
     missing = client.post(
         "/ml/v2/imports", data={"options": "{}"}, content_type="multipart/form-data"
@@ -248,7 +248,7 @@ def test_what_is_no_form_or_too_large_is_refused(client: FlaskClient) -> None:
     assert sent(client, "/ml/v2/imports", b"x" * (33 * 1024 * 1024)).status_code == 413
 
 
-def test_a_packed_file_is_taken_and_one_without_end_is_not(
+def test_gzip_file_is_accepted_up_to_its_unpacked_limit(
     client: FlaskClient, services: Services
 ) -> None:
     packed = gzip.compress(BANK.encode())
@@ -261,7 +261,7 @@ def test_a_packed_file_is_taken_and_one_without_end_is_not(
     assert refused.status_code == 413
 
 
-def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
+def test_user_deleted_during_an_upload_leaves_nothing(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
@@ -286,7 +286,7 @@ def test_a_user_who_is_deleted_while_his_file_is_stored_leaves_nothing(
     )
 
 
-def test_who_may_predict_may_look_and_not_bring(token_client: FlaskClient) -> None:
+def test_predict_scope_allows_previews_and_no_imports(token_client: FlaskClient) -> None:
     form = {"file": (io.BytesIO(BANK.encode()), "bank.csv")}
 
     seen = token_client.post("/ml/v2/imports/look", data=form, headers=bearer(PREDICT))
@@ -296,7 +296,7 @@ def test_who_may_predict_may_look_and_not_bring(token_client: FlaskClient) -> No
     assert (seen.status_code, brought.status_code) == (200, 403)
 
 
-def test_files_are_listed_and_go_with_their_user_or_with_time(
+def test_uploads_are_listed_and_deleted_with_their_user_or_after_their_time(
     client: FlaskClient, services: Services
 ) -> None:
     kept = [taken(client, services, user_id=user)["import_id"] for user in ("ada", "bob")]
@@ -317,7 +317,7 @@ def test_files_are_listed_and_go_with_their_user_or_with_time(
     assert count(services, "imports") == 0
 
 
-def test_a_file_that_is_not_imported_yet_cannot_be_had_back(
+def test_copy_of_a_file_is_not_available_before_its_import(
     client: FlaskClient, services: Services
 ) -> None:
     import_id = sent(client, "/ml/v2/imports").json["import_id"]
@@ -329,7 +329,7 @@ def test_a_file_that_is_not_imported_yet_cannot_be_had_back(
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
 
 
-def test_what_his_file_held_is_not_in_the_jobs_of_a_deleted_user(
+def test_jobs_of_a_deleted_user_hold_nothing_of_the_file(
     client: FlaskClient, services: Services
 ) -> None:
     taken(client, services, BANK.replace("twelve", "DR SECRET"), user_id="ada")
@@ -355,7 +355,7 @@ def test_what_his_file_held_is_not_in_the_jobs_of_a_deleted_user(
         ({"columns": {"date": "Da\0te"}}, "columns.date"),
     ],
 )
-def test_odd_words_about_a_file_are_refused_by_field(
+def test_invalid_options_are_refused_with_their_field(
     client: FlaskClient, said: dict[str, Any], field: str
 ) -> None:
     answer = sent(client, "/ml/v2/imports/look", **said)
@@ -364,12 +364,12 @@ def test_odd_words_about_a_file_are_refused_by_field(
     assert [it["field"] for it in answer.json["errors"]] == [field]
 
 
-def test_odd_names_of_files_are_taken_as_text(client: FlaskClient) -> None:
+def test_unusual_file_names_are_stored_as_text(client: FlaskClient) -> None:
     for name in ("a\0b.csv", "a\x1bb.csv", "x" * 5_000, "ﷺ" * 200):
         assert sent(client, "/ml/v2/imports", name=name).status_code == 202
 
 
-def test_without_tokens_a_form_of_another_site_brings_nothing(client: FlaskClient) -> None:
+def test_form_of_another_site_imports_nothing_without_tokens(client: FlaskClient) -> None:
     def status(origin: str) -> int:
         form = {"file": (io.BytesIO(BANK.encode()), "bank.csv")}
         answer = client.post("/ml/v2/imports", data=form, headers={"Origin": origin})
@@ -393,5 +393,5 @@ def test_without_tokens_a_form_of_another_site_brings_nothing(client: FlaskClien
         ("C:\\Users\\me\\März 2026.csv", "März 2026.csv"),
     ],
 )
-def test_a_file_s_name_can_do_no_harm(name: str, safe: str) -> None:
+def test_uploaded_file_name_is_made_safe(name: str, safe: str) -> None:
     assert uploads.safe_name(name) == safe

@@ -34,7 +34,7 @@ def channel(before: ReferenceProfile, now: Counts) -> Check:
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.005, 0.02])
-def test_weeks_that_are_alike_raise_hardly_an_alarm(spread: float) -> None:
+def test_alike_weeks_seldom_raise_an_alarm(spread: float) -> None:
     """However much weeks differ anyway: that is measured on the reference."""
     draw = np.random.default_rng(5)
     chances = []
@@ -46,7 +46,7 @@ def test_weeks_that_are_alike_raise_hardly_an_alarm(spread: float) -> None:
     assert np.mean(np.array(chances) < FAMILY_ERROR) < 0.08
 
 
-def test_a_test_of_rows_as_if_they_were_alone_would_cry_wolf() -> None:
+def test_test_that_ignores_users_would_raise_false_alarms() -> None:
     """The same weeks, judged without the spread: that is what it is for."""
     draw = np.random.default_rng(5)
     found = [channel(reference(draw, spread=0.02), week(draw, 500, spread=0.02)) for _ in range(50)]
@@ -55,7 +55,7 @@ def test_a_test_of_rows_as_if_they_were_alone_would_cry_wolf() -> None:
 
 
 @pytest.mark.parametrize("rows", [250, 1_000, 20_000])
-def test_a_quarter_by_another_channel_is_always_caught(rows: int) -> None:
+def test_shift_of_a_quarter_of_the_channels_is_detected(rows: int) -> None:
     draw = np.random.default_rng(5)
     for _ in range(100):
         found = channel(reference(draw), week(draw, rows, shift=0.25))
@@ -64,7 +64,7 @@ def test_a_quarter_by_another_channel_is_always_caught(rows: int) -> None:
         assert found.psi >= found.needed >= SIZE_MIN
 
 
-def test_what_was_never_seen_before_is_caught() -> None:
+def test_new_channel_is_detected() -> None:
     draw = np.random.default_rng(5)
 
     found = channel(reference(draw), {"channel": {"pos": 300, "pigeon": 200}})
@@ -72,7 +72,7 @@ def test_what_was_never_seen_before_is_caught() -> None:
     assert found.alarm
 
 
-def test_a_small_difference_is_no_alarm_however_sure_it_is() -> None:
+def test_small_significant_difference_is_no_alarm() -> None:
     draw = np.random.default_rng(5)
 
     found = channel(reference(draw, rows=50_000), week(draw, 50_000, shift=0.03))
@@ -83,7 +83,7 @@ def test_a_small_difference_is_no_alarm_however_sure_it_is() -> None:
 
 
 @pytest.mark.parametrize(("weeks", "rows"), [(3, 500), (13, 20)])
-def test_with_too_little_to_compare_nothing_is_said(weeks: int, rows: int) -> None:
+def test_comparison_of_too_few_rows_gives_no_result(weeks: int, rows: int) -> None:
     draw = np.random.default_rng(5)
     few = tuple(week(draw, rows) for _ in range(weeks))
     before = ReferenceProfile(inputs=few, answers=(), accuracy=0.9, confidence=0.9)
@@ -93,7 +93,7 @@ def test_with_too_little_to_compare_nothing_is_said(weeks: int, rows: int) -> No
     assert (found.p, found.needed, found.alarm) == (None, None, False)
 
 
-def test_accuracy_is_estimated_from_how_sure_the_model_is() -> None:
+def test_accuracy_is_estimated_from_confidences() -> None:
     before = reference(np.random.default_rng(5))
 
     assert estimated_accuracy(before, 0.88) == pytest.approx(0.9)
@@ -101,7 +101,7 @@ def test_accuracy_is_estimated_from_how_sure_the_model_is() -> None:
     assert estimated_accuracy(before, 0.0) == pytest.approx(0.02)
 
 
-def test_a_reference_comes_back_from_its_file() -> None:
+def test_reference_profile_is_read_back_from_its_file() -> None:
     before = reference(np.random.default_rng(5))
 
     assert ReferenceProfile.from_file(before.to_file()) == before

@@ -73,7 +73,7 @@ def last_week(services: Services) -> str:
     return f"date >= '{last - dt.timedelta(days=7)}'"
 
 
-def test_a_version_carries_what_traffic_looked_like(services: Services, trained: str) -> None:
+def test_version_stores_its_reference_profile(services: Services, trained: str) -> None:
     files = services.registry.load(trained).files
 
     told = ReferenceProfile.from_file(files[FILE])
@@ -86,9 +86,7 @@ def test_a_version_carries_what_traffic_looked_like(services: Services, trained:
     assert b"ROADSIDE" not in files[FILE].upper()
 
 
-def test_a_week_like_the_others_raises_no_alarm(
-    client: FlaskClient, services: Services, trained: str
-) -> None:
+def test_alike_week_raises_no_alarm(client: FlaskClient, services: Services, trained: str) -> None:
     assert watched(services)["alarms"] == []
 
     told = client.get("/ml/v2/drift").json
@@ -109,7 +107,7 @@ def len_of_last_week(services: Services) -> int:
     return int(count)
 
 
-def test_a_shift_is_named_told_and_brings_training_forward(
+def test_shift_is_reported_and_starts_training_early(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     where = last_week(services)
@@ -130,7 +128,7 @@ def test_a_shift_is_named_told_and_brings_training_forward(
     assert 'lm_drift_alarm{check="currency"} 1.0' in client.get("/metrics").text
 
 
-def test_a_week_is_looked_at_once(services: Services, trained: str) -> None:
+def test_week_is_compared_once(services: Services, trained: str) -> None:
     assert watched(services)["alarms"] == []
     assert watched(services)["alarms"] is None
 
@@ -138,7 +136,7 @@ def test_a_week_is_looked_at_once(services: Services, trained: str) -> None:
         assert session.query(DriftReport).count() == 1
 
 
-def test_an_estimate_is_checked_against_the_labels_that_come(
+def test_accuracy_estimate_is_compared_with_later_labels(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     watched(services)
@@ -184,7 +182,7 @@ def trained_again(services: Services) -> str:
     return result.run_id
 
 
-def test_an_estimate_is_checked_when_another_version_is_live(
+def test_accuracy_estimate_is_compared_after_another_deployment(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     """There is training each night, and labels come days later."""
@@ -200,7 +198,7 @@ def test_an_estimate_is_checked_when_another_version_is_live(
     assert 0 < earlier["accuracy"] < 0.7
 
 
-def test_labels_that_are_taken_back_are_not_counted(
+def test_undone_labels_are_not_counted(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     watched(services)
@@ -218,7 +216,7 @@ def test_labels_that_are_taken_back_are_not_counted(
     assert (told["labelled"], told["accuracy"]) == (0, None)
 
 
-def test_the_same_shift_brings_training_forward_once(services: Services, trained: str) -> None:
+def test_same_shift_starts_training_early_only_once(services: Services, trained: str) -> None:
     """The reference of the version it led to leaves that week out, and so raises it again."""
     where = last_week(services)
     change(
@@ -241,7 +239,7 @@ def test_the_same_shift_brings_training_forward_once(services: Services, trained
     [("amount", 14, False), ("channel", 14, True), ("amount", 15, True)],
     ids=["the same", "another", "a week later"],
 )
-def test_of_an_overlapping_week_only_another_alarm_is_news(
+def test_overlapping_week_starts_training_only_for_another_alarm(
     services: Services, trained: str, alarm: str, day: int, asks: bool
 ) -> None:
     later = {
@@ -257,7 +255,7 @@ def test_of_an_overlapping_week_only_another_alarm_is_news(
     assert decision(services).retrain is asks
 
 
-def test_where_all_was_learned_nothing_is_estimated(
+def test_no_accuracy_is_estimated_from_learned_rows_only(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     change(
@@ -270,19 +268,17 @@ def test_where_all_was_learned_nothing_is_estimated(
     assert client.get("/ml/v2/drift").json["reports"][0]["estimated_accuracy"] is None
 
 
-def test_a_live_version_that_is_gone_keeps_nobody_from_training(
-    services: Services, trained: str
-) -> None:
+def test_missing_live_version_does_not_prevent_training(services: Services, trained: str) -> None:
     shutil.rmtree(services.settings.registry_dir / "versions")
 
     assert watched(services)["retrain"]["ask"]
 
 
-def test_without_a_version_or_with_an_older_one_nothing_is_compared(services: Services) -> None:
+def test_no_comparison_without_a_stored_reference_profile(services: Services) -> None:
     assert watched(services)["alarms"] is None
 
 
-def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
+def test_after_a_rollback_drift_of_the_other_version_is_ignored(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     with transaction(services.engine) as session:
@@ -296,9 +292,7 @@ def test_after_a_rollback_neither_metrics_nor_training_follow_the_other_version(
     assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(services)
 
 
-def test_an_alarm_of_traffic_that_is_long_past_is_told_no_more(
-    services: Services, trained: str
-) -> None:
+def test_old_alarm_is_no_longer_reported(services: Services, trained: str) -> None:
     with transaction(services.engine) as session:
         old = func.now() - dt.timedelta(days=9)
         session.add(report("amount", run_id=trained, created_at=old))
@@ -312,9 +306,7 @@ def told_by_metrics(services: Services) -> str:
     return create_app(services).test_client().get("/metrics").text
 
 
-def test_new_labels_are_counted_where_the_comparison_breaks(
-    services: Services, trained: str
-) -> None:
+def test_failing_comparison_still_counts_new_labels(services: Services, trained: str) -> None:
     change(services, "UPDATE transaction_labels SET label = 'Fuel', updated_at = now()")
     change(services, "ALTER TABLE ml_features RENAME COLUMN norm_desc TO gone")
     try:
@@ -353,7 +345,7 @@ def ended(
         session.add(job)
 
 
-def test_the_first_version_waits_for_no_night(services: Services) -> None:
+def test_first_training_does_not_wait_for_the_night(services: Services) -> None:
     assert not decision(services).retrain
     add_transactions(services.engine, 30, labelled=25)
 
@@ -386,7 +378,7 @@ def test_a_night_with_too_few_labels_is_skipped_and_says_so(services: Services) 
     }
 
 
-def test_new_labels_of_people_bring_training_forward(services: Services, trained: str) -> None:
+def test_new_human_labels_start_training_early(services: Services, trained: str) -> None:
     change(
         services,
         "UPDATE transaction_labels SET label = 'Fuel', updated_at = now() "
@@ -400,7 +392,7 @@ def test_new_labels_of_people_bring_training_forward(services: Services, trained
 @pytest.mark.parametrize(
     ("refused", "hours", "asks"), [(1, 5, False), (1, 7, True), (2, 7, False), (2, 13, True)]
 )
-def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
+def test_wait_doubles_after_each_refused_run(
     services: Services, trained: str, refused: int, hours: float, asks: bool
 ) -> None:
     with transaction(services.engine) as session:
@@ -420,9 +412,7 @@ def test_after_runs_that_were_refused_it_waits_twice_as_long_each_time(
     assert asks or f"{refused} runs in a row did not go live" in found.why
 
 
-def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
-    services: Services, trained: str
-) -> None:
+def test_run_without_new_labels_is_not_repeated_each_hour(services: Services, trained: str) -> None:
     with transaction(services.engine) as session:
         session.add(
             report("amount", run_id=trained, created_at=func.now() + dt.timedelta(seconds=1))
@@ -436,7 +426,7 @@ def test_where_nothing_was_new_to_learn_it_is_not_asked_for_each_hour(
     assert "nothing had changed to learn from" in found.why
 
 
-def test_labels_that_come_after_a_skipped_night_bring_training_forward(
+def test_labels_after_a_skipped_night_start_training_early(
     services: Services, trained: str
 ) -> None:
     ended(services, 1, {"skipped": True})
@@ -449,7 +439,7 @@ def test_labels_that_come_after_a_skipped_night_bring_training_forward(
     assert decision(services) == (True, "60 new labels of people, 60 are enough")
 
 
-def test_the_reason_of_a_run_is_told_by_the_api(client: FlaskClient, services: Services) -> None:
+def test_api_has_the_reason_of_a_run(client: FlaskClient, services: Services) -> None:
     add_transactions(services.engine, 30, labelled=25)
 
     job_id = watched(services)["retrain"]["job_id"]

@@ -22,7 +22,7 @@ CORRECT = np.array([True, True, False, True, False])
     ],
     ids=["too modest", "calibrated", "sure and right", "the worst"],
 )
-def test_calibration_error_of_simple_cases(
+def test_calibration_error_equals_hand_computed_cases(
     stated: list[float], correct: list[bool], expected: float
 ) -> None:
     error = calibration.calibration_error(np.array(stated), np.array(correct))
@@ -60,7 +60,7 @@ def test_the_gaps_of_the_reliability_curve_sum_to_the_calibration_error() -> Non
     [(1.0, 0.4, 0.9), (0.75, 0.8, 0.7), (0.6, 1.0, 0.2)],
     ids=["no mistake", "equally sure rows go together", "all"],
 )
-def test_coverage_takes_the_surest_rows_while_enough_are_right(
+def test_coverage_takes_the_most_confident_rows_while_precise_enough(
     precision: float, share: float, least: float
 ) -> None:
     covered = calibration.coverage(STATED, CORRECT, precision)
@@ -68,7 +68,7 @@ def test_coverage_takes_the_surest_rows_while_enough_are_right(
     assert covered == {"precision": precision, "share": share, "confidence": least}
 
 
-def test_a_mistake_among_the_surest_is_made_up_for_by_those_that_follow() -> None:
+def test_coverage_continues_past_a_mistake_among_the_most_confident_rows() -> None:
     """One of twenty may be wrong, also the first."""
     stated = np.linspace(0.99, 0.5, 20)
     correct = np.array([False] + [True] * 19)
@@ -76,7 +76,7 @@ def test_a_mistake_among_the_surest_is_made_up_for_by_those_that_follow() -> Non
     assert calibration.coverage(stated, correct)["share"] == 1.0
 
 
-def test_where_no_threshold_is_precise_enough_nothing_is_covered() -> None:
+def test_coverage_is_zero_if_no_threshold_is_precise_enough() -> None:
     covered = calibration.coverage(np.array([0.9, 0.8]), np.array([False, True]))
 
     assert covered == {"precision": 0.95, "share": 0.0, "confidence": None}

@@ -53,7 +53,7 @@ def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
     assert {feature["name"] for feature in told} <= set(PAIR_FEATURES)
 
 
-def test_a_model_without_a_forest_leans_on_nothing(model):
+def test_model_without_a_reranker_has_no_feature_importance(model):
     told = feature_importance.feature_importance(replace(model, booster_text=""))
 
     assert told == {"features": [], "groups": []}

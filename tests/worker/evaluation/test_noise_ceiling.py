@@ -27,7 +27,7 @@ def estimate(
     return noise_ceiling(rows, labels, range(len(rows)), model)
 
 
-def test_labels_that_never_contradict_each_other_leave_room_for_a_perfect_model():
+def test_noise_ceiling_of_consistent_labels_is_one():
     rows = [bought(shop, day) for day in range(5) for shop in ("bean", "pump")]
 
     found = estimate(rows, ["coffee", "fuel"] * 5)
@@ -35,7 +35,7 @@ def test_labels_that_never_contradict_each_other_leave_room_for_a_perfect_model(
     assert (found["rows"], found["accuracy"], found["f1_macro"]) == (10, 1.0, 1.0)
 
 
-def test_no_model_is_right_on_more_rows_of_a_merchant_than_have_its_commonest_label():
+def test_noise_ceiling_of_a_merchant_is_the_share_of_its_commonest_label():
     """Coffee's F1 is 2 * 15 / (20 + 15), and that of snacks, never the answer, is 0."""
     rows = [bought("bean", day) for day in range(20)]
 
@@ -45,7 +45,7 @@ def test_no_model_is_right_on_more_rows_of_a_merchant_than_have_its_commonest_la
     assert found["f1_macro"] == pytest.approx((6 / 7 + 0) / 2)
 
 
-def test_the_estimate_is_the_middle_of_too_little_and_too_much_hindsight():
+def test_noise_ceiling_is_the_mean_of_a_low_and_a_high_estimate():
     """Of two rows that differ, the other one is never right, and both together are once."""
     found = estimate([bought("bean", 1), bought("bean", 2)], ["coffee", "snacks"])
 
@@ -53,7 +53,7 @@ def test_the_estimate_is_the_middle_of_too_little_and_too_much_hindsight():
     assert found["accuracy"] == 0.25
 
 
-def test_rows_of_the_same_day_do_not_speak_for_each_other():
+def test_rows_of_one_day_do_not_predict_each_other():
     """A purchase split in two lines has one label twice, however noisy the labels are."""
     labels = [name for name in ("coffee", "snacks", "gifts", "office") for _ in range(2)]
 
@@ -62,13 +62,13 @@ def test_rows_of_the_same_day_do_not_speak_for_each_other():
     assert found["low"]["accuracy"] == 0.0
 
 
-def test_rows_without_a_date_speak_for_each_other():
+def test_undated_rows_predict_each_other():
     found = estimate([bought("bean", None)] * 3, ["coffee"] * 3)
 
     assert (found["rows"], found["accuracy"]) == (3, 1.0)
 
 
-def test_what_tells_rows_of_a_merchant_apart_is_no_noise():
+def test_differences_explained_by_other_features_are_no_noise():
     """Small sums are coffee and large ones are beans, for ever; the memo likewise."""
     by_amount = [bought("bean", day, amount=-4 if day % 2 else -40) for day in range(10)]
     by_memo = [bought("bean", day, memo="to go" if day % 2 else "sack") for day in range(10)]
@@ -86,14 +86,14 @@ def test_amounts_of_a_size_are_alike_even_if_no_amount_occurs_twice():
     assert estimate(rows, ["fuel", "sweets"] * 10)["accuracy"] == 1.0
 
 
-def test_a_row_that_is_like_no_other_is_looked_up_by_its_merchant():
+def test_row_without_a_neighbour_is_looked_up_by_merchant():
     rows = [bought(f"BEAN #{day:04}", day, amount=-day - 1) for day in range(10)]
 
     assert rows[0].merchant == rows[1].merchant
     assert estimate(rows, ["coffee"] * 10)["rows"] == 10
 
 
-def test_a_merchant_seen_once_says_nothing_about_noise():
+def test_merchant_seen_once_does_not_enter_the_noise_ceiling():
     rows = [*(bought("bean", day) for day in range(5)), bought("newcomer", 9)]
 
     found = estimate(rows, ["coffee"] * 5 + ["gifts"])
@@ -112,7 +112,7 @@ def test_without_rows_to_compare_there_is_no_estimate(rows):
     assert (found["rows"], found["accuracy"], found["f1_macro"]) == (0, None, None)
 
 
-def test_the_ceiling_is_never_below_what_the_model_has_reached():
+def test_noise_ceiling_is_not_below_the_score_of_the_model():
     model = {"accuracy": 0.9, "f1_macro": 0.8}
 
     found = estimate([bought("bean", 1), bought("bean", 2)], ["coffee", "snacks"], model)
@@ -121,7 +121,7 @@ def test_the_ceiling_is_never_below_what_the_model_has_reached():
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.3])
-def test_made_noise_is_found_again(noise):
+def test_added_label_noise_is_estimated_correctly(noise):
     """Each of 200 merchants has one true label of ten; a share of its ten rows has another."""
     draw = random.Random(7)
     names = [f"label {number}" for number in range(10)]

@@ -46,7 +46,7 @@ def beside(new: list[bool], live: list[bool]) -> promotion_gate.Comparison:
     )
 
 
-def test_a_model_below_the_threshold_is_kept_out_and_told_what_was_to_be_had():
+def test_model_below_the_threshold_is_refused_with_baseline_and_ceiling():
     """Hardly more than a simple rule, and not much less than the labels' noise lets anyone have."""
     verdict = promotion_gate.decide_promotion(report(0.36), threshold_f1=0.72, live=None)
 
@@ -57,7 +57,7 @@ def test_a_model_below_the_threshold_is_kept_out_and_told_what_was_to_be_had():
     )
 
 
-def test_a_model_that_passes_is_told_the_same_figures():
+def test_accepted_model_has_the_same_figures_in_its_reason():
     verdict = promotion_gate.decide_promotion(
         report(0.9, ceiling=0.95, baseline=0.7), threshold_f1=0.72, live=None
     )
@@ -70,7 +70,7 @@ def test_a_model_that_passes_is_told_the_same_figures():
 
 
 @pytest.mark.parametrize(("ceiling", "rows"), [(None, 0), (1.0, 1), (1.0, 199)])
-def test_a_ceiling_that_rests_on_too_few_rows_is_left_out(ceiling: float | None, rows: int):
+def test_noise_ceiling_of_too_few_rows_is_left_out(ceiling: float | None, rows: int):
     """One merchant that came back, always the same, says nothing of the noise in all others."""
     found = report(0.36, ceiling=ceiling, ceiling_rows=rows)
 
@@ -84,7 +84,7 @@ def test_the_first_model_that_reaches_the_threshold_goes_live():
     assert promotion_gate.decide_promotion(report(0.72), threshold_f1=0.72, live=None).passed
 
 
-def test_a_model_of_which_no_category_can_be_judged_does_not_go_live():
+def test_model_without_a_class_large_enough_is_refused():
     """No evidence is not good evidence."""
     verdict = promotion_gate.decide_promotion(report(None), threshold_f1=0.0, live=None)
 
@@ -92,7 +92,7 @@ def test_a_model_of_which_no_category_can_be_judged_does_not_go_live():
     assert "no category" in verdict.reason
 
 
-def test_a_model_that_is_surely_worse_than_the_live_one_is_kept_out():
+def test_significantly_worse_model_is_refused():
     """Good enough by itself, and still a step back."""
     live = beside(new=[True] * 70 + [False] * 30, live=[True] * 100)
 
@@ -120,7 +120,7 @@ def test_a_model_that_is_no_worse_than_the_live_one_goes_live(new_wrong, live_wr
     assert promotion_gate.decide_promotion(report(0.9), threshold_f1=0.72, live=live).passed
 
 
-def test_too_few_new_rows_decide_nothing_and_the_verdict_says_so():
+def test_too_few_new_rows_are_not_compared_and_the_reason_says_so():
     """Twenty rows that the live model has not learned from are an anecdote."""
     live = beside(new=[False] * 20, live=[True] * 20)
 

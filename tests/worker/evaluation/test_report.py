@@ -75,7 +75,7 @@ def test_seen_and_unseen_merchants_are_told_apart(report: EvaluationReport) -> N
     assert report.merchants["unseen"] == {"rows": 1, "accuracy": 1.0}
 
 
-def test_the_baselines_stand_on_the_same_rows(report: EvaluationReport) -> None:
+def test_baselines_are_scored_on_the_same_rows(report: EvaluationReport) -> None:
     """Fuel is most frequent, so it is right once in five; the lookup misses only the newcomer."""
     baselines = report.baselines
 
@@ -93,11 +93,11 @@ def test_the_best_baseline_is_named(report: EvaluationReport) -> None:
     }
 
 
-def test_the_pairs_that_are_mixed_up_come_with_their_counts(report: EvaluationReport) -> None:
+def test_confused_pairs_have_their_counts(report: EvaluationReport) -> None:
     assert report.confusions == [{"label": "coffee", "predicted": "fuel", "count": 1}]
 
 
-def test_the_second_and_third_guess_count_for_the_top_three(report: EvaluationReport) -> None:
+def test_second_and_third_label_count_for_top_three_accuracy(report: EvaluationReport) -> None:
     assert report.top3_accuracy == 1.0
 
 
@@ -106,7 +106,9 @@ def test_calibration_error_weighs_each_bins_gap(report: EvaluationReport) -> Non
     assert report.calibration_error == pytest.approx((0.3 + 0.2 + 0.6) / 5)
 
 
-def test_the_surest_rows_are_counted_up_to_the_first_mistakes(report: EvaluationReport) -> None:
+def test_coverage_counts_the_most_confident_rows_up_to_the_first_mistakes(
+    report: EvaluationReport,
+) -> None:
     """Three at 0.9 and one at 0.8 are right, the one at 0.6 is not."""
     assert report.coverage_at_95 == {"precision": 0.95, "share": 0.8, "confidence": 0.8}
     assert report.precision_curve[-1] == {"coverage": 1.0, "precision": 0.8, "confidence": 0.6}
@@ -159,7 +161,7 @@ def test_without_a_class_to_judge_there_are_no_figures() -> None:
     json.dumps(asdict(report), allow_nan=False)
 
 
-def test_a_single_label_that_is_always_right_has_full_marks() -> None:
+def test_single_correct_label_has_perfect_scores() -> None:
     report = evaluation_report.evaluate(
         [shop("bean")] * 10,
         ["coffee"] * 10,

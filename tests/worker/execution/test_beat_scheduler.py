@@ -60,7 +60,7 @@ def nights(beat: Scheduler) -> dict[dt.date, int]:
 
 
 @pytest.mark.parametrize("first", [dt.date(2026, 3, 28), dt.date(2026, 10, 24)])
-def test_the_days_on_which_clocks_change_have_one_night(
+def test_nightly_run_happens_once_on_days_of_clock_changes(
     beat: Callable[[], Scheduler], clock: Clock, first: dt.date
 ) -> None:
     clock.at = dt.datetime.combine(first, dt.time(12), dt.UTC)
@@ -71,9 +71,7 @@ def test_the_days_on_which_clocks_change_have_one_night(
     assert nights(running) == {first + n * DAY: 1 for n in (1, 2, 3)}
 
 
-def test_a_clock_that_was_ahead_silences_nothing(
-    beat: Callable[[], Scheduler], clock: Clock
-) -> None:
+def test_clock_set_back_delays_no_run(beat: Callable[[], Scheduler], clock: Clock) -> None:
     """Also where the beat was started anew in between."""
     running = beat()
     until(running, clock, BEGIN + DAY)
@@ -96,7 +94,7 @@ def test_a_clock_that_was_ahead_silences_nothing(
     assert running.sent["probe-features", (BEGIN + 3 * DAY).date()] > probes + 1000
 
 
-def test_a_night_in_which_no_beat_ran_is_asked_for_once_afterwards(
+def test_night_without_a_beat_is_made_up_for_once(
     beat: Callable[[], Scheduler], clock: Clock
 ) -> None:
     running = beat()

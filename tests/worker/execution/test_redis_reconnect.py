@@ -35,7 +35,7 @@ def test_the_event_loop_forgets_a_lost_connection(consumer):
     assert consumer.hub.on_tick == {pool_callback}
 
 
-def test_a_worker_that_ends_still_hears_of_its_connection(consumer):
+def test_ending_worker_keeps_its_callback_for_lost_connections(consumer):
     """What is at work may need it."""
     DropLostCallbacks(consumer).stop(consumer)
 

@@ -47,7 +47,7 @@ def ended(own: Holdings, work: Callable[..., Outcome], **wishes: object) -> Job:
         return job_store.get(session, claim.job_id)
 
 
-def test_work_that_is_done_ends_succeeded_with_its_result(own):
+def test_finished_work_ends_succeeded_with_its_result(own):
     """Results of the work and of its settling stand side by side."""
     job = ended(own, lambda *_: Outcome({"built": 3}, lambda: {"deployed": True}))
 
@@ -56,7 +56,7 @@ def test_work_that_is_done_ends_succeeded_with_its_result(own):
     assert job.finished_at is not None
 
 
-def test_an_error_on_purpose_ends_failed_with_its_code_and_facts(own):
+def test_ledger_error_ends_the_job_failed_with_its_code_and_fields(own):
     """The reason reaches the person who asked."""
 
     def fails(*_: object) -> Outcome:

@@ -138,7 +138,7 @@ def test_workers_that_build_the_same_range_write_each_row_once(engine):
     assert set(stored(engine)) == set(ids)
 
 
-def test_what_changes_during_a_build_is_not_stored_as_it_was(engine, monkeypatch):
+def test_row_changed_during_a_build_is_not_stored_with_old_features(engine, monkeypatch):
     """A deleted row is left out; a changed one is pending again, since its hash differs."""
     ids = add_transactions(engine, 3)
     read = feature_build._read

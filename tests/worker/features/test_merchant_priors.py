@@ -37,19 +37,21 @@ def priors(engine: Engine) -> list[tuple[object, ...]]:
         return [tuple(row) for row in rows]
 
 
-def test_each_user_has_one_vote(engine: Engine, clean: None) -> None:
+def test_merchant_prior_counts_each_user_once(engine: Engine, clean: None) -> None:
     label(engine, "ZORBLAX", {"a": ["Toys"], "b": ["Toys"], "c": ["Toys"], "d": ["Gifts"] * 9})
 
     assert priors(engine) == [("zorblax", "Toys", 3, 4)]
 
 
-def test_labels_of_two_users_make_no_prior(engine: Engine, clean: None) -> None:
+def test_labels_of_two_users_are_too_few_for_a_merchant_prior(engine: Engine, clean: None) -> None:
     label(engine, "ZORBLAX", {"a": ["Therapy"], "b": ["Therapy"] * 5})
 
     assert priors(engine) == []
 
 
-def test_rules_and_transactions_without_a_user_have_no_vote(engine: Engine, clean: None) -> None:
+def test_labels_of_rules_and_without_a_user_do_not_enter_merchant_priors(
+    engine: Engine, clean: None
+) -> None:
     label(engine, "ZORBLAX", {"a": ["By rule"], "b": ["By rule"], "c": ["By rule"]})
     label(engine, "QUUX", {None: ["Toys"] * 5, "a": ["Toys"], "b": ["Toys"]})
 

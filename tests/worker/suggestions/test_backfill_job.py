@@ -39,7 +39,7 @@ def pages_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_transactions, "PAGE", 10)
 
 
-def test_every_transaction_that_nobody_labelled_is_suggested_once(services: Services) -> None:
+def test_every_open_transaction_is_suggested_once(services: Services) -> None:
     deploy_a_model(services.engine, services.registry)
     ids = add_transactions(services.engine, 35, seed=7)
     with services.engine.begin() as connection:
@@ -58,7 +58,7 @@ def test_every_transaction_that_nobody_labelled_is_suggested_once(services: Serv
     assert (job.done, job.total) == (33, 33)
 
 
-def test_only_those_of_the_user_are_suggested(services: Services) -> None:
+def test_suggestions_of_a_user_leave_other_users_out(services: Services) -> None:
     ids = add_transactions(services.engine, 12, seed=7)
     with services.engine.begin() as connection:
         connection.execute(text(f"UPDATE transactions SET user_id = 'ada' WHERE id < {ids[4]}"))

@@ -13,7 +13,7 @@ def bought(*merchants: str, user: str = "ada") -> list[FeatureRow]:
     return [features_of(RawTransaction(merchant=name, user_id=user)) for name in merchants]
 
 
-def test_memory_speaks_of_a_merchant_once_it_was_called_the_same_before() -> None:
+def test_memory_layer_needs_an_earlier_label_of_the_merchant() -> None:
     steady, torn = ["KRONTAL"] * 40, ["ZORBLAX"] * 40
     rows = bought(*steady, *torn)
     labels = ["Fun"] * 40 + ["Toys", "Gifts"] * 20
@@ -25,14 +25,14 @@ def test_memory_speaks_of_a_merchant_once_it_was_called_the_same_before() -> Non
     assert not told.answers[46:].any()
 
 
-def test_what_one_user_said_is_no_memory_of_another() -> None:
+def test_label_of_one_user_is_no_memory_of_another() -> None:
     rows = bought("KRONTAL", user="ada") + bought("KRONTAL", user="bob")
 
     assert not fit_repeat_rates(rows, ["Fun", "Fun"], 0.9).answers.any()
 
 
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
-def test_from_the_bar_on_the_target_share_is_right(target: float) -> None:
+def test_target_precision_is_met_above_the_threshold(target: float) -> None:
     draw = np.random.default_rng(7)
     confidence = draw.uniform(0.3, 1.0, 4_000)
     right = draw.uniform(size=4_000) < confidence
@@ -46,7 +46,7 @@ def test_from_the_bar_on_the_target_share_is_right(target: float) -> None:
 @pytest.mark.parametrize(
     ("rows", "hits", "bar"), [(0, 0, HIGHEST), (3, 3, HIGHEST), (40, 40, LOWEST), (40, 0, HIGHEST)]
 )
-def test_a_few_lucky_rows_set_no_bar(rows: int, hits: int, bar: float) -> None:
+def test_few_correct_rows_set_no_threshold(rows: int, hits: int, bar: float) -> None:
     confidence, right = np.full(rows, 0.4), np.arange(rows) < hits
 
     assert fit_thresholds(["Fuel"] * rows, confidence, right, 0.9)[1] == bar
