@@ -1,1 +1,1 @@
-"""What both processes stand on; imports neither web nor worker."""
+"""Code that the web processes and the workers share; it imports neither web nor worker."""

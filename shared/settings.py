@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -10,11 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Annotated, Self, TypeVar
+
+from pydantic import Field, TypeAdapter
 
 from shared.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+_THRESHOLDS = TypeAdapter(dict[str, Annotated[float, Field(ge=0, le=1)]])
 T = TypeVar("T")
 TOKEN_MIN = 16  # characters; a shorter token can be guessed
 TOKEN_VARIETY = 8  # different characters; changemechangeme has seven
@@ -196,11 +198,7 @@ def _share_of_users(text: str) -> float:
 
 def _thresholds(text: str) -> Mapping[str, float]:
     with suppress(ValueError):
-        values = json.loads(text)
-        if isinstance(values, dict) and all(
-            type(value) in (int, float) and 0 <= value <= 1 for value in values.values()
-        ):
-            return {label: float(value) for label, value in values.items()}
+        return _THRESHOLDS.validate_json(text, strict=True)
     raise ValueError(
         'a JSON object of categories (or *) and numbers 0 to 1, such as {"Rent": 0.95, "*": 0.8}'
     )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2 import extensions
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -143,8 +143,3 @@ def _map_connection_errors() -> Iterator[None]:
         if error.connection_invalidated:
             raise Unavailable("PostgreSQL went away", dependency="postgres") from error
         raise
-
-
-def ping(connection: Connection) -> None:
-    """Ask the server for one row."""
-    connection.execute(text("SELECT 1"))

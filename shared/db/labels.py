@@ -86,7 +86,7 @@ def put_by_person(session: Session, txn_id: int, label: str) -> TransactionLabel
         before = lock(session, txn_id)
         if before is not None:
             remove(session, txn_id)
-        # created_at stays: a model may have learned the earlier label.
+        # created_at is kept: it says since when versions can have learned a label of this row.
         since = {"created_at": before.created_at} if before else {}
         if _insert(session, txn_id, {"label": label, "source": LabelSource.HUMAN, **since}):
             return before

@@ -54,8 +54,8 @@ class TrafficSplit:
 def assign_arm(user_id: str, split: TrafficSplit, salt: str) -> Arm:
     """Assign a user to an arm; '' (unknown) is one user like any other.
 
-    The trial draws from all users, anew for each version, and the canary from the rest, so each
-    arm is a fair sample of the users.
+    A trial takes its share of all users, drawn anew for each version; the canary takes its share of
+    the others. So the users of each arm are a random sample.
     """
     if split.challenger and _bucket(user_id, f"trial {split.challenger}", salt) < split.trial:
         return Arm.CHALLENGER

@@ -27,9 +27,9 @@ IntArray = NDArray[np.int32]
 
 AMOUNT_BINS = 48
 UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
-ONE_HOT_WEIGHT = 0.3  # the text of a row has length one
+ONE_HOT_WEIGHT = 0.3  # of a one-hot column; the text columns of a row have norm one
 
-_DESCRIPTION = TEXT_COLUMNS  # its first column; those of the merchant come before
+_DESCRIPTION = TEXT_COLUMNS  # the first column of descriptions, after those of merchants
 FIRST_ONE_HOT = _AMOUNT = 2 * TEXT_COLUMNS
 _CHANNEL = _AMOUNT + AMOUNT_BINS
 WIDTH = _CHANNEL + len(CHANNELS)

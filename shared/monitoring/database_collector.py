@@ -67,10 +67,6 @@ class DatabaseCollector(Collector):
         folder = metrics_folder()
         self._file = SnapshotFile(folder, clock) if folder else None
 
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: registering must not query the database."""
-        return []
-
     def collect(self) -> Iterable[Metric]:
         """Return the newest metrics; if they are old, wait at most TIMEOUT_S for newer ones."""
         with self._lock:

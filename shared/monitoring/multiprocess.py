@@ -66,10 +66,6 @@ class MultiprocessCollector(Collector):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing in advance."""
-        return []
-
     def collect(self) -> Iterable[Metric]:
         """Return the sums at one point in time.
 

@@ -24,7 +24,7 @@ from shared.registry.live_model import (
     load_model,
     outcome_of,
     parse_model,
-    quarantine,
+    quarantine_version,
 )
 from shared.registry.store import Deployment, Registry
 
@@ -97,7 +97,7 @@ class ChallengerModel:
             fault = error
         is_transient = isinstance(fault, TRANSIENT_ERRORS)
         if fault and not is_transient:
-            quarantine(self._registry, run_id, fault)
+            quarantine_version(self._registry, run_id, fault)
         with self._lock:
             self._loading = None
             if self._run_id == run_id:  # else the next request loads another one

@@ -76,7 +76,7 @@ def load_model(registry: Registry, deployment: Deployment, loader: Loader) -> Lo
     return LoadedModel(deployment, version.manifest, model, dt.datetime.now(dt.UTC))
 
 
-def quarantine(registry: Registry, run_id: str, fault: Exception) -> None:
+def quarantine_version(registry: Registry, run_id: str, fault: Exception) -> None:
     """Mark a bad version, so that no process tries it."""
     try:
         registry.quarantine(run_id, reason_of(fault))
@@ -174,7 +174,7 @@ class LiveModel:
         while not self._stopped.wait(self._poll_s):
             try:
                 self.check()
-            except Exception:  # of the callback at most; the next deploy must still be followed
+            except Exception:  # only `on_reload` can raise; later deployments must still be loaded
                 _log.exception("runtime.watch_failed")
 
     def _follow(self) -> None:
@@ -202,7 +202,7 @@ class LiveModel:
         if pointer and isinstance(fault, TRANSIENT_ERRORS):
             self._retry_at = time.monotonic() + RETRY_S
         elif pointer and fault:
-            quarantine(self._registry, pointer.run_id, fault)
+            quarantine_version(self._registry, pointer.run_id, fault)
         outcome = outcome_of(fault)
         _log.info(
             "runtime.followed",

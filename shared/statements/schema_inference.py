@@ -166,7 +166,7 @@ class SchemaInference:
         return parser, f"spend-{majority} ({counts}; --sign overrides)"
 
     def _spending(self, dated: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-        """The rows whose label is no income; all rows where that leaves none."""
+        """The rows that are not labelled as income; all rows if there are no others."""
         position = self.positions.get("label")
         if position is None:
             return dated

@@ -141,8 +141,8 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
             lambda: prior.reason,
         )  # fmt: skip
     if start := evidence.cold_start:
-        # The model has weighed the same text: where it is unsure, the text alone is right less
-        # often than anywhere else.
+        # The model has read the same text. Where it is unsure, the cold start is seldom right, so
+        # it is only an alternative then.
         needed = thresholds.starter if evidence.prediction is None else 1.0
         yield LayerCandidate(
             "starter", "rule", start.label, start.confidence, needed, lambda: start.reason

@@ -22,7 +22,7 @@ from shared.rules.schema import Rule
 from shared.suggestions import service as suggestion_service
 from shared.suggestions.context import add_label_profiles, load_context
 from shared.suggestions.decision import decided_label
-from shared.suggestions.service import RuleEvidence, ServingContext, SuggestionRequest
+from shared.suggestions.service import GatheredEvidence, ServingContext, SuggestionRequest
 
 SAMPLES = 5  # of each rule
 PAIRS = 50  # the most frequent ones
@@ -135,8 +135,8 @@ def preview(
 
 
 def _with_rule(
-    item: RuleEvidence, user_id: str, rule: Rule | None, serving: ServingContext
-) -> RuleEvidence:
+    item: GatheredEvidence, user_id: str, rule: Rule | None, serving: ServingContext
+) -> GatheredEvidence:
     """The evidence with *rule* as the only rule of the set that matches."""
     match = None if rule is None else RuleMatch(rule.label, rule.title)
     if user_id == rule_store.SHARED:

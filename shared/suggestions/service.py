@@ -72,7 +72,7 @@ class ServingContext(NamedTuple):
     thresholds: Mapping[str, float] = {}  # override those of the model
 
     def model_of(self, arm: Arm) -> LoadedModel | None:
-        """The model whose thresholds count in an arm, also where it does not predict."""
+        """The model whose thresholds an arm uses, whether or not that model predicts in it."""
         return self.challenger if arm is Arm.CHALLENGER else self.live
 
     def thresholds_for(self, arm: Arm) -> Thresholds:
@@ -104,7 +104,7 @@ def serving_context(
     )
 
 
-class RuleEvidence(NamedTuple):
+class GatheredEvidence(NamedTuple):
     """The evidence of rules, merchant history and other users for one transaction."""
 
     request: SuggestionRequest
@@ -116,7 +116,7 @@ class RuleEvidence(NamedTuple):
 class Lookup(NamedTuple):
     """What the database gives for some transactions: the arguments of `suggest`."""
 
-    gathered: list[RuleEvidence]
+    gathered: list[GatheredEvidence]
     context: SuggestionContext
     serving: ServingContext
 
@@ -148,7 +148,7 @@ def gather_evidence(
     context: SuggestionContext,
     serving: ServingContext,
     forced: Arm | None = None,
-) -> list[RuleEvidence]:
+) -> list[GatheredEvidence]:
     """The evidence for each transaction, in order, without model and text."""
     thresholds = {arm: serving.thresholds_for(arm) for arm in Arm}
     gathered = []
@@ -165,17 +165,17 @@ def gather_evidence(
             rejected=context.rejected.get(key, frozenset()),
         )
         label = decided_label(evidence, thresholds[arm])
-        gathered.append(RuleEvidence(request, arm, evidence, label))
+        gathered.append(GatheredEvidence(request, arm, evidence, label))
     return gathered
 
 
-def users_needing_profile(gathered: Iterable[RuleEvidence]) -> set[str]:
+def users_needing_profile(gathered: Iterable[GatheredEvidence]) -> set[str]:
     """The users for whom rules and merchant history leave some transaction undecided."""
     return {it.request.row.user_id for it in gathered if it.rules_label is None}
 
 
 def suggest(
-    gathered: Sequence[RuleEvidence], context: SuggestionContext, serving: ServingContext
+    gathered: Sequence[GatheredEvidence], context: SuggestionContext, serving: ServingContext
 ) -> list[SuggestionResult]:
     """Suggest for each transaction, in order. In an arm whose model fails, the rules answer."""
     by_arm: defaultdict[Arm, list[int]] = defaultdict(list)
@@ -199,7 +199,7 @@ def suggest(
 
 
 def _suggest_in_arm(
-    gathered: Sequence[RuleEvidence],
+    gathered: Sequence[GatheredEvidence],
     context: SuggestionContext,
     loaded: LoadedModel | None,
     thresholds: Thresholds,
@@ -215,7 +215,7 @@ def _suggest_in_arm(
         rejected, model_label = evidence.rejected, None
         if rules_label is None:
             evidence = _with_cold_start(evidence, request.row, context)
-            # The layers before it have decided nothing.
+            # No earlier layer reached its threshold, so the cold start decides alone.
             text = Evidence(cold_start=evidence.cold_start, rejected=rejected)
             rules_label = decided_label(text, thresholds)
         if loaded is not None and prediction is not None:
@@ -246,7 +246,7 @@ class ExplainedDecision(NamedTuple):
 
 
 def explain(
-    gathered: RuleEvidence, context: SuggestionContext, serving: ServingContext
+    gathered: GatheredEvidence, context: SuggestionContext, serving: ServingContext
 ) -> ExplainedDecision:
     """The decision for one transaction with all layers, those that it did not need, too."""
     row, arm = gathered.request.row, gathered.arm

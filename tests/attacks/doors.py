@@ -84,7 +84,7 @@ class Door(NamedTuple):
     scope: str | None
 
 
-def routed(app: Flask) -> set[str]:
+def view_routes(app: Flask) -> set[str]:
     """Each route with each method that it answers by a view."""
     return {
         f"{method} {rule.rule}"

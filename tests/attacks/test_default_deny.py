@@ -8,7 +8,7 @@ import io
 import pytest
 from flask.testing import FlaskClient
 
-from tests.attacks.doors import DECLARED, doors, routed
+from tests.attacks.doors import DECLARED, doors, view_routes
 from tests.support.api import ADMIN, PREDICT, bearer
 from web.http import sessions
 
@@ -40,7 +40,7 @@ NOBODY = {
 
 def test_each_route_has_a_scope(token_client: FlaskClient) -> None:
     """A new route fails here until `doors.py` names the scope that may use it."""
-    assert routed(token_client.application) == set(DECLARED)
+    assert view_routes(token_client.application) == set(DECLARED)
 
 
 @pytest.mark.parametrize("headers", NOBODY.values(), ids=NOBODY)

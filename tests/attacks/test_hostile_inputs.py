@@ -53,7 +53,7 @@ def attacked(
     services.close()
 
 
-def no_number(text: str) -> None:
+def refuse_constant(text: str) -> None:
     raise AssertionError(f"{text} is no JSON")
 
 
@@ -61,7 +61,7 @@ def check(answer: TestResponse, what: object) -> None:
     """An answer that a client can read, and that says which field is wrong."""
     assert answer.status_code < 500, what
     if answer.mimetype.endswith("json"):
-        json.loads(answer.data, parse_constant=no_number)
+        json.loads(answer.data, parse_constant=refuse_constant)
     if answer.status_code >= 400 and answer.mimetype != "text/html":
         assert answer.mimetype == "application/problem+json", what
         assert {"type", "title", "status", "detail", "code"} <= answer.json.keys(), what

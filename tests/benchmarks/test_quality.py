@@ -29,7 +29,7 @@ from shared.features.extract import RawTransaction
 DAY = dt.date(2026, 1, 1)
 
 
-def quiet(text: str) -> None:
+def discard_progress(text: str) -> None:
     """Progress is of no interest."""
 
 
@@ -91,7 +91,7 @@ def test_every_method_learns_and_is_scored_on_the_same_rows(bank_csv: Path) -> N
         return function("frequent", *args[1:])
 
     data = split(read(bank_csv))
-    found = compare(data, list(METHODS), quiet, resamples=2, run=run)
+    found = compare(data, list(METHODS), discard_progress, resamples=2, run=run)
 
     assert len(handed) == len(METHODS)
     assert all(one == (data.train, data.test.txns) for one in handed)
@@ -369,12 +369,14 @@ def test_generated_rows_are_reproducible_and_as_many_as_asked_for() -> None:
 
 
 def test_a_learning_curve_without_any_window_is_empty_rather_than_an_error() -> None:
-    few = learning_curve(cases((0, "a", "x"), (1, "b", "x")), [100], ["lookup"], quiet, here)
+    few = learning_curve(
+        cases((0, "a", "x"), (1, "b", "x")), [100], ["lookup"], discard_progress, here
+    )
 
     assert (few["methods"], few["left_out"]) == ({}, [100])
 
 
 def test_scaling_learns_no_more_rows_than_there_are() -> None:
-    found = scaling(synthetic.generate(100, 3), [None, 5000, 50], quiet, here)
+    found = scaling(synthetic.generate(100, 3), [None, 5000, 50], discard_progress, here)
 
     assert [point["rows"] for point in found["points"]] == [50, 80]

@@ -22,7 +22,7 @@ from benchmarks.quality.methods import METHODS
 Record = dict[str, Any]
 
 
-def quiet(text: str) -> None:
+def discard_progress(text: str) -> None:
     """Progress is of no interest."""
 
 
@@ -35,8 +35,8 @@ def measured(*methods: str, few: int = 60) -> Record:
         "labels": 5,
         "spend_positive": None,
         "latest": None,
-        "quality": compare(split(cases), methods, quiet, run=here),
-        "few": learning_curve(cases, [few], methods, quiet, here),
+        "quality": compare(split(cases), methods, discard_progress, run=here),
+        "few": learning_curve(cases, [few], methods, discard_progress, here),
     }
     found: Record = json.loads(json.dumps(record))
     return found
@@ -111,7 +111,9 @@ def test_writing_the_pages_replaces_measured_sections_only(ours: Record, docs: P
     once = texts(docs)
     page.write([measured("lookup"), ours], docs)
 
-    assert [by_hand(text) for text in once] == [by_hand(text) for text in texts(page.DOCS)]
+    assert [unmeasured_sections(text) for text in once] == [
+        unmeasured_sections(text) for text in texts(page.DOCS)
+    ]
     assert [*map(without_costs, texts(docs))] == [*map(without_costs, once)]
     assert all(f"<!-- measured: {name} -->" in "".join(once) for name in page.SECTIONS)
     assert "### bank" in "".join(once)
@@ -207,7 +209,7 @@ def texts(docs: Path) -> list[str]:
     return [(docs / name).read_text("utf-8") for name in page.PAGES]
 
 
-def by_hand(text: str) -> list[str]:
+def unmeasured_sections(text: str) -> list[str]:
     return re.split(r"(?<=-->\n)[^<]*(?=<!-- /measured)", text)
 
 

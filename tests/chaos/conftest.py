@@ -157,14 +157,14 @@ def pytest_terminal_summary(
     terminalreporter.section(f"chaos, CHAOS_SEED={report.SEED}")
     terminalreporter.write_line(report.table(report.LINES))
     if report.IS_FULL:
-        part = report.part_of(narrowed(config), report.LINES)
+        part = report.part_of(selection(config), report.LINES)
         if part is None:
             terminalreporter.write_line("Not all scenes, nor the soak alone: the page stays.")
         else:
             report.write(part, report.LINES)
 
 
-def narrowed(config: pytest.Config) -> str:
+def selection(config: pytest.Config) -> str:
     """What the run was narrowed to, if it was."""
     whole = Path(__file__).parent.resolve()
     named = [it for it in config.args if (config.invocation_params.dir / it).resolve() != whole]

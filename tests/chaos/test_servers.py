@@ -23,7 +23,7 @@ from shared.jobs import store as job_store
 from tests.chaos.half_open import Proxy
 from tests.chaos.report import drawn, times
 from tests.chaos.world import BACK_S, Scene, World
-from tests.support.waiting import let_pass, wait_until
+from tests.support.waiting import wait_deliberately, wait_until
 from tests.system.stack import Reply
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -44,7 +44,7 @@ def stopped(server: Server) -> list[psutil.Process]:
     return every
 
 
-def woken(frozen: list[psutil.Process]) -> None:
+def resume(frozen: list[psutil.Process]) -> None:
     for process in frozen:
         with suppress(psutil.NoSuchProcess):
             process.resume()
@@ -67,7 +67,7 @@ def frozen(server: Server) -> Iterator[None]:
     try:
         yield
     finally:
-        woken(every)
+        resume(every)
 
 
 def test_jobs_requested_while_redis_is_killed_are_accepted_and_done(world: World) -> None:
@@ -78,8 +78,8 @@ def test_jobs_requested_while_redis_is_killed_are_accepted_and_done(world: World
         for _ in range(times(1, 10)):
             with killed(world.redis):
                 scene.injected()
-                asked_while_away(world)
-                let_pass(AWAY_S)
+                ask_without_redis(world)
+                wait_deliberately(AWAY_S)
             scene.recovered(world.done_anew())
     scene.check()
 
@@ -92,13 +92,13 @@ def test_jobs_requested_while_redis_is_frozen_are_accepted_and_done(world: World
         for _ in range(times(1, 6)):
             with frozen(world.redis):
                 scene.injected()
-                asked_while_away(world)
-                let_pass(AWAY_S)
+                ask_without_redis(world)
+                wait_deliberately(AWAY_S)
             scene.recovered(world.done_anew())
     scene.check()
 
 
-def asked_while_away(world: World) -> None:
+def ask_without_redis(world: World) -> None:
     began = time.monotonic()
     world.ask()
     assert time.monotonic() - began < ANSWER_S
@@ -118,7 +118,7 @@ def test_queued_jobs_are_done_after_redis_lost_its_messages(world: World) -> Non
                 world.ask()
             client.flushall()
             scene.injected()
-            woken(every)
+            resume(every)
             began = time.monotonic()
             for job_id in world.accepted[-5:]:
                 world.done(job_id, BACK_S - (time.monotonic() - began))
@@ -137,8 +137,8 @@ def test_jobs_requested_while_redis_is_full_are_accepted_and_done(world: World) 
             client.config_set("maxmemory", 1)
             scene.injected()
             try:
-                asked_while_away(world)
-                let_pass(AWAY_S)
+                ask_without_redis(world)
+                wait_deliberately(AWAY_S)
             finally:
                 client.config_set("maxmemory", 0)
             scene.recovered(world.done_anew())
@@ -172,8 +172,8 @@ def test_jobs_are_done_after_connections_to_redis_died(way: Proxy, world_behind:
         for _ in range(times(1, 6)):
             way.swallow.set()
             scene.injected()
-            asked_while_away(world)
-            let_pass(AWAY_S)
+            ask_without_redis(world)
+            wait_deliberately(AWAY_S)
             way.swallow.clear()
             scene.recovered(world.done_anew())
     scene.check()
@@ -188,7 +188,7 @@ def test_a_slow_connection_to_redis_delays_no_answer(way: Proxy, world_behind: W
         way.delay_s = SLOW_S
         for _ in range(times(2, 10)):
             scene.injected()
-            asked_while_away(world)
+            ask_without_redis(world)
             scene.recovered(world.done(world.accepted[-1], BACK_S))
         way.delay_s = 0.0
         took = statistics.median(answer.took_s for answer in scene.load.answers)
@@ -220,7 +220,7 @@ def ask_what_needs_postgres(world: World, txn_id: int) -> Asked:
     return told
 
 
-def asked_without_postgres(world: World, scene: Scene, txn_id: int) -> None:
+def ask_without_postgres(world: World, scene: Scene, txn_id: int) -> None:
     """Nobody waits for long: what cannot be done is told, with a time to come again."""
     began = time.monotonic()
     told = ask_what_needs_postgres(world, txn_id)
@@ -236,7 +236,7 @@ def asked_without_postgres(world: World, scene: Scene, txn_id: int) -> None:
             scene.line.violations.append(f"without PostgreSQL: {reply.status} {reply.body}")
 
 
-def served_anew(world: World, txn_id: int) -> float:
+def wait_until_served_again(world: World, txn_id: int) -> float:
     """Seconds until all of that is served as ever, and a job asked for now has been done."""
     began = time.monotonic()
     world.done_anew()
@@ -266,9 +266,9 @@ def test_requests_are_answered_while_postgres_is_killed_and_served_afterwards(wo
         for _ in range(times(1, 10)):
             with killed(world.postgres):
                 scene.injected()
-                asked_without_postgres(world, scene, txn_id)
-                let_pass(AWAY_S)
-            scene.recovered(served_anew(world, txn_id))
+                ask_without_postgres(world, scene, txn_id)
+                wait_deliberately(AWAY_S)
+            scene.recovered(wait_until_served_again(world, txn_id))
     scene.check()
 
 
@@ -280,8 +280,8 @@ def test_requests_are_answered_in_time_while_postgres_is_frozen(world: World) ->
         for _ in range(times(1, 6)):
             with frozen(world.postgres):
                 scene.injected()
-                asked_without_postgres(world, scene, txn_id)
-            scene.recovered(served_anew(world, txn_id))
+                ask_without_postgres(world, scene, txn_id)
+            scene.recovered(wait_until_served_again(world, txn_id))
     scene.check()
 
 
@@ -318,9 +318,9 @@ def test_requests_are_answered_while_postgres_has_no_connection_left(world: Worl
         for _ in range(times(1, 6)):
             with no_connection_left(world):
                 scene.injected()
-                asked_without_postgres(world, scene, txn_id)
-                let_pass(AWAY_S)
-            scene.recovered(served_anew(world, txn_id))
+                ask_without_postgres(world, scene, txn_id)
+                wait_deliberately(AWAY_S)
+            scene.recovered(wait_until_served_again(world, txn_id))
     scene.check()
 
 
@@ -352,7 +352,7 @@ def test_concurrent_label_changes_are_stored_whole_or_refused(world: World) -> N
     with world.scene("serialization failures") as scene, ThreadPoolExecutor(8) as pool:
         for first in range(0, times(1, 10) * ROUND, ROUND):
             numbers = range(first, first + ROUND)
-            with overtaken(world, txn_ids):
+            with lock_labels(world, txn_ids):
                 futures = {number: pool.submit(relabel, number) for number in numbers}
                 wait_until(lambda: waiting_for_a_lock(world), "one of them waits")
             told = {number: future.result() for number, future in futures.items()}
@@ -370,7 +370,7 @@ def test_concurrent_label_changes_are_stored_whole_or_refused(world: World) -> N
 
 
 @contextmanager
-def overtaken(world: World, txn_ids: list[int]) -> Iterator[None]:
+def lock_labels(world: World, txn_ids: list[int]) -> Iterator[None]:
     """Who changes these labels inside waits, and finds in the end that another was first."""
     with world.engine.begin() as connection:
         connection.execute(

@@ -16,7 +16,7 @@ from tests.chaos import report
 from tests.chaos.report import drawn, times
 from tests.chaos.test_servers import frozen, killed
 from tests.chaos.world import World, web_process
-from tests.support.waiting import let_pass
+from tests.support.waiting import wait_deliberately
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(4_000)]
 EVERY_S = times(5, 10)
@@ -33,7 +33,7 @@ class Holds(NamedTuple):
     connections: int  # of PostgreSQL and Redis
 
 
-def holds(world: World, *processes: psutil.Process) -> Holds:
+def measure_resources(world: World, *processes: psutil.Process) -> Holds:
     client = redis.Redis.from_url(world.redis.url)
     with world.engine.connect() as connection:
         sessions = connection.scalar(
@@ -57,19 +57,19 @@ def test_a_long_run_with_a_fault_every_few_seconds_leaks_and_loses_nothing(world
 
     def redis_killed() -> None:
         with killed(world.redis):
-            let_pass(AWAY_S)
+            wait_deliberately(AWAY_S)
 
     def redis_frozen() -> None:
         with frozen(world.redis):
-            let_pass(AWAY_S)
+            wait_deliberately(AWAY_S)
 
     def postgres_killed() -> None:
         with killed(world.postgres):
-            let_pass(AWAY_S)
+            wait_deliberately(AWAY_S)
 
     def postgres_frozen() -> None:
         with frozen(world.postgres):
-            let_pass(AWAY_S)
+            wait_deliberately(AWAY_S)
 
     def child_killed() -> None:
         for child in psutil.Process(worker.pid).children(recursive=True):
@@ -80,21 +80,21 @@ def test_a_long_run_with_a_fault_every_few_seconds_leaks_and_loses_nothing(world
     fault_of_all = f"a random fault every {EVERY_S} s"
     with world.scene(fault_of_all, attempts=job_store.MAX_ATTEMPTS, part=report.SOAK) as scene:
         began = time.monotonic()
-        let_pass(FIRST_S)
+        wait_deliberately(FIRST_S)
         web, main = web_process(world), psutil.Process(worker.pid)
-        before = holds(world, web, main)
+        before = measure_resources(world, web, main)
         while time.monotonic() - began < report.SOAK_S:
             fault = draw.choice(faults)
             at = time.monotonic()
             fault()
             scene.injected()
             scene.recovered(world.done_anew())
-            let_pass(max(0.0, EVERY_S - (time.monotonic() - at)))
+            wait_deliberately(max(0.0, EVERY_S - (time.monotonic() - at)))
         if web_process(world).pid != web.pid:
             scene.line.violations.append("the web process ended")
         limits = Holds(GROWTH_MB, GROWTH_FILES, GROWTH_CONNECTIONS)
         for name, was, now, limit in zip(
-            Holds._fields, before, holds(world, web, main), limits, strict=True
+            Holds._fields, before, measure_resources(world, web, main), limits, strict=True
         ):
             if now - was > limit:
                 scene.line.violations.append(f"{name}: {was:.0f} at first, {now:.0f} in the end")

@@ -24,7 +24,7 @@ from tests.chaos.report import drawn, times
 from tests.chaos.world import World, check_line
 from tests.support import registry_writer
 from tests.support.registry_damage import overwrite
-from tests.support.waiting import let_pass, wait_until
+from tests.support.waiting import wait_deliberately, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 STORM_CLIENTS = 8
@@ -37,7 +37,7 @@ def test_rapid_deploys_fail_no_prediction_and_mix_no_versions(world: World) -> N
             run_id = world.versions[number % 2]
             world.registry.deploy(run_id, by="chaos", why="a storm")
             scene.injected()
-            let_pass(0.05)
+            wait_deliberately(0.05)
         asked = time.monotonic()
         world.registry.deploy(world.versions[0], by="chaos", why="the last")
         last = world.registry.history()[0].sequence
@@ -98,7 +98,7 @@ def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: W
                 registry_writer.publish_for_ever, root, both, done, start
             )
             wait_until(lambda: done.value >= start, "it publishes")  # noqa: B023
-            let_pass(draw.uniform(0.0, 0.12))
+            wait_deliberately(draw.uniform(0.0, 0.12))
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
             scene.injected()
@@ -204,7 +204,7 @@ def test_a_disk_error_while_publishing_fails_only_the_publisher(
     calls: list[int] = []
     with world.scene(f"publishing meets {errno.errorcode[code]}") as scene:
         publish(0, lambda number, *_: calls.append(number))
-        for step in spread(len(calls), times(12, len(calls))):
+        for step in spread_evenly(len(calls), times(12, len(calls))):
             failed: list[str] = []
 
             def fault(number: int, name: str, *_: Any, at: int = step) -> None:
@@ -223,7 +223,7 @@ def test_a_disk_error_while_publishing_fails_only_the_publisher(
     scene.check()
 
 
-def spread(count: int, wanted: int) -> list[int]:
+def spread_evenly(count: int, wanted: int) -> list[int]:
     """*wanted* of the numbers from 1 to *count*, evenly, both ends among them."""
     if wanted >= count:
         return [*range(1, count + 1)]

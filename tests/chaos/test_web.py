@@ -50,7 +50,7 @@ def test_requests_under_way_are_answered_before_the_web_process_ends(world: Worl
     """TERM: it accepts no more requests, and answers those it has accepted, by its own log."""
     rows = json.dumps({"rows": [dict(row) for row in world.known.rows] * 60})
     for _ in range(times(1, 20)):
-        before = taken(world)
+        before = count_predictions(world)
         with world.scene("TERM under load") as scene:
             with ThreadPoolExecutor(CLIENTS) as pool:
                 begun = threading.Barrier(CLIENTS + 1)
@@ -77,8 +77,10 @@ def test_requests_under_way_are_answered_before_the_web_process_ends(world: Worl
             # Who comes as the door closes finds nobody; nobody who was let in is sent away.
             scene.lost = sum(it.status is None for it in scene.load.answers)
             answered = len(scene.load.answers) - scene.lost
-            if taken(world) - before != answered:
-                scene.line.violations.append(f"{answered} of {taken(world) - before} answered")
+            if count_predictions(world) - before != answered:
+                scene.line.violations.append(
+                    f"{answered} of {count_predictions(world) - before} answered"
+                )
             if cut := [it for it in scene.load.answers if it.status not in (200, None)]:
                 scene.line.violations.append(f"answers while ending: {cut[:3]}")
         scene.check()
@@ -87,7 +89,7 @@ def test_requests_under_way_are_answered_before_the_web_process_ends(world: Worl
         wait_until(live(world.stack), "a model is live")
 
 
-def taken(world: World) -> int:
+def count_predictions(world: World) -> int:
     """How many predictions the web process has answered, by what it says itself."""
     return world.stack.log("web").count('"route":"/ml/v2/predict"')
 

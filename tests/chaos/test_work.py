@@ -19,7 +19,7 @@ from shared.jobs.publisher import JobPublisher
 from tests.chaos.report import drawn, times
 from tests.chaos.world import RESUMED_S, World
 from tests.support.factories import add_transactions
-from tests.support.waiting import let_pass, wait_until
+from tests.support.waiting import wait_deliberately, wait_until
 from tests.system.stack import kill
 from tests.system.test_faults import trainer_of, training
 from worker.features import build as feature_build
@@ -32,7 +32,7 @@ ALL_AT_ONCE = 10
 FEW = 1  # clients beside a training, which has the same two cores
 
 
-def grown(world: World, count: int = MANY) -> None:
+def add_labels(world: World, count: int = MANY) -> None:
     """Enough labels that a training run can be met in its middle."""
     add_transactions(world.engine, count, labelled=count, seed=2)
     feature_build.build_pending(world.engine, feature_build.Scope())
@@ -40,7 +40,7 @@ def grown(world: World, count: int = MANY) -> None:
 
 def test_a_job_of_a_killed_worker_is_done_by_another(world: World) -> None:
     """The training process of the dead worker ends with it."""
-    grown(world)
+    add_labels(world)
     fault = "worker killed in the middle of training"
     with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 5)):
@@ -50,7 +50,7 @@ def test_a_job_of_a_killed_worker_is_done_by_another(world: World) -> None:
             kill(first, signal.SIGKILL)
             scene.injected()
             second = world.stack.worker("training", f"second{number}")
-            scene.recovered(taken_over(world, job_id))
+            scene.recovered(wait_for_takeover(world, job_id))
             if trainer.is_running() and trainer.status() != psutil.STATUS_ZOMBIE:
                 scene.line.violations.append("the training of the dead worker goes on")
             world.done(job_id)
@@ -58,7 +58,7 @@ def test_a_job_of_a_killed_worker_is_done_by_another(world: World) -> None:
     scene.check()
 
 
-def taken_over(world: World, job_id: str) -> float:
+def wait_for_takeover(world: World, job_id: str) -> float:
     """Seconds until another worker has begun with the job."""
     return wait_until(
         lambda: world.stack.job(job_id)["attempt"] == 2, "another takes it over", RESUMED_S
@@ -67,7 +67,7 @@ def taken_over(world: World, job_id: str) -> float:
 
 def test_a_worker_that_was_frozen_past_its_lease_does_not_end_the_job(world: World) -> None:
     """Another worker has taken the job over meanwhile."""
-    grown(world)
+    add_labels(world)
     fault = "worker frozen past its lease, then woken"
     with world.scene(fault, FEW, within_s=RESUMED_S, attempts=2) as scene:
         for number in range(times(1, 3)):
@@ -79,7 +79,7 @@ def test_a_worker_that_was_frozen_past_its_lease_does_not_end_the_job(world: Wor
                 process.suspend()
             scene.injected()
             second = world.stack.worker("training", f"waking{number}")
-            scene.recovered(taken_over(world, job_id))
+            scene.recovered(wait_for_takeover(world, job_id))
             for process in (psutil.Process(first.pid), *frozen):
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
@@ -92,7 +92,7 @@ def test_a_worker_that_was_frozen_past_its_lease_does_not_end_the_job(world: Wor
 
 def test_a_training_whose_process_keeps_dying_fails_after_its_last_attempt(world: World) -> None:
     """The worker lives, and takes the next job."""
-    grown(world)
+    add_labels(world)
     worker = world.stack.worker("training,features")
     fault = "training process killed, three times over"
     with world.scene(fault, FEW, attempts=job_store.MAX_ATTEMPTS) as scene:
@@ -114,7 +114,7 @@ def test_a_training_whose_process_keeps_dying_fails_after_its_last_attempt(world
 
 def test_a_training_that_runs_out_of_memory_fails_for_that_reason(world: World) -> None:
     """It is not tried again, as it would end the same; the same worker does the next job."""
-    grown(world, TOO_MANY)
+    add_labels(world, TOO_MANY)
     world.stack.env["ML_TRAIN_MEMORY_MB"] = str(LEAST_MB)
     world.stack.worker("training,features")
     with world.scene("out of memory in training", FEW) as scene:
@@ -201,7 +201,7 @@ def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
             for process in group:
                 process.suspend()
             scene.injected()
-            let_pass(1.0)
+            wait_deliberately(1.0)
             began = time.monotonic()
             for process in group:
                 process.resume()

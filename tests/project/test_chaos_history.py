@@ -10,13 +10,13 @@ SUCCEEDED = {"state": "succeeded", "attempt": 1, "error": None}
 LOST = {"state": "failed", "attempt": 3, "error": {"code": "worker_lost"}}
 
 
-def said_of(job, ends, *, meant=None, attempts=1):
+def violations_of(job, ends, *, meant=None, attempts=1):
     jobs = {} if job is None else {"a": job}
     return list(history.of_jobs(["a"], jobs, {"a": ends}, meant or {}, attempts))
 
 
 def test_a_job_that_succeeded_once_breaks_no_promise():
-    assert said_of(SUCCEEDED, ["succeeded"]) == []
+    assert violations_of(SUCCEEDED, ["succeeded"]) == []
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_job_that_succeeded_once_breaks_no_promise():
     ids=["lost", "left", "failed", "tried twice", "done twice", "ended twice"],
 )
 def test_job_that_was_not_done_is_a_violation(job, ends, told):
-    said = said_of(job, ends)
+    said = violations_of(job, ends)
 
     assert len(said) == 1
     assert told in said[0]
@@ -40,8 +40,8 @@ def test_job_that_was_not_done_is_a_violation(job, ends, told):
 
 def test_a_job_that_was_meant_to_fail_must_fail():
     """A poisoned job that succeeds was not poisoned."""
-    assert said_of(LOST, ["failed"], meant={"a": "failed"}, attempts=3) == []
-    assert said_of(SUCCEEDED, ["succeeded"], meant={"a": "failed"}) != []
+    assert violations_of(LOST, ["failed"], meant={"a": "failed"}, attempts=3) == []
+    assert violations_of(SUCCEEDED, ["succeeded"], meant={"a": "failed"}) != []
 
 
 @pytest.mark.parametrize(

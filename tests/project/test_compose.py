@@ -30,7 +30,7 @@ SECRETS = set(env_file.EMPTY.findall(EXAMPLE.read_text()))
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """As the real docker compose reads it."""
-    return compose_file.resolved(tmp_path_factory.mktemp("project"))
+    return compose_file.resolve_compose(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")

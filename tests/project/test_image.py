@@ -92,7 +92,7 @@ def test_kernel_is_compiled_in_its_own_stage_and_is_required():
 
 def test_image_runs_as_the_user_of_compose(tmp_path):
     users = [rest for name, rest in instructions() if name == "USER"]
-    services = compose_file.resolved(tmp_path)["services"]
+    services = compose_file.resolve_compose(tmp_path)["services"]
 
     assert users == ["10001:10001"]
     assert {services[name]["user"] for name in ("web", "worker", "beat", "migrate", "flower")} == {

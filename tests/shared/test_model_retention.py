@@ -52,7 +52,7 @@ def a_day_left(services: Services) -> Settings:
     return replace(services.settings, retire_days=1)
 
 
-def trained(services: Services, **wishes: Any) -> dict[str, Any]:
+def run_training(services: Services, **wishes: Any) -> dict[str, Any]:
     usual = {"only_if_new": True, "min_labels": 20, "threshold_f1": 0.1, "limit": None}
     request = pipeline.TrainRequest(job_id="t", **{**usual, **wishes})
     return pipeline.run(services.engine, services.registry, request, lambda *_: None).to_json()
@@ -174,11 +174,11 @@ def test_in_the_last_night_a_new_version_need_not_beat_the_live_one(
     """Else one that is hard to beat would stay for ever; the threshold still counts."""
     deploy_a_model(services.engine, services.registry)
     deleted(client)
-    first = trained(services)
-    assert trained(services)["skipped"], "nothing is new, and nothing retires"
+    first = run_training(services)
+    assert run_training(services)["skipped"], "nothing is new, and nothing retires"
     assert "live model" in first["gate"]["reason"]
 
-    again = trained(services, retire_days=1)
+    again = run_training(services, retire_days=1)
 
     assert again["gate"]["passed"]
     assert "live model" not in again["gate"]["reason"]

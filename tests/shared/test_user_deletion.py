@@ -11,7 +11,7 @@ from shared.services import Services
 from shared.suggestions import service as suggestion_service
 from shared.suggestions import suggestion_store
 from shared.suggestions.service import ServingContext
-from tests.web.suggestions.test_rules import bought, labels
+from tests.web.suggestions.test_rules import add_transactions, labels
 from worker.features import build as feature_build
 from worker.suggestions import open_transactions, rules_job
 
@@ -75,7 +75,10 @@ def test_lists_continue_over_rows_of_a_deleted_user(
     client: FlaskClient, services: Services
 ) -> None:
     """He is deleted between the reading of a page and its writing."""
-    mine, others = bought(services, "KRONTAL")[0], bought(services, "KRONTAL", user="bob")[0]
+    mine, others = (
+        add_transactions(services, "KRONTAL")[0],
+        add_transactions(services, "KRONTAL", user="bob")[0],
+    )
     client.put("/ml/v2/rules", json={"rules": [{"label": "Sports", "merchant": "krontal"}]})
     (page,) = open_transactions.pages(services.engine, None, lambda *_: None)
     with transaction(services.engine) as session:

@@ -41,7 +41,7 @@ def compose(*arguments: str, env_file: Path | str) -> subprocess.CompletedProces
     )
 
 
-def resolved(folder: Path) -> dict[str, Any]:
+def resolve_compose(folder: Path) -> dict[str, Any]:
     """The whole project with a `.env` as `make env` writes it, every default filled in."""
     env_file = folder / "compose.env"
     env_file.write_text(fill(EXAMPLE.read_text()))

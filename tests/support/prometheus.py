@@ -69,7 +69,7 @@ class Prometheus:
         return dict(told["data"])
 
 
-def in_a_hurry(rules: str, seconds: int) -> str:
+def shorten_durations(rules: str, seconds: int) -> str:
     """The same rules with every `for` of one second, and two minutes of silence shortened."""
     shortened = re.sub(r"for: \w+", "for: 1s", rules)
     return re.sub(r"> 120\b", f"> {seconds}", shortened)

@@ -27,6 +27,6 @@ def wait_until(condition: Callable[[], bool], what: str, within_s: float = 60) -
     return time.monotonic() - started
 
 
-def let_pass(seconds: float) -> None:
+def wait_deliberately(seconds: float) -> None:
     """Let time go by where its length is what is tried: how long a server is away, for example."""
     threading.Event().wait(seconds)

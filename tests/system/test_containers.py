@@ -44,7 +44,7 @@ WRITES = "from pathlib import Path; import sys; Path(sys.argv[1], 'x').write_tex
 
 @pytest.fixture
 def project(tmp_path: Path) -> dict[str, object]:
-    return compose_file.resolved(tmp_path)
+    return compose_file.resolve_compose(tmp_path)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def stack(var: Path) -> Iterator[Run]:
     shutil.rmtree(binaries.postgres_data_folder(var / "postgres"), ignore_errors=True)
 
 
-def members(var: Path) -> list[int]:
+def stack_pids(var: Path) -> list[int]:
     """The ids of all processes of this stack."""
     found = []
     for process in psutil.process_iter():
@@ -92,12 +92,12 @@ def test_everything_comes_up_on_free_ports_and_down_leaves_nothing(stack, var):
 
     for secret in (var / "secrets").iterdir():
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-        shown = [" ".join(psutil.Process(pid).cmdline()) for pid in members(var)]
+        shown = [" ".join(psutil.Process(pid).cmdline()) for pid in stack_pids(var)]
         assert not [line for line in shown if secret.read_text() in line]
 
     down = stack("down")
     assert down.returncode == 0
-    assert members(var) == []
+    assert stack_pids(var) == []
     assert not Path(str(running["socket"])).parent.exists()
 
 
@@ -105,11 +105,11 @@ def test_down_ends_the_processes_of_a_killed_supervisor(stack, var):
     assert stack("up").returncode == 0
     socket_of_it = Path(str(state(var)["socket"]))
     os.kill(int((var / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
-    assert members(var)
+    assert stack_pids(var)
 
     stack("down")
 
-    assert members(var) == []
+    assert stack_pids(var) == []
     assert not socket_of_it.parent.exists()
 
 
@@ -118,7 +118,7 @@ def test_up_shows_the_error_of_a_service_that_cannot_start(stack, var):
 
     assert up.returncode == 1
     assert "ML_DEPLOY_THRESHOLD_F1 must be a number from 0 to 1" in up.stderr
-    assert members(var) == []
+    assert stack_pids(var) == []
 
 
 def test_up_uses_the_servers_named_in_the_environment_and_starts_none(

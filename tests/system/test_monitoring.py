@@ -17,7 +17,7 @@ from sqlalchemy import text
 from shared.registry.store import Registry
 from tests.project.test_alerts import expressions
 from tests.support.api import deploy_a_model
-from tests.support.prometheus import RULES, in_a_hurry, prometheus
+from tests.support.prometheus import RULES, prometheus, shorten_durations
 from tests.support.waiting import wait_until
 from tests.system.stack import kill
 
@@ -99,7 +99,7 @@ def test_the_alert_for_a_stuck_worker_fires_and_clears(stack, database, tmp_path
     stack.worker("features")
     trainer = stack.worker("training")
     stack.start("beat", "-c", HASTY_BEAT, str(tmp_path / "beat-schedule"))
-    rules = in_a_hurry(RULES.read_text(), SILENCE_S)
+    rules = shorten_durations(RULES.read_text(), SILENCE_S)
     with prometheus(stack.port, tmp_path / "prometheus", rules) as server:
         silent = f"time() - lm_queue_consumed_timestamp_seconds < {SILENCE_S}"
         wait_until(lambda: len(server.query(silent)) == 2, "both workers take probes")

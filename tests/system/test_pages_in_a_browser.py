@@ -175,7 +175,7 @@ def count_right(stack: Stack, rows: list[sample.Row], run_id: str) -> int:
     return sum(it["label"] == row.label for it, row in zip(results, rows, strict=True))
 
 
-def dropped(page: Page, name: str, content: str) -> None:
+def drop_file(page: Page, name: str, content: str) -> None:
     """Let a file fall onto the page, as a mouse does."""
     carried = page.evaluate_handle(
         """([name, content]) => {
@@ -188,7 +188,7 @@ def dropped(page: Page, name: str, content: str) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": carried})
 
 
-def trained(page: Page) -> str:
+def train_on_dashboard(page: Page) -> str:
     """Ask for training on the dashboard and wait for the version that goes live."""
     page.get_by_role("link", name="Dashboard").click()
     before = page.locator("#live ~ p code").all_inner_texts()
@@ -223,12 +223,12 @@ def test_corrections_on_the_page_make_the_second_model_better(
         photograph(page, "dashboard-empty-desktop-light")
         page.get_by_role("link", name="a bank's CSV file").click()
         expect(page.locator("#kept-files")).to_have_text("None yet.")  # its script has begun
-        dropped(page, "bank.csv", bank_file(file))
+        drop_file(page, "bank.csv", bank_file(file))
         expect(page.locator("#summary")).to_contain_text("1,200 rows, all can be taken")
         page.get_by_role("button", name="Import it").click()
         expect(page.locator("#result")).to_contain_text("Review the suggestions", timeout=60_000)
 
-        first = trained(page)
+        first = train_on_dashboard(page)
         before = count_right(stack, later, first)
 
         page.get_by_role("link", name="Review").click()
@@ -252,7 +252,7 @@ def test_corrections_on_the_page_make_the_second_model_better(
         expect(page.locator("#status")).to_contain_text("chosen for")
         photograph(page, "review-desktop-light")
 
-        second = trained(page)
+        second = train_on_dashboard(page)
         after = count_right(stack, later, second)
         photograph(page, "dashboard-two-versions-desktop-light")
 

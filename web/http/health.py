@@ -11,8 +11,9 @@ from flask import Blueprint, Response, current_app
 from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis import Redis
+from sqlalchemy import text
 
-from shared.db.engine import ping, transaction
+from shared.db.engine import transaction
 from shared.errors import LedgerError
 from shared.services import Services
 from web.http import schemas
@@ -71,7 +72,7 @@ def _timed(check: Callable[[Services], str | None], services: Services) -> dict[
 
 def _check_postgres(services: Services) -> None:
     with transaction(services.engine) as session:
-        ping(session.connection())
+        session.execute(text("SELECT 1"))
 
 
 def _check_redis(services: Services) -> None:

@@ -1,4 +1,7 @@
-"""/ml/v2/predict: predictions for one or many transactions, and explanations."""
+"""/ml/v2/predict: predictions for one or many transactions, and explanations.
+
+Most requests for one transaction are answered by fast_path.py, which calls `predict_response`.
+"""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from worker.evaluation.scores import score
 
 MIN_FAIR_ROWS = 30  # rows that the live model was not trained on; with fewer, chance decides
 CEILING_ROWS, CEILING_SHARE = 30, 0.2  # rows with a peer; with fewer, no ceiling is reported
-# An unlucky draw of rows must not keep a better model out, nor a lucky one let a worse one in: of
-# models that are no worse, about one in forty is refused.
+# Standard normal quantile of the test for a worse model (one-sided, 2.5 %). A model is refused only
+# if its macro-F1 is lower, too, so of equal models at most one in forty is.
 Z = 1.96
 
 

@@ -34,7 +34,7 @@ from shared.statements.schema import ImportOptions
 from shared.suggestions import feedback, statement_rows, suggestion_store
 from shared.suggestions import service as suggestion_service
 from shared.suggestions.service import ServingContext
-from worker.features import build as feature_build
+from worker.features import build
 from worker.statements.importer import ImportReport, import_csv
 
 PAGE = 1_000  # corrections that are stored at a time
@@ -95,7 +95,7 @@ def annotate_statement(
         if out.exists():
             corrections = annotated_csv.read_corrections(out, table.header, options)
             _import_corrections(services.engine, report, corrections, options.user)
-        feature_build.build_pending(services.engine, feature_build.Scope())
+        build.build_pending(services.engine, build.Scope())
         copy = Rows(file, table, mark=annotated_csv.needs_bom(table))
         _write(services, table, zip(lines, ids, strict=True), copy, report)
         if report.lost:

@@ -21,7 +21,7 @@ from shared.suggestions import service as suggestion_service
 from shared.suggestions import statement_rows, suggestion_store
 from worker.execution.lease import Lease
 from worker.execution.runner import Outcome
-from worker.features import build as feature_build
+from worker.features import build
 from worker.statements import importer
 from worker.statements.importer import ImportReport
 
@@ -39,9 +39,9 @@ def import_upload(services: Services, claim: Claim, lease: Lease) -> Outcome:
         report, row_ids = _import(services, import_id, file, lease)
     ids = [txn_id for _, txn_id in row_ids]
     lease.report("features", 0, len(ids))
-    feature_build.build_pending(
+    build.build_pending(
         engine,
-        feature_build.Scope(),
+        build.Scope(),
         progress=lambda done: lease.report("features", done, max(done, len(ids))),
     )
     kinds = _suggest(services, ids, lease)

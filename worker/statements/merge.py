@@ -56,9 +56,7 @@ class Merge:
         self._columns = columns
         self._user = user
         self._has_ids = "external_id" in columns
-        self._only_new = (
-            self._has_ids
-        )  # until a stored id is met; without ids there is one piece, too large to try twice
+        self._only_new = self._has_ids  # until an id is met that is stored; see `_insert`
         self._has_labels = "label" in columns
         stored = [name for name in columns if name not in ("external_id", "label")]
         self._names = ", ".join(stored)

@@ -31,7 +31,7 @@ def check_guardrail(engine: Engine, settings: Settings) -> list[Verdict]:
             split, arm_statistics.load_statistics(session, arm_statistics.evidence_start(split))
         )
     ended = []
-    # The trial first: where both are worse, its end leaves the evidence on the canary in place.
+    # The trial first: to end it does not reset the statistics of the canary.
     for verdict in sorted(compared, key=lambda item: item.arm is not Arm.CHALLENGER):
         if verdict.outcome != "worse":
             continue

@@ -1,4 +1,4 @@
-"""Fits a model on labelled rows in time order; no row ever informs an earlier one.
+"""Fits a model on labelled rows in time order; nothing is learned about a row from later ones.
 
 The candidate generator (see worker/training/fit_candidates.py) is fitted on the rows before a cut
 and generates for the block after it. So the reranker (worker/training/fit_reranker.py) learns how

@@ -50,7 +50,7 @@ def train(services: Services, claim: Claim, lease: Lease) -> Outcome:
 def _publish(
     services: Services, claim: Claim, report: TrainReport | SkippedRun
 ) -> Mapping[str, Any]:
-    """Deploy a version that passed its gate, then prune old ones; runs under the row's lock.
+    """Deploy a version that passed its gate, then prune old ones; the row of the job is locked.
 
     Not if another version went live since the gate: this one was not compared with it.
     """
@@ -88,7 +88,7 @@ def _train_in_fresh_process(
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        # The memory limit counts reserved memory, which would be 64 MB for each thread.
+        # The memory limit counts reserved memory; with more arenas each thread reserves 64 MB.
         env={**os.environ, "MALLOC_ARENA_MAX": "1"},
     ) as process:
         assert process.stdin is not None  # noqa: S101  a pipe

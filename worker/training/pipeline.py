@@ -27,8 +27,7 @@ from shared.registry.train_report import EvaluationReport, GateDecision, Skipped
 from worker.drift import profile as drift_profile
 from worker.evaluation import feature_importance, promotion_gate
 from worker.evaluation import report as evaluation_report
-from worker.features import build as feature_build
-from worker.features import merchant_priors
+from worker.features import build, merchant_priors
 from worker.training import dataset, fit
 from worker.training.parallel import Progress
 
@@ -111,8 +110,8 @@ def run(
 
 def _update_features(engine: Engine, report_progress: Progress) -> None:
     report_progress("features", 0, 0)
-    labelled = feature_build.Scope(labelled=True)
-    feature_build.build_pending(
+    labelled = build.Scope(labelled=True)
+    build.build_pending(
         engine, labelled, progress=lambda done: report_progress("features", done, 0)
     )
     merchant_priors.refresh(engine)

@@ -56,7 +56,7 @@ def execute(url: str, statement: str) -> object:
             return cursor.fetchone()[0] if cursor.description else None
 
 
-def gone(pid: int) -> bool:
+def ends_soon(pid: int) -> bool:
     """Whether this process ends within a few seconds."""
     with contextlib.suppress(psutil.NoSuchProcess):
         _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=15)
@@ -137,7 +137,7 @@ def test_a_run_that_is_killed_leaves_no_server_and_no_data():
 
     assert run.returncode == -signal.SIGKILL
     for pid, folder in ((database, database_folder), (broker, broker_folder)):
-        assert gone(int(pid))
+        assert ends_soon(int(pid))
         assert removed(Path(folder))
 
 
@@ -174,7 +174,7 @@ def test_leftovers_of_a_killed_run_are_removed_by_the_next(tmp_path):
 
     temporary.remove_leftovers(root)
 
-    assert gone(pid)
+    assert ends_soon(pid)
     assert not abandoned.exists()
 
 

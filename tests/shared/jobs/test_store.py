@@ -17,7 +17,7 @@ from shared.jobs.store import MAX_ATTEMPTS, Claim, JobProgress
 pytestmark = pytest.mark.usefixtures("clean")
 
 
-def asked(engine: Engine, kind: JobKind = JobKind.TRAIN, **wishes: object) -> str:
+def request_job(engine: Engine, kind: JobKind = JobKind.TRAIN, **wishes: object) -> str:
     with transaction(engine) as session:
         job, _ = job_store.create(session, kind, requested_by="test", **wishes)  # type: ignore[arg-type]
         return job.id
@@ -42,12 +42,12 @@ def let_the_lease_run_out(engine: Engine, job_id: str) -> None:
         )
 
 
-def swept(engine: Engine) -> dict[str, int]:
+def sweep_jobs(engine: Engine) -> dict[str, int]:
     with transaction(engine) as session:
         return job_store.sweep(session)
 
 
-def at_once(count: int, act: Callable[[], object]) -> list[object]:
+def run_concurrently(count: int, act: Callable[[], object]) -> list[object]:
     """What *count* threads got that all acted at the same moment; an error is given as its type."""
     start = threading.Barrier(count)
     got: list[object] = []
@@ -69,7 +69,7 @@ def at_once(count: int, act: Callable[[], object]) -> list[object]:
 
 def test_ten_concurrent_training_requests_create_one_job(engine):
     """However it was asked for, one training runs at a time."""
-    got = at_once(10, lambda: asked(engine))
+    got = run_concurrently(10, lambda: request_job(engine))
 
     assert got.count(AlreadyRunning) == 9
     assert sum(isinstance(answer, str) for answer in got) == 1
@@ -77,48 +77,50 @@ def test_ten_concurrent_training_requests_create_one_job(engine):
 
 def test_refusal_names_the_running_job(engine):
     """409 carries the id of the run to follow instead."""
-    first = asked(engine)
+    first = request_job(engine)
 
     with pytest.raises(AlreadyRunning) as refusal:
-        asked(engine)
+        request_job(engine)
 
     assert refusal.value.facts == {"job_id": first}
 
 
 def test_the_same_key_gives_the_same_job_even_after_it_ended(engine):
     """A request that is repeated because its answer got lost asks for nothing new."""
-    first = asked(engine, params={"limit": 5}, idempotency_key="k")
+    first = request_job(engine, params={"limit": 5}, idempotency_key="k")
     claim = claimed(engine, first)
     with transaction(engine) as session:
         job_store.finish(session, claim, JobState.SUCCEEDED, result={})
 
-    assert asked(engine, params={"limit": 5}, idempotency_key="k") == first
+    assert request_job(engine, params={"limit": 5}, idempotency_key="k") == first
 
 
 def test_the_same_key_for_another_request_is_a_conflict(engine):
     """A key belongs to one request."""
-    asked(engine, JobKind.FEATURES, params={"days": 5}, idempotency_key="k")
+    request_job(engine, JobKind.FEATURES, params={"days": 5}, idempotency_key="k")
 
     with pytest.raises(Conflict):
-        asked(engine, JobKind.FEATURES, params={"days": 6}, idempotency_key="k")
+        request_job(engine, JobKind.FEATURES, params={"days": 6}, idempotency_key="k")
 
 
 def test_ten_requests_with_one_key_at_once_are_one_job(engine):
     """Exactly once holds under a storm as well."""
-    got = at_once(10, lambda: asked(engine, JobKind.FEATURES, idempotency_key="night"))
+    got = run_concurrently(
+        10, lambda: request_job(engine, JobKind.FEATURES, idempotency_key="night")
+    )
 
     assert len(set(got)) == 1
 
 
 def test_message_delivered_many_times_is_claimed_once(engine):
     """Duplicates do nothing."""
-    job = asked(engine)
+    job = request_job(engine)
 
     def claim() -> Claim | None:
         with transaction(engine) as session:
             return job_store.claim(session, job)
 
-    got = at_once(8, claim)
+    got = run_concurrently(8, claim)
 
     assert sum(isinstance(answer, Claim) for answer in got) == 1
     assert got.count(None) == 7
@@ -126,22 +128,22 @@ def test_message_delivered_many_times_is_claimed_once(engine):
 
 def test_a_job_whose_worker_died_is_queued_again(engine):
     """The lease runs out, and the sweep takes the job back."""
-    job = asked(engine)
+    job = request_job(engine)
     claimed(engine, job)
 
     let_the_lease_run_out(engine, job)
 
-    assert swept(engine) == {"queued": 1}
+    assert sweep_jobs(engine) == {"queued": 1}
     assert claimed(engine, job).attempt == 2
 
 
 def test_a_job_that_kills_its_worker_fails_after_three_attempts(engine):
     """A poison job ends, and says why."""
-    job = asked(engine)
+    job = request_job(engine)
     for _ in range(MAX_ATTEMPTS):
         claimed(engine, job)
         let_the_lease_run_out(engine, job)
-        swept(engine)
+        sweep_jobs(engine)
 
     with transaction(engine) as session:
         ended = job_store.get(session, job)
@@ -153,10 +155,10 @@ def test_a_job_that_kills_its_worker_fails_after_three_attempts(engine):
 
 def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
     """Its token is stale by then: neither progress nor an ending of it counts."""
-    job = asked(engine)
+    job = request_job(engine)
     frozen = claimed(engine, job)
     let_the_lease_run_out(engine, job)
-    swept(engine)
+    sweep_jobs(engine)
     other = claimed(engine, job)
 
     for act in (
@@ -173,18 +175,18 @@ def test_a_frozen_worker_that_wakes_up_can_write_nothing_more(engine):
 
 def test_locked_job_is_not_recovered(engine):
     """While a worker publishes, nobody can take its job over."""
-    job = asked(engine)
+    job = request_job(engine)
     claim = claimed(engine, job)
     let_the_lease_run_out(engine, job)
 
     with transaction(engine) as session:
         job_store.renew(session, claim)
-        assert swept(engine) == {}
+        assert sweep_jobs(engine) == {}
 
 
 def test_cancel_ends_a_queued_job_at_once(engine):
     """Nobody works on it, so there is nothing to wait for."""
-    job = asked(engine)
+    job = request_job(engine)
 
     with transaction(engine) as session:
         job_store.cancel(session, job)
@@ -196,7 +198,7 @@ def test_cancel_ends_a_queued_job_at_once(engine):
 
 def test_cancel_reaches_the_worker_at_its_next_heartbeat(engine):
     """A running job goes on until its worker hears of it."""
-    job = asked(engine)
+    job = request_job(engine)
     claim = claimed(engine, job)
 
     with transaction(engine) as session:
@@ -209,20 +211,20 @@ def test_cancel_reaches_the_worker_at_its_next_heartbeat(engine):
 
 def test_a_cancelled_job_of_a_dead_worker_ends_cancelled(engine):
     """The sweep does not revive what nobody wants any more."""
-    job = asked(engine)
+    job = request_job(engine)
     claimed(engine, job)
     with transaction(engine) as session:
         job_store.cancel(session, job)
 
     let_the_lease_run_out(engine, job)
 
-    assert swept(engine) == {"cancelled": 1}
+    assert sweep_jobs(engine) == {"cancelled": 1}
     assert state(engine, job) is JobState.CANCELLED
 
 
 def test_cancel_leaves_a_job_that_has_ended_as_it_is(engine):
     """History is not rewritten."""
-    job = asked(engine)
+    job = request_job(engine)
     claim = claimed(engine, job)
     with transaction(engine) as session:
         job_store.finish(session, claim, JobState.SUCCEEDED, result={"x": 1})
@@ -235,7 +237,7 @@ def test_cancel_leaves_a_job_that_has_ended_as_it_is(engine):
 
 def test_cancel_reaches_the_ranges_of_a_features_job(engine):
     """Those nobody has begun end at once; those at work are told."""
-    parent = claimed(engine, asked(engine, JobKind.FEATURES))
+    parent = claimed(engine, request_job(engine, JobKind.FEATURES))
     with transaction(engine) as session:
         added = job_store.add_ranges(session, parent, [{"low": 1}, {"low": 2}])
     worked_on = claimed(engine, added[0].id)
@@ -256,10 +258,10 @@ def test_unknown_job_is_not_found(engine):
 
 def test_jobs_are_listed_by_filter_newest_first(engine):
     """Ranges are parts of a job, not jobs that anybody asked for."""
-    parent = claimed(engine, asked(engine, JobKind.FEATURES))
+    parent = claimed(engine, request_job(engine, JobKind.FEATURES))
     with transaction(engine) as session:
         job_store.add_ranges(session, parent, [{"low": 1}])
-    train = asked(engine)
+    train = request_job(engine)
 
     with transaction(engine) as session:
         listed = [job.id for job in job_store.list_newest(session, limit=10)]
@@ -269,7 +271,7 @@ def test_jobs_are_listed_by_filter_newest_first(engine):
 
 def test_unsent_message_is_detected(engine):
     """Redis was down when the job was asked for."""
-    job = asked(engine)
+    job = request_job(engine)
     with transaction(engine) as session:
         session.execute(update(Job).values(created_at=text("now() - interval '3 s'")))
 
@@ -286,7 +288,7 @@ def test_a_message_is_lost_when_it_was_sent_long_ago_and_is_not_in_the_queue(
     engine, empty, expected
 ):
     """A job that waits its turn behind others is not sent again and again."""
-    job = asked(engine)
+    job = request_job(engine)
     with transaction(engine) as session:
         job_store.mark_sent(session, [job])
         session.execute(update(Job).values(sent_at=text("now() - interval '1 min'")))
@@ -299,7 +301,7 @@ def test_a_message_is_lost_when_it_was_sent_long_ago_and_is_not_in_the_queue(
 
 def test_a_message_is_lost_when_a_later_one_was_taken(engine):
     """However full the queue is: it gives them in their order."""
-    early, late = asked(engine, JobKind.FEATURES), asked(engine, JobKind.DRIFT)
+    early, late = request_job(engine, JobKind.FEATURES), request_job(engine, JobKind.DRIFT)
     with transaction(engine) as session:
         for job, minutes in ((early, 2), (late, 1)):
             sent = text(f"now() - interval '{minutes} min'")

@@ -103,7 +103,7 @@ def in_script(trades: str, letters: str) -> tuple[list[FeatureRow], list[str]]:
 
 
 @cache
-def trained(n: int, categories: int) -> Model:
+def train(n: int, categories: int) -> Model:
     return fit.fit(*transactions(n, categories))
 
 
@@ -136,7 +136,7 @@ SIZES = {  # the linear score alone; a forest of small trees; a forest of large 
 @pytest.fixture(params=list(SIZES.values()), ids=list(SIZES))
 def model(request: pytest.FixtureRequest) -> Model:
     """A model of each kind that the learner can come to."""
-    return trained(*request.param)
+    return train(*request.param)
 
 
 class TestPredict:
@@ -172,7 +172,7 @@ class TestPredict:
             assert model.predict(features_of(raw)).label in model.labels
 
     def test_many_threads_get_the_predictions_of_one(self) -> None:
-        model = trained(800, 6)
+        model = train(800, 6)
         rows, _ = transactions(200, 6, seed=9)
         expected = model.predict_many(rows)
 
@@ -323,7 +323,7 @@ class TestLearner:
             [*rows, *more], [*labels, *["Novelties"] * 5], learned=800
         )
 
-        assert model.to_files() == trained(800, 6).to_files()
+        assert model.to_files() == train(800, 6).to_files()
         assert "Novelties" in refitted.labels
         assert refitted.predict(more[0]).label == "Novelties"
         assert refitted.booster_text == model.booster_text
@@ -350,7 +350,7 @@ class TestFiles:
     def test_no_word_of_a_transaction_is_in_any_file(self) -> None:
         rows, _ = transactions(800, 6)
         words = {word for row in rows for word in (row.merchant + " " + row.norm_desc).split()}
-        files = trained(800, 6).to_files()
+        files = train(800, 6).to_files()
         arrays = np.load(io.BytesIO(files["arrays.npz"]), allow_pickle=False)
         plain = b"".join(
             [files["model.json"], files["model.txt"], *map(np.ndarray.tobytes, arrays.values())]
@@ -362,7 +362,7 @@ class TestFiles:
     def test_files_of_another_feature_version_are_refused(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        files = trained(60, 4).to_files()
+        files = train(60, 4).to_files()
         monkeypatch.setattr(classifier, "FEATURE_VERSION", -1)
 
         with pytest.raises(DamagedVersion, match="feature_version"):
@@ -370,7 +370,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["model.json", "arrays.npz", "model.txt"])
     def test_a_missing_file_is_refused(self, name: str) -> None:
-        files = trained(800, 6).to_files()
+        files = train(800, 6).to_files()
         del files[name]
 
         with pytest.raises(DamagedVersion):
@@ -378,14 +378,14 @@ class TestFiles:
 
     @pytest.mark.parametrize("name", ["model.json", "arrays.npz"])
     def test_a_truncated_file_is_refused(self, name: str) -> None:
-        files = trained(60, 4).to_files()
+        files = train(60, 4).to_files()
         files[name] = files[name][: len(files[name]) // 2]
 
         with pytest.raises(DamagedVersion):
             Model.from_files(files)
 
     def test_another_schema_is_refused(self) -> None:
-        files = trained(60, 4).to_files()
+        files = train(60, 4).to_files()
         files["model.json"] = json.dumps({**json.loads(files["model.json"]), "schema": 0}).encode()
 
         with pytest.raises(DamagedVersion, match="schema"):

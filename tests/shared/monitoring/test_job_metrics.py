@@ -27,7 +27,7 @@ def session(engine, clean):
         yield session
 
 
-def told(families):
+def samples_by_label(families):
     """Every sample by name and the values of its labels."""
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -54,7 +54,7 @@ def test_queue_time_and_run_time_are_measured_by_kind(session):
     a_job(session, "train", ago=1000, waited=3, worked=40)
     a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
 
-    found = told(job_metrics.collect_history(session))
+    found = samples_by_label(job_metrics.collect_history(session))
 
     assert found["lm_jobs_ended_total", "train", "succeeded"] == 1
     assert found["lm_jobs_ended_total", "train", "failed"] == 1
@@ -73,13 +73,13 @@ def test_oldest_job_of_a_queue_ignores_ranges_of_a_running_job(session):
     claim = job_store.claim(session, parent.id)
     job_store.add_ranges(session, claim, [{"first": 1}])
     session.execute(text("UPDATE jobs SET created_at = now() - interval '1 h'"))
-    only_ranges = told(job_metrics.collect_current(session))
+    only_ranges = samples_by_label(job_metrics.collect_current(session))
     job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.execute(
         text("UPDATE jobs SET created_at = now() - interval '100 s' WHERE kind = 'train'")
     )
 
-    found = told(job_metrics.collect_current(session))
+    found = samples_by_label(job_metrics.collect_current(session))
 
     assert only_ranges["lm_queue_oldest_job_seconds", "features"] == 0
     assert found["lm_queue_oldest_job_seconds", "training"] == pytest.approx(100)
@@ -89,11 +89,11 @@ def test_worker_on_a_long_job_counts_as_alive_without_a_probe(session):
     """Its lease says so, until it runs out."""
     job, _ = job_store.create(session, JobKind.TRAIN, requested_by="test")
     session.flush()
-    idle = told(job_metrics.collect_current(session))
+    idle = samples_by_label(job_metrics.collect_current(session))
     job_store.claim(session, job.id)
-    working = told(job_metrics.collect_current(session))
+    working = samples_by_label(job_metrics.collect_current(session))
     session.execute(text("UPDATE jobs SET lease_until = now() - interval '500 s'"))
-    dead = told(job_metrics.collect_current(session))
+    dead = samples_by_label(job_metrics.collect_current(session))
 
     name = "lm_queue_consumed_timestamp_seconds", "training"
     assert idle[name] == 0
@@ -109,7 +109,7 @@ def test_late_probe_does_not_replace_a_newer_one(engine, clean):
         for seconds in (10, 2, 30):
             heartbeats.record(session, "training", now - dt.timedelta(seconds=seconds))
 
-        found = told(job_metrics.collect_current(session))
+        found = samples_by_label(job_metrics.collect_current(session))
 
     assert found["lm_queue_round_trip_seconds", "training"] == pytest.approx(2)
     assert ("lm_queue_round_trip_seconds", "features") not in found
@@ -132,7 +132,7 @@ def test_beat_goes_on_while_its_heartbeat_cannot_be_written(settings, engine, cl
     away.close()
 
     with transaction(engine) as session:
-        found = told(job_metrics.collect_current(session))
+        found = samples_by_label(job_metrics.collect_current(session))
     assert still_writing
     assert started <= found["lm_beat_last_tick_timestamp_seconds",] <= time.time()
 
@@ -148,13 +148,13 @@ def test_processes_of_a_folder_share_the_newest_queue_counts(
     cut_off, other = (
         DatabaseCollector(engine, registry, clock=lambda: next(hours)) for _ in range(2)
     )
-    before = told(cut_off.collect())
+    before = samples_by_label(cut_off.collect())
     with transaction(engine) as session:
         a_job(session, "train", ago=10, waited=1, worked=1, state="failed")
     cut_off._engine = gone
 
-    newest = told(other.collect())
-    after = told(cut_off.collect())
+    newest = samples_by_label(other.collect())
+    after = samples_by_label(cut_off.collect())
 
     name = "lm_ml_train_runs_total", "failed"
     assert (before[name], newest[name], after[name]) == (0, 1, 1)

@@ -40,7 +40,7 @@ def scraped(body):
     }
 
 
-def ended(engine, state, result, when="now()"):
+def add_ended_training(engine, state, result, when="now()"):
     """A training run that has ended."""
     with engine.begin() as connection:
         connection.execute(
@@ -54,10 +54,14 @@ def ended(engine, state, result, when="now()"):
 
 def test_training_figures_come_from_the_jobs(engine, clean, registry):
     """A failed run counts, and leaves the F1 of the last one that gave one."""
-    ended(engine, "succeeded", '{"val_f1_macro": 0.5, "deployed": false}', "now() - interval '2 h'")
-    ended(engine, "succeeded", '{"val_f1_macro": 0.8, "deployed": true}', "now() - interval '1 h'")
-    ended(engine, "succeeded", '{"skipped": true, "reason": "nothing new"}')
-    ended(engine, "failed", None)
+    add_ended_training(
+        engine, "succeeded", '{"val_f1_macro": 0.5, "deployed": false}', "now() - interval '2 h'"
+    )
+    add_ended_training(
+        engine, "succeeded", '{"val_f1_macro": 0.8, "deployed": true}', "now() - interval '1 h'"
+    )
+    add_ended_training(engine, "succeeded", '{"skipped": true, "reason": "nothing new"}')
+    add_ended_training(engine, "failed", None)
 
     families = {family.name: family for family in DatabaseCollector(engine, registry).collect()}
 

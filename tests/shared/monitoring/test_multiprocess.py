@@ -78,7 +78,7 @@ def total(place):
     return counted
 
 
-def living(place):
+def live_model_gauges(place):
     """Processes that say that they hold the live model."""
     return [
         sample.value
@@ -109,11 +109,11 @@ def test_killed_processes_stay_counted_and_leave_no_files(counting, tmp_path):
 def test_gauge_of_a_killed_process_is_removed(counting, tmp_path):
     """Two hold the live model; one is killed; one holds it."""
     killed, _ = counting(1), counting(1)
-    assert living(tmp_path) == [2]
+    assert live_model_gauges(tmp_path) == [2]
 
     end(killed, signal.SIGKILL)
 
-    assert living(tmp_path) == [1]
+    assert live_model_gauges(tmp_path) == [1]
 
 
 def test_recycled_children_are_each_counted_once(tmp_path, environment):

@@ -21,7 +21,7 @@ from worker.training import fit, fit_reranker
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
 
 
-def grown(missing: bool, leaves: int = 15, **params: object) -> lightgbm.Booster:
+def train_booster(missing: bool, leaves: int = 15, **params: object) -> lightgbm.Booster:
     """A forest on seven features, with or without unknown ones among what it learned from."""
     rows = np.random.default_rng(0).normal(size=(3_000, 7)).astype(np.float32).round(2)
     if missing:
@@ -43,7 +43,7 @@ def boundary_rows(booster: lightgbm.Booster) -> NDArray[np.float32]:
 @compiled
 @pytest.mark.parametrize("missing", [True, False])
 def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> None:
-    booster = grown(missing)
+    booster = train_booster(missing)
     rows = boundary_rows(booster)
 
     rows[:, 3] = rows[:, 3].repeat(6)[: len(rows)]  # alike in a group, as much of a row is
@@ -66,7 +66,7 @@ def test_scores_are_those_of_lightgbm_even_at_the_thresholds(missing: bool) -> N
     ],
 )
 def test_unsupported_reranker_is_scored_by_lightgbm(params: dict[str, int], why: str) -> None:
-    text = grown(missing=True, **params).model_to_string()
+    text = train_booster(missing=True, **params).model_to_string()
 
     with pytest.raises(ValueError, match=why):
         QuickScorer(text)

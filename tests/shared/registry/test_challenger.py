@@ -25,7 +25,7 @@ def challengers(registry, outcomes):
     made.stop()
 
 
-def said(served):
+def predict_with(served):
     return served and served.model.predict(ROW)
 
 
@@ -46,7 +46,7 @@ def test_challenger_is_loaded_in_the_background(registry, outcomes):
 
     assert early == [None] * 5
     served = challengers.model(run_id_of(1))
-    assert said(served) == [1, 1]
+    assert predict_with(served) == [1, 1]
     assert served.deployment.run_id == run_id_of(1)
     assert served.manifest.meta["number"] == 1
     assert loads == [1]
@@ -61,7 +61,7 @@ def test_one_challenger_is_loaded_at_a_time(registry, challengers, outcomes):
 
     assert challengers.model(run_id_of(2)) is None
     assert outcomes.wait_for("loaded", "loaded")
-    assert said(challengers.model(run_id_of(2))) == [2, 2]
+    assert predict_with(challengers.model(run_id_of(2))) == [2, 2]
     assert challengers.model(None) is None
     assert challengers.model(run_id_of(2)) is None
     assert outcomes.wait_for("loaded", "loaded", "loaded")
@@ -87,7 +87,7 @@ def test_challenger_dropped_while_loading_is_not_served(registry, outcomes):
 
     assert challengers.model(run_id_of(2)) is None
     assert outcomes.wait_for("loaded", "loaded")
-    assert said(challengers.model(run_id_of(2))) == [2, 2]
+    assert predict_with(challengers.model(run_id_of(2))) == [2, 2]
 
 
 def test_a_damaged_version_is_refused_quarantined_and_not_tried_again(
@@ -145,7 +145,7 @@ def test_missing_version_is_tried_again_later(registry, challengers, outcomes, m
     challengers.model(run_id_of(1))
 
     assert outcomes.wait_for("missing", "loaded")
-    assert said(challengers.model(run_id_of(1))) == [1, 1]
+    assert predict_with(challengers.model(run_id_of(1))) == [1, 1]
 
 
 def test_forked_process_loads_the_challenger_itself(registry, outcomes):
@@ -169,7 +169,7 @@ def test_forked_process_loads_the_challenger_itself(registry, outcomes):
             go.set()
             challengers.model(run_id_of(1))
             challengers.stop()
-            code = 0 if said(challengers.model(run_id_of(1))) == [1, 1] else 2
+            code = 0 if predict_with(challengers.model(run_id_of(1))) == [1, 1] else 2
         finally:
             os._exit(code)
     go.set()

@@ -15,7 +15,7 @@ def row(merchant: str = "", **more: Any) -> FeatureRow:
     return features_of(RawTransaction(**{"merchant": merchant, "amount": -9.5, **more}))
 
 
-def matched(rule: dict[str, Any], txn: FeatureRow) -> bool:
+def is_match(rule: dict[str, Any], txn: FeatureRow) -> bool:
     return RuleMatcher(tuple(parse([{"label": "Yes", **rule}]))).match(txn) is not None
 
 
@@ -36,7 +36,7 @@ def matched(rule: dict[str, Any], txn: FeatureRow) -> bool:
 def test_texts_are_found_by_whole_words_or_by_regular_expression(
     pattern: str, merchant: str, fits: bool
 ) -> None:
-    assert matched({"merchant": pattern}, row(merchant)) is fits
+    assert is_match({"merchant": pattern}, row(merchant)) is fits
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_texts_are_found_by_whole_words_or_by_regular_expression(
     ],
 )
 def test_all_conditions_must_hold(condition: dict[str, Any], txn: FeatureRow, fits: bool) -> None:
-    assert matched(condition, txn) is fits
+    assert is_match(condition, txn) is fits
 
 
 def test_first_enabled_matching_rule_decides() -> None:
@@ -82,7 +82,7 @@ def test_first_enabled_matching_rule_decides() -> None:
 
 def test_pattern_that_backtracks_in_other_engines_is_matched() -> None:
     """With Python's own engine this takes longer than the universe has been there."""
-    assert not matched({"merchant": "/^(a+)+$/"}, row("a" * 100 + " b"))
+    assert not is_match({"merchant": "/^(a+)+$/"}, row("a" * 100 + " b"))
 
 
 def test_order_of_rules_is_kept_for_any_number_of_rules() -> None:

@@ -43,7 +43,7 @@ def session(engine: Engine, clean: None) -> Iterator[Session]:
         yield session
 
 
-def stored(
+def store_transaction(
     session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada"
 ) -> SuggestionRequest:
     """A stored transaction at a merchant that is in no list of brands."""
@@ -56,7 +56,7 @@ def stored(
     return SuggestionRequest(features_of(raw), txn_id)
 
 
-def suggested(session: Session, asked: SuggestionRequest) -> tuple[str, SuggestionResult]:
+def store_suggestion(session: Session, asked: SuggestionRequest) -> tuple[str, SuggestionResult]:
     """Its suggestion by rules and history, stored; no model."""
     (result,) = suggest(*look_up(session, [asked], lambda _: ServingContext()))
     (suggestion_id,) = store(session, [result], forced=False)
@@ -66,7 +66,7 @@ def suggested(session: Session, asked: SuggestionRequest) -> tuple[str, Suggesti
 
 def correct(session: Session, label: str) -> None:
     """Correct the suggestion for another transaction of ada at ZORBLAX."""
-    suggestion, _ = suggested(session, stored(session))
+    suggestion, _ = store_suggestion(session, store_transaction(session))
     feedback.record(session, suggestion, Action.CORRECT, label)
 
 
@@ -80,7 +80,7 @@ def two_suggestions(client: FlaskClient, services: Services) -> list[str]:
     return [it.json["items"][0]["suggestion_id"] for it in asked]
 
 
-def answered(client: FlaskClient, suggestion_id: str, label: str) -> str:
+def correct_suggestion(client: FlaskClient, suggestion_id: str, label: str) -> str:
     """Correct it; the transaction's label then."""
     answer = {"action": "correct", "label": label}
     state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json=answer)
@@ -88,7 +88,7 @@ def answered(client: FlaskClient, suggestion_id: str, label: str) -> str:
     return str(state.json["label"])
 
 
-def undone(client: FlaskClient, suggestion_id: str) -> str | None:
+def undo_answer(client: FlaskClient, suggestion_id: str) -> str | None:
     state = client.post(f"/ml/v2/suggestions/{suggestion_id}/feedback", json={"action": "undo"})
     assert state.status_code == 200, state.json
     label: str | None = state.json["label"]
@@ -112,15 +112,15 @@ def labels(session: Session) -> list[tuple[object, ...]]:
 
 
 def test_a_correction_becomes_the_label_and_the_next_suggestion(session: Session) -> None:
-    first, second = stored(session), stored(session)
-    suggestion, before = suggested(session, first)
+    first, second = store_transaction(session), store_transaction(session)
+    suggestion, before = store_suggestion(session, first)
     assert before.decision.label is None
 
     state = feedback.record(session, suggestion, Action.CORRECT, "Toys")
 
     assert (state.answer, state.label) == (Action.CORRECT, "Toys")
     assert session.get(TransactionLabel, first.txn_id).source is LabelSource.HUMAN
-    shown = suggested(session, second)[1].decision
+    shown = store_suggestion(session, second)[1].decision
     assert (shown.label, shown.layer) == ("Toys", "own memory")
     assert shown.reasons == ("you chose Toys for this merchant the one time, last for 2026-03-01",)
 
@@ -128,9 +128,13 @@ def test_a_correction_becomes_the_label_and_the_next_suggestion(session: Session
 def test_a_correction_does_not_affect_other_users_or_merchants(session: Session) -> None:
     correct(session, "Toys")
 
-    others = [stored(session, user="bob"), stored(session, user=None), stored(session, "OTHER ONE")]
+    others = [
+        store_transaction(session, user="bob"),
+        store_transaction(session, user=None),
+        store_transaction(session, "OTHER ONE"),
+    ]
 
-    assert [suggested(session, asked)[1].decision.label for asked in others] == [None] * 3
+    assert [store_suggestion(session, asked)[1].decision.label for asked in others] == [None] * 3
 
 
 def test_a_correction_outweighs_all_earlier_labels(session: Session) -> None:
@@ -139,17 +143,17 @@ def test_a_correction_outweighs_all_earlier_labels(session: Session) -> None:
 
     correct(session, "Gifts")
 
-    assert suggested(session, stored(session))[1].decision.label == "Gifts"
+    assert store_suggestion(session, store_transaction(session))[1].decision.label == "Gifts"
 
 
 def test_only_an_answered_suggestion_becomes_a_label(
     session: Session,
 ) -> None:
     correct(session, "Toys")
-    accepted, unanswered = stored(session), stored(session)
-    suggested(session, unanswered)
+    accepted, unanswered = store_transaction(session), store_transaction(session)
+    store_suggestion(session, unanswered)
 
-    feedback.record(session, suggested(session, accepted)[0], Action.ACCEPT, None)
+    feedback.record(session, store_suggestion(session, accepted)[0], Action.ACCEPT, None)
 
     assert session.get(TransactionLabel, accepted.txn_id).label == "Toys"
     assert session.get(TransactionLabel, unanswered.txn_id) is None
@@ -158,9 +162,11 @@ def test_only_an_answered_suggestion_becomes_a_label(
 def test_a_rejected_category_is_not_suggested_again_for_that_merchant(session: Session) -> None:
     correct(session, "Toys")
 
-    feedback.record(session, suggested(session, stored(session))[0], Action.REJECT, None)
+    feedback.record(
+        session, store_suggestion(session, store_transaction(session))[0], Action.REJECT, None
+    )
 
-    shown = suggested(session, stored(session))[1].decision
+    shown = store_suggestion(session, store_transaction(session))[1].decision
     assert shown.label is None
     assert "Toys" not in [other.label for other in shown.alternatives]
 
@@ -171,13 +177,13 @@ def test_undo_restores_the_label_with_its_source_and_times(
     session: Session, action: Action, source: LabelSource | None
 ) -> None:
     correct(session, "Toys")
-    asked = stored(session)
+    asked = store_transaction(session)
     if source:
         at = dt.datetime(2025, 5, 5, tzinfo=dt.UTC)
         values = {"txn_id": asked.txn_id, "label": "Toys", "source": source}
         session.execute(insert(TransactionLabel).values(**values, created_at=at, updated_at=at))
     before = labels(session)
-    suggestion = suggested(session, asked)[0]
+    suggestion = store_suggestion(session, asked)[0]
 
     feedback.record(session, suggestion, action, "Gifts" if action is Action.CORRECT else None)
     state = feedback.undo(session, suggestion)
@@ -188,7 +194,7 @@ def test_undo_restores_the_label_with_its_source_and_times(
 
 def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
     correct(session, "Toys")
-    suggestion, _ = suggested(session, stored(session))
+    suggestion, _ = store_suggestion(session, store_transaction(session))
     feedback.record(session, suggestion, Action.ACCEPT, None)
     feedback.record(session, suggestion, Action.CORRECT, "Gifts")
     feedback.record(session, suggestion, Action.CORRECT, "Books")
@@ -205,16 +211,16 @@ def test_undo_goes_back_one_answer_at_a_time(session: Session) -> None:
 
 def test_an_undone_rejection_lets_the_category_be_suggested_again(session: Session) -> None:
     correct(session, "Toys")
-    rejected = suggested(session, stored(session))[0]
+    rejected = store_suggestion(session, store_transaction(session))[0]
     feedback.record(session, rejected, Action.REJECT, None)
 
     feedback.undo(session, rejected)
 
-    assert suggested(session, stored(session))[1].decision.label == "Toys"
+    assert store_suggestion(session, store_transaction(session))[1].decision.label == "Toys"
 
 
 def test_a_repeated_answer_changes_nothing(session: Session) -> None:
-    suggestion, _ = suggested(session, stored(session))
+    suggestion, _ = store_suggestion(session, store_transaction(session))
 
     first = feedback.record(session, suggestion, Action.CORRECT, "Toys")
     before = labels(session)
@@ -226,8 +232,8 @@ def test_a_repeated_answer_changes_nothing(session: Session) -> None:
 
 
 def test_a_label_given_since_is_not_undone(session: Session) -> None:
-    asked = stored(session)
-    suggestion, _ = suggested(session, asked)
+    asked = store_transaction(session)
+    suggestion, _ = store_suggestion(session, asked)
     feedback.record(session, suggestion, Action.CORRECT, "Toys")
     session.execute(text("UPDATE transaction_labels SET label = 'Elsewhere'"))
 
@@ -241,30 +247,30 @@ def test_of_two_suggestions_for_a_transaction_the_later_answer_is_undone_first(
     client: FlaskClient, services: Services
 ) -> None:
     first, second = two_suggestions(client, services)
-    answered(client, first, "Toys")
-    answered(client, second, "Toys")
+    correct_suggestion(client, first, "Toys")
+    correct_suggestion(client, second, "Toys")
 
     early = client.post(f"/ml/v2/suggestions/{first}/feedback", json={"action": "undo"})
 
     assert early.status_code == 409
-    assert undone(client, second) == "Toys"
-    assert undone(client, first) is None
+    assert undo_answer(client, second) == "Toys"
+    assert undo_answer(client, first) is None
 
 
 def test_earlier_answer_can_be_given_again_after_another(
     client: FlaskClient, services: Services
 ) -> None:
     first, second = two_suggestions(client, services)
-    answered(client, first, "Toys")
-    answered(client, second, "Gifts")
+    correct_suggestion(client, first, "Toys")
+    correct_suggestion(client, second, "Gifts")
 
-    assert answered(client, first, "Toys") == "Toys"
-    assert undone(client, first) == "Gifts"
+    assert correct_suggestion(client, first, "Toys") == "Toys"
+    assert undo_answer(client, first) == "Gifts"
 
 
 def test_the_same_label_given_anew_is_not_undone(client: FlaskClient, services: Services) -> None:
     first, _ = two_suggestions(client, services)
-    answered(client, first, "Toys")
+    correct_suggestion(client, first, "Toys")
     for label in ("Books", "Toys"):
         client.post("/ml/v2/labels", json={"labels": [{"external_id": "x", "label": label}]})
 
@@ -283,19 +289,19 @@ def test_undo_restores_a_label_that_was_set_concurrently(
         txn_id = other.scalar(select(Transaction.id))
         row = {"txn_id": txn_id, "label": "Books", "source": LabelSource.IMPORT}
         other.execute(insert(TransactionLabel).values(row))
-        correcting = pool.submit(answered, client, first, "Toys")
+        correcting = pool.submit(correct_suggestion, client, first, "Toys")
         wait_until_a_session_waits_for_a_lock(services.engine)
         other.commit()
         assert correcting.result() == "Toys"
 
-    assert undone(client, first) == "Books"
+    assert undo_answer(client, first) == "Books"
 
 
 def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
     client: FlaskClient, services: Services
 ) -> None:
     first, _ = two_suggestions(client, services)
-    answered(client, first, "Toys")
+    correct_suggestion(client, first, "Toys")
     with ThreadPoolExecutor() as pool, services.engine.connect() as other:
         other.execute(update(TransactionLabel).values(label="Books"))
         undoing = pool.submit(
@@ -310,27 +316,31 @@ def test_an_answer_and_a_new_label_at_the_same_moment_never_mix(
 
 
 def test_a_later_answer_lifts_a_rejection(session: Session) -> None:
-    first, second, third = stored(session), stored(session), stored(session)
-    feedback.record(session, suggested(session, first)[0], Action.CORRECT, "Toys")
-    rejected, _ = suggested(session, second)
+    first, second, third = (
+        store_transaction(session),
+        store_transaction(session),
+        store_transaction(session),
+    )
+    feedback.record(session, store_suggestion(session, first)[0], Action.CORRECT, "Toys")
+    rejected, _ = store_suggestion(session, second)
     feedback.record(session, rejected, Action.REJECT, None)
-    assert suggested(session, third)[1].decision.label is None
+    assert store_suggestion(session, third)[1].decision.label is None
 
     feedback.record(session, rejected, Action.ACCEPT, None)
 
-    assert suggested(session, third)[1].decision.label == "Toys"
+    assert store_suggestion(session, third)[1].decision.label == "Toys"
 
 
 def test_a_correction_to_the_suggested_label_is_an_accept(session: Session) -> None:
     correct(session, "Toys")
-    suggestion, _ = suggested(session, stored(session))
+    suggestion, _ = store_suggestion(session, store_transaction(session))
 
     assert feedback.record(session, suggestion, Action.CORRECT, "Toys").answer is Action.ACCEPT
 
 
 def test_invalid_answers_are_refused_and_name_the_field(session: Session) -> None:
-    asking, _ = suggested(session, stored(session))
-    raw, _ = suggested(session, SuggestionRequest(stored(session).row))
+    asking, _ = store_suggestion(session, store_transaction(session))
+    raw, _ = store_suggestion(session, SuggestionRequest(store_transaction(session).row))
 
     refusals = []
     for wanted in (
@@ -351,8 +361,8 @@ def test_invalid_answers_are_refused_and_name_the_field(session: Session) -> Non
 
 
 def test_suggestions_are_deleted_with_their_transaction(session: Session) -> None:
-    asked = stored(session)
-    feedback.record(session, suggested(session, asked)[0], Action.CORRECT, "Toys")
+    asked = store_transaction(session)
+    feedback.record(session, store_suggestion(session, asked)[0], Action.CORRECT, "Toys")
 
     session.execute(text("DELETE FROM transactions"))
 

@@ -15,7 +15,9 @@ from tests.support.api import PREDICT, bearer
 from tests.support.suggestions import add
 
 
-def bought(services: Services, *merchants: str, user: str | None = "ada", **more: Any) -> list[int]:
+def add_transactions(
+    services: Services, *merchants: str, user: str | None = "ada", **more: Any
+) -> list[int]:
     """Stored transactions of a user that nobody has labelled; their ids."""
     usual = {"user_id": user, "date": "2026-05-01", "amount": -9, "currency": "EUR", **more}
     with services.engine.begin() as connection:
@@ -23,7 +25,7 @@ def bought(services: Services, *merchants: str, user: str | None = "ada", **more
         return sorted(connection.scalars(insert(Transaction).returning(Transaction.id), rows))
 
 
-def suggested(
+def add_suggestion(
     services: Services, txn_id: int, confidence: float, ago: str = "1 h", **more: Any
 ) -> str:
     """A made-up suggestion for a transaction; its id."""
@@ -34,7 +36,7 @@ def suggested(
         return str(connection.scalar(text(newest), {"txn": txn_id}))
 
 
-def asked(client: FlaskClient, **query: Any) -> dict[str, Any]:
+def get_queue(client: FlaskClient, **query: Any) -> dict[str, Any]:
     answer = client.get("/ml/v2/review", query_string=query)
     assert answer.status_code == 200, answer.json
     found: dict[str, Any] = answer.json
@@ -42,10 +44,12 @@ def asked(client: FlaskClient, **query: Any) -> dict[str, Any]:
 
 
 def waiting(client: FlaskClient, **query: Any) -> list[int]:
-    return [item["txn_id"] for item in asked(client, **query)["items"]]
+    return [item["txn_id"] for item in get_queue(client, **query)["items"]]
 
 
-def answered(client: FlaskClient, ids: list[str], action: str, **more: Any) -> list[dict[str, Any]]:
+def answer_suggestions(
+    client: FlaskClient, ids: list[str], action: str, **more: Any
+) -> list[dict[str, Any]]:
     answer = client.post("/ml/v2/review", json={"suggestion_ids": ids, "action": action, **more})
     assert answer.status_code == 200, answer.json
     items: list[dict[str, Any]] = answer.json["items"]
@@ -66,11 +70,11 @@ def suggest(client: FlaskClient, *txn_ids: int) -> list[dict[str, Any]]:
 
 
 def test_least_confident_suggestions_come_first(client: FlaskClient, services: Services) -> None:
-    ids = bought(services, "A", "B", "C")
+    ids = add_transactions(services, "A", "B", "C")
     for txn_id, confidence in zip(ids, (0.9, 0.1, 0.5), strict=True):
-        suggested(services, txn_id, confidence, reasons=["why"], alternatives=[])
+        add_suggestion(services, txn_id, confidence, reasons=["why"], alternatives=[])
 
-    found = asked(client)
+    found = get_queue(client)
 
     assert [item["txn_id"] for item in found["items"]] == [ids[1], ids[2], ids[0]]
     assert (found["left"], found["next"]) == (3, None)
@@ -82,12 +86,12 @@ def test_least_confident_suggestions_come_first(client: FlaskClient, services: S
 def test_queue_has_the_newest_suggestion_of_each_open_transaction(
     client: FlaskClient, services: Services
 ) -> None:
-    again, answer, human, imported, rule, deleted, _never = bought(services, *"ABCDEFG")
-    suggested(services, again, 0.1, ago="2 h", label="Old")
+    again, answer, human, imported, rule, deleted, _never = add_transactions(services, *"ABCDEFG")
+    add_suggestion(services, again, 0.1, ago="2 h", label="Old")
     for txn_id in (again, answer, human, imported, rule, deleted):
-        suggestion = suggested(services, txn_id, 0.5)
+        suggestion = add_suggestion(services, txn_id, 0.5)
         if txn_id == answer:
-            answered(client, [suggestion], "reject")
+            answer_suggestions(client, [suggestion], "reject")
     with services.engine.begin() as connection:
         for txn_id, source in zip((human, imported, rule), LabelSource, strict=True):
             connection.execute(
@@ -97,7 +101,7 @@ def test_queue_has_the_newest_suggestion_of_each_open_transaction(
             text("UPDATE transactions SET deleted_at = now() WHERE id = :id"), {"id": deleted}
         )
 
-    found = asked(client)
+    found = get_queue(client)
 
     assert {item["txn_id"] for item in found["items"]} == {again, rule}
     assert {item["label"] for item in found["items"]} == {"Coffee"}
@@ -107,11 +111,11 @@ def test_queue_has_the_newest_suggestion_of_each_open_transaction(
 def test_rejected_transaction_returns_with_its_next_suggestion(
     client: FlaskClient, services: Services
 ) -> None:
-    (txn_id,) = bought(services, "A")
-    answered(client, [suggested(services, txn_id, 0.5)], "reject")
+    (txn_id,) = add_transactions(services, "A")
+    answer_suggestions(client, [add_suggestion(services, txn_id, 0.5)], "reject")
     assert waiting(client) == []
 
-    suggested(services, txn_id, 0.2, ago="0 s", label="Toys")
+    add_suggestion(services, txn_id, 0.2, ago="0 s", label="Toys")
 
     assert waiting(client) == [txn_id]
 
@@ -120,52 +124,52 @@ def test_pages_neither_skip_nor_repeat_while_answers_are_given(
     client: FlaskClient, services: Services
 ) -> None:
     """Nor when what was on an earlier page is suggested anew with more, or less, certainty."""
-    ids = bought(services, *(f"SHOP {number}" for number in range(23)))
+    ids = add_transactions(services, *(f"SHOP {number}" for number in range(23)))
     for place, txn_id in enumerate(ids):
-        suggested(services, txn_id, place // 2 / 20)  # pairs are equally sure
+        add_suggestion(services, txn_id, place // 2 / 20)  # pairs are equally sure
 
     seen: list[int] = []
     sure: list[float] = []
     after: dict[str, Any] = {}
     while True:
-        page = asked(client, limit=5, **after)
+        page = get_queue(client, limit=5, **after)
         seen += [item["txn_id"] for item in page["items"]]
         sure += [item["confidence"] for item in page["items"]]
-        answered(client, [page["items"][0]["suggestion_id"]], "accept")
-        suggested(services, page["items"][1]["txn_id"], 0.99, ago="0 s")
-        suggested(services, page["items"][2]["txn_id"], 0.0, ago="0 s")
+        answer_suggestions(client, [page["items"][0]["suggestion_id"]], "accept")
+        add_suggestion(services, page["items"][1]["txn_id"], 0.99, ago="0 s")
+        add_suggestion(services, page["items"][2]["txn_id"], 0.0, ago="0 s")
         if page["next"] is None:
             break
         after = {"after": page["next"]}
 
     assert sorted(seen) == ids
     assert sure == sorted(sure)
-    assert asked(client)["left"] == 23 - 5
+    assert get_queue(client)["left"] == 23 - 5
 
 
 def test_later_page_shows_suggestions_made_meanwhile(
     client: FlaskClient, services: Services
 ) -> None:
-    first, second = bought(services, "A", "B")
-    suggested(services, first, 0.1)
-    suggested(services, second, 0.2)
-    following = asked(client, limit=1)["next"]
+    first, second = add_transactions(services, "A", "B")
+    add_suggestion(services, first, 0.1)
+    add_suggestion(services, second, 0.2)
+    following = get_queue(client, limit=1)["next"]
 
-    suggested(services, second, 0.9, ago="0 s", label="Toys")
+    add_suggestion(services, second, 0.9, ago="0 s", label="Toys")
 
-    (item,) = asked(client, limit=1, after=following)["items"]
+    (item,) = get_queue(client, limit=1, after=following)["items"]
     assert (item["txn_id"], item["label"], item["confidence"]) == (second, "Toys", 0.9)
 
 
 def test_queue_of_a_user_has_no_rows_of_others(client: FlaskClient, services: Services) -> None:
-    (ada,) = bought(services, "A")
-    (bob,) = bought(services, "A", user="bob")
-    suggested(services, ada, 0.5)
-    suggested(services, bob, 0.4, user_id="bob")
+    (ada,) = add_transactions(services, "A")
+    (bob,) = add_transactions(services, "A", user="bob")
+    add_suggestion(services, ada, 0.5)
+    add_suggestion(services, bob, 0.4, user_id="bob")
 
     assert waiting(client) == [bob, ada]
     for query in ({"order": "unsure"}, {"order": "merchant"}):
-        found = asked(client, user_id="ada", **query)
+        found = get_queue(client, user_id="ada", **query)
         shown = found["items"] + [it for group in found["groups"] for it in group["samples"]]
         assert [item["txn_id"] for item in shown] == [ada]
         assert found["left"] == 1
@@ -174,16 +178,16 @@ def test_queue_of_a_user_has_no_rows_of_others(client: FlaskClient, services: Se
 def test_groups_share_user_merchant_and_suggestion_and_the_largest_comes_first(
     client: FlaskClient, services: Services
 ) -> None:
-    for txn_id in bought(services, *["SHOP"] * 7):
-        suggested(services, txn_id, 0.5, merchant="shop")
-    for txn_id in bought(services, *["SHOP"] * 3):
-        suggested(services, txn_id, 0.5, merchant="shop", label=None)
-    for txn_id in bought(services, "SHOP", "SHOP", user="bob"):
-        suggested(services, txn_id, 0.5, merchant="shop", user_id="bob")
-    (abroad,) = bought(services, "SHOP", user="bob", currency="USD")
-    suggested(services, abroad, 0.5, merchant="shop", user_id="bob")
+    for txn_id in add_transactions(services, *["SHOP"] * 7):
+        add_suggestion(services, txn_id, 0.5, merchant="shop")
+    for txn_id in add_transactions(services, *["SHOP"] * 3):
+        add_suggestion(services, txn_id, 0.5, merchant="shop", label=None)
+    for txn_id in add_transactions(services, "SHOP", "SHOP", user="bob"):
+        add_suggestion(services, txn_id, 0.5, merchant="shop", user_id="bob")
+    (abroad,) = add_transactions(services, "SHOP", user="bob", currency="USD")
+    add_suggestion(services, abroad, 0.5, merchant="shop", user_id="bob")
 
-    groups = asked(client, order="merchant")["groups"]
+    groups = get_queue(client, order="merchant")["groups"]
 
     found = [(it["user_id"], it["label"], it["rows"], it["amount"]) for it in groups]
     assert found[0] == ("ada", "Coffee", 7, -63.0)
@@ -196,11 +200,11 @@ def test_next_page_of_groups_starts_after_the_last_group(
     client: FlaskClient, services: Services
 ) -> None:
     for number in range(9):
-        for txn_id in bought(services, *["SHOP"] * (1 + number // 3)):
-            suggested(services, txn_id, 0.5, merchant=f"shop {number}")
+        for txn_id in add_transactions(services, *["SHOP"] * (1 + number // 3)):
+            add_suggestion(services, txn_id, 0.5, merchant=f"shop {number}")
 
     seen = []
-    page = asked(client, order="merchant", limit=2)
+    page = get_queue(client, order="merchant", limit=2)
     while True:
         seen += [(group["rows"], group["merchant"]) for group in page["groups"]]
         group = page["groups"][0]
@@ -209,7 +213,7 @@ def test_next_page_of_groups_starts_after_the_last_group(
         client.post("/ml/v2/review/merchant", json={**whose, **said})
         if page["next"] is None:
             break
-        page = asked(client, order="merchant", limit=2, after=page["next"])
+        page = get_queue(client, order="merchant", limit=2, after=page["next"])
 
     assert [rows for rows, _ in seen] == [3] * 3 + [2] * 3 + [1] * 3
     assert len(set(seen)) == 9
@@ -218,10 +222,10 @@ def test_next_page_of_groups_starts_after_the_last_group(
 def test_decision_for_a_group_applies_to_all_its_rows_and_is_undone_at_once(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ids = bought(services, *["ZORBLAX 12"] * 30)
-    (other,) = bought(services, "ZORBLAX 12", user="bob")
+    ids = add_transactions(services, *["ZORBLAX 12"] * 30)
+    (other,) = add_transactions(services, "ZORBLAX 12", user="bob")
     suggest(client, *ids, other)
-    (mine,) = (it for it in asked(client, order="merchant")["groups"] if it["user_id"] == "ada")
+    (mine,) = (it for it in get_queue(client, order="merchant")["groups"] if it["user_id"] == "ada")
     whose = {"user_id": "ada", "merchant": mine["merchant"], "suggested": mine["label"]}
     monkeypatch.setattr("web.suggestions.review.GROUP_MAX", 20)
 
@@ -240,23 +244,23 @@ def test_decision_for_a_group_applies_to_all_its_rows_and_is_undone_at_once(
     assert labels(services) == dict.fromkeys(ids, ("Toys", "human"))
     assert waiting(client) == [other]
     done = [item["suggestion_id"] for it in said for item in it["items"]]
-    assert {item["label"] for item in answered(client, done, "undo")} == {None}
+    assert {item["label"] for item in answer_suggestions(client, done, "undo")} == {None}
     assert labels(services) == {}
-    assert asked(client)["left"] == 31
+    assert get_queue(client)["left"] == 31
 
 
 def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
     client: FlaskClient, services: Services
 ) -> None:
-    first, *rest = bought(services, *["ZORBLAX 12"] * 4)
-    stranger = bought(services, "KRONTAL")[0]
+    first, *rest = add_transactions(services, *["ZORBLAX 12"] * 4)
+    stranger = add_transactions(services, "KRONTAL")[0]
     made = suggest(client, first, *rest, stranger)
     assert {item["label"] for item in made} == {None}
 
-    answered(client, [made[0]["suggestion_id"]], "correct", label="Toys")
+    answer_suggestions(client, [made[0]["suggestion_id"]], "correct", label="Toys")
     suggest(client, *rest)
 
-    found = {item["txn_id"]: item for item in asked(client)["items"]}
+    found = {item["txn_id"]: item for item in get_queue(client)["items"]}
     assert {txn_id: item["label"] for txn_id, item in found.items()} == {
         **dict.fromkeys(rest, "Toys"),
         stranger: None,
@@ -267,10 +271,13 @@ def test_a_correction_changes_what_is_suggested_for_the_rest_of_its_merchant(
 def test_bad_item_gets_an_error_at_its_position_and_the_others_are_answered(
     client: FlaskClient, services: Services
 ) -> None:
-    first, second = bought(services, "A", "B")
-    good, asks = suggested(services, first, 0.5), suggested(services, second, 0.5, label=None)
+    first, second = add_transactions(services, "A", "B")
+    good, asks = (
+        add_suggestion(services, first, 0.5),
+        add_suggestion(services, second, 0.5, label=None),
+    )
 
-    items = answered(client, [asks, good, "0" * 32, good], "accept")
+    items = answer_suggestions(client, [asks, good, "0" * 32, good], "accept")
 
     assert [item.get("error", {}).get("code") for item in items] == [
         "invalid_input",
@@ -286,15 +293,15 @@ def test_bad_item_gets_an_error_at_its_position_and_the_others_are_answered(
 def test_only_open_limits_answers_to_open_transactions(
     client: FlaskClient, services: Services
 ) -> None:
-    first, second, third = bought(services, "A", "B", "C")
-    ids = [suggested(services, it, 0.5, label="Food") for it in (first, second, third)]
-    answered(client, ids[:1], "correct", label="Toys")
+    first, second, third = add_transactions(services, "A", "B", "C")
+    ids = [add_suggestion(services, it, 0.5, label="Food") for it in (first, second, third)]
+    answer_suggestions(client, ids[:1], "correct", label="Toys")
     client.post("/ml/v2/labels", json={"labels": [{"txn_id": second, "label": "Rent"}]})
 
-    items = answered(client, ids, "accept", only_waiting=True)
+    items = answer_suggestions(client, ids, "accept", only_waiting=True)
 
     assert [it.get("error", {}).get("code") for it in items] == ["conflict", "conflict", None]
-    assert answered(client, ids[2:], "accept", only_waiting=True) == items[2:]
+    assert answer_suggestions(client, ids[2:], "accept", only_waiting=True) == items[2:]
     said = {first: ("Toys", "human"), second: ("Rent", "human"), third: ("Food", "human")}
     assert labels(services) == said
 
@@ -302,12 +309,12 @@ def test_only_open_limits_answers_to_open_transactions(
 def test_undo_with_a_repeated_id_goes_back_one_answer(
     client: FlaskClient, services: Services
 ) -> None:
-    (txn_id,) = bought(services, "A")
-    suggestion = suggested(services, txn_id, 0.5)
-    answered(client, [suggestion], "accept")
-    answered(client, [suggestion], "correct", label="Toys")
+    (txn_id,) = add_transactions(services, "A")
+    suggestion = add_suggestion(services, txn_id, 0.5)
+    answer_suggestions(client, [suggestion], "accept")
+    answer_suggestions(client, [suggestion], "correct", label="Toys")
 
-    answered(client, [suggestion, suggestion], "undo")
+    answer_suggestions(client, [suggestion, suggestion], "undo")
 
     assert labels(services) == {txn_id: ("Coffee", "human")}
 
@@ -354,8 +361,8 @@ def test_a_bad_answer_names_its_field(
 
 
 def test_answers_need_the_scope_of_feedback(token_client: FlaskClient, services: Services) -> None:
-    (txn_id,) = bought(services, "A")
-    body = {"action": "accept", "suggestion_ids": [suggested(services, txn_id, 0.5)]}
+    (txn_id,) = add_transactions(services, "A")
+    body = {"action": "accept", "suggestion_ids": [add_suggestion(services, txn_id, 0.5)]}
 
     assert token_client.get("/ml/v2/review").status_code == 401
     assert token_client.post("/ml/v2/review", json=body).status_code == 401
@@ -366,10 +373,10 @@ def test_answers_need_the_scope_of_feedback(token_client: FlaskClient, services:
 def test_remaining_rows_are_counted_up_to_a_limit(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for txn_id in bought(services, *"ABC"):
-        suggested(services, txn_id, 0.5)
-    assert asked(client, merchant="elsewhere")["left"] == 0
+    for txn_id in add_transactions(services, *"ABC"):
+        add_suggestion(services, txn_id, 0.5)
+    assert get_queue(client, merchant="elsewhere")["left"] == 0
 
     monkeypatch.setattr(review_queue, "COUNT_MAX", 2)
 
-    assert asked(client)["left"] == 2
+    assert get_queue(client)["left"] == 2

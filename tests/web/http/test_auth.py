@@ -8,7 +8,7 @@ from tests.support.api import ADMIN, PREDICT, bearer
 from web.http.auth import OPEN_ENDPOINTS, PAGES, PREDICT_POSTS, scope_needed
 
 
-def doors(app):
+def routes(app):
     """Every route with every method that it answers."""
     for rule in app.url_map.iter_rules():
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
@@ -28,7 +28,7 @@ def test_every_endpoint_of_the_access_rules_exists(token_client):
 def test_only_open_routes_answer_without_a_token(token_client):
     """The walk is over all routes there are, so a new one cannot be forgotten."""
     walked = 0
-    for endpoint, method, path in doors(token_client.application):
+    for endpoint, method, path in routes(token_client.application):
         response = token_client.open(path, method=method)
         walked += 1
         if endpoint in OPEN_ENDPOINTS:
@@ -43,7 +43,7 @@ def test_only_open_routes_answer_without_a_token(token_client):
 
 def test_a_predict_token_can_change_nothing(token_client):
     """403 on whatever needs admin, and not on what does not."""
-    for endpoint, method, path in doors(token_client.application):
+    for endpoint, method, path in routes(token_client.application):
         if endpoint in OPEN_ENDPOINTS:
             continue
         status = token_client.open(path, method=method, headers=bearer(PREDICT)).status_code

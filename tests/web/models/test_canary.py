@@ -36,7 +36,7 @@ def other(services, live):
     return save(services.registry, 2).run_id
 
 
-def try_out(client, run_id, share=0.2):
+def start_trial(client, run_id, share=0.2):
     return client.post("/ml/v2/trial", json={"run_id": run_id, "share": share})
 
 
@@ -140,8 +140,8 @@ def test_canary_shows_the_statistics_of_each_arm_and_the_verdict(client, engine)
 
 
 def test_trial_can_be_started_extended_and_dropped(client, other):
-    first = try_out(client, other, "10%")
-    grown = try_out(client, other, 0.3)
+    first = start_trial(client, other, "10%")
+    grown = start_trial(client, other, 0.3)
     dropped = client.post("/ml/v2/trial/drop", json={"why": "no"})
     again = client.post("/ml/v2/trial/drop")
 
@@ -154,7 +154,7 @@ def test_trial_can_be_started_extended_and_dropped(client, other):
 
 def test_promoted_version_is_live_and_its_trial_ends(client, services, other):
     """With the evidence in the record of the deploy; asking again changes nothing."""
-    try_out(client, other)
+    start_trial(client, other)
 
     first = client.post("/ml/v2/trial/promote", json={"why": "it is better"})
     again = client.post("/ml/v2/trial/promote")
@@ -169,7 +169,7 @@ def test_promoted_version_is_live_and_its_trial_ends(client, services, other):
 
 def test_interrupted_promotion_is_completed_by_the_next(client, services, other):
     """The version was live already, and the trial still on."""
-    try_out(client, other)
+    start_trial(client, other)
     services.registry.deploy(other, by="api", why="")
 
     answer = client.post("/ml/v2/trial/promote")
@@ -185,10 +185,11 @@ def test_trial_of_an_unusable_version_is_refused_with_the_reason(client, service
     file.write_bytes(b"nothing")
     services.registry.quarantine(locked, "a person said so")
     told = {
-        run_id: try_out(client, run_id) for run_id in (NO_SUCH, "nonsense", live, damaged, locked)
+        run_id: start_trial(client, run_id)
+        for run_id in (NO_SUCH, "nonsense", live, damaged, locked)
     }
-    try_out(client, other)
-    told[third] = try_out(client, third)
+    start_trial(client, other)
+    told[third] = start_trial(client, third)
 
     codes = {run_id: (it.status_code, it.json["code"]) for run_id, it in told.items()}
     assert codes == {
@@ -211,7 +212,7 @@ def test_dropping_or_promoting_without_a_trial_is_refused(client, action):
 
 
 def test_canary_reports_a_challenger_that_was_damaged_during_its_trial(client, services, other):
-    try_out(client, other)
+    start_trial(client, other)
     services.registry.quarantine(other, "cannot be read")
 
     assert client.get("/ml/v2/canary").json["trial_problem"] == "cannot be read"
@@ -272,7 +273,7 @@ def test_header_with_an_unknown_arm_is_refused(services):
 
 def test_pruning_after_training_keeps_the_version_on_trial(client, services, other, monkeypatch):
     """However many newer ones there are."""
-    try_out(client, other)
+    start_trial(client, other)
     for number in range(3, 16):
         newest = save(services.registry, number).run_id
     claim = type("Claim", (), {"params": {}, "requested_by": "test"})()
@@ -322,7 +323,7 @@ def test_challenger_is_loaded_by_the_web_process(services, engine, client):
     first = deploy_a_model(engine, services.registry)
     second = deploy_a_model(engine, services.registry, rename="My ")
     services.registry.deploy(first, by="test", why="")
-    assert try_out(client, second).status_code == 200
+    assert start_trial(client, second).status_code == 200
     with transaction(engine) as session:
         state: TrafficSplit = traffic_split.current(session, services.settings)
 

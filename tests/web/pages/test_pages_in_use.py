@@ -14,7 +14,12 @@ from shared.db.engine import transaction
 from shared.jobs import store as job_store
 from shared.jobs.store import Claim
 from shared.services import Services
-from tests.shared.suggestions.test_review_queue import answered, bought, labels, suggested
+from tests.shared.suggestions.test_review_queue import (
+    add_suggestion,
+    add_transactions,
+    answer_suggestions,
+    labels,
+)
 from tests.support.browser import Look, a_browser, a_page
 from tests.web.transactions.test_imports import BANK, claimed, count
 from web.app import create_app
@@ -41,27 +46,29 @@ def url(services: Services) -> Iterator[str]:
     thread.join()
 
 
-def queued(services: Services, rows: int) -> list[str]:
+def add_suggestions(services: Services, rows: int) -> list[str]:
     found = []
     for at in range(rows):
-        (txn_id,) = bought(services, f"SHOP {at}")
-        found.append(suggested(services, txn_id, at / 100, label="Food", merchant=f"shop {at}"))
+        (txn_id,) = add_transactions(services, f"SHOP {at}")
+        found.append(
+            add_suggestion(services, txn_id, at / 100, label="Food", merchant=f"shop {at}")
+        )
     return found
 
 
-def opened(page: Page) -> None:
+def open_review(page: Page) -> None:
     page.goto("/review")
     page.locator("#waiting article[aria-current]").focus()
 
 
-def looked_at(page: Page) -> None:
+def preview_file(page: Page) -> None:
     page.goto("/csv")
     page.set_input_files("input[type=file]", FILE)
     expect(page.get_by_role("button", name="Import it")).to_be_enabled()
     page.get_by_text("Change how it is read").click()
 
 
-def brought(page: Page) -> str:
+def start_import(page: Page) -> str:
     """The id of the job that the button asks for."""
     # The page lists the imports, too, by a GET of the same address.
     with page.expect_response(
@@ -75,9 +82,9 @@ def brought(page: Page) -> str:
 def test_holding_a_key_down_answers_only_one_row(
     browser: Browser, url: str, services: Services
 ) -> None:
-    queued(services, 4)
+    add_suggestions(services, 4)
     with a_page(browser, url) as page:
-        opened(page)
+        open_review(page)
         for _ in range(4):
             page.keyboard.down("Enter")
         page.keyboard.up("Enter")
@@ -89,10 +96,10 @@ def test_holding_a_key_down_answers_only_one_row(
 def test_answer_given_in_another_window_is_not_overwritten(
     browser: Browser, url: str, client: FlaskClient, services: Services
 ) -> None:
-    first, _ = queued(services, 2)
+    first, _ = add_suggestions(services, 2)
     with a_page(browser, url) as page:
-        opened(page)
-        answered(client, [first], "correct", label="Toys")
+        open_review(page)
+        answer_suggestions(client, [first], "correct", label="Toys")
         page.keyboard.press("a")
         expect(page.locator("#status")).to_contain_text("answered meanwhile")
         expect(page.locator("#waiting article")).to_have_count(1)
@@ -102,7 +109,7 @@ def test_answer_given_in_another_window_is_not_overwritten(
 
 
 def test_failed_undo_can_be_repeated(browser: Browser, url: str, services: Services) -> None:
-    queued(services, 2)
+    add_suggestions(services, 2)
     body = '{"items": [{"error": {"detail": "PostgreSQL does not answer"}}]}'
     answers = ["it does", body, "it does"]
 
@@ -114,7 +121,7 @@ def test_failed_undo_can_be_repeated(browser: Browser, url: str, services: Servi
         page.route(
             "**/ml/v2/review", answer
         )  # from the start: the browser takes a while to heed it
-        opened(page)
+        open_review(page)
         page.keyboard.press("a")
         expect(page.locator("#status")).to_contain_text("accepted")
         page.keyboard.press("u")
@@ -128,7 +135,7 @@ def test_failed_undo_can_be_repeated(browser: Browser, url: str, services: Servi
 def test_unreadable_queue_is_not_shown_as_empty(
     browser: Browser, url: str, services: Services
 ) -> None:
-    queued(services, 1)
+    add_suggestions(services, 1)
     with a_page(browser, url) as page:
         body = '{"items": [], "groups": [], "next": null, "left": "?'
         page.route("**/ml/v2/review?*", lambda route: route.fulfill(body=body))
@@ -140,7 +147,7 @@ def test_unreadable_queue_is_not_shown_as_empty(
 def test_user_with_an_empty_queue_sees_no_rows_of_other_users(
     browser: Browser, url: str, services: Services
 ) -> None:
-    queued(services, 1)  # ada's
+    add_suggestions(services, 1)  # ada's
     with a_page(browser, url) as page:
         page.goto("/review?user_id=bob")
         expect(page.locator("#nothing")).to_be_visible()
@@ -148,10 +155,10 @@ def test_user_with_an_empty_queue_sees_no_rows_of_other_users(
 
 
 def test_long_categories_fit_a_phone(browser: Browser, url: str, services: Services) -> None:
-    (txn_id,) = bought(services, "SHOP")
-    suggested(services, txn_id, 0.1, label="Hairdressers and " * 4 + "W" * 12)
+    (txn_id,) = add_transactions(services, "SHOP")
+    add_suggestion(services, txn_id, 0.1, label="Hairdressers and " * 4 + "W" * 12)
     with a_page(browser, url, Look("phone", 360, 640, "light")) as page:
-        opened(page)
+        open_review(page)
         page.keyboard.press("c")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -160,7 +167,7 @@ def test_enter_in_an_option_field_does_not_import_the_file(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
-        looked_at(page)
+        preview_file(page)
         page.get_by_label("Currency, if no column tells").fill("CHF")
         with page.expect_response("**/ml/v2/imports/look"):
             page.keyboard.press("Enter")
@@ -174,7 +181,7 @@ def test_options_of_one_file_are_not_applied_to_the_next(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
-        looked_at(page)
+        preview_file(page)
         page.get_by_label("Sign").select_option("spend-positive")
         with page.expect_response("**/ml/v2/imports/look"):
             page.set_input_files("input[type=file]", {**FILE, "name": "next.csv"})
@@ -185,8 +192,8 @@ def test_cancelled_import_says_that_its_rows_are_stored(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
-        looked_at(page)
-        job_id = brought(page)
+        preview_file(page)
+        job_id = start_import(page)
         expect(page.locator("#phase")).to_have_text("waits for a worker")
         page.route(f"**/jobs/{job_id}", lambda route: route.fulfill(body="{"))
         expect(page.locator("#status")).to_contain_text("asking again")
@@ -213,8 +220,8 @@ def test_import_cancelled_on_the_page_stores_nothing(
     browser: Browser, url: str, services: Services
 ) -> None:
     with a_page(browser, url) as page:
-        looked_at(page)
-        brought(page)
+        preview_file(page)
+        start_import(page)
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Yes").click()
         expect(page.locator("#result")).to_have_text("It was cancelled: nothing was stored.")

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from shared.db.engine import make_engine
 from shared.db.tables import Arm
 from shared.services import Services
-from tests.shared.suggestions.test_review_queue import asked, bought, suggested
+from tests.shared.suggestions.test_review_queue import add_suggestion, add_transactions, get_queue
 from tests.support.api import ADMIN, PREDICT, bearer, create_app, deploy_a_model
 from tests.support.suggestions import an_arm
 from web.http import sessions
@@ -192,8 +192,8 @@ def test_the_review_page_offers_every_category_and_user_as_text(
 ) -> None:
     deploy_a_model(services.engine, services.registry, rename=HOSTILE)
     for user in ("ada", HOSTILE):
-        (txn_id,) = bought(services, HOSTILE, user=user)
-        suggested(services, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
+        (txn_id,) = add_transactions(services, HOSTILE, user=user)
+        add_suggestion(services, txn_id, 0.5, user_id=user, merchant=HOSTILE, label=HOSTILE)
 
     page = client.get("/review")
 
@@ -204,7 +204,7 @@ def test_the_review_page_offers_every_category_and_user_as_text(
     assert not re.search(r"<style|style=", page.text)
     for found in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
         assert client.get(found).status_code == 200
-    assert asked(client)["items"][0]["merchant"] == HOSTILE
+    assert get_queue(client)["items"][0]["merchant"] == HOSTILE
 
 
 def test_review_script_never_inserts_text_as_html(client: FlaskClient) -> None:

@@ -45,7 +45,7 @@ HEADERS: list[dict[str, str]] = [
 ]
 
 
-def told(answer: TestResponse) -> tuple[int, Any, dict[str, str]]:
+def comparable(answer: TestResponse) -> tuple[int, Any, dict[str, str]]:
     """All that a caller sees, but for what differs each time."""
     headers = {name.lower(): value for name, value in answer.headers}
     if not headers["x-request-id"].startswith("mine"):
@@ -56,7 +56,7 @@ def told(answer: TestResponse) -> tuple[int, Any, dict[str, str]]:
 def both(client: FlaskClient, body: bytes, headers: dict[str, str], path: str = PATH) -> list[Any]:
     asked = {"Content-Type": "application/json", **headers}
     return [
-        told(client.post(path, data=body, headers=way))
+        comparable(client.post(path, data=body, headers=way))
         for way in (asked, {**asked, **THE_LONG_WAY})
     ]
 

@@ -27,13 +27,15 @@ def put(client: FlaskClient, *rules: dict[str, Any], user: str | None = None, **
     return client.put("/ml/v2/rules", query_string=query, json={"rules": [*rules]}, **more)
 
 
-def shown(client: FlaskClient, merchant: str, user: str = "ada") -> dict[str, Any]:
+def suggest_for(client: FlaskClient, merchant: str, user: str = "ada") -> dict[str, Any]:
     wanted = {"transactions": [{"merchant": merchant, "amount": -5.0, "user_id": user}]}
     item: dict[str, Any] = client.post("/ml/v2/suggest", json=wanted).json["items"][0]
     return item
 
 
-def bought(services: Services, *merchants: str, user: str = "ada", label: str = "") -> list[int]:
+def add_transactions(
+    services: Services, *merchants: str, user: str = "ada", label: str = ""
+) -> list[int]:
     """Stored transactions of a user, all labelled by him or none; their ids."""
     rows = [
         {
@@ -77,24 +79,24 @@ def apply(client: FlaskClient, services: Services, user: str | None = None) -> d
 
 
 def test_new_rule_applies_to_the_next_suggestion(client: FlaskClient) -> None:
-    assert shown(client, "KRONTAL 44")["source"] == "none"
+    assert suggest_for(client, "KRONTAL 44")["source"] == "none"
 
     put(client, GYM, user="ada")
 
-    item = shown(client, "KRONTAL 44")
+    item = suggest_for(client, "KRONTAL 44")
     assert (item["label"], item["source"], item["layer"]) == ("Sports", "rule", "own rule")
     assert item["reasons"] == ['your rule "merchant krontal"']
-    assert shown(client, "KRONTAL 44", user="bob")["source"] == "none"
+    assert suggest_for(client, "KRONTAL 44", user="bob")["source"] == "none"
 
 
 def test_own_rules_come_before_shared_rules(client: FlaskClient) -> None:
     put(client, {**GYM, "label": "Health"})
-    assert shown(client, "KRONTAL")["layer"] == "shared rule"
+    assert suggest_for(client, "KRONTAL")["layer"] == "shared rule"
 
     put(client, GYM, user="ada")
 
-    assert shown(client, "KRONTAL")["label"] == "Sports"
-    assert shown(client, "KRONTAL", user="bob")["label"] == "Health"
+    assert suggest_for(client, "KRONTAL")["label"] == "Sports"
+    assert suggest_for(client, "KRONTAL", user="bob")["label"] == "Health"
 
 
 def test_each_change_of_the_rules_is_stored_as_a_version(client: FlaskClient) -> None:
@@ -173,8 +175,8 @@ def test_bad_yaml_is_refused_with_the_position_and_what_was_expected(
 def test_preview_lists_the_changes_and_stores_nothing(
     client: FlaskClient, services: Services
 ) -> None:
-    bought(services, *["KRONTAL"] * 7, "ZORBLAX")
-    bought(services, "KRONTAL", label="Health")
+    add_transactions(services, *["KRONTAL"] * 7, "ZORBLAX")
+    add_transactions(services, "KRONTAL", label="Health")
 
     seen = client.post("/ml/v2/rules/preview?user_id=ada", json={"rules": [GYM]}).json
 
@@ -189,8 +191,8 @@ def test_preview_lists_the_changes_and_stores_nothing(
 def test_preview_reads_only_the_newest_transactions_of_its_user(
     client: FlaskClient, services: Services
 ) -> None:
-    bought(services, "KRONTAL", user="bob")
-    bought(services, "KRONTAL", "KRONTAL")
+    add_transactions(services, "KRONTAL", user="bob")
+    add_transactions(services, "KRONTAL", "KRONTAL")
 
     seen = client.post("/ml/v2/rules/preview?user_id=ada&limit=1", json={"rules": [GYM]}).json
 
@@ -200,9 +202,9 @@ def test_preview_reads_only_the_newest_transactions_of_its_user(
 def test_preview_counts_a_rule_only_where_it_would_decide(
     client: FlaskClient, services: Services
 ) -> None:
-    bought(services, *["KRONTAL"] * 8, label="Health")
+    add_transactions(services, *["KRONTAL"] * 8, label="Health")
     feature_build.build_pending(services.engine, feature_build.Scope())
-    bought(services, *["KRONTAL"] * 3, user="bob")
+    add_transactions(services, *["KRONTAL"] * 3, user="bob")
 
     seen = client.post("/ml/v2/rules/preview", json={"rules": [GYM]}).json
 
@@ -221,7 +223,7 @@ def test_preview_uses_the_arm_of_each_user(client: FlaskClient, services: Servic
         for name, item in zip(known, items, strict=True)
         if item["layer"] == "model"
     )
-    bought(services, merchant, user="zed")
+    add_transactions(services, merchant, user="zed")
     rule = {"label": label, "merchant": merchant}
 
     seen = client.post("/ml/v2/rules/preview?user_id=zed", json={"rules": [rule]}).json
@@ -232,9 +234,9 @@ def test_preview_uses_the_arm_of_each_user(client: FlaskClient, services: Servic
 def test_rules_label_old_transactions_and_replace_no_human_label(
     client: FlaskClient, services: Services
 ) -> None:
-    mine = bought(services, "KRONTAL", label="Health")[0]
-    other = bought(services, "KRONTAL", user="bob")[0]
-    open_ = bought(services, "KRONTAL", "ZORBLAX")
+    mine = add_transactions(services, "KRONTAL", label="Health")[0]
+    other = add_transactions(services, "KRONTAL", user="bob")[0]
+    open_ = add_transactions(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, user="ada")
 
     told = apply(client, services, "ada")
@@ -246,7 +248,7 @@ def test_rules_label_old_transactions_and_replace_no_human_label(
 
 
 def test_labels_of_rules_change_with_the_rules(client: FlaskClient, services: Services) -> None:
-    gym, shop = bought(services, "KRONTAL", "ZORBLAX")
+    gym, shop = add_transactions(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, {"label": "Toys", "merchant": "zorblax"})
     apply(client, services)
     put(client, {**GYM, "label": "Health"})
@@ -276,7 +278,9 @@ def proposed(client: FlaskClient) -> list[dict[str, Any]]:
 def test_three_equal_corrections_propose_a_rule_without_adding_it(
     client: FlaskClient, services: Services
 ) -> None:
-    *_, last = corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+    *_, last = corrected(
+        client, add_transactions(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys"
+    )
 
     found = proposed(client)
 
@@ -291,8 +295,10 @@ def test_three_equal_corrections_propose_a_rule_without_adding_it(
 def test_different_corrections_or_those_of_one_transaction_propose_no_rule(
     client: FlaskClient, services: Services
 ) -> None:
-    corrected(client, bought(services, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts")
-    (again,) = bought(services, "QUUX PALACE")
+    corrected(
+        client, add_transactions(services, *["ZORBLAX 12"] * 4), "Toys", "Toys", "Toys", "Gifts"
+    )
+    (again,) = add_transactions(services, "QUUX PALACE")
     for _ in range(3):
         corrected(client, [again], "Fun")
 
@@ -302,7 +308,7 @@ def test_different_corrections_or_those_of_one_transaction_propose_no_rule(
 def test_corrections_that_were_changed_since_propose_no_rule(
     client: FlaskClient, services: Services
 ) -> None:
-    txn_ids = bought(services, *["ZORBLAX 12"] * 3)
+    txn_ids = add_transactions(services, *["ZORBLAX 12"] * 3)
     corrected(client, txn_ids, "Toys", "Toys", "Toys")
 
     client.post("/ml/v2/labels", json={"labels": [{"txn_id": txn_ids[0], "label": "Books"}]})
@@ -313,7 +319,7 @@ def test_corrections_that_were_changed_since_propose_no_rule(
 def test_existing_rule_for_the_merchant_ends_the_proposal(
     client: FlaskClient, services: Services
 ) -> None:
-    corrected(client, bought(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
+    corrected(client, add_transactions(services, *["ZORBLAX 12"] * 3), "Toys", "Toys", "Toys")
     assert len(proposed(client)) == 1
 
     put(client, {"label": "Toys", "merchant": "Zorblax", "enabled": False}, user="ada")

@@ -34,7 +34,7 @@ BANK = """Date;Payee;Value (EUR);Category
 """
 
 
-def sent(
+def upload(
     client: FlaskClient, path: str, content: str | bytes = BANK, name: str = "bank.csv", **said: Any
 ) -> Any:
     data = content.encode() if isinstance(content, str) else content
@@ -42,8 +42,8 @@ def sent(
     return client.post(path, data=form, content_type="multipart/form-data")
 
 
-def look(client: FlaskClient, content: str | bytes = BANK, **said: Any) -> dict[str, Any]:
-    answer = sent(client, "/ml/v2/imports/look", content, **said)
+def preview(client: FlaskClient, content: str | bytes = BANK, **said: Any) -> dict[str, Any]:
+    answer = upload(client, "/ml/v2/imports/look", content, **said)
     assert answer.status_code == 200, answer.json
     found: dict[str, Any] = answer.json
     return found
@@ -60,7 +60,7 @@ def taken(
     client: FlaskClient, services: Services, content: str | bytes = BANK, **said: Any
 ) -> dict[str, Any]:
     """Bring a file and do its job; the job's result."""
-    asked = sent(client, "/ml/v2/imports", content, **said)
+    asked = upload(client, "/ml/v2/imports", content, **said)
     assert asked.status_code == 202, asked.json
     run(services, claimed(services, asked.json["job_id"]), import_job.import_upload)
     return ended(services, asked.json["job_id"]).result or {}
@@ -73,7 +73,7 @@ def ended(services: Services, job_id: str) -> Job:
     return job
 
 
-def given_back(client: FlaskClient, import_id: str, kind: str = "categorized") -> Any:
+def download(client: FlaskClient, import_id: str, kind: str = "categorized") -> Any:
     answer = client.get(f"/ml/v2/imports/{import_id}/{kind}.csv")
     assert answer.status_code == 200, answer.json
     delimiter = ";" if kind == "categorized" else ","
@@ -88,7 +88,7 @@ def count(services: Services, table: str) -> int:
 def test_preview_reports_how_the_file_is_read_and_stores_nothing(
     client: FlaskClient, services: Services
 ) -> None:
-    seen = look(client)
+    seen = preview(client)
 
     assert seen["columns"] == {
         "date": "Date",
@@ -114,8 +114,8 @@ def test_preview_reports_how_the_file_is_read_and_stores_nothing(
 def test_options_change_how_the_file_is_read(client: FlaskClient) -> None:
     file = "Date,Text,Note,Amount\n03/05/2026,SHOP,A,10.00\n04/06/2026,KIOSK,B,20.00\n"
 
-    usual = look(client, file)["rows"][0]["values"]
-    told = look(
+    usual = preview(client, file)["rows"][0]["values"]
+    told = preview(
         client,
         file,
         sign="spend-negative",
@@ -133,7 +133,7 @@ def test_preview_shows_that_the_given_encoding_is_wrong(client: FlaskClient) -> 
     """Then a person sees what is wrong with it."""
     file = b"Date,Text,Amount\n03/05/2026,CAF\xe9,-10.00\n"
 
-    seen = look(client, file, encoding="utf-8", sign="spend-negative", date_format="dd/mm/yyyy")
+    seen = preview(client, file, encoding="utf-8", sign="spend-negative", date_format="dd/mm/yyyy")
 
     assert "CAF\udce9" in json.dumps(seen, ensure_ascii=False)
 
@@ -147,12 +147,12 @@ def test_imported_file_gets_suggestions_and_can_be_downloaded(
     assert result["rejects"] == [{"line": 6, "reason": result["rejects"][0]["reason"]}]
     assert sum(result["kinds"].values()) == 5
     assert result["kinds"]["labelled"] == 2
-    rows = given_back(client, result["import_id"])
+    rows = download(client, result["import_id"])
     assert [row["source"] for row in rows][:1] == ["import"]
     assert rows[0]["ledger_category"] == "Groceries"
     assert rows[1]["Payee"] == "'=cmd|' /C calc'!A0"
     assert rows[4]["reason"].startswith("not imported: ")
-    assert {row["Payee"] for row in given_back(client, result["import_id"], "rejects")} == {
+    assert {row["Payee"] for row in download(client, result["import_id"], "rejects")} == {
         "BROKEN ONE"
     }
 
@@ -168,7 +168,7 @@ def test_downloaded_copy_has_the_labels_given_since(
     correction = {"action": "correct", "label": "Toys"}
     client.post(f"/ml/v2/suggestions/{first}/feedback", json=correction)
 
-    _, _, row, *_, other = given_back(client, result["import_id"])
+    _, _, row, *_, other = download(client, result["import_id"])
 
     assert (row["ledger_category"], row["source"], row["your_category"]) == ("Toys", "you", "Toys")
     assert (other["ledger_category"], other["source"]) == ("Toys", "own memory")
@@ -189,7 +189,7 @@ def test_repeated_upload_changes_nothing(client: FlaskClient, services: Services
 def test_import_of_a_killed_worker_is_completed_by_another(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
+    job_id = upload(client, "/ml/v2/imports", user_id="ada").json["job_id"]
     with monkeypatch.context() as patched:
         patched.setattr(import_job, "_suggest", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
@@ -231,7 +231,7 @@ def test_invalid_import_is_refused_with_its_field(
     said: dict[str, Any],
     field: str,
 ) -> None:
-    answer = sent(client, path, content, **said)
+    answer = upload(client, path, content, **said)
 
     assert answer.status_code == 400, answer.json
     assert answer.json["errors"][0]["field"].split(".")[0] == field
@@ -245,7 +245,7 @@ def test_body_that_is_no_form_or_too_large_is_refused(client: FlaskClient) -> No
         "/ml/v2/imports", data={"options": "{}"}, content_type="multipart/form-data"
     )
     assert (missing.status_code, missing.json["errors"][0]["field"]) == (400, "file")
-    assert sent(client, "/ml/v2/imports", b"x" * (33 * 1024 * 1024)).status_code == 413
+    assert upload(client, "/ml/v2/imports", b"x" * (33 * 1024 * 1024)).status_code == 413
 
 
 def test_gzip_file_is_accepted_up_to_its_unpacked_limit(
@@ -254,8 +254,8 @@ def test_gzip_file_is_accepted_up_to_its_unpacked_limit(
     packed = gzip.compress(BANK.encode())
     endless = gzip.compress(b"x" * (33 * 1024 * 1024))
 
-    seen = sent(client, "/ml/v2/imports/look", packed, name="bank.csv.gz")
-    refused = sent(client, "/ml/v2/imports/look", endless, name="bank.csv.gz")
+    seen = upload(client, "/ml/v2/imports/look", packed, name="bank.csv.gz")
+    refused = upload(client, "/ml/v2/imports/look", endless, name="bank.csv.gz")
 
     assert (seen.status_code, seen.json["looked_at"]) == (200, 6)
     assert refused.status_code == 413
@@ -264,7 +264,7 @@ def test_gzip_file_is_accepted_up_to_its_unpacked_limit(
 def test_user_deleted_during_an_upload_leaves_nothing(
     client: FlaskClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = sent(client, "/ml/v2/imports", user_id="ada").json["job_id"]
+    job_id = upload(client, "/ml/v2/imports", user_id="ada").json["job_id"]
     stored = import_job.importer.import_csv
     with ThreadPoolExecutor() as pool:
 
@@ -320,7 +320,7 @@ def test_uploads_are_listed_and_deleted_with_their_user_or_after_their_time(
 def test_copy_of_a_file_is_not_available_before_its_import(
     client: FlaskClient, services: Services
 ) -> None:
-    import_id = sent(client, "/ml/v2/imports").json["import_id"]
+    import_id = upload(client, "/ml/v2/imports").json["import_id"]
 
     (listed,) = client.get("/ml/v2/imports").json["imports"]
     answer = client.get(f"/ml/v2/imports/{import_id}/categorized.csv")
@@ -358,7 +358,7 @@ def test_jobs_of_a_deleted_user_hold_nothing_of_the_file(
 def test_invalid_options_are_refused_with_their_field(
     client: FlaskClient, said: dict[str, Any], field: str
 ) -> None:
-    answer = sent(client, "/ml/v2/imports/look", **said)
+    answer = upload(client, "/ml/v2/imports/look", **said)
 
     assert answer.status_code == 400
     assert [it["field"] for it in answer.json["errors"]] == [field]
@@ -366,7 +366,7 @@ def test_invalid_options_are_refused_with_their_field(
 
 def test_unusual_file_names_are_stored_as_text(client: FlaskClient) -> None:
     for name in ("a\0b.csv", "a\x1bb.csv", "x" * 5_000, "ﷺ" * 200):
-        assert sent(client, "/ml/v2/imports", name=name).status_code == 202
+        assert upload(client, "/ml/v2/imports", name=name).status_code == 202
 
 
 def test_form_of_another_site_imports_nothing_without_tokens(client: FlaskClient) -> None:

@@ -48,7 +48,7 @@ def trained(services: Services) -> str:
     return result.run_id
 
 
-def watched(services: Services) -> dict[str, Any]:
+def run_drift_job(services: Services) -> dict[str, Any]:
     """What a drift job reports."""
     job = job_requests.request_drift(services.engine, services.publisher, hour=secrets.token_hex(4))
     assert job is not None
@@ -87,7 +87,7 @@ def test_version_stores_its_reference_profile(services: Services, trained: str) 
 
 
 def test_alike_week_raises_no_alarm(client: FlaskClient, services: Services, trained: str) -> None:
-    assert watched(services)["alarms"] == []
+    assert run_drift_job(services)["alarms"] == []
 
     told = client.get("/ml/v2/drift").json
     (only,) = told["reports"]
@@ -116,7 +116,7 @@ def test_shift_is_reported_and_starts_training_early(
     )
     feature_build.build_pending(services.engine, feature_build.Scope())
 
-    result = watched(services)
+    result = run_drift_job(services)
 
     assert {"amount", "currency"} <= set(result["alarms"])
     assert result["retrain"]["ask"] is True
@@ -129,8 +129,8 @@ def test_shift_is_reported_and_starts_training_early(
 
 
 def test_week_is_compared_once(services: Services, trained: str) -> None:
-    assert watched(services)["alarms"] == []
-    assert watched(services)["alarms"] is None
+    assert run_drift_job(services)["alarms"] == []
+    assert run_drift_job(services)["alarms"] is None
 
     with transaction(services.engine) as session:
         assert session.query(DriftReport).count() == 1
@@ -139,14 +139,14 @@ def test_week_is_compared_once(services: Services, trained: str) -> None:
 def test_accuracy_estimate_is_compared_with_later_labels(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
-    watched(services)
+    run_drift_job(services)
     where = last_week(services)
     change(
         services,
         "INSERT INTO transaction_labels (txn_id, label, source) "
         f"SELECT id, 'Coffee', 'human' FROM transactions WHERE {where}",
     )
-    watched(services)
+    run_drift_job(services)
 
     told = client.get("/ml/v2/drift").json["reports"][0]
 
@@ -162,7 +162,7 @@ def labelled_last_week(services: Services) -> None:
     )
 
 
-def trained_again(services: Services) -> str:
+def train_again(services: Services) -> str:
     """Another version, live: one more label has come."""
     change(
         services,
@@ -186,10 +186,10 @@ def test_accuracy_estimate_is_compared_after_another_deployment(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
     """There is training each night, and labels come days later."""
-    watched(services)
-    assert trained_again(services) != trained
+    run_drift_job(services)
+    assert train_again(services) != trained
     labelled_last_week(services)
-    watched(services)
+    run_drift_job(services)
 
     earlier = client.get("/ml/v2/drift").json["reports"][-1]
 
@@ -201,15 +201,15 @@ def test_accuracy_estimate_is_compared_after_another_deployment(
 def test_undone_labels_are_not_counted(
     client: FlaskClient, services: Services, trained: str
 ) -> None:
-    watched(services)
+    run_drift_job(services)
     labelled_last_week(services)
-    watched(services)
+    run_drift_job(services)
     change(
         services,
         "DELETE FROM transaction_labels WHERE txn_id IN "
         f"(SELECT id FROM transactions WHERE {last_week(services)})",
     )
-    watched(services)
+    run_drift_job(services)
 
     told = client.get("/ml/v2/drift").json["reports"][0]
 
@@ -223,11 +223,11 @@ def test_same_shift_starts_training_early_only_once(services: Services, trained:
         services, f"UPDATE transactions SET amount = amount * 20, currency = 'JPY' WHERE {where}"
     )
     feature_build.build_pending(services.engine, feature_build.Scope())
-    assert watched(services)["retrain"]["ask"] is True
+    assert run_drift_job(services)["retrain"]["ask"] is True
     change(services, "DELETE FROM jobs WHERE kind = 'train'")
-    trained_again(services)
+    train_again(services)
 
-    result = watched(services)
+    result = run_drift_job(services)
 
     assert {"amount", "currency"} <= set(result["alarms"])
     assert result["retrain"]["ask"] is False
@@ -263,7 +263,7 @@ def test_no_accuracy_is_estimated_from_learned_rows_only(
         "INSERT INTO transaction_labels (txn_id, label, source, updated_at) "
         f"SELECT id, 'Coffee', 'human', '2000-01-01' FROM transactions WHERE {last_week(services)}",
     )
-    watched(services)
+    run_drift_job(services)
 
     assert client.get("/ml/v2/drift").json["reports"][0]["estimated_accuracy"] is None
 
@@ -271,11 +271,11 @@ def test_no_accuracy_is_estimated_from_learned_rows_only(
 def test_missing_live_version_does_not_prevent_training(services: Services, trained: str) -> None:
     shutil.rmtree(services.settings.registry_dir / "versions")
 
-    assert watched(services)["retrain"]["ask"]
+    assert run_drift_job(services)["retrain"]["ask"]
 
 
 def test_no_comparison_without_a_stored_reference_profile(services: Services) -> None:
-    assert watched(services)["alarms"] is None
+    assert run_drift_job(services)["alarms"] is None
 
 
 def test_after_a_rollback_drift_of_the_other_version_is_ignored(
@@ -283,13 +283,13 @@ def test_after_a_rollback_drift_of_the_other_version_is_ignored(
 ) -> None:
     with transaction(services.engine) as session:
         session.add(report("amount", run_id=trained))
-    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(services)
-    trained_again(services)
+    assert 'lm_drift_alarm{check="amount"} 1.0' in scrape_metrics(services)
+    train_again(services)
 
-    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(services)
+    assert 'lm_drift_alarm{check="amount"} 0.0' in scrape_metrics(services)
     assert not decision(services).retrain
     services.registry.rollback(by="test", why="a test")
-    assert 'lm_drift_alarm{check="amount"} 1.0' in told_by_metrics(services)
+    assert 'lm_drift_alarm{check="amount"} 1.0' in scrape_metrics(services)
 
 
 def test_old_alarm_is_no_longer_reported(services: Services, trained: str) -> None:
@@ -297,11 +297,11 @@ def test_old_alarm_is_no_longer_reported(services: Services, trained: str) -> No
         old = func.now() - dt.timedelta(days=9)
         session.add(report("amount", run_id=trained, created_at=old))
 
-    assert 'lm_drift_alarm{check="amount"} 0.0' in told_by_metrics(services)
-    assert "lm_drift_report_timestamp_seconds" not in told_by_metrics(services)
+    assert 'lm_drift_alarm{check="amount"} 0.0' in scrape_metrics(services)
+    assert "lm_drift_report_timestamp_seconds" not in scrape_metrics(services)
 
 
-def told_by_metrics(services: Services) -> str:
+def scrape_metrics(services: Services) -> str:
     """As a process that begins now would tell it."""
     return create_app(services).test_client().get("/metrics").text
 
@@ -442,7 +442,7 @@ def test_labels_after_a_skipped_night_start_training_early(
 def test_api_has_the_reason_of_a_run(client: FlaskClient, services: Services) -> None:
     add_transactions(services.engine, 30, labelled=25)
 
-    job_id = watched(services)["retrain"]["job_id"]
+    job_id = run_drift_job(services)["retrain"]["job_id"]
 
     told = client.get(f"/ml/v2/jobs/{job_id}").json
     assert told["reason"] == "no version yet, 25 labels of 20 needed"

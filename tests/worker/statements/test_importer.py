@@ -51,7 +51,7 @@ def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(text(statement))]
 
 
-def did(report: ImportReport) -> tuple[int, int, int, int]:
+def counts_of(report: ImportReport) -> tuple[int, int, int, int]:
     return report.inserted, report.updated, report.unchanged, report.rejected
 
 
@@ -68,7 +68,7 @@ def test_canonical_file_needs_no_options(engine: Engine, tmp_path: Path) -> None
     report = import_csv(engine, written(tmp_path, CANONICAL))
 
     assert report.read == 3
-    assert did(report) == (3, 0, 0, 0)
+    assert counts_of(report) == (3, 0, 0, 0)
     assert labels(report) == (2, 0, 0, 0)
     assert report.rejects_path is None
     assert rows(
@@ -92,7 +92,7 @@ def test_unprepared_bank_export_needs_no_options(
 ) -> None:
     report = import_csv(engine, written(tmp_path, BANK.encode(encoding)))
 
-    assert did(report) == (4, 0, 0, 0)
+    assert counts_of(report) == (4, 0, 0, 0)
     assert report.skipped == 1
     assert rows(engine, "SELECT date::text, amount, description FROM transactions ORDER BY id") == [
         ("2026-01-13", Decimal("-4.20"), "Café de la Gare\nCarte 1234"),
@@ -111,7 +111,7 @@ def test_repeated_import_changes_nothing(engine: Engine, tmp_path: Path, content
 
     again = import_csv(engine, path)
 
-    assert did(again) == (0, 0, first.inserted, 0)
+    assert counts_of(again) == (0, 0, first.inserted, 0)
     assert labels(again) == (0, 0, first.labels_inserted, 0)
     assert sorted(map(str, rows(engine, whole))) == before
 
@@ -123,7 +123,7 @@ def test_overlapping_file_adds_only_new_rows(engine: Engine, tmp_path: Path) -> 
 
     report = import_csv(engine, written(tmp_path, later))
 
-    assert did(report) == (1, 0, 3, 0)
+    assert counts_of(report) == (1, 0, 3, 0)
     assert rows(engine, "SELECT count(*) FROM transactions") == [(5,)]
 
 
@@ -131,11 +131,11 @@ def test_equal_rows_are_stored_as_often_as_in_the_file(engine: Engine, tmp_path:
     head, coffee = "date;amount;merchant\n", "13/01/2026;-4,20;Bean House\n"
 
     assert import_csv(engine, written(tmp_path, head + coffee * 2)).inserted == 2
-    assert did(import_csv(engine, written(tmp_path, head + coffee))) == (0, 0, 1, 0)
-    assert did(import_csv(engine, written(tmp_path, head + coffee * 3))) == (1, 0, 2, 0)
+    assert counts_of(import_csv(engine, written(tmp_path, head + coffee))) == (0, 0, 1, 0)
+    assert counts_of(import_csv(engine, written(tmp_path, head + coffee * 3))) == (1, 0, 2, 0)
     # The same transaction, written differently.
     same = "date,amount,merchant\n2026-01-13,-4.2,Bean House\n"
-    assert did(import_csv(engine, written(tmp_path, same))) == (0, 0, 1, 0)
+    assert counts_of(import_csv(engine, written(tmp_path, same))) == (0, 0, 1, 0)
 
 
 def test_changed_row_is_updated_only_in_the_columns_of_the_file(
@@ -149,7 +149,7 @@ def test_changed_row_is_updated_only_in_the_columns_of_the_file(
     )
     report = import_csv(engine, written(tmp_path, changed))
 
-    assert did(report) == (0, 1, 1, 0)
+    assert counts_of(report) == (0, 1, 1, 0)
     assert labels(report) == (0, 1, 1, 0)
     assert rows(engine, "SELECT amount, merchant FROM transactions WHERE external_id = 'a-1'") == [
         (Decimal("-12.50"), "Bean House")
@@ -182,7 +182,7 @@ def test_bad_rows_are_rejected_with_line_and_reason_and_do_not_stop_the_rest(
 
     report = import_csv(engine, written(tmp_path, content))
 
-    assert did(report) == (4, 0, 0, 6)
+    assert counts_of(report) == (4, 0, 0, 6)
     assert report.read == 10
     assert report.rejects == (
         Reject(5, "date '13/01/2026': expected yyyy-mm-dd"),
@@ -214,12 +214,17 @@ def test_file_of_many_pieces_is_merged_as_one(engine: Engine, tmp_path: Path) ->
 
     report = import_csv(engine, written(tmp_path, content), options=anna)
 
-    assert did(report) == (45_000 - 10, 10, 990, 11)
+    assert counts_of(report) == (45_000 - 10, 10, 990, 11)
     assert labels(report) == (45_000 - 10, 0, 1_000, 0)
     assert Reject(46_002, "duplicate id, first on line 2") in (
         Reject(int(line), reason) for line, reason, *_ in rejected(report)
     )
-    assert did(import_csv(engine, written(tmp_path, content), options=anna)) == (0, 0, 45_990, 11)
+    assert counts_of(import_csv(engine, written(tmp_path, content), options=anna)) == (
+        0,
+        0,
+        45_990,
+        11,
+    )
 
 
 def rejected(report: ImportReport) -> list[list[str]]:
@@ -234,7 +239,7 @@ def test_import_does_not_change_another_users_transaction(engine: Engine, tmp_pa
 
     report = import_csv(engine, path, options=ImportOptions(user="ben"))
 
-    assert did(report) == (0, 0, 0, 3)
+    assert counts_of(report) == (0, 0, 0, 3)
     assert report.rejects[0] == Reject(2, "this id belongs to another user")
     assert labels(report) == (0, 0, 0, 0)
     assert rows(engine, "SELECT DISTINCT user_id FROM transactions") == [("anna",)]
@@ -243,7 +248,7 @@ def test_import_does_not_change_another_users_transaction(engine: Engine, tmp_pa
 def test_two_users_may_have_equal_rows(engine: Engine, tmp_path: Path) -> None:
     path = written(tmp_path, BANK)
     import_csv(engine, path, options=ImportOptions(user="anna"))
-    assert did(import_csv(engine, path, options=ImportOptions(user="ben"))) == (4, 0, 0, 0)
+    assert counts_of(import_csv(engine, path, options=ImportOptions(user="ben"))) == (4, 0, 0, 0)
 
 
 def test_human_label_is_not_replaced(engine: Engine, tmp_path: Path) -> None:
@@ -271,7 +276,7 @@ def test_deleted_transaction_stays_deleted(engine: Engine, tmp_path: Path) -> No
     with engine.begin() as connection:
         connection.execute(text("UPDATE transactions SET deleted_at = now() WHERE id = 1"))
 
-    assert did(import_csv(engine, path)) == (0, 0, 3, 0)
+    assert counts_of(import_csv(engine, path)) == (0, 0, 3, 0)
 
     assert rows(engine, "SELECT count(*) FROM transactions WHERE deleted_at IS NULL") == [(2,)]
 
@@ -307,7 +312,7 @@ def test_import_is_refused_if_rejects_cannot_be_written(engine: Engine, tmp_path
 
 def test_stream_is_imported_like_a_file(engine: Engine) -> None:
     stream = io.BytesIO(gzip.compress(CANONICAL.encode()))
-    assert did(import_csv(engine, stream)) == (3, 0, 0, 0)
+    assert counts_of(import_csv(engine, stream)) == (3, 0, 0, 0)
 
 
 def test_import_is_refused_if_the_path_of_the_rejects_is_a_folder(
