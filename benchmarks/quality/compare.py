@@ -37,9 +37,13 @@ def compare(
     run: Runner = apart,
 ) -> dict[str, Any]:
     """The figures of each method of *keys*, JSON-able, and how ours differs from the best other."""
-    truth = [label for label, kept in zip(data.test.labels, data.scored, strict=True) if kept]
+    truth = [
+        label for label, is_scored in zip(data.test.labels, data.scored, strict=True) if is_scored
+    ]
     merchants = [
-        txn.merchant for txn, kept in zip(data.test.txns, data.scored, strict=True) if kept
+        txn.merchant
+        for txn, is_scored in zip(data.test.txns, data.scored, strict=True)
+        if is_scored
     ]
     seen = data.seen[data.scored]
     place = {label: index for index, label in enumerate(sorted(set(data.train.labels)))}
@@ -81,15 +85,17 @@ def differences(quality: Mapping[str, Any], resamples: int) -> list[dict[str, An
     truth, methods = quality["truth"], quality["methods"]
     found = []
     for rival, metrics in _rivals(methods).items():
-        said = methods[OURS]["said"], methods[rival]["said"]
+        predictions = methods[OURS]["said"], methods[rival]["said"]
         found.append(
             {
                 "against": rival,
                 "best_by": metrics,
                 "resamples": resamples,
-                "rows": measure.bootstrap(truth, *said, range(len(truth)), resamples=resamples),
+                "rows": measure.bootstrap(
+                    truth, *predictions, range(len(truth)), resamples=resamples
+                ),
                 "merchants": measure.bootstrap(
-                    truth, *said, quality["merchants"], resamples=resamples
+                    truth, *predictions, quality["merchants"], resamples=resamples
                 ),
             }
         )

@@ -50,8 +50,8 @@ def learning_curve(
     for key in keys if windows else ():
         answers: list[Answers] = run(learn_each, key, windows)
         figures = [
-            measure.figures(window.test.labels, said, window.seen)
-            for window, said in zip(windows, answers, strict=True)
+            measure.figures(window.test.labels, answer, window.seen)
+            for window, answer in zip(windows, answers, strict=True)
         ]
         points = []
         for size in dict.fromkeys(window.size for window in windows):

@@ -216,9 +216,9 @@ def _close(kind: str, kinds: tuple[str, ...]) -> bool:
 def _report(parts: dict[str, list[Case]]) -> None:
     print(f"{'':18}{'by':9}{'cases':>9}{'covered':>9}{'judged':>9}{'right':>8}{'close':>8}")
     for name, cases in parts.items():
-        told = [(lookup_category(case.row), case) for case in cases]
+        guessed = [(lookup_category(case.row), case) for case in cases]
         for source in ("brand", "word", "channel", "all"):
-            found = [(one, case) for one, case in told if one and source in ("all", one.source)]
+            found = [(one, case) for one, case in guessed if one and source in ("all", one.source)]
             judged = [(one, case) for one, case in found if case.kinds]
             right = sum(one.category in case.kinds for one, case in judged)
             close = sum(_close(one.category, case.kinds) for one, case in judged)

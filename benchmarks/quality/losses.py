@@ -46,8 +46,8 @@ def losses(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     )
 
 
-def _listed(rows: list[list[str]], told: str, head: list[str], *, none: str) -> Iterator[str]:
-    yield from [told, "", *table(head, rows)] if rows else [none]
+def _listed(rows: list[list[str]], intro: str, head: list[str], *, none: str) -> Iterator[str]:
+    yield from [intro, "", *table(head, rows)] if rows else [none]
 
 
 def _behind(data: str, learned: int, methods: Mapping[str, Figures]) -> Iterator[list[str]]:

@@ -23,7 +23,7 @@ Weights = NDArray[np.float64]
 
 def chosen(answers: Answers, keep: BoolArray) -> Answers:
     """The answers of the rows in *keep*, shape (n,)."""
-    ranked = [row for row, kept in zip(answers.ranked, keep, strict=True) if kept]
+    ranked = [row for row, is_kept in zip(answers.ranked, keep, strict=True) if is_kept]
     return Answers(ranked, answers.confidence[keep])
 
 

@@ -141,12 +141,12 @@ def _learning_curve(name: str, parts: Sequence[Mapping[str, Sequence[Record]]]) 
         if sizes[1]:
             between = float(np.sqrt(sizes[0][-1] * sizes[1][0]))
             axes.axvline(between, color="0.6", linewidth=1, linestyle=":")
-            for side, told, apart in (
+            for side, title, apart in (
                 ("right", "mean of three windows", -8),
                 ("left", "main tables", 8),
             ):
                 axes.annotate(
-                    told,
+                    title,
                     (between, 1.01),
                     xycoords=axes.get_xaxis_transform(),
                     xytext=(apart, 0),

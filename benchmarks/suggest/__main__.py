@@ -37,7 +37,7 @@ MODES = ("all layers", "without the model", "merchant lookup")
 class User:
     """What one user has said so far."""
 
-    told: dict[str, deque[tuple[str, FeatureRow]]] = field(
+    labels_by_merchant: dict[str, deque[tuple[str, FeatureRow]]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=RECENT))
     )
     corrected: dict[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class User:
 
     def say(self, row: FeatureRow, label: str, *, correction: bool) -> None:
         """Remember a label as the service would."""
-        self.told[row.merchant].append((label, row))
+        self.labels_by_merchant[row.merchant].append((label, row))
         if correction:
             self.corrected[row.merchant] = label
         else:
@@ -54,11 +54,11 @@ class User:
 
     def memory(self, merchant: str) -> MerchantHistory | None:
         """Of a merchant; None where it has none, or is unknown."""
-        said = self.told.get(merchant) if merchant else None
-        if not said:
+        labelled = self.labels_by_merchant.get(merchant) if merchant else None
+        if not labelled:
             return None
-        times = Counter(label for label, _ in said)
-        last = {label: row.date for label, row in said}
+        times = Counter(label for label, _ in labelled)
+        last = {label: row.date for label, row in labelled}
         known = {label: LabelCount(count, last[label]) for label, count in times.most_common()}  # type: ignore[arg-type]
         return MerchantHistory(known, self.corrected.get(merchant))
 
@@ -85,12 +85,12 @@ def replay(
         model: Model | None = None
         if mode == "all layers" and first - start + known >= MIN_LABELS:
             model = fit.fit(rows[start - known : first], labels[start - known : first])
-        bars = model.thresholds if model else Thresholds()
+        thresholds = model.thresholds if model else Thresholds()
         if mode == "merchant lookup":
-            bars = Thresholds(memory=0.0)
+            thresholds = Thresholds(memory=0.0)
         predictions = model.predict_many(rows[first:last]) if model else [None] * (last - first)
         for at, prediction in zip(range(first, last), predictions, strict=True):
-            suggested = decide(evidence(user, rows[at], prediction, mode), bars)
+            suggested = decide(evidence(user, rows[at], prediction, mode), thresholds)
             right = suggested.label == labels[at]
             shown.append((suggested, right))
             user.say(rows[at], labels[at], correction=not right)

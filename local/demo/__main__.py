@@ -98,11 +98,11 @@ def _show_figures(figures: Mapping[str, Any]) -> None:
     print(f"{'macro-F1':>9}{'accuracy':>10}")
     print(f"  {'the model':<34}{figures['val_f1_macro']:>9.3f}{figures['val_accuracy']:>10.3f}")
     # A version made by older code may lack some of them.
-    beside = {said: figures["baselines"].get(name) for name, said in BASELINES.items()}
+    beside = {title: figures["baselines"].get(name) for name, title in BASELINES.items()}
     beside["estimated ceiling (label noise)"] = figures.get("ceiling")
-    for said, found in beside.items():
+    for title, found in beside.items():
         if found and found["f1_macro"] is not None:
-            print(f"  {said:<34}{found['f1_macro']:>9.3f}{found['accuracy']:>10.3f}")
+            print(f"  {title:<34}{found['f1_macro']:>9.3f}{found['accuracy']:>10.3f}")
     settled = figures.get("coverage_at_95")
     if settled:
         print(f"  the surest {settled['share']:.0%} of them are 95% right")

@@ -243,14 +243,14 @@ def _stop_all(state: State | None) -> bool:
     if state and supervisor.shut_down(state):
         ended = True
         show("Ending the processes; what is at work has 10 s to finish.")
-        began = said = time.monotonic()
+        began = printed_at = time.monotonic()
         # supervisord answers nothing any more, but it ends as the last.
         while left := supervisor.find_leftovers():
             now = time.monotonic()
             if now - began > DOWN_TIMEOUT_S:
                 break
-            if now - said > PROGRESS_EVERY_S:
-                said = now
+            if now - printed_at > PROGRESS_EVERY_S:
+                printed_at = now
                 show(f"  waiting for {supervisor.describe_processes(left)}, {now - began:.0f} s")
             time.sleep(0.2)
     # Processes that supervisord has lost, or that survived its crash.

@@ -157,17 +157,17 @@ def _query(draw: random.Random, names: tuple[str, ...]) -> str:
 def _form(draw: random.Random, body: bytes, good: Any) -> tuple[str, bytes]:
     """The body as what is said of a good file, or a hostile file of which good is said."""
     name = draw.choice(("bank.csv", "bank.csv", *TEXTS)).encode("utf-8", "replace")[:300]
-    file, said = FILE, body
+    file, options = FILE, body
     if draw.random() < 0.5:
         cells = ";".join(draw.choice((*TEXTS, *NUMBERS))[:3_000] for _ in range(3))
         row = cells.encode("utf-8", "replace") + b"\n"
         file = draw.choice((body, FILE + row, FILE + draw.randbytes(60), gzip.compress(FILE)[:-9]))
-        said = draw.choice((b"{}", json.dumps(good).encode()))
+        options = draw.choice((b"{}", json.dumps(good).encode()))
     part = b'--x\r\nContent-Disposition: form-data; name="%s"'
     named = name.replace(b"\n", b"_").replace(b"\r", b"_").replace(b'"', b"_")
     parts = [
         part % b"file" + b'; filename="%s"\r\n\r\n%s\r\n' % (named, file),
-        part % b"options" + b"\r\n\r\n%s\r\n" % said,
+        part % b"options" + b"\r\n\r\n%s\r\n" % options,
         b"--x--\r\n",
     ]
     return "multipart/form-data; boundary=x", b"".join(parts)

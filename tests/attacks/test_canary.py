@@ -130,8 +130,8 @@ def test_texts_of_transactions_appear_in_no_log_metric_message_model_or_title(
     stack.call("POST", "/ml/v2/predict/batch", {"rows": [raw, {**raw, "amount": WORD}]})
     suggested = stack.call("POST", "/ml/v2/suggest", {"transactions": [raw] * 3}).body["items"]
     for item, action in zip(suggested, ("accept", "correct", "reject"), strict=True):
-        said = {"action": action} | ({"label": "Fuel"} if action == "correct" else {})
-        stack.call("POST", f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", said)
+        feedback = {"action": action} | ({"label": "Fuel"} if action == "correct" else {})
+        stack.call("POST", f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", feedback)
     stack.call("PUT", f"/ml/v2/rules?user_id={USER}", rules)
     stack.call("POST", "/ml/v2/rules/preview", rules)
     for path in ("rules/apply", "suggest/history"):
@@ -189,8 +189,8 @@ def test_a_deleted_user_leaves_nothing_in_any_table(
     of_raw = client.post("/ml/v2/suggest", json={"transactions": [PLANTED] * 3}).json["items"]
     of_stored = client.post("/ml/v2/suggest", json={"txn_ids": ids}).json["items"]
     for item in of_raw + of_stored[2:]:
-        said = {"action": "correct", "label": f"{WORD} choice"}
-        client.post(f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", json=said)
+        feedback = {"action": "correct", "label": f"{WORD} choice"}
+        client.post(f"/ml/v2/suggestions/{item['suggestion_id']}/feedback", json=feedback)
     client.post(
         f"/ml/v2/suggestions/{of_raw[0]['suggestion_id']}/feedback", json={"action": "undo"}
     )

@@ -56,9 +56,9 @@ def test_a_body_that_is_cut_short_is_refused(
     method, path, headers, body = cut
     before = jobs(live)
 
-    heard = send(live.port, request(method, path, TOKEN, *headers, body=body), half_close=True)
+    response = send(live.port, request(method, path, TOKEN, *headers, body=body), half_close=True)
 
-    assert heard.statuses in ([400], [])
+    assert response.statuses in ([400], [])
     assert live.call("GET", "/ml/v2/rules?user_id=cut", **bearer(ADMIN)).body["rules"] == []
     assert jobs(live) == before
 
@@ -80,6 +80,6 @@ def test_a_request_for_a_prediction_may_be_sent_in_chunks(live: Live) -> None:
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     token = f"Authorization: Bearer {PREDICT}"
 
-    heard = send(live.port, request("POST", "/ml/v2/predict", token, JSON, CHUNKED, body=chunks))
+    response = send(live.port, request("POST", "/ml/v2/predict", token, JSON, CHUNKED, body=chunks))
 
-    assert heard.statuses == [200]
+    assert response.statuses == [200]

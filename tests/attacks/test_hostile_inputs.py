@@ -156,13 +156,16 @@ def test_huge_bodies_use_bounded_memory_of_the_real_server(live: Live) -> None:
     def sent(place: tuple[str, str]) -> tuple[list[int], tuple[str, str]]:
         nonlocal most
         route, name = place
-        body, told = HUGE[name], f"Content-Length: {len(HUGE[name])}"
+        body, framing = HUGE[name], f"Content-Length: {len(HUGE[name])}"
         if len(name) % 2:
-            body, told = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), "Transfer-Encoding: chunked"
-        kinds = (TOKEN, f"Content-Type: {JSON}", told, "Connection: close")
-        heard = send(live.port, request(*route.split(" ", 1), *kinds), body, wait_s=30)
+            body, framing = (
+                b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+                "Transfer-Encoding: chunked",
+            )
+        kinds = (TOKEN, f"Content-Type: {JSON}", framing, "Connection: close")
+        response = send(live.port, request(*route.split(" ", 1), *kinds), body, wait_s=30)
         most = max(most, live.memory())
-        return heard.statuses, place
+        return response.statuses, place
 
     before = live.memory()
     with ThreadPoolExecutor(8) as pool:

@@ -143,8 +143,8 @@ def responses(live: Live) -> dict[str, RawResponse]:
     """What the server said to each, all of them asked at once."""
     asked = {**AMBIGUOUS, **{name: [data] for name, (_, data) in ONCE.items()}}
     with ThreadPoolExecutor(24) as pool:
-        said = pool.map(lambda parts: send(live.port, *parts, wait_s=3), asked.values())
-        return dict(zip(asked, said, strict=True))
+        responses = pool.map(lambda parts: send(live.port, *parts, wait_s=3), asked.values())
+        return dict(zip(asked, responses, strict=True))
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
@@ -169,7 +169,9 @@ def test_raw_requests_leave_the_server_running_without_faults(
 ) -> None:
     """The same processes serve on, and the log has no fault."""
     assert len(responses) >= 60
-    assert not [name for name, said in responses.items() if any(s >= 500 for s in said.statuses)]
+    assert not [
+        name for name, response in responses.items() if any(s >= 500 for s in response.statuses)
+    ]
     assert live.process.poll() is None
     assert live.broken() == []
     assert live.alive()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,7 @@ from tests.attacks.conftest import Live
 from tests.attacks.wire import request
 from tests.support.api import PREDICT, bearer
 
-CLIENTS = 200
+CLIENTS, ATTEMPTS = 200, 5
 TOKEN = f"Authorization: Bearer {PREDICT}"
 FORM = "Content-Type: application/x-www-form-urlencoded"
 SLOW = {
@@ -41,26 +40,30 @@ def many(port: int, count: int, data: bytes) -> Iterator[list[socket.socket]]:
         yield connections
 
 
-def slowest_answer(live: Live) -> float:
-    """Ask for health and a prediction many times; the seconds of the slowest answer."""
-    took = []
-    for _ in range(20):
-        for method, path, body in (
-            ("GET", "/healthz", None),
-            ("POST", "/ml/v2/predict", {"merchant": "BEAN HOUSE"}),
-        ):
-            started = time.monotonic()
-            assert live.call(method, path, body, **bearer(PREDICT)).status == 200
-            took.append(time.monotonic() - started)
-    return max(took)
+def state(connection: socket.socket) -> str:
+    """`open`, `closed`, or the status with which the server has answered it."""
+    connection.setblocking(False)
+    try:
+        received = connection.recv(100)
+    except BlockingIOError:
+        return "open"
+    return received.split()[1].decode() if received else "closed"
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW)
 def test_two_hundred_slow_clients_do_not_delay_others(live: Live, data: bytes) -> None:
-    """Health and predictions are answered meanwhile, within a second each."""
-    usual_s = slowest_answer(live)
+    """Others are answered while slow clients are still connected, or were refused at once.
 
-    with many(live.port, CLIENTS, data):
-        slowest_s = slowest_answer(live)
-
-    assert slowest_s < max(1, 3 * usual_s)  # a busy machine is slow without slow clients, too
+    If others had to wait, the server would have closed slow connections by then. It also does so
+    after ten seconds, which may pass on a busy machine, so there is more than one attempt.
+    """
+    for _ in range(ATTEMPTS):
+        with many(live.port, CLIENTS, data) as connections:
+            for _ in range(10):
+                assert live.call("GET", "/healthz").status == 200
+                body = {"merchant": "BEAN HOUSE"}
+                assert live.call("POST", "/ml/v2/predict", body, **bearer(PREDICT)).status == 200
+            states = set(map(state, connections))
+        if states <= {"open", "413", "503"}:
+            return
+    pytest.fail(f"when others were answered, slow connections were {states}")

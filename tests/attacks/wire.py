@@ -30,7 +30,7 @@ def send(port: int, *parts: bytes, wait_s: float = WAIT_S, half_close: bool = Fa
         wait_s: so long after the last byte that came, nothing more is expected.
         half_close: say that no more will come, as `nc` does at the end of its input.
     """
-    heard, closed = b"", False
+    received, closed = b"", False
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -42,11 +42,11 @@ def send(port: int, *parts: bytes, wait_s: float = WAIT_S, half_close: bool = Fa
         with contextlib.suppress(TimeoutError):
             try:
                 while got := connection.recv(65536):
-                    heard += got
+                    received += got
                 closed = True
             except ConnectionResetError:
                 closed = True
-    return RawResponse(heard, closed)
+    return RawResponse(received, closed)
 
 
 def request(

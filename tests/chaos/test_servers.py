@@ -29,7 +29,9 @@ from tests.system.stack import Reply
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 AWAY_S = 2.0  # how long a server is away
 ANSWER_S = 2.0  # to a request for work while Redis is away or slow
-TOLD_S = 3.0  # to any request while PostgreSQL is away; shared.db.engine keeps it
+ANSWER_WITHOUT_POSTGRES_S = (
+    3.0  # to any request while PostgreSQL is away; shared.db.engine keeps it
+)
 SLOW_S = 0.2  # a message on its way, one way; a worker waits for a dozen of them a job
 ROUND = 80  # requests that change the same rows at once
 
@@ -214,25 +216,27 @@ def ask_what_needs_postgres(world: World, txn_id: int) -> Asked:
         ("/ml/v2/labels", label),
     )
     with ThreadPoolExecutor(len(requests)) as pool:
-        told = Asked(*pool.map(lambda it: world.stack.call("POST", *it), requests))
-    if told.job.status == 202:
-        world.accepted.append(told.job.body["job_id"])
-    return told
+        replies = Asked(*pool.map(lambda it: world.stack.call("POST", *it), requests))
+    if replies.job.status == 202:
+        world.accepted.append(replies.job.body["job_id"])
+    return replies
 
 
 def ask_without_postgres(world: World, scene: Scene, txn_id: int) -> None:
     """Nobody waits for long: what cannot be done is told, with a time to come again."""
     began = time.monotonic()
-    told = ask_what_needs_postgres(world, txn_id)
+    replies = ask_what_needs_postgres(world, txn_id)
     took = time.monotonic() - began
-    if took > TOLD_S:
-        scene.line.violations.append(f"an answer took {took:.1f} s, {TOLD_S:.0f} s are promised")
-    if told.suggestion.status != 200 or not told.suggestion.body["degraded"]:
-        scene.line.violations.append(f"a suggestion without PostgreSQL: {told.suggestion}")
-    for reply, kept in ((told.job, 202), (told.label, 200)):
+    if took > ANSWER_WITHOUT_POSTGRES_S:
+        scene.line.violations.append(
+            f"an answer took {took:.1f} s, {ANSWER_WITHOUT_POSTGRES_S:.0f} s are promised"
+        )
+    if replies.suggestion.status != 200 or not replies.suggestion.body["degraded"]:
+        scene.line.violations.append(f"a suggestion without PostgreSQL: {replies.suggestion}")
+    for reply, expected in ((replies.job, 202), (replies.label, 200)):
         if reply.status == 503 and "Retry-After" in reply.headers:
             continue
-        if reply.status != kept:
+        if reply.status != expected:
             scene.line.violations.append(f"without PostgreSQL: {reply.status} {reply.body}")
 
 
@@ -245,9 +249,9 @@ def wait_until_served_again(world: World, txn_id: int) -> float:
         wanted = {"transactions": [world.known.rows[0]]}
         if world.stack.call("POST", "/ml/v2/suggest", wanted).body.get("degraded", True):
             return False
-        told = ask_what_needs_postgres(world, txn_id)
-        is_whole = told.suggestion.status == 200 and not told.suggestion.body["degraded"]
-        return is_whole and (told.job.status, told.label.status) == (202, 200)
+        replies = ask_what_needs_postgres(world, txn_id)
+        is_whole = replies.suggestion.status == 200 and not replies.suggestion.body["degraded"]
+        return is_whole and (replies.job.status, replies.label.status) == (202, 200)
 
     wait_until(as_ever, "all is served as ever", BACK_S - (time.monotonic() - began))
     return time.monotonic() - began
@@ -355,16 +359,18 @@ def test_concurrent_label_changes_are_stored_whole_or_refused(world: World) -> N
             with lock_labels(world, txn_ids):
                 futures = {number: pool.submit(relabel, number) for number in numbers}
                 wait_until(lambda: waiting_for_a_lock(world), "one of them waits")
-            told = {number: future.result() for number, future in futures.items()}
-            refused = [why for why in told.values() if why is not None]
+            outcomes = {number: future.result() for number, future in futures.items()}
+            refused = [why for why in outcomes.values() if why is not None]
             scene.injected(len(refused))
             scene.line.violations += [why for why in refused if "Others changed" not in why]
             with world.engine.connect() as connection:
-                said = "SELECT DISTINCT label FROM transaction_labels WHERE txn_id = ANY(:ids)"
-                left = {*connection.scalars(text(said), {"ids": txn_ids})}
-            kept = {f"Toys {number}" for number, why in told.items() if why is None} or {"Toys"}
-            if len(left) != 1 or not left <= kept:
-                scene.line.violations.append(f"{left} is left of {kept}")
+                query = "SELECT DISTINCT label FROM transaction_labels WHERE txn_id = ANY(:ids)"
+                left = {*connection.scalars(text(query), {"ids": txn_ids})}
+            stored = {f"Toys {number}" for number, why in outcomes.items() if why is None} or {
+                "Toys"
+            }
+            if len(left) != 1 or not left <= stored:
+                scene.line.violations.append(f"{left} is left of {stored}")
             scene.recovered(world.done_anew())
     scene.check()
 

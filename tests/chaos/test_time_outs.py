@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from shared.db import engine
 from shared.jobs import store as job_store
-from tests.chaos.test_servers import TOLD_S
+from tests.chaos.test_servers import ANSWER_WITHOUT_POSTGRES_S
 from tests.chaos.world import BACK_S, RESUMED_S
 from worker.execution import recovery
 
 
 def test_waits_for_postgres_end_before_a_request_must_be_answered() -> None:
     """A request waits for a free connection, for a sign of life from it, then for a new one."""
-    assert engine.FREE_S + engine.PING_S + engine.CONNECT_S <= TOLD_S - 0.5
+    assert engine.FREE_S + engine.PING_S + engine.CONNECT_S <= ANSWER_WITHOUT_POSTGRES_S - 0.5
 
 
 def test_lost_messages_are_sent_again_before_work_must_go_on() -> None:

@@ -87,13 +87,13 @@ def has_refused(world: World, run_id: str) -> bool:
 def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: World) -> None:
     draw, root = drawn("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
     both = [world.files[run_id] for run_id in world.versions]
-    said = [world.known.says[run_id] for run_id in world.versions]
+    expected = [world.known.says[run_id] for run_id in world.versions]
     done = registry_writer.PROCESSES.Value("i", 0)
     with world.scene("publisher killed at a random moment") as scene:
         for _ in range(times(12, 200)):
             start = done.value + 10  # what it was just making when it died has a name already
             for number in range(start, start + 500):
-                world.known.says[registry_writer.run_id_of(number)] = said[number % 2]  # type: ignore[index]
+                world.known.says[registry_writer.run_id_of(number)] = expected[number % 2]  # type: ignore[index]
             process = registry_writer.start(
                 registry_writer.publish_for_ever, root, both, done, start
             )
@@ -153,11 +153,14 @@ def test_a_damaged_version_is_never_served_and_never_ends_the_process(
 
     def ask() -> None:
         while not over.wait(0.001):  # this process has the versions to damage, too
-            for row, said in zip(rows, says, strict=True):
+            for row, expected in zip(rows, says, strict=True):
                 answer = runtime.predict(row)
                 line.answers += 1
-                if not answer or (answer.prediction.label, answer.prediction.confidence) != said:
-                    wrong.append(f"{answer} instead of {said}")
+                if (
+                    not answer
+                    or (answer.prediction.label, answer.prediction.confidence) != expected
+                ):
+                    wrong.append(f"{answer} instead of {expected}")
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -191,11 +194,11 @@ def test_a_disk_error_while_publishing_fails_only_the_publisher(
     """Each system call fails in turn, or a sample of them. Predictions go on, and the next
     publisher succeeds."""
     files = world.files[world.versions[1]]
-    said = world.known.says[world.versions[1]]
+    expected = world.known.says[world.versions[1]]
 
     def publish(number: int, fault: Callable[..., None]) -> None:
         run_id = registry_writer.run_id_of(1_000 * code + number)
-        world.known.says[run_id] = said  # type: ignore[index]
+        world.known.says[run_id] = expected  # type: ignore[index]
         with monkeypatch.context() as patch:
             registry_writer.before_each_call(fault, patch.setattr)
             world.registry.save(files, {"metrics": {}}, run_id=run_id)

@@ -69,9 +69,9 @@ def test_requests_under_way_are_answered_before_the_web_process_ends(world: Worl
                 web = world.stack.processes.pop(0)
                 web.send_signal(signal.SIGTERM)
                 scene.injected()
-                told = [future.exception() or future.result() for future in asked]
-            if told != [200] * CLIENTS:
-                scene.line.violations.append(f"batches under way: {told}")
+                results = [future.exception() or future.result() for future in asked]
+            if results != [200] * CLIENTS:
+                scene.line.violations.append(f"batches under way: {results}")
             web.wait(GRACE_S)
             scene.load.stop()
             # Who comes as the door closes finds nobody; nobody who was let in is sent away.
@@ -136,10 +136,10 @@ def test_many_clients_at_the_start_of_a_web_process_all_get_the_model(world: Wor
                 raise AssertionError(f"client {client} was not answered within {START_S:.0f} s")
 
             with ThreadPoolExecutor(STORM) as pool:
-                told = list(pool.map(ask, range(STORM)))
-            scene.load.answers += told
-            if any(answer.status != 200 for answer in told):
-                scene.line.violations.append(f"answers: {Counter(it.status for it in told)}")
+                results = list(pool.map(ask, range(STORM)))
+            scene.load.answers += results
+            if any(answer.status != 200 for answer in results):
+                scene.line.violations.append(f"answers: {Counter(it.status for it in results)}")
             wait_until(lambda: len(loads(world)) >= before + processes, "each holds the model")  # noqa: B023
         if len(loads(world)) != processes * (1 + scene.line.injections // STORM):
             scene.line.violations.append(f"{len(loads(world))} loads by {processes} processes")

@@ -159,11 +159,11 @@ def test_concurrent_requests_for_training_get_the_same_one_job(world: World) -> 
                 return reply.status, reply.body["job_id"]
 
             with ThreadPoolExecutor(ALL_AT_ONCE) as pool:
-                told = list(pool.map(ask, range(ALL_AT_ONCE)))
+                results = list(pool.map(ask, range(ALL_AT_ONCE)))
             scene.injected(ALL_AT_ONCE)
-            accepted = [job_id for status, job_id in told if status == 202]
-            if len(accepted) != 1 or {job_id for _, job_id in told} != set(accepted):
-                scene.line.violations.append(f"accepted: {accepted}, told: {told}")
+            accepted = [job_id for status, job_id in results if status == 202]
+            if len(accepted) != 1 or {job_id for _, job_id in results} != set(accepted):
+                scene.line.violations.append(f"accepted: {accepted}, results: {results}")
             world.accepted += accepted
             world.stack.ended(accepted[0])
     scene.check()

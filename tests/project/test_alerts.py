@@ -95,9 +95,9 @@ def test_each_route_of_the_runbook_exists(client):
 def test_every_metric_of_rules_and_dashboards_is_exported(body):
     """A name that nothing writes would make an alert that never fires."""
     named = {name for expr in expressions() for name in re.findall(r"\blm_\w+", expr)}
-    told = set(re.findall(r"^(\w+)[{ ]", body, re.MULTILINE))
+    exported = set(re.findall(r"^(\w+)[{ ]", body, re.MULTILINE))
 
-    assert named <= told
+    assert named <= exported
 
 
 def test_dashboards_are_generated_by_the_script():

@@ -20,7 +20,7 @@ def test_a_job_that_succeeded_once_breaks_no_promise():
 
 
 @pytest.mark.parametrize(
-    ("job", "ends", "told"),
+    ("job", "ends", "message"),
     [
         (None, [], "is lost"),
         ({**SUCCEEDED, "state": "queued"}, [], "is queued, not succeeded"),
@@ -31,11 +31,11 @@ def test_a_job_that_succeeded_once_breaks_no_promise():
     ],
     ids=["lost", "left", "failed", "tried twice", "done twice", "ended twice"],
 )
-def test_job_that_was_not_done_is_a_violation(job, ends, told):
+def test_job_that_was_not_done_is_a_violation(job, ends, message):
     said = violations_of(job, ends)
 
     assert len(said) == 1
-    assert told in said[0]
+    assert message in said[0]
 
 
 def test_a_job_that_was_meant_to_fail_must_fail():
@@ -45,15 +45,17 @@ def test_a_job_that_was_meant_to_fail_must_fail():
 
 
 @pytest.mark.parametrize(
-    ("injections", "recovered_s", "told"),
+    ("injections", "recovered_s", "message"),
     [(0, [], "nothing was injected"), (1, [3.0, 10.5], "only after 10.5 s")],
     ids=["no fault", "too late"],
 )
-def test_scene_without_faults_or_with_a_late_recovery_is_a_violation(injections, recovered_s, told):
+def test_scene_without_faults_or_with_a_late_recovery_is_a_violation(
+    injections, recovered_s, message
+):
     said = list(history.of_faults(injections, recovered_s, 10.0))
 
     assert len(said) == 1
-    assert told in said[0]
+    assert message in said[0]
     assert list(history.of_faults(1, [3.0], 10.0)) == []
 
 
@@ -95,11 +97,11 @@ def test_soak_does_not_replace_the_results_of_the_scenes(tmp_path):
     report.write(report.SOAK, LINES[1:], page)
 
     before, _, rest = PAGE.partition("older\n")
-    told = page.read_text("utf-8")
-    assert told.startswith(before)
-    assert told.endswith(rest)
-    assert 'ARGS="-k long_run"`, ' in told
-    assert "| a random fault | 3 | 0 | 0 |  |" in told
+    message = page.read_text("utf-8")
+    assert message.startswith(before)
+    assert message.endswith(rest)
+    assert 'ARGS="-k long_run"`, ' in message
+    assert "| a random fault | 3 | 0 | 0 |  |" in message
 
 
 def test_reliability_page_has_a_section_for_each_run(tmp_path):

@@ -71,7 +71,9 @@ def a_page(browser: Browser, base_url: str, look: Look = LOOKS[0]) -> Iterator[P
     complaints: list[str] = []
     page.on(
         "console",
-        lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None,
+        lambda message: (
+            complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))

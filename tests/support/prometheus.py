@@ -64,9 +64,9 @@ class Prometheus:
 
     def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(self._base + path, timeout=10) as answer:
-            told = json.loads(answer.read())
-        assert told["status"] == "success", told
-        return dict(told["data"])
+            result = json.loads(answer.read())
+        assert result["status"] == "success", result
+        return dict(result["data"])
 
 
 def shorten_durations(rules: str, seconds: int) -> str:

@@ -155,11 +155,13 @@ def bank_file(rows: list[sample.Row]) -> str:
 
 def true_names(rows: list[sample.Row]) -> dict[str, str]:
     """What each merchant, as the page names it, is."""
-    told: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    labels_by_merchant: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         raw = RawTransaction(description=row.merchant, amount=-row.amount, date=row.date)
-        told[features_of(raw).merchant][row.label] += 1
-    return {merchant: labels.most_common(1)[0][0] for merchant, labels in told.items()}
+        labels_by_merchant[features_of(raw).merchant][row.label] += 1
+    return {
+        merchant: labels.most_common(1)[0][0] for merchant, labels in labels_by_merchant.items()
+    }
 
 
 def count_right(stack: Stack, rows: list[sample.Row], run_id: str) -> int:
@@ -239,9 +241,9 @@ def test_corrections_on_the_page_make_the_second_model_better(
         while corrections < 10:
             entry = page.locator("#waiting article[aria-current]")
             expect(entry).to_be_focused()
-            said = entry.locator(".said strong").inner_text()
+            suggested = entry.locator(".said strong").inner_text()
             merchant = entry.locator(".merchant").inner_text()
-            if said == names[merchant]:
+            if suggested == names[merchant]:
                 page.keyboard.press("a")
             else:
                 page.keyboard.press("c")

@@ -86,7 +86,7 @@ def test_user_gets_the_same_arm_in_every_process():
         "arms = (assign_arm(f'user-{n}', state, 'ledger-suggestions') for n in range(500))\n"
         "print(''.join(arm[0] for arm in arms))"
     )
-    told = {
+    other_arms = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={"PYTHONHASHSEED": seed},
@@ -98,7 +98,7 @@ def test_user_gets_the_same_arm_in_every_process():
     }
 
     here = arms(TrafficSplit(canary=0.5, challenger=RUN, trial=0.2), users=USERS[:500])
-    assert told == {"".join(arm[0] for arm in here)}
+    assert other_arms == {"".join(arm[0] for arm in here)}
 
 
 def test_trial_canary_and_salt_draw_independently():

@@ -221,8 +221,8 @@ def test_each_code_and_keyword_belongs_to_one_category():
     """What is written twice in categories.toml would be decided by its order."""
     entries = tomllib.loads((DATA / "categories.toml").read_text(encoding="utf-8")).values()
     for field in ("words", "ends", "brands"):
-        told = [one for entry in entries for one in entry[field].split(",") if one.strip()]
-        phrases = [" ".join(one.split()).lstrip(MARKS) for one in told]
+        names = [one for entry in entries for one in entry[field].split(",") if one.strip()]
+        phrases = [" ".join(one.split()).lstrip(MARKS) for one in names]
         assert sorted(phrases) == sorted(set(phrases)), field
     spans = [span.partition("-") for entry in entries for span in entry["mcc"].split(",") if span]
     codes = [code for low, _, high in spans for code in range(int(low), int(high or low) + 1)]

@@ -104,7 +104,7 @@ def test_a_damaged_version_is_refused_quarantined_and_not_tried_again(
     challengers.stop()
     assert challengers.model(run_id_of(1)) is None
     assert "model.json" in registry.quarantined(run_id_of(1))
-    assert outcomes.told == ["refused"]
+    assert outcomes.recorded == ["refused"]
 
 
 def test_a_version_that_the_loader_refuses_is_quarantined_without_quoting_it(registry, outcomes):

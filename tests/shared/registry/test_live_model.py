@@ -30,17 +30,17 @@ class Outcomes:
     """What `on_reload` was told; `wait_for` returns as soon as it was told that."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.recorded: list[str] = []
         self._changed = threading.Condition()
 
     def __call__(self, outcome: str) -> None:
         with self._changed:
-            self.told.append(outcome)
+            self.recorded.append(outcome)
             self._changed.notify_all()
 
-    def wait_for(self, *told: str, timeout_s: float = 10) -> bool:
+    def wait_for(self, *recorded: str, timeout_s: float = 10) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self.told == list(told), timeout_s)
+            return self._changed.wait_for(lambda: self.recorded == list(recorded), timeout_s)
 
 
 @pytest.fixture
@@ -190,8 +190,8 @@ def test_no_request_fails_or_mixes_two_versions_while_they_are_swapped(
     runtime.check()
     assert answer(runtime) == ([1, 1], run_id_of(1))
     assert set.union(*seen) == {1, 2, 3}
-    assert set(outcomes.told) == {"loaded"}
-    assert len(outcomes.told) > 20
+    assert set(outcomes.recorded) == {"loaded"}
+    assert len(outcomes.recorded) > 20
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
@@ -214,7 +214,7 @@ def test_a_version_damaged_after_its_deploy_is_refused_and_the_old_one_serves_on
     runtime.check()
 
     assert answer(runtime) == ([1, 1], run_id_of(1))
-    assert outcomes.told == ["loaded", "refused"]  # and not tried again at each look
+    assert outcomes.recorded == ["loaded", "refused"]  # and not tried again at each look
     assert run_id_of(2) in str(runtime.status().error)
     assert registry.quarantined(run_id_of(2)) is not None
     fresh = a_runtime()
@@ -266,7 +266,7 @@ def test_the_next_good_deploy_after_a_bad_one_is_served(
 
     assert answer(runtime) == ([3, 3], run_id_of(3))
     assert runtime.status().error is None
-    assert outcomes.told == ["refused", "loaded"]
+    assert outcomes.recorded == ["refused", "loaded"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\0" * 400])
@@ -321,7 +321,7 @@ def test_missing_deployed_version_is_tried_again_and_not_quarantined(
     runtime = a_runtime()
     runtime.start()
     runtime.check()  # too early for another try
-    assert outcomes.told == ["missing"]
+    assert outcomes.recorded == ["missing"]
     monkeypatch.setattr(live_model, "RETRY_S", 0.0)
     later = a_runtime()
     later.start()
@@ -329,7 +329,7 @@ def test_missing_deployed_version_is_tried_again_and_not_quarantined(
     (root / "elsewhere").rename(root / "versions")
     later.check()
 
-    assert outcomes.told == ["missing", "missing", "loaded"]
+    assert outcomes.recorded == ["missing", "missing", "loaded"]
     assert answer(later) == ([1, 1], run_id_of(1))
     assert registry.quarantined(run_id_of(1)) is None
 
@@ -347,7 +347,7 @@ def test_damaged_version_is_refused_on_a_read_only_disk(
 
     runtime.check()
 
-    assert outcomes.told == ["loaded", "refused"]
+    assert outcomes.recorded == ["loaded", "refused"]
     assert answer(runtime) == ([1, 1], run_id_of(1))
 
 

@@ -15,8 +15,8 @@ def test_ambiguous_dates_are_read_by_currency_and_reported_as_assumed(tmp_path: 
     other = table_of(tmp_path, "date,amount,currency\n01/02/2026,5.00,EUR\n")
     assert dates(other) == ["2026-02-01"]
 
-    told = table_of(tmp_path, "date,amount\n01/02/2026,5.00\n", date_format="mm/dd/yyyy")
-    assert dates(told) == ["2026-01-02"]
+    table = table_of(tmp_path, "date,amount\n01/02/2026,5.00\n", date_format="mm/dd/yyyy")
+    assert dates(table) == ["2026-01-02"]
 
 
 def test_date_in_another_format_than_the_sample_is_refused(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_sign_is_inferred_and_its_reason_reported(tmp_path: Path) -> None:
     assert amounts(signed) == ["-5", "-6", "7"]
     assert any("spend-negative (2 of the first 3" in fact for fact in signed.detected)
 
-    told = table_of(tmp_path, "date,amount\n2026-01-02,5\n", sign="spend-negative")
-    assert amounts(told) == ["5"]
+    table = table_of(tmp_path, "date,amount\n2026-01-02,5\n", sign="spend-negative")
+    assert amounts(table) == ["5"]
 
 
 def test_labelled_income_or_a_plus_does_not_sway_the_sign(tmp_path: Path) -> None:

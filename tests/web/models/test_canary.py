@@ -184,14 +184,14 @@ def test_trial_of_an_unusable_version_is_refused_with_the_reason(client, service
     file.chmod(0o644)
     file.write_bytes(b"nothing")
     services.registry.quarantine(locked, "a person said so")
-    told = {
+    responses = {
         run_id: start_trial(client, run_id)
         for run_id in (NO_SUCH, "nonsense", live, damaged, locked)
     }
     start_trial(client, other)
-    told[third] = start_trial(client, third)
+    responses[third] = start_trial(client, third)
 
-    codes = {run_id: (it.status_code, it.json["code"]) for run_id, it in told.items()}
+    codes = {run_id: (it.status_code, it.json["code"]) for run_id, it in responses.items()}
     assert codes == {
         NO_SUCH: (404, "not_found"),
         "nonsense": (404, "not_found"),
@@ -200,8 +200,8 @@ def test_trial_of_an_unusable_version_is_refused_with_the_reason(client, service
         locked: (409, "damaged_version"),
         third: (409, "conflict"),
     }
-    assert "a person said so" in told[locked].json["detail"]
-    assert told[third].json["challenger"] == other
+    assert "a person said so" in responses[locked].json["detail"]
+    assert responses[third].json["challenger"] == other
 
 
 @pytest.mark.parametrize("action", ["promote", "drop"])

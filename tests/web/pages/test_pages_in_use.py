@@ -114,8 +114,8 @@ def test_failed_undo_can_be_repeated(browser: Browser, url: str, services: Servi
     answers = ["it does", body, "it does"]
 
     def answer(route: Route) -> None:
-        told = answers.pop(0)
-        route.fulfill(body=told) if told == body else route.continue_()
+        response_body = answers.pop(0)
+        route.fulfill(body=response_body) if response_body == body else route.continue_()
 
     with a_page(browser, url) as page:
         page.route(

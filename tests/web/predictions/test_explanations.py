@@ -150,9 +150,9 @@ def test_explanations_in_many_threads_equal_those_in_one(model):
     fresh = Model.from_files(model.to_files())
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda row: explain(fresh, row), ROWS * 25))
+        explanations = list(pool.map(lambda row: explain(fresh, row), ROWS * 25))
 
-    assert told == expected * 25
+    assert explanations == expected * 25
 
 
 def test_explaining_leaves_no_merchant_text_in_the_model(model):

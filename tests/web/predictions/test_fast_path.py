@@ -124,10 +124,10 @@ ENVIRON = {
 
 def asked_of_flask(services: Services, body: bytes, **environ: Any) -> bytes | None:
     """The body that Flask is left with; None where it is not asked."""
-    told: list[bytes] = []
+    bodies: list[bytes] = []
 
     def flask(environ: WSGIEnvironment, start: StartResponse) -> list[bytes]:
-        told.append(environ["wsgi.input"].read())
+        bodies.append(environ["wsgi.input"].read())
         return []
 
     settings = replace(services.settings, api_auth=True, api_tokens=TOKENS)
@@ -137,7 +137,7 @@ def asked_of_flask(services: Services, body: bytes, **environ: Any) -> bytes | N
     fast_path.fast_path(flask, replace(services, settings=settings))(
         asked, lambda *_: lambda _: None
     )
-    return told[0] if told else None
+    return bodies[0] if bodies else None
 
 
 def test_truncated_body_is_passed_to_flask_whole(

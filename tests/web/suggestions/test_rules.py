@@ -239,11 +239,11 @@ def test_rules_label_old_transactions_and_replace_no_human_label(
     open_ = add_transactions(services, "KRONTAL", "ZORBLAX")
     put(client, GYM, user="ada")
 
-    told = apply(client, services, "ada")
+    counts = apply(client, services, "ada")
 
     assert labels(services) == {mine: ("Health", "human"), open_[0]: ("Sports", "rule")}
     assert other not in labels(services)
-    assert told == {"looked_at": 2, "labelled": 1, "changed": 0, "unchanged": 0, "removed": 0}
+    assert counts == {"looked_at": 2, "labelled": 1, "changed": 0, "unchanged": 0, "removed": 0}
     assert apply(client, services, "ada")["unchanged"] == 1
 
 
@@ -253,9 +253,9 @@ def test_labels_of_rules_change_with_the_rules(client: FlaskClient, services: Se
     apply(client, services)
     put(client, {**GYM, "label": "Health"})
 
-    told = apply(client, services)
+    counts = apply(client, services)
 
-    assert (told["changed"], told["removed"]) == (1, 1)
+    assert (counts["changed"], counts["removed"]) == (1, 1)
     assert labels(services) == {gym: ("Health", "rule")}
     assert shop not in labels(services)
 

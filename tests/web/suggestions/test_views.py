@@ -258,27 +258,32 @@ def test_explained_suggestion_equals_the_suggestion(
     client.put("/ml/v2/canary", json={"share": 1})
     asked = raw("SHELL OIL 5744", user_id="ada")
 
-    told = client.post("/ml/v2/suggest/explain", json=asked).json
+    explanation = client.post("/ml/v2/suggest/explain", json=asked).json
 
     (given,) = ask(client, transactions=[asked])["items"]
-    assert {name: told[name] for name in ("label", "confidence", "layer", "reasons", "arm")} == {
-        name: given[name] for name in ("label", "confidence", "layer", "reasons", "arm")
-    }
-    assert told["features"]["merchant"] == "shell oil"
-    layers = [it["layer"] for it in told["layers"]]
+    assert {
+        name: explanation[name] for name in ("label", "confidence", "layer", "reasons", "arm")
+    } == {name: given[name] for name in ("label", "confidence", "layer", "reasons", "arm")}
+    assert explanation["features"]["merchant"] == "shell oil"
+    layers = [it["layer"] for it in explanation["layers"]]
     assert "model" in layers
     assert layers[-1] == "starter"
-    shown = [it for it in told["layers"] if it["confidence"] >= it["needed"]]
-    assert not shown or shown[0]["label"] == told["label"]
+    shown = [it for it in explanation["layers"] if it["confidence"] >= it["needed"]]
+    assert not shown or shown[0]["label"] == explanation["label"]
 
 
 def test_explanation_in_the_rules_arm_marks_the_model_as_not_used(
     client: FlaskClient, services: Services, live: str
 ) -> None:
-    told = client.post("/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")).json
+    explanation = client.post(
+        "/ml/v2/suggest/explain", json=raw("SHELL OIL 5744", user_id="ada")
+    ).json
 
-    assert told["arm"] == "rules"
-    assert {it["layer"]: it["heard"] for it in told["layers"]} == {"starter": True, "model": False}
+    assert explanation["arm"] == "rules"
+    assert {it["layer"]: it["heard"] for it in explanation["layers"]} == {
+        "starter": True,
+        "model": False,
+    }
 
 
 def test_explaining_a_suggestion_stores_nothing(client: FlaskClient, services: Services) -> None:

@@ -115,7 +115,7 @@ def test_options_change_how_the_file_is_read(client: FlaskClient) -> None:
     file = "Date,Text,Note,Amount\n03/05/2026,SHOP,A,10.00\n04/06/2026,KIOSK,B,20.00\n"
 
     usual = preview(client, file)["rows"][0]["values"]
-    told = preview(
+    row = preview(
         client,
         file,
         sign="spend-negative",
@@ -125,8 +125,8 @@ def test_options_change_how_the_file_is_read(client: FlaskClient) -> None:
     )["rows"][0]["values"]
 
     assert (usual["date"], float(usual["amount"])) == ("2026-05-03", -10.0)
-    assert (told["date"], float(told["amount"])) == ("2026-03-05", 10.0)
-    assert (told["merchant"], told["currency"]) == ("A", "CHF")
+    assert (row["date"], float(row["amount"])) == ("2026-03-05", 10.0)
+    assert (row["merchant"], row["currency"]) == ("A", "CHF")
 
 
 def test_preview_shows_that_the_given_encoding_is_wrong(client: FlaskClient) -> None:

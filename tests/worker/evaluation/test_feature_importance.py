@@ -36,27 +36,27 @@ def model() -> Model:
 
 
 def test_the_shares_of_all_groups_sum_to_one(model):
-    told = feature_importance.feature_importance(model)
+    importance = feature_importance.feature_importance(model)
 
-    groups = [group["name"] for group in told["groups"]]
-    assert sum(group["share"] for group in told["groups"]) == pytest.approx(1)
+    groups = [group["name"] for group in importance["groups"]]
+    assert sum(group["share"] for group in importance["groups"]) == pytest.approx(1)
     assert set(groups) <= {name.split(":")[0] for name in PAIR_FEATURES}
     assert len(set(groups)) == len(groups)
 
 
 def test_the_features_with_most_gain_come_first_and_are_fifteen_at_most(model):
-    told = feature_importance.feature_importance(model)["features"]
+    importance = feature_importance.feature_importance(model)["features"]
 
-    shares = [feature["share"] for feature in told]
-    assert 0 < len(told) <= 15
+    shares = [feature["share"] for feature in importance]
+    assert 0 < len(importance) <= 15
     assert shares == sorted(shares, reverse=True)
-    assert {feature["name"] for feature in told} <= set(PAIR_FEATURES)
+    assert {feature["name"] for feature in importance} <= set(PAIR_FEATURES)
 
 
 def test_model_without_a_reranker_has_no_feature_importance(model):
-    told = feature_importance.feature_importance(replace(model, booster_text=""))
+    importance = feature_importance.feature_importance(replace(model, booster_text=""))
 
-    assert told == {"features": [], "groups": []}
+    assert importance == {"features": [], "groups": []}
 
 
 def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):

@@ -88,8 +88,8 @@ def test_clock_set_back_delays_no_run(beat: Callable[[], Scheduler], clock: Cloc
 
     until(running, clock, BEGIN + 5 * DAY)
 
-    told = nights(running)
-    assert [told.get((BEGIN + n * DAY).date(), 0) for n in range(1, 6)] == [1] * 5
+    runs = nights(running)
+    assert [runs.get((BEGIN + n * DAY).date(), 0) for n in range(1, 6)] == [1] * 5
     assert running.sent["probe-features", (BEGIN + 4 * DAY).date()] > 2700
     assert running.sent["probe-features", (BEGIN + 3 * DAY).date()] > probes + 1000
 

@@ -18,11 +18,11 @@ def test_memory_layer_needs_an_earlier_label_of_the_merchant() -> None:
     rows = bought(*steady, *torn)
     labels = ["Fun"] * 40 + ["Toys", "Gifts"] * 20
 
-    told = fit_repeat_rates(rows, labels, 0.9)
+    rates = fit_repeat_rates(rows, labels, 0.9)
 
-    assert not told.answers[0]
-    assert told.answers[3:40].all()
-    assert not told.answers[46:].any()
+    assert not rates.answers[0]
+    assert rates.answers[3:40].all()
+    assert not rates.answers[46:].any()
 
 
 def test_label_of_one_user_is_no_memory_of_another() -> None:
