@@ -49,7 +49,7 @@ def generate(rows: int, categories: int, seed: int = 0) -> Cases:
     amount = np.exp(rng.normal(sizes[category], 0.7)).round(2)
     amount[rng.random(rows) > 0.03] *= -1
     store = np.where(rng.random(rows) < 0.3, rng.integers(1, 3000, size=rows), 0).tolist()
-    words = rng.integers(4, size=rows).tolist()  # words in the description, often none
+    word_counts = rng.integers(4, size=rows).tolist()  # words in the description, often none
     words = own_words[category[:, None], rng.integers(CATEGORY_WORDS, size=(rows, 2))]
     filler = common[rng.integers(COMMON_WORDS, size=rows)]
     days = [
@@ -69,7 +69,7 @@ def generate(rows: int, categories: int, seed: int = 0) -> Cases:
             store,
             words.tolist(),
             filler.tolist(),
-            words,
+            word_counts,
             amount.tolist(),
             days,
             strict=True,
