@@ -6,7 +6,8 @@ import numpy as np
 
 from shared.features.encoder import TEXT_COLUMNS, WIDTH, Encoder, encode_text
 from shared.features.extract import RawTransaction, features_of
-from tests.shared.model.test_classifier import ODD, transactions
+from tests.shared.model.test_classifier import ODD
+from tests.support.trained_models import transactions
 
 PINNED_COLUMNS = [169, 175, 1891, 3250, 3617]
 

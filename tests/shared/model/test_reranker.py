@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,7 @@ import lightgbm
 import numpy as np
 import pytest
 
-from shared.features.extract import RawTransaction, features_of
 from shared.model.reranker import Reranker
-from worker.training import fit
 
 LINES = np.random.default_rng(0).normal(size=(2_000, 7)).astype(np.float32)
 LINES[::5, 2] = np.nan
@@ -80,19 +77,3 @@ print(*{"pandas", "sklearn", "lightgbm", "scipy.optimize"} & set(sys.modules))
     ran = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, text=True)
 
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
-
-
-def test_row_dated_centuries_ahead_does_not_age_the_label_history() -> None:
-    """Beside it all others are so old that their weights, and so their shares, would vanish."""
-    day = dt.date(2024, 1, 1)
-    rows = [
-        features_of(RawTransaction(merchant=f"SHOP {n % 3}", amount=-5.0, date=day))
-        for n in range(90)
-    ]
-    typo = features_of(RawTransaction(merchant="TYPO", amount=-5.0, date=dt.date(2999, 1, 1)))
-    labels = [f"Category {n % 3}" for n in range(90)]
-
-    model = fit.fit([*rows, typo], [*labels, "Other"])
-
-    assert np.isfinite(model.generator.history.proposed_share).all()
-    assert [answer.label for answer in model.predict_many(rows[:3])] == labels[:3]

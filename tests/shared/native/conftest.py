@@ -12,7 +12,7 @@ import pytest
 
 from shared.model.classifier import Model
 from shared.native import build, library
-from tests.shared.model.test_classifier import transactions
+from tests.support.trained_models import transactions
 from worker.training import fit
 
 

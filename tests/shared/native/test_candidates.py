@@ -15,7 +15,7 @@ from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.candidates import CandidateGenerator, encode_rows
 from shared.model.classifier import Model
 from shared.native import library
-from tests.shared.model.test_classifier import transactions
+from tests.support.trained_models import transactions
 from worker.training import fit
 
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")

@@ -13,7 +13,7 @@ import pytest
 
 from shared.model.classifier import LabelScore, Model, Prediction
 from shared.native import library
-from tests.shared.model.test_classifier import transactions
+from tests.support.trained_models import transactions
 
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
 

@@ -15,7 +15,7 @@ from shared.model.candidates import encode_rows
 from shared.model.classifier import Model
 from shared.native import library
 from shared.native.quickscorer import QuickScorer
-from tests.shared.model.test_classifier import transactions
+from tests.support.trained_models import transactions
 from worker.training import fit, fit_reranker
 
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
