@@ -7,7 +7,20 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, text
 
+from shared.db.engine import transaction
 from shared.db.tables import Action, Arm, Suggestion
+from shared.experiments import traffic_split
+from shared.experiments.traffic_split import TrafficSplit
+from shared.monitoring.database_collector import DatabaseCollector
+from shared.services import Services
+from shared.settings import Settings
+
+CHALLENGER = "20260101T000000Z-00000001"
+# Feedback to an arm, on average of a user; see `an_arm`.
+GOOD: dict[str, int] = {"accepted": 9, "corrected": 1}
+POOR: dict[str, int] = {"accepted": 5, "corrected": 5}
+SELDOM: dict[str, int] = {"accepted": 3, "corrected": 0, "asked": 17, "users": 200}
+OFTEN: dict[str, int] = {"accepted": 16, "corrected": 4, "users": 200}
 
 
 def add(engine: Engine, *rows: dict[str, Any], ago: str = "0 s") -> None:
@@ -62,3 +75,28 @@ def an_arm(
             rows += [{**whole, "answer": answer, "answer_label": answer and "Fuel"}] * varied
         rows += [{**whole, "label": None}] * asked
     add(engine, *rows, ago=ago)
+
+
+def start_split(
+    engine: Engine, settings: Settings, *, canary: float = 0.5, trial: float = 0.0
+) -> None:
+    """Set the traffic split; only suggestions that are made later count in its arms."""
+    with transaction(engine) as session:
+        traffic_split.set_canary(session, settings, canary, by="test", why="")
+        if trial:
+            traffic_split.start_trial(session, settings, CHALLENGER, trial, by="test", why="")
+
+
+def current_split(engine: Engine, settings: Settings) -> TrafficSplit:
+    with transaction(engine) as session:
+        return traffic_split.current(session, settings)
+
+
+def suggestion_metrics(services: Services) -> dict[tuple[str, ...], float]:
+    """Every sample that is read from the database, by name and label values."""
+    families = list(DatabaseCollector(services.engine, services.registry).collect())
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
