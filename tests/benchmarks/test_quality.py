@@ -184,9 +184,9 @@ def test_a_file_without_a_column_is_refused_in_one_line_that_names_it(
 
     assert command.main([str(path)]) == 2
 
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "bank.csv is not in canonical form: no column 'label'" in said
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert "bank.csv is not in canonical form: no column 'label'" in output
 
 
 @pytest.mark.parametrize(
@@ -275,10 +275,10 @@ def test_only_the_most_frequent_labels_can_be_kept() -> None:
 
 def test_scores_of_four_rows_are_as_computed_by_hand() -> None:
     """The three surest are right, the last is not. ECE: (3 x |.9 - 1| + |.3 - 0|) / 4."""
-    said = answers(("a", 0.9), ("a", 0.9), ("b", 0.9), ("b", 0.3))
+    predicted = answers(("a", 0.9), ("a", 0.9), ("b", 0.9), ("b", 0.3))
     seen = np.array([True, True, False, False])
 
-    found = measure.figures(["a", "a", "b", "a"], said, seen)
+    found = measure.figures(["a", "a", "b", "a"], predicted, seen)
 
     assert found["accuracy"] == 0.75
     assert found["f1_macro"] == pytest.approx((4 / 5 + 2 / 3) / 2)
@@ -290,9 +290,9 @@ def test_scores_of_four_rows_are_as_computed_by_hand() -> None:
 
 def test_coverage_may_dip_below_the_precision_and_come_back() -> None:
     """The surest is wrong, then nineteen are right: only all twenty reach 95%."""
-    said = answers(("b", 0.9), *[("a", 0.8 - index / 100) for index in range(19)])
+    predicted = answers(("b", 0.9), *[("a", 0.8 - index / 100) for index in range(19)])
 
-    found = measure.figures(["a"] * 20, said, np.ones(20, dtype=np.bool_))
+    found = measure.figures(["a"] * 20, predicted, np.ones(20, dtype=np.bool_))
 
     assert found["coverage_at_95"] == 1.0
 

@@ -58,7 +58,7 @@ def timeless(record: Record) -> Record:
 # Measured at different times
 
 
-def test_methods_measured_apart_give_what_they_give_together(ours: Record) -> None:
+def test_methods_measured_separately_merge_to_the_same_result(ours: Record) -> None:
     """The paired differences too, as each answer to each row is kept."""
     together = measured("ours", "lookup", "last")
 
@@ -68,7 +68,7 @@ def test_methods_measured_apart_give_what_they_give_together(ours: Record) -> No
     assert found[0]["quality"]["differences"]
 
 
-def test_of_a_method_measured_twice_the_later_counts(ours: Record) -> None:
+def test_later_measurement_of_a_method_replaces_the_earlier(ours: Record) -> None:
     later = json.loads(json.dumps(ours))
     later["quality"]["methods"]["ours"]["accuracy"] = 0.125
 

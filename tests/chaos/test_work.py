@@ -192,7 +192,7 @@ def test_two_beats_start_one_run_a_night(world: World) -> None:
     scene.check()
 
 
-def test_nothing_is_lost_when_time_is_spent_frozen(world: World) -> None:
+def test_frozen_processes_lose_no_job(world: World) -> None:
     """The web process stops for a while, as a laptop's lid closes; then all goes on."""
     with world.scene("web process frozen and woken") as scene:
         web = world.stack.processes[0]

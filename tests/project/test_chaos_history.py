@@ -32,10 +32,10 @@ def test_a_job_that_succeeded_once_breaks_no_promise():
     ids=["lost", "left", "failed", "tried twice", "done twice", "ended twice"],
 )
 def test_job_that_was_not_done_is_a_violation(job, ends, message):
-    said = violations_of(job, ends)
+    violations = violations_of(job, ends)
 
-    assert len(said) == 1
-    assert message in said[0]
+    assert len(violations) == 1
+    assert message in violations[0]
 
 
 def test_a_job_that_was_meant_to_fail_must_fail():
@@ -52,10 +52,10 @@ def test_a_job_that_was_meant_to_fail_must_fail():
 def test_scene_without_faults_or_with_a_late_recovery_is_a_violation(
     injections, recovered_s, message
 ):
-    said = list(history.of_faults(injections, recovered_s, 10.0))
+    violations = list(history.of_faults(injections, recovered_s, 10.0))
 
-    assert len(said) == 1
-    assert message in said[0]
+    assert len(violations) == 1
+    assert message in violations[0]
     assert list(history.of_faults(1, [3.0], 10.0)) == []
 
 

@@ -213,10 +213,10 @@ def test_free_port_is_used():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [((), "Which file?"), (("CSV=~/none.csv",), "~/none.csv cannot be read")],
 )
-def test_an_import_without_its_file_starts_nothing(arguments, said):
+def test_an_import_without_its_file_starts_nothing(arguments, output):
     # `make test` tells a make below it things that this one is not to know.
     theirs = ("MAKELEVEL", "MAKEFLAGS", "MFLAGS", "CSV")
     done = subprocess.run(
@@ -229,7 +229,7 @@ def test_an_import_without_its_file_starts_nothing(arguments, said):
 
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(output)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path):

@@ -82,7 +82,7 @@ def test_coverage_is_zero_if_no_threshold_is_precise_enough() -> None:
     assert covered == {"precision": 0.95, "share": 0.0, "confidence": None}
 
 
-def test_the_precision_curve_falls_from_the_surest_rows_to_all() -> None:
+def test_precision_curve_goes_from_the_most_confident_rows_to_all() -> None:
     """A hundred rows, the surer half right: twenty points, five rows apart."""
     curve = calibration.precision_curve(np.linspace(1, 0, 100), np.arange(100) < 50)
 
@@ -91,7 +91,7 @@ def test_the_precision_curve_falls_from_the_surest_rows_to_all() -> None:
     assert curve[-1] == {"coverage": 1.0, "precision": 0.5, "confidence": 0.0}
 
 
-def test_equally_sure_rows_are_one_point_of_the_curve() -> None:
+def test_rows_of_equal_confidence_are_one_point_of_the_curve() -> None:
     curve = calibration.precision_curve(STATED, CORRECT)
 
     assert [(point["coverage"], point["precision"]) for point in curve] == [

@@ -59,13 +59,13 @@ def test_model_without_a_reranker_has_no_feature_importance(model):
     assert importance == {"features": [], "groups": []}
 
 
-def test_the_linear_scorer_alone_knows_shops_that_it_has_seen(model):
+def test_linear_baseline_recognizes_shops_of_its_training_rows(model):
     rows = [features_of(RawTransaction(merchant=shop, amount=-9)) for shop in SHOPS.values()]
 
     assert feature_importance.predict_with_baseline(model, rows)[1] == list(SHOPS)
 
 
-def test_each_row_gets_one_linear_answer_however_many_there_are(model):
+def test_linear_baseline_labels_each_row_for_any_number_of_rows(model):
     rows, _ = rows_and_labels(600)
 
     _, once = feature_importance.predict_with_baseline(model, rows)

@@ -52,7 +52,7 @@ def test_accuracy_and_f1_are_over_the_classes_with_enough_rows(report: Evaluatio
     assert report.f1_macro == pytest.approx((6 / 7 + 2 / 3) / 2)
 
 
-def test_each_class_has_its_figures_and_supports(report: EvaluationReport) -> None:
+def test_each_class_has_its_scores_and_row_counts(report: EvaluationReport) -> None:
     coffee, fuel = report.classes
 
     assert coffee == {
@@ -70,7 +70,7 @@ def test_a_class_too_rare_to_judge_is_named_with_its_counts(report: EvaluationRe
     assert report.too_rare == [{"label": "gifts", "learned": 2, "judged": 1}]
 
 
-def test_seen_and_unseen_merchants_are_told_apart(report: EvaluationReport) -> None:
+def test_accuracy_is_given_for_seen_and_unseen_merchants(report: EvaluationReport) -> None:
     assert report.merchants["seen"] == {"rows": 4, "accuracy": 0.75}
     assert report.merchants["unseen"] == {"rows": 1, "accuracy": 1.0}
 
@@ -115,7 +115,7 @@ def test_coverage_counts_the_most_confident_rows_up_to_the_first_mistakes(
     assert sum(bin_["rows"] for bin_ in report.reliability) == 5
 
 
-def test_the_ceiling_counts_labels_of_learned_and_judged_rows_alike() -> None:
+def test_noise_ceiling_uses_labels_of_training_and_evaluation_rows() -> None:
     """Every fourth of bean's 80 rows is noise: in hindsight, three in four can be right.
 
     The model is right on half of the judged ones, and the look-up of what was learned on 3/4.

@@ -26,7 +26,7 @@ def consumer(redis_url):
     hub.close()
 
 
-def test_the_event_loop_forgets_a_lost_connection(consumer):
+def test_event_loop_drops_callbacks_of_a_lost_connection(consumer):
     """Only that: without the callback of its pool a worker takes no job."""
     consumer.connection = None
 

@@ -146,7 +146,7 @@ def test_work_that_lost_the_database_is_queued_again(holdings):
     assert job.attempt == 1
 
 
-def test_a_worker_that_lost_its_lease_settles_nothing(holdings):
+def test_worker_without_its_lease_does_not_end_the_job(holdings):
     """A stale trainer cannot publish."""
     settled = threading.Event()
 
@@ -162,7 +162,7 @@ def test_a_worker_that_lost_its_lease_settles_nothing(holdings):
     assert job.result is None
 
 
-def test_settling_that_fails_ends_the_job_failed(holdings):
+def test_error_while_ending_a_job_ends_it_failed(holdings):
     """A version that cannot be deployed is a failed run, told as such."""
 
     def damaged() -> dict[str, object]:

@@ -37,9 +37,9 @@ def test_target_precision_is_met_above_the_threshold(target: float) -> None:
     confidence = draw.uniform(0.3, 1.0, 4_000)
     right = draw.uniform(size=4_000) < confidence
 
-    bars, default = fit_thresholds(["Fuel"] * 4_000, confidence, right, target)
+    thresholds, default = fit_thresholds(["Fuel"] * 4_000, confidence, right, target)
 
-    assert bars["Fuel"] == default
+    assert thresholds["Fuel"] == default
     assert right[confidence >= default].mean() == pytest.approx(target, abs=0.01)
 
 
