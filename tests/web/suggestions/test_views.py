@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, event, text
-from sqlalchemy.orm import Session
 
 from shared.db.engine import make_engine
-from shared.features.extract import RawTransaction, features_of
 from shared.model.classifier import Model
 from shared.services import Services
-from shared.suggestions import context
 from shared.suggestions import service as suggestion_service
 from tests.support.api import PREDICT, bearer, create_app, deploy_a_model
 from tests.support.factories import add_transactions
@@ -241,17 +238,6 @@ def test_predict_scope_allows_suggestions_and_feedback(token_client: FlaskClient
     assert answered.status_code == 404
 
 
-def test_reason_names_words_of_the_transaction_only(services: Services, live: str) -> None:
-    services.live_model.start()
-    model = services.live_model.current().model
-    row = features_of(RawTransaction(merchant="DAILY GRIND #7", amount=-5.0))
-
-    words = suggestion_service.words_of(model, row, "Coffee")
-
-    assert 0 < len(words) <= suggestion_service.WORDS
-    assert set(" ".join(words).split()) <= {*row.line.split(), *row.norm_desc.split()}
-
-
 def test_explained_suggestion_equals_the_suggestion(
     client: FlaskClient, services: Services, live: str
 ) -> None:
@@ -293,25 +279,3 @@ def test_explaining_a_suggestion_stores_nothing(client: FlaskClient, services: S
         assert connection.scalar(text("SELECT count(*) FROM suggestions")) == 0
     bad = client.post("/ml/v2/suggest/explain", json={"amount": "much"})
     assert (bad.status_code, bad.json["errors"][0]["field"]) == (400, "amount")
-
-
-def test_label_profile_uses_the_newest_labels_for_single_and_batch(
-    engine: Engine, clean: None
-) -> None:
-    """Which hundred of many came first was up to the planner, and with hash joins it was any."""
-    ids = add_transactions(engine, 600, labelled=600)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE transactions SET user_id = 'ada'"))
-        connection.execute(
-            text("UPDATE transaction_labels SET label = 'Newest' WHERE txn_id > :older"),
-            {"older": ids[-context.PROFILE_ROWS - 1]},
-        )
-    feature_build.build_pending(engine, feature_build.Scope())
-
-    for way in ("on", "off"):
-        with Session(engine) as session:
-            session.execute(text(f"SET LOCAL enable_nestloop = {way}"))
-            habits = context.add_label_profiles(session, context.EMPTY_CONTEXT, {"ada"}).profiles[
-                "ada"
-            ]
-        assert [label for _, label in habits.pending] == ["Newest"] * context.PROFILE_ROWS
