@@ -1,4 +1,4 @@
-"""What is known before anybody has labelled anything: brands, words, codes, names of categories."""
+"""The likely category of a shop before anything is labelled: by brand, keyword, code, channel."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_second_trade_in_the_line_goes_before_the_brand():
 
 
 def test_category_comes_from_code_then_brand_then_keyword_then_channel():
-    """And each guess says what told it."""
+    """Each match names what it was found by."""
     assert guess_of("STARBUCKS", mcc="5411") == CategoryMatch("Groceries", "mcc", "5411")
     assert guess_of("STARBUCKS HOTEL") == CategoryMatch("Coffee", "brand", "Starbucks")
     assert guess_of("MOUNTAIN VIEW HOTEL") == CategoryMatch("Hotels", "word", "hotel")
