@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ import pytest
 
 from shared.features.extract import RawTransaction, features_of
 from shared.registry import live_model
-from shared.registry.gil import short_switch_interval
 from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from tests.support import registry_writer
@@ -383,15 +381,3 @@ def test_importing_the_live_model_loads_no_model_code() -> None:
     code = "import sys, web.app; sys.exit('lib_lightgbm' in open('/proc/self/maps').read())"
 
     assert os.spawnv(os.P_WAIT, registry_writer.PYTHON, [registry_writer.PYTHON, "-c", code]) == 0
-
-
-def test_switch_interval_is_restored_after_the_last_load():
-    usual = sys.getswitchinterval()
-
-    with short_switch_interval():
-        with short_switch_interval():
-            pass
-        during = sys.getswitchinterval()
-
-    assert during == pytest.approx(usual / 10)
-    assert sys.getswitchinterval() == pytest.approx(usual)
