@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -152,7 +153,8 @@ class Containers:
         for container in self._running:
             if container.process.poll() is None:
                 for process in psutil.Process(container.process.pid).children(recursive=True):
-                    process.kill()
+                    with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                        process.kill()
                 container.process.kill()
                 container.process.wait()
 
