@@ -107,6 +107,12 @@ def lookup_category(row: FeatureRow) -> CategoryMatch | None:
     return CategoryMatch(category, "channel", channel) if category else None
 
 
+def likely_category(row: FeatureRow) -> str:
+    """The name of `lookup_category`; '' where nothing matches."""
+    match = lookup_category(row)
+    return match.category if match else ""
+
+
 def _category_of_channel(channel: str, money_in: bool) -> str:
     if channel in ("interest", "deposit"):
         return "Income" if money_in else "Fees" if channel == "interest" else ""

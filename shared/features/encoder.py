@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import NamedTuple
 from zlib import crc32
 
@@ -18,25 +18,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from shared.features.brands import likely_category
 from shared.features.extract import CHANNELS, FeatureRow
+from shared.features.keyed_hash import keyed_hash
 from shared.features.ngrams import TEXT_COLUMNS, ngram_columns
+from shared.features.taxonomy import categories
 from shared.text.cache import cached
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
 AMOUNT_BINS = 48
+USER_COLUMNS, ACCOUNT_COLUMNS = 4_096, 1_024
 UNKNOWN_AMOUNT = AMOUNT_BINS // 2 - 1
-ONE_HOT_WEIGHT = 0.3  # of a one-hot column; the text columns of a row have norm one
+# Entries of the one-hot columns; those of a row's text have norm one.
+ONE_HOT_ENTRY = 0.3
+CATEGORY_ENTRY = 1.0
+# Few rows say little of the words that stand for a category, so the category itself weighs more.
+FEW_ROWS, CATEGORY_ENTRY_OF_FEW = 1_000, 2.0
 
 _DESCRIPTION = TEXT_COLUMNS  # the first column of descriptions, after those of merchants
-FIRST_ONE_HOT = _AMOUNT = 2 * TEXT_COLUMNS
+_AMOUNT = 2 * TEXT_COLUMNS
 _CHANNEL = _AMOUNT + AMOUNT_BINS
-WIDTH = _CHANNEL + len(CHANNELS)
+_CATEGORY = _CHANNEL + len(CHANNELS)
+_USER = _CATEGORY + len(categories())
+_ACCOUNT = _USER + USER_COLUMNS
+WIDTH = _ACCOUNT + ACCOUNT_COLUMNS
 
 _MERCHANT_MAX = 80  # characters read; a longer line is a sentence, not a name
 _DESCRIPTION_MAX = 120
 _CHANNEL_COLUMNS = {name: _CHANNEL + index for index, name in enumerate(CHANNELS)}
+_CATEGORY_COLUMNS = {name: _CATEGORY + index for index, name in enumerate(categories())}
+_HASHED = {"user": (_USER, USER_COLUMNS), "account": (_ACCOUNT, ACCOUNT_COLUMNS)}
 
 
 def amount_bin(amount: float | None) -> int:
@@ -51,13 +64,17 @@ def amount_bin(amount: float | None) -> int:
     return size + AMOUNT_BINS // 2 if amount < 0 else size
 
 
-def columns_of(row: FeatureRow) -> list[IntArray]:
-    """The columns that *row* sets, each once: its text, then one for amount, one for channel."""
+def columns_of(row: FeatureRow, category: str, hash_key: bytes) -> list[IntArray]:
+    """The columns that *row* sets, each once: text, amount, channel, category, user, account."""
     pieces = [_merchant_columns(row.line)]
     if row.norm_desc or row.mcc:
         pieces.append(_description_columns(row.norm_desc, row.mcc))
     channel = _CHANNEL_COLUMNS.get(row.channel, _CHANNEL)
-    pieces.append(_one_hots(_AMOUNT + amount_bin(row.amount), channel))
+    pieces.append(_one_hots(_AMOUNT + amount_bin(row.amount), channel, category))
+    if row.user_id:
+        pieces.append(_hashed_one_hot(row.user_id, "user", hash_key))
+    if row.account:
+        pieces.append(_hashed_one_hot(row.account, "account", hash_key))
     return pieces
 
 
@@ -102,13 +119,22 @@ class SparseRows(NamedTuple):
         return cls(np.concatenate([part.columns for part in parts]), starts)
 
 
-def encode_text(rows: Sequence[FeatureRow]) -> SparseRows:
-    """The columns that each row sets."""
+def encode_text(
+    rows: Sequence[FeatureRow], hash_key: bytes, likely_categories: Sequence[str] | None = None
+) -> SparseRows:
+    """The columns that each row sets.
+
+    Args:
+        hash_key: of the columns of users and accounts; see `keyed_hash`.
+        likely_categories: of the rows, if they were looked up before.
+    """
+    if likely_categories is None:
+        likely_categories = list(map(likely_category, rows))
     pieces: list[IntArray] = []
     starts = np.zeros(len(rows) + 1, dtype=np.int32)
     total = 0
-    for index, row in enumerate(rows, start=1):
-        of_row = columns_of(row)
+    of_rows = map(columns_of, rows, likely_categories, repeat(hash_key))
+    for index, of_row in enumerate(of_rows, start=1):
         pieces += of_row
         total += sum([piece.size for piece in of_row])
         starts[index] = total
@@ -121,11 +147,13 @@ class Encoder:
     """TF-IDF over hashed text, each row's text scaled to length one.
 
     Attributes:
-        idf: the weight of each column, shape (WIDTH,); 0 for the one-hots.
+        idf: the weight of each text column, shape (WIDTH,); 0 for the one-hots.
+        one_hot: the entry of each one-hot column, shape (WIDTH,); 0 for the text columns.
         known: whether a column was set in a row it was fitted on, shape (WIDTH,).
     """
 
     idf: FloatArray
+    one_hot: FloatArray
     known: NDArray[np.bool_]
 
     @classmethod
@@ -137,14 +165,18 @@ class Encoder:
         count = np.bincount(text.columns, minlength=WIDTH)
         idf = np.log((1 + text.size) / (1 + count)) + 1
         idf[_AMOUNT:] = 0
-        return cls(idf.astype(np.float32), count > 0)
+        one_hot = np.zeros(WIDTH, dtype=np.float32)
+        one_hot[_AMOUNT:] = ONE_HOT_ENTRY
+        is_few = text.size < FEW_ROWS
+        one_hot[_CATEGORY:_USER] = CATEGORY_ENTRY_OF_FEW if is_few else CATEGORY_ENTRY
+        return cls(idf.astype(np.float32), one_hot, count > 0)
 
-    def encode(self, rows: Sequence[FeatureRow]) -> csr_array:
+    def encode(self, rows: Sequence[FeatureRow], hash_key: bytes) -> csr_array:
         """The matrix of *rows*, shape (n, WIDTH), float32."""
-        return self.weigh(encode_text(rows))
+        return self.weigh(encode_text(rows, hash_key))
 
     def weigh(self, text: SparseRows) -> csr_array:
-        """The matrix of encoded rows: TF-IDF of length one, and one-hots of ONE_HOT_WEIGHT."""
+        """The matrix of encoded rows: TF-IDF of norm one, and the one-hots."""
         parts = self.values(text), text.columns, text.starts
         return csr_array(parts, shape=(text.size, WIDTH))
 
@@ -158,7 +190,7 @@ class Encoder:
             squared = np.bincount(row, values * values)
             length = np.sqrt(np.where(squared > 0, squared, 1)).astype(np.float32)
             values /= length.repeat(sizes)
-            values[text.columns >= _AMOUNT] = ONE_HOT_WEIGHT
+            values += self.one_hot[text.columns]
         return values
 
     def unknown_share(self, text: SparseRows) -> FloatArray:
@@ -170,9 +202,18 @@ class Encoder:
         return np.asarray((size - known) / size, dtype=np.float32)
 
 
-@lru_cache(maxsize=1024)
-def _one_hots(amount: int, channel: int) -> IntArray:
-    return np.array([amount, channel], dtype=np.int32)
+@lru_cache(maxsize=8_192)
+def _one_hots(amount: int, channel: int, category: str) -> IntArray:
+    columns = [amount, channel]
+    if category:
+        columns.append(_CATEGORY_COLUMNS[category])
+    return np.array(columns, dtype=np.int32)
+
+
+@cached(8_192)
+def _hashed_one_hot(text: str, kind: str, hash_key: bytes) -> IntArray:
+    first, count = _HASHED[kind]
+    return np.array([first + keyed_hash(text, f"{kind} column", hash_key) % count], dtype=np.int32)
 
 
 @cached(8_192)

@@ -16,16 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.encoder import (
-    FIRST_ONE_HOT,
-    ONE_HOT_WEIGHT,
-    Encoder,
-    SparseRows,
-    amount_bin,
-    encode_text,
-)
+from shared.features.brands import likely_category
+from shared.features.encoder import Encoder, SparseRows, amount_bin, encode_text
 from shared.features.extract import CHANNELS, FeatureRow
-from shared.model.label_history import HISTORY_KEYS, NO_KEY, SLOTS, LabelHistory, history_keys
+from shared.model.label_history import (
+    HISTORY_KEYS,
+    NO_KEY,
+    SLOTS,
+    LabelHistory,
+    add_linear_label,
+    history_keys,
+)
 from shared.model.linear import QuantizedWeights, softmax
 from shared.native import library
 from shared.native.candidates import NativeCandidateGenerator
@@ -99,8 +100,9 @@ class Candidates(NamedTuple):
 
 def encode_rows(rows: Sequence[FeatureRow], hash_key: bytes) -> EncodedRows:
     """Encode rows, each on its own; *hash_key* is the key of the label history's hashes."""
-    encoded = [_encode_row(row, hash_key) for row in rows]
-    return EncodedRows(encode_text(rows), np.array(encoded, dtype=ROW))
+    categories = list(map(likely_category, rows))
+    encoded = [_encode_row(*each, hash_key) for each in zip(rows, categories, strict=True)]
+    return EncodedRows(encode_text(rows, hash_key, categories), np.array(encoded, dtype=ROW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +158,11 @@ class CandidateGenerator:
         scores = self.weights.score(text, self.encoder.values(text))
         scores[:, 1] += self.log_prior
         shares = softmax(scores)
-        positions = history.find(rows["keys"])
+        votes = shares[:, 0] + shares[:, 1]
+        positions = history.find(add_linear_label(rows["keys"], votes))
         is_known = positions != history.keys.size - 1
         known_words = is_known[:, key_count:].sum(axis=1)
-        labels = self._choose(shares[:, 0] + shares[:, 1], positions[:, :key_count])
+        labels = self._choose(votes, positions[:, :key_count])
         pairs = history.find_pairs(positions, labels)
         n, m = labels.shape
 
@@ -224,8 +227,6 @@ class CandidateGenerator:
         history = {item.name: getattr(self.history, item.name) for item in fields(self.history)}
         return NativeCandidateGenerator(
             {**self.arrays(), **history},
-            first_one_hot=FIRST_ONE_HOT,
-            one_hot_weight=ONE_HOT_WEIGHT,
             candidate_count=min(self.label_count, CANDIDATES),
             feature_count=len(PAIR_FEATURES),
             unknown_day=UNKNOWN_DAY,
@@ -235,6 +236,7 @@ class CandidateGenerator:
         """All arrays that a file must hold."""
         return {
             "idf": self.encoder.idf,
+            "one_hot": self.encoder.one_hot,
             "known": self.encoder.known,
             "weights": self.weights.values,
             "weights_scale": self.weights.scale,
@@ -249,7 +251,7 @@ class CandidateGenerator:
         """The generator whose `arrays` these are."""
         history = {name.removeprefix("history_"): array for name, array in arrays.items()}
         return cls(
-            Encoder(arrays["idf"], arrays["known"]),  # type: ignore[arg-type]
+            Encoder(arrays["idf"], arrays["one_hot"], arrays["known"]),  # type: ignore[arg-type]
             QuantizedWeights(arrays["weights"], arrays["weights_scale"]),  # type: ignore[arg-type]
             LabelHistory.from_arrays(label_count, history),
             **{name: arrays[name] for name in _ARRAYS},  # type: ignore[arg-type]
@@ -261,10 +263,10 @@ _ARRAYS = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio")
 _CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
 
 
-def _encode_row(row: FeatureRow, hash_key: bytes) -> tuple[object, ...]:
+def _encode_row(row: FeatureRow, category: str, hash_key: bytes) -> tuple[object, ...]:
     amount = math.nan if row.amount is None or math.isinf(row.amount) else row.amount
     return (
-        history_keys(row, hash_key),
+        history_keys(row, category, hash_key),
         row.date.toordinal() if row.date is not None else UNKNOWN_DAY,
         math.copysign(math.log1p(abs(amount)), amount),
         amount_bin(amount),

@@ -36,7 +36,7 @@ from shared.model.candidates import (
 from shared.model.reranker import Reranker
 from shared.model.thresholds import Thresholds
 
-SCHEMA = 3  # raise it when the files change their form or the pair features their meaning
+SCHEMA = 4  # raise it when the files change their form or the pair features their meaning
 ALTERNATIVES = 3
 CHUNK = 1024  # rows predicted at once
 # Threads of a long prediction: LightGBM and NumPy release the GIL; more would wait for it.

@@ -60,7 +60,7 @@ class Candidate:
     features: tuple[FeatureMove, ...]
     rest: float  # what all other pair features added
     words: tuple[WordMove, ...]
-    other: float  # what the row has beside `words`: runs of characters, amount, channel
+    other: float  # what the row has beside `words`: n-grams, amount, channel, category, user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.brands import lookup_category
 from shared.features.extract import FeatureRow
+from shared.features.keyed_hash import keyed_hash
 from shared.text.cache import cached
 
 FloatArray = NDArray[np.float32]
@@ -29,7 +28,15 @@ HISTORY_KEYS = (
     "description",
     "mcc",
     "kind",  # category of the shop, by brand, merchant category code or keyword
+    # What one user calls things; no other user has these keys:
+    "user",
+    "user + merchant",
+    "user + canonical",
+    "user + first word",
+    "user + kind",
+    "user + linear label",  # what all users' labels would make of the row; see `add_linear_label`
 )
+USER, USER_LINEAR = HISTORY_KEYS.index("user"), HISTORY_KEYS.index("user + linear label")
 WORDS = 12  # of the merchant and of the description, the first six each
 SLOTS = len(HISTORY_KEYS) + WORDS
 
@@ -37,13 +44,17 @@ NO_KEY = 0
 LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every missing key
 MAX_LABELS_PER_KEY = 6  # that vote for candidates
 
+LABEL_MARGIN = np.float32(1e-4)
+
 _EACH = WORDS // 2
+_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_NO_USER = (NO_KEY,) * (len(HISTORY_KEYS) - USER)
 
 
-def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
+def history_keys(row: FeatureRow, category: str, hash_key: bytes) -> tuple[int, ...]:
     """The SLOTS hashes by which *row* is looked up; NO_KEY where it lacks the text.
 
-    *hash_key* is the key of the hashes, up to 64 bytes.
+    *category* is its likely one, or ''; *hash_key* is the key of the hashes, up to 64 bytes.
     """
     exact = _word_key(row.line, "merchant", hash_key) if row.line else NO_KEY
     canonical, first, *words = _merchant_keys(row.merchant, hash_key)
@@ -54,9 +65,39 @@ def history_keys(row: FeatureRow, hash_key: bytes) -> tuple[int, ...]:
     )
     description, *memo = _description_keys(row.norm_desc, hash_key)
     mcc = _word_key(row.mcc, "mcc", hash_key) if row.mcc else NO_KEY
-    match = lookup_category(row)
-    category = _word_key(match.category, "kind", hash_key) if match else NO_KEY
-    return (exact, canonical, first, amount, description, mcc, category, *words, *memo)
+    kind = _word_key(category, "kind", hash_key) if category else NO_KEY
+    shared = (exact, canonical, first, amount, description, mcc, kind)
+    if not row.user_id:
+        return (*shared, *_NO_USER, *words, *memo)
+    user = _word_key(row.user_id, "user", hash_key)
+    own = [_pair_key(user, key) for key in (exact, canonical, first, kind)]
+    return (*shared, user, *own, NO_KEY, *words, *memo)
+
+
+def add_linear_label(keys: KeyArray, votes: FloatArray) -> KeyArray:
+    """*keys*, shape (n, SLOTS), with the key of each user's rows that linear models label alike.
+
+    So the history learns that what is Office to all is Materials to this user. The label is the
+    first one whose votes, shape (n, K), are within LABEL_MARGIN of the most: rounding must not
+    decide between equals.
+    """
+    label = (votes >= votes.max(axis=1, keepdims=True) - LABEL_MARGIN).argmax(axis=1)
+    users = keys[:, USER]
+    added = keys.copy()
+    added[:, USER_LINEAR] = np.where(users == NO_KEY, NO_KEY, pair_keys(users, label + 1))
+    return added
+
+
+def pair_keys(users: KeyArray, keys: NDArray[np.integer]) -> KeyArray:
+    """The users' own keys for what *keys* stand for, none of them NO_KEY; both of shape (n,).
+
+    Source: the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+    """
+    mixed: KeyArray = users + keys.astype(np.uint64) * np.uint64(_GOLDEN)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(_MIX_1)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_MIX_2)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed.clip(NO_KEY + 1, LAST_KEY - 1)
 
 
 @dataclass(slots=True)
@@ -157,9 +198,18 @@ _ARRAYS = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", 
 
 
 def _key(text: str, kind: str, hash_key: bytes) -> int:
-    """64 bits of BLAKE2b over *text*; never NO_KEY or LAST_KEY."""
-    digest = blake2b(text.encode(), digest_size=8, key=hash_key, person=kind.encode()).digest()
-    return min(max(int.from_bytes(digest, "little"), NO_KEY + 1), LAST_KEY - 1)
+    """The keyed hash of *text*; never NO_KEY or LAST_KEY."""
+    return min(max(keyed_hash(text, kind, hash_key), NO_KEY + 1), LAST_KEY - 1)
+
+
+def _pair_key(user: int, key: int) -> int:
+    """As `pair_keys`, for one row; NO_KEY where *key* is."""
+    if key == NO_KEY:
+        return NO_KEY
+    mixed = (user + key * _GOLDEN) & LAST_KEY
+    mixed = ((mixed ^ (mixed >> 30)) * _MIX_1) & LAST_KEY
+    mixed = ((mixed ^ (mixed >> 27)) * _MIX_2) & LAST_KEY
+    return min(max(mixed ^ (mixed >> 31), NO_KEY + 1), LAST_KEY - 1)
 
 
 @cached(8_192)

@@ -12,6 +12,7 @@ from shared.native.library import Array, NativeFunction
 # In the order of `generator` in kernel.c, where their shapes stand.
 _ARRAYS: dict[str, type[np.generic]] = {
     "idf": np.float32,
+    "one_hot": np.float32,
     "known": np.bool_,
     "weights": np.int8,
     "weights_scale": np.float32,
@@ -35,8 +36,6 @@ class NativeCandidateGenerator:
 
     Args:
         arrays: all of _ARRAYS; copied only where their layout is not that of C.
-        first_one_hot: columns from here on hold one_hot_weight instead of a TF-IDF weight.
-        one_hot_weight: see there.
         candidate_count: M, how many labels a row gets.
         feature_count: f, of a (row, candidate) pair.
         unknown_day: stands for an unknown date.
@@ -46,8 +45,6 @@ class NativeCandidateGenerator:
         self,
         arrays: Mapping[str, Array],
         *,
-        first_one_hot: int,
-        one_hot_weight: float,
         candidate_count: int,
         feature_count: int,
         unknown_day: int,
@@ -59,9 +56,7 @@ class NativeCandidateGenerator:
             label_count,
             arrays["keys"].size,
             arrays["labels"].size,
-            first_one_hot,
             unknown_day,
-            one_hot_weight,
             *(np.ascontiguousarray(arrays[name], dtype) for name, dtype in _ARRAYS.items()),
         ]
         self._generate = NativeFunction("generate_candidates", config, 7)

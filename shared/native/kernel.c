@@ -10,11 +10,14 @@
 #define SOURCE ""
 #endif
 
-#define HISTORY_KEYS 7
-#define SLOTS 19 /* the history keys, then words */
+#define HISTORY_KEYS 13
+#define USER 7
+#define USER_LINEAR 12 /* the last of the history keys */
+#define LABEL_MARGIN 1e-4f
+#define SLOTS 25 /* the history keys, then words */
 #define MAX_LABELS_PER_KEY 6
 #define CANDIDATES 6
-#define PAIR_FEATURES 71
+#define PAIR_FEATURES 107
 #define SCORERS 2
 
 const char *kernel_source(void) { return SOURCE; }
@@ -25,9 +28,9 @@ const char *kernel_source(void) { return SOURCE; }
  */
 typedef struct {
     int64_t k, m, e;
-    int64_t first_one_hot, unknown_day;
-    float one_hot;
-    const float *idf;             /* (WIDTH) */
+    int64_t unknown_day;
+    const float *idf;             /* (WIDTH), 0 for one-hot columns */
+    const float *one_hot;         /* (WIDTH), 0 for text columns */
     const uint8_t *known;         /* (WIDTH) */
     const int8_t *weights;        /* (WIDTH, SCORERS, K) */
     const float *scale;           /* (WIDTH, SCORERS) */
@@ -70,7 +73,7 @@ static float score_row(const generator *g, const int32_t *columns, int64_t size,
         scores[j] = 0;
     for (int64_t at = 0; at < size; at++) {
         const int32_t column = columns[at];
-        const float entry = column >= g->first_one_hot ? g->one_hot : g->idf[column] / length;
+        const float entry = g->idf[column] / length + g->one_hot[column];
         const int8_t *weights = g->weights + column * wide;
         for (int64_t s = 0; s < SCORERS; s++) {
             const float scale = g->scale[column * SCORERS + s];
@@ -95,6 +98,26 @@ static void softmax(const float *scores, int64_t k, float *shares)
     const float scale = (float)(1 / sum);
     for (int64_t j = 0; j < k; j++)
         shares[j] *= scale;
+}
+
+/* The key of a user's rows that the linear models label alike; add_linear_label in
+ * shared/model/label_history.py. `shares` has (SCORERS, K). 0 without a user.
+ */
+static uint64_t linear_key(uint64_t user, const float *shares, int64_t k)
+{
+    float most = shares[0] + shares[k];
+    int64_t label = 0;
+    if (user == 0)
+        return 0;
+    for (int64_t j = 1; j < k; j++)
+        most = shares[j] + shares[k + j] > most ? shares[j] + shares[k + j] : most;
+    while (shares[label] + shares[k + label] < most - LABEL_MARGIN)
+        label++;
+    uint64_t mixed = user + (uint64_t)(label + 1) * 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+    mixed ^= mixed >> 31;
+    return mixed < 1 ? 1 : mixed > UINT64_MAX - 1 ? UINT64_MAX - 1 : mixed;
 }
 
 /* The position of a key by binary search; m - 1 where it is missing. */
@@ -185,7 +208,9 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
             lead(scores + s * k, k, best + s, margin + s);
         }
         for (int64_t slot = 0; slot < SLOTS; slot++) {
-            positions[slot] = find(g, rows->keys[slot]);
+            const uint64_t key = slot == USER_LINEAR ? linear_key(rows->keys[USER], shares, k)
+                                                     : rows->keys[slot];
+            positions[slot] = find(g, key);
             if (slot >= HISTORY_KEYS) {
                 known_words += positions[slot] != g->m - 1;
                 words += rows->keys[slot] != 0;

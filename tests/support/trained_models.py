@@ -17,7 +17,10 @@ SYLLABLES = ("ba", "ku", "ri", "mo", "tel", "san", "vo", "pix", "dra", "une", "g
 def transactions(
     n: int, categories: int, seed: int = 1, noise: float = 0.05
 ) -> tuple[list[FeatureRow], list[str]]:
-    """Invented transactions by date: each category has a trade, a price and six shops."""
+    """Invented transactions by date: each category has a trade, a price and six shops.
+
+    Users label alike; some rows have no user.
+    """
     draw = random.Random(seed)
 
     def word() -> str:
@@ -34,6 +37,8 @@ def transactions(
             description=draw.choice((None, f"bought {draw.choice(trades)}")),
             amount=-round(prices[category] * draw.uniform(0.5, 1.5), 2),
             date=FIRST_DAY + dt.timedelta(days=index * 700 // n),
+            user_id=f"user {index % 5}" if index % 7 else None,
+            account="joint" if index % 3 else None,
         )
         rows.append(features_of(raw))
         if draw.random() < noise:

@@ -12,13 +12,20 @@ from scipy.sparse import csr_array
 from shared.features.encoder import AMOUNT_BINS, WIDTH, Encoder
 from shared.features.extract import CHANNELS
 from shared.model.candidates import UNKNOWN_DAY, WEEKDAYS, CandidateGenerator, EncodedRows
-from shared.model.label_history import LAST_KEY, NO_KEY, LabelHistory
+from shared.model.label_history import (
+    LAST_KEY,
+    NO_KEY,
+    KeyArray,
+    LabelHistory,
+    add_linear_label,
+)
 from shared.model.linear import QuantizedWeights, softmax
 
 HALF_LIFE_DAYS = 180.0
 OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
 EPOCHS, MAX_EPOCHS = 3, 15
 MIN_ROWS = 60_000  # over all epochs; a small set gets more epochs, up to MAX_EPOCHS
+CHUNK = 4_096  # rows scored at once
 BATCH = 512  # rows; of a small set a twentieth, at least MIN_BATCH
 MIN_BATCH = 16
 LEARNING_RATE = 0.15  # at first; falls to 0 at the end
@@ -55,13 +62,15 @@ def fit_generator(
     today = np.quantile(days, 0.99) if days.size else 0
     age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
-    history = _history(inputs, labels, label_count, recent)
+    log_prior = _log_prior(labels, label_count)
+    keys = _add_linear_labels(inputs.rows["keys"], matrix, weights, log_prior)
+    history = _history(inputs, keys, labels, label_count, recent)
     tick()
     return CandidateGenerator(
         encoder,
         QuantizedWeights.of(weights),
         history,
-        _log_prior(labels, label_count),
+        log_prior,
         _ratio(inputs.rows["amount_bin"], AMOUNT_BINS, labels, label_count),
         _ratio(inputs.rows["weekday"], WEEKDAYS, labels, label_count),
         _ratio(inputs.rows["channel"], len(CHANNELS), labels, label_count),
@@ -136,6 +145,18 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
     return ratio
 
 
+def _add_linear_labels(
+    keys: KeyArray, matrix: csr_array, weights: FloatArray, log_prior: FloatArray
+) -> KeyArray:
+    """The keys of the rows of *matrix* with those of their users' linear labels."""
+    added = []
+    for start in range(0, matrix.shape[0], CHUNK):
+        part = matrix[start : start + CHUNK]
+        votes = softmax(part @ weights[:, 0]) + softmax(part @ weights[:, 1] + log_prior)
+        added.append(add_linear_label(keys[start : start + CHUNK], votes))
+    return np.concatenate(added)
+
+
 def _log_prior(labels: LabelArray, label_count: int) -> FloatArray:
     """Log share of each label, shape (K,); of one without rows, next to nothing."""
     count = np.bincount(labels, minlength=label_count) + 0.01
@@ -152,11 +173,15 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
 
 
 def _history(
-    inputs: EncodedRows, labels: LabelArray, label_count: int, recent: NDArray[np.float64]
+    inputs: EncodedRows,
+    keys_of_rows: KeyArray,
+    labels: LabelArray,
+    label_count: int,
+    recent: NDArray[np.float64],
 ) -> LabelHistory:
     """Count labels by key; see LabelHistory."""
-    row, _ = np.nonzero(inputs.rows["keys"] != NO_KEY)
-    keys, key = np.unique(inputs.rows["keys"][inputs.rows["keys"] != NO_KEY], return_inverse=True)
+    row, _ = np.nonzero(keys_of_rows != NO_KEY)
+    keys, key = np.unique(keys_of_rows[keys_of_rows != NO_KEY], return_inverse=True)
     pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)
     size = pairs.size
     owner = pairs // label_count

@@ -88,7 +88,7 @@ def test_linear_contributions_sum_to_the_linear_score(model, row):
 
 def test_contribution_of_a_word_is_its_entry_times_the_weight(model):
     row = features_of(RawTransaction(merchant="BEAN HOUSE", amount=-9))
-    entries = model.generator.encoder.encode([row]).toarray()[0]
+    entries = model.generator.encoder.encode([row], model.hash_key).toarray()[0]
     weights = model.generator.weights
 
     for candidate in explain(model, row).candidates:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.features.brands import likely_category
 from shared.features.extract import RawTransaction, features_of
 from shared.model.label_history import (
     HISTORY_KEYS,
@@ -15,15 +16,18 @@ from shared.model.label_history import (
     NO_KEY,
     SLOTS,
     LabelHistory,
+    add_linear_label,
     history_keys,
+    pair_keys,
 )
 
 HASH_KEY = b"one model"
+LINEAR = "user + linear label"
 
 
 def keys_of(merchant: str = "KRONTAL 12", hash_key: bytes = HASH_KEY, **known: Any) -> list[int]:
-    raw = RawTransaction(merchant=merchant, **{"amount": -9.5, **known})
-    return list(history_keys(features_of(raw), hash_key))
+    row = features_of(RawTransaction(merchant=merchant, **{"amount": -9.5, **known}))
+    return list(history_keys(row, likely_category(row), hash_key))
 
 
 def named(keys: list[int]) -> dict[str, int]:
@@ -57,12 +61,13 @@ def test_keys_of_another_model_are_different() -> None:
 
 
 def test_row_has_a_key_for_each_slot_and_none_for_what_it_lacks() -> None:
-    nothing = history_keys(features_of(RawTransaction()), HASH_KEY)
-    whole = keys_of("STARBUCKS 12", description="coffee with bob", mcc="5814")
+    nothing = history_keys(features_of(RawTransaction()), "", HASH_KEY)
+    whole = keys_of("STARBUCKS 12", description="coffee with bob", mcc="5814", user_id="ada")
 
     assert nothing == (NO_KEY,) * SLOTS
     assert len(whole) == SLOTS
-    assert NO_KEY not in named(whole).values()
+    # The linear label is known only when the row has been scored.
+    assert [name for name, key in named(whole).items() if key == NO_KEY] == ["user + linear label"]
     assert all(NO_KEY <= key < LAST_KEY for key in whole)
 
 
@@ -134,3 +139,44 @@ def test_history_read_from_its_arrays_is_the_same() -> None:
     assert np.array_equal(again.codes, history.codes)
     assert np.array_equal(again.pair_stats, history.pair_stats)
     assert np.array_equal(again.proposed, history.proposed)
+
+
+def test_users_share_the_keys_of_a_shop_and_have_keys_of_their_own() -> None:
+    ada, bob, nobody = (named(keys_of(user_id=user)) for user in ("ada", "bob", None))
+
+    for name in HISTORY_KEYS:
+        if name.startswith("user"):
+            assert nobody[name] == NO_KEY
+            assert ada[name] != bob[name] or ada[name] == NO_KEY
+        else:
+            assert ada[name] == bob[name] == nobody[name]
+
+
+def test_key_of_a_user_and_a_shop_is_the_same_for_one_row_and_for_many() -> None:
+    keys = [named(keys_of(user_id=user)) for user in ("ada", "bob")]
+    users, shops = (
+        np.array([each[name] for each in keys], dtype=np.uint64) for name in ("user", "merchant")
+    )
+
+    assert pair_keys(users, shops).tolist() == [each["user + merchant"] for each in keys]
+
+
+def test_rows_of_a_user_that_get_one_linear_label_share_a_key() -> None:
+    keys = np.array([keys_of(user_id=user) for user in ("ada", "ada", "bob", None)], np.uint64)
+    votes = np.array([[0.2, 0.9], [0.1, 0.8], [0.2, 0.9], [0.2, 0.9]], np.float32)
+
+    first, same, other, nobody = add_linear_label(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
+    another = add_linear_label(keys, votes[:, ::-1])[0, HISTORY_KEYS.index(LINEAR)]
+
+    assert first == same
+    assert len({first, other, another, NO_KEY}) == 4
+    assert nobody == NO_KEY
+
+
+def test_rounding_does_not_decide_between_equal_votes() -> None:
+    keys = np.array([keys_of(user_id="ada")] * 2, np.uint64)
+    votes = np.array([[0.5, 0.500001, 0.1], [0.500001, 0.5, 0.1]], np.float32)
+
+    one, other = add_linear_label(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
+
+    assert one == other

@@ -280,3 +280,50 @@ def test_row_dated_centuries_ahead_does_not_age_the_label_history() -> None:
 
     assert np.isfinite(model.generator.history.proposed_share).all()
     assert [answer.label for answer in model.predict_many(rows[:3])] == labels[:3]
+
+
+def labelled_by_habit(rows: int) -> tuple[list[FeatureRow], list[str]]:
+    """Purchases at ten shops. Ada and bob label them alike, but for two: each has own words."""
+    draw = random.Random(3)
+    shops = [f"{draw.choice(('KRON', 'ZOR', 'PIX'))}{letter} STORE" for letter in "ABCDEFGHIJ"]
+    found, labels = [], []
+    for index in range(rows):
+        user, shop = draw.choice(("ada", "bob", "eve")), draw.randrange(10)
+        raw = RawTransaction(
+            merchant=shops[shop],
+            amount=-draw.uniform(5, 50),
+            date=FIRST_DAY + dt.timedelta(days=index * 400 // rows),
+            user_id=user,
+        )
+        found.append(features_of(raw))
+        own = {"ada": "Materials", "bob": "Repairs"}.get(user, "Hardware")
+        labels.append(own if shop < 2 else f"Category {shop % 4}")
+    return found, labels
+
+
+def test_users_who_label_a_shop_differently_each_get_their_own_label() -> None:
+    rows, labels = labelled_by_habit(3_000)
+    model = fit.fit(rows[:2_400], labels[:2_400])
+
+    assert accuracy(model, rows[2_400:], labels[2_400:]) > 0.97
+
+
+def test_unknown_user_gets_what_most_users_call_a_shop() -> None:
+    rows, labels = labelled_by_habit(3_000)
+    model = fit.fit(rows, labels)
+    newcomers = [row._replace(user_id="newcomer") for row in rows[-300:]]
+    is_shared = [label.startswith("Category") for label in labels[-300:]]
+
+    found = [it.label for it in model.predict_many(newcomers)]
+
+    pairs = zip(found, labels[-300:], is_shared, strict=True)
+    assert all(label == expected for label, expected, shared in pairs if shared)
+
+
+def test_stored_model_holds_no_id_of_a_user() -> None:
+    rows, labels = labelled_by_habit(400)
+    rows = [row._replace(user_id=f"{row.user_id}@example.org") for row in rows]
+
+    files = fit.fit(rows, labels).to_files()
+
+    assert not [name for name, content in files.items() if b"example.org" in content]
