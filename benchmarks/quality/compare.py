@@ -56,6 +56,9 @@ def compare(
             "name": METHODS[key].name,
             **measure.figures(truth, answers, seen),
             **measure.curves(truth, answers),
+            "by_user_rows": None
+            if data.user_rows is None
+            else measure.accuracy_by_user_rows(truth, answers, data.user_rows[data.scored]),
             "wide": measure.figures(data.test.labels, found.answers, data.seen),
             "fit": asdict(found.fit),
             "predict_rows_s": len(data.test) / found.predict_seconds,

@@ -89,6 +89,8 @@ class Split:
         test: those of them whose label has MIN_ROWS rows before the cut day.
         scored: which of `test` have a label with MIN_ROWS rows in `train`, shape (n,).
         seen: which of `test` have a merchant that, as printed, is in `train`, shape (n,).
+        user_rows: how many rows of the user of each of `test` are in `train`, shape (n,); None for
+            a file without users.
     """
 
     cut_day: dt.date
@@ -98,6 +100,7 @@ class Split:
     test: Cases
     scored: BoolArray
     seen: BoolArray
+    user_rows: NDArray[np.int64] | None
 
 
 def read(path: Path, spend_positive: SpendPositive = "auto") -> Cases:
@@ -128,6 +131,8 @@ def read(path: Path, spend_positive: SpendPositive = "auto") -> Cases:
                 amount=sign * amount,
                 currency=row["currency"],
                 date=day,
+                user_id=row.get("user_id") or None,
+                account=row.get("account") or None,
             )
             for day, amount, row in found
         ],
@@ -154,7 +159,16 @@ def split(cases: Cases, latest: int | None = None) -> Split:
             f"nothing to score: of the {len(after):,} rows from {cases.days[cut]} on, none has a "
             f"label with {MIN_ROWS} rows among the {len(train):,} learned"
         )
-    return Split(cases.days[cut], train, cut, len(after), test, scored, seen(train, test))
+    return Split(
+        cases.days[cut],
+        train,
+        cut,
+        len(after),
+        test,
+        scored,
+        seen(train, test),
+        count_user_rows(train, test),
+    )
 
 
 def frequent(labels: Iterable[str], least: int = MIN_ROWS) -> set[str]:
@@ -165,6 +179,12 @@ def seen(train: Cases, test: Cases) -> BoolArray:
     """Which of *test* have a merchant that *train* has too, letter for letter; shape (n,)."""
     known = {txn.merchant for txn in train.txns}
     return np.array([txn.merchant in known for txn in test.txns], dtype=np.bool_)
+
+
+def count_user_rows(train: Cases, test: Cases) -> NDArray[np.int64] | None:
+    """How many rows in *train* the user of each row of *test* has, shape (n,); None: no users."""
+    rows: Counter[str | None] = Counter(txn.user_id for txn in train.txns if txn.user_id)
+    return np.array([rows[txn.user_id] for txn in test.txns]) if rows else None
 
 
 def _opened(path: Path) -> IO[str]:

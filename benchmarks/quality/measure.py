@@ -15,6 +15,7 @@ from worker.evaluation.calibration import calibration_error, coverage, precision
 
 RESAMPLES = 1000
 CURVE_POINTS = 100
+USER_GROUPS = {"0": (0, 0), "1-10": (1, 10), "11-100": (11, 100), "more": (101, np.inf)}
 
 Labels = Sequence[str]
 Numbers = NDArray[np.int64]
@@ -45,6 +46,22 @@ def figures(truth: Labels, answers: Answers, seen: BoolArray) -> dict[str, Any]:
         "top3_accuracy": float(np.mean(in_top)) if ranks > 1 else None,
         "calibration_error": calibration_error(answers.confidence, right),
         "coverage_at_95": coverage(answers.confidence, right)["share"],
+    }
+
+
+def accuracy_by_user_rows(
+    truth: Labels, answers: Answers, user_rows: Numbers
+) -> dict[str, dict[str, Any]]:
+    """Rows and accuracy by how many learned rows the user had; only of groups that have rows."""
+    right = _right(truth, answers)
+    groups = {
+        name: (least <= user_rows) & (user_rows <= most)
+        for name, (least, most) in USER_GROUPS.items()
+    }
+    return {
+        name: {"rows": int(group.sum()), "accuracy": float(right[group].mean())}
+        for name, group in groups.items()
+        if group.any()
     }
 
 

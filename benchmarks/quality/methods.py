@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.svm import LinearSVC
 
-from benchmarks.quality.linear import Forest, Hashed, Linear, Text
+from benchmarks.quality.linear import Forest, Hashed, HashedWithUsers, Linear, Text
 from benchmarks.quality.simple import (
     TOP,
     Answers,
@@ -20,6 +20,7 @@ from benchmarks.quality.simple import (
     Method,
     MostFrequent,
     Txns,
+    UserLookup,
 )
 from shared.features.extract import features_of
 from shared.model.classifier import Model
@@ -62,6 +63,10 @@ def _hashed_svm() -> Method:
     return Linear(Hashed(), _svm())
 
 
+def _user_svm() -> Method:
+    return Linear(HashedWithUsers(), _svm())
+
+
 def _logistic() -> Method:
     # Of 1e-6 to 1e-4 what suits both clean and noisy labels, judged on rows before the cut day.
     sgd = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=20, tol=None, random_state=0)
@@ -78,9 +83,11 @@ METHODS = {
     "frequent": Entry("most frequent", MostFrequent),
     "lookup": Entry("merchant lookup", MerchantLookup),
     "last": Entry("merchant lookup, last", LastLookup),
+    "user-lookup": Entry("user and merchant lookup", UserLookup),
     "words": Entry("word 1-3 counts + linear SVM", _words, probable=False),
     "chars": Entry("char 2-5 TF-IDF + linear SVM", _characters, probable=False),
     "hashed-svm": Entry("hashed word+char linear SVM", _hashed_svm, probable=False),
+    "user-svm": Entry("hashed linear SVM with users", _user_svm, probable=False),
     "hashed-logistic": Entry("hashed word+char logistic", _logistic),
     "lightgbm": Entry("LightGBM multiclass, guarded", Forest),
 }

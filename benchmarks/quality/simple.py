@@ -66,6 +66,38 @@ class MerchantLookup:
         return Answers(ranked, np.array([share for _, share in found]))
 
 
+class UserLookup:
+    """The most frequent label that the user gave the merchant; else all users; else the user.
+
+    Its confidence is that label's share of the rows that were counted.
+    """
+
+    def fit(self, txns: Txns, labels: Labels) -> None:
+        counts: defaultdict[tuple[str | None, str | None], Counter[str]] = defaultdict(Counter)
+        for txn, label in zip(txns, labels, strict=True):
+            for key in _lookup_keys(txn):
+                counts[key][label] += 1
+        self._overall = _ranking(Counter(labels))
+        self._known = {key: _ranking(found) for key, found in counts.items()}
+
+    def answer(self, txns: Txns) -> Answers:
+        found = [
+            next((self._known[key] for key in _lookup_keys(txn) if key in self._known), None)
+            or self._overall
+            for txn in txns
+        ]
+        ranked = [_filled(labels, self._overall[0]) for labels, _ in found]
+        return Answers(ranked, np.array([share for _, share in found]))
+
+
+def _lookup_keys(txn: RawTransaction) -> list[tuple[str | None, str | None]]:
+    """The most specific first. Without a user, only that of the merchant."""
+    by_merchant = (None, txn.merchant)
+    if txn.user_id is None:
+        return [by_merchant]
+    return [(txn.user_id, txn.merchant), by_merchant, (txn.user_id, None)]
+
+
 class LastLookup:
     """The last label of the merchant as printed; of an unseen one, the most frequent of all."""
 

@@ -29,6 +29,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     lines = [f"## {record['data']}", "", about(record), ""]
     if "quality" in record:
         lines += [*quality(record["quality"]), "", *(f"- {note}" for note in NOTES), ""]
+        lines += [*users(record["quality"]), ""]
         lines += [*differences(record["quality"]), ""]
     if "few" in record:
         lines += [*few(record["few"]), ""]
@@ -88,6 +89,22 @@ def quality(found: Mapping[str, Any]) -> Iterator[str]:
             f"Wide: the {found['wide_rows']:,} rows, {found['wide_labels']:,} labels, that would "
             "be scored after learning all rows before the cut."
         )
+
+
+def users(found: Mapping[str, Any]) -> Iterator[str]:
+    """Accuracy by how many rows of the user were learned; nothing for a file without users."""
+    methods = [one for one in found["methods"].values() if one.get("by_user_rows")]
+    if not methods:
+        return
+    groups = methods[0]["by_user_rows"]
+    yield "Accuracy by how many rows of the user were learned:"
+    yield ""
+    head = ["method", *(f"{name} ({one['rows']:,} rows)" for name, one in groups.items())]
+    rows = [
+        [one["name"], *(share(one["by_user_rows"][name]["accuracy"]) for name in groups)]
+        for one in methods
+    ]
+    yield from table(head, rows)
 
 
 def differences(found: Mapping[str, Any]) -> Iterator[str]:
