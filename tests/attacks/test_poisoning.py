@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from shared.db.engine import transaction
 from shared.jobs import requests as job_requests
-from shared.jobs import store as job_store
 from shared.services import Services
 from tests.support.factories import SHOPS, add_transactions
-from worker.execution.runner import run
+from tests.support.jobs import job_result
 from worker.training import job as training_job
 
 ROWS = 1_000
@@ -24,14 +22,7 @@ def trained(services: Services) -> dict[str, Any]:
     job = job_requests.request_training(
         services.engine, services.publisher, requested_by="test", limit=None, deploy="gate"
     )
-    with transaction(services.engine) as session:
-        claim = job_store.claim(session, job.id)
-    assert claim is not None
-    run(services, claim, training_job.train)
-    with transaction(services.engine) as session:
-        ended = job_store.get(session, job.id)
-    assert ended.result is not None, ended.error
-    return ended.result
+    return job_result(services, job.id, training_job.train)
 
 
 def flip(engine: Engine, ids: list[int], share: float, seed: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.chaos.report import drawn
+from tests.chaos.report import random_for
 
 Body = Mapping[str, Any]
 TIMEOUT_S = 10.0
@@ -70,7 +70,7 @@ class Load:
         return len(reached) >= len(self._threads) and all(reached)
 
     def _ask(self, number: int) -> None:
-        draw = drawn(f"client {number}")
+        draw = random_for(f"client {number}")
         connection, name = self._connected()
         while not self._over.wait(PACE_S):
             row = draw.randrange(len(self._known.rows))

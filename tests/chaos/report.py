@@ -26,7 +26,7 @@ def times(quick: int, full: int) -> int:
     return full if IS_FULL else quick
 
 
-def drawn(purpose: str) -> random.Random:
+def random_for(purpose: str) -> random.Random:
     """A random generator of this run for one purpose, so that no scene depends on another."""
     return random.Random(f"{SEED} {purpose}")
 

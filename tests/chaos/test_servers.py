@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from local.servers.temporary import Server
 from shared.jobs import store as job_store
 from tests.chaos.half_open import Proxy
-from tests.chaos.report import drawn, times
+from tests.chaos.report import random_for, times
 from tests.chaos.world import BACK_S, Scene, World
 from tests.support.waiting import wait_deliberately, wait_until
 from tests.system.stack import Reply
@@ -199,15 +199,15 @@ def test_a_slow_connection_to_redis_delays_no_answer(way: Proxy, world_behind: W
     scene.check()
 
 
-class Asked(NamedTuple):
-    """What is asked of a service whose PostgreSQL is away."""
+class RepliesWithoutPostgres(NamedTuple):
+    """What a service answers whose PostgreSQL is away."""
 
     suggestion: Reply
     job: Reply
     label: Reply
 
 
-def ask_what_needs_postgres(world: World, txn_id: int) -> Asked:
+def ask_what_needs_postgres(world: World, txn_id: int) -> RepliesWithoutPostgres:
     """All at once: each waits for itself alone."""
     label = {"labels": [{"txn_id": txn_id, "label": "Groceries"}]}
     requests = (
@@ -216,7 +216,9 @@ def ask_what_needs_postgres(world: World, txn_id: int) -> Asked:
         ("/ml/v2/labels", label),
     )
     with ThreadPoolExecutor(len(requests)) as pool:
-        replies = Asked(*pool.map(lambda it: world.stack.call("POST", *it), requests))
+        replies = RepliesWithoutPostgres(
+            *pool.map(lambda it: world.stack.call("POST", *it), requests)
+        )
     if replies.job.status == 202:
         world.accepted.append(replies.job.body["job_id"])
     return replies
@@ -330,7 +332,7 @@ def test_requests_are_answered_while_postgres_has_no_connection_left(world: Worl
 
 def test_concurrent_label_changes_are_stored_whole_or_refused(world: World) -> None:
     """Serialization failures are provoked: a caller who meets one is told to ask again."""
-    draw = drawn("at once")
+    draw = random_for("at once")
     with world.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         name = connection.scalar(text("SELECT current_database()"))
         level = "SET default_transaction_isolation = serializable"
@@ -394,7 +396,7 @@ def waiting_for_a_lock(world: World) -> bool:
 
 def test_jobs_are_done_though_postgres_ends_sessions_at_random(world: World) -> None:
     """As a failover does: statements are cut off half-way."""
-    draw = drawn("sessions")
+    draw = random_for("sessions")
     world.stack.worker("features")
     world.done(world.ask())
     sessions = "sessions of PostgreSQL ended at random"

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from shared.jobs import store as job_store
 from tests.chaos import report
-from tests.chaos.report import drawn, times
+from tests.chaos.report import random_for, times
 from tests.chaos.test_servers import frozen, killed
 from tests.chaos.world import World, web_process
 from tests.support.waiting import wait_deliberately
@@ -47,7 +47,7 @@ def measure_resources(world: World, *processes: psutil.Process) -> Holds:
 
 
 def test_a_long_run_with_a_fault_every_few_seconds_leaks_and_loses_nothing(world: World) -> None:
-    draw = drawn("soak")
+    draw = random_for("soak")
     worker = world.stack.worker("features")
     world.stack.worker("training")
     world.done(world.ask())

@@ -20,7 +20,7 @@ from shared.features.extract import RawTransaction, features_of
 from shared.registry.live_model import LiveModel
 from shared.registry.store import Registry
 from tests.chaos import report
-from tests.chaos.report import drawn, times
+from tests.chaos.report import random_for, times
 from tests.chaos.world import World, check_line
 from tests.support import registry_writer
 from tests.support.registry_damage import overwrite
@@ -85,7 +85,7 @@ def has_refused(world: World, run_id: str) -> bool:
 
 
 def test_a_publisher_killed_at_any_moment_loses_no_acknowledged_version(world: World) -> None:
-    draw, root = drawn("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
+    draw, root = random_for("publisher"), Path(world.stack.env["ML_REGISTRY_DIR"])
     both = [world.files[run_id] for run_id in world.versions]
     expected = [world.known.says[run_id] for run_id in world.versions]
     done = registry_writer.PROCESSES.Value("i", 0)
@@ -140,7 +140,7 @@ def test_a_damaged_version_is_never_served_and_never_ends_the_process(
     world: World, disk: Path
 ) -> None:
     """Loaded in this process: a parser that aborts would end the whole test run."""
-    draw = drawn("damage")
+    draw = random_for("damage")
     registry = Registry(disk / "registry")
     good, other = (world.files[run_id] for run_id in world.versions)
     rows = [features_of(RawTransaction(**row)) for row in world.known.rows]

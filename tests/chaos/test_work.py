@@ -16,7 +16,7 @@ from shared.jobs import broker
 from shared.jobs import requests as job_requests
 from shared.jobs import store as job_store
 from shared.jobs.publisher import JobPublisher
-from tests.chaos.report import drawn, times
+from tests.chaos.report import random_for, times
 from tests.chaos.world import RESUMED_S, World
 from tests.support.factories import add_transactions
 from tests.support.waiting import wait_deliberately, wait_until
@@ -176,7 +176,7 @@ def test_two_beats_start_one_run_a_night(world: World) -> None:
     with world.scene("every night's tick twice, from two beats") as scene:
         messenger = JobPublisher(world.engine)
         ticks = [night for night in nights for _ in range(2)]
-        drawn("ticks").shuffle(ticks)
+        random_for("ticks").shuffle(ticks)
         runs = [
             job_requests.request_nightly(world.engine, messenger, night=night.isoformat())
             for night in ticks

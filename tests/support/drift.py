@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import func, text
@@ -11,12 +12,12 @@ from sqlalchemy import func, text
 from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind
 from shared.jobs import requests as job_requests
-from shared.jobs import store as job_store
 from shared.registry.train_report import SkippedRun, TrainReport
 from shared.services import Services
+from tests.support.jobs import run_job
 from worker.drift import job as drift_job
+from worker.drift import retraining
 from worker.drift.profile import newest_date
-from worker.execution.runner import run
 from worker.features import build
 from worker.training import pipeline
 
@@ -53,12 +54,7 @@ def run_drift_job(services: Services, hour: str = "") -> Job:
     hour = hour or secrets.token_hex(4)
     job = job_requests.request_drift(services.engine, services.publisher, hour=hour)
     assert job is not None
-    with transaction(services.engine) as session:
-        claim = job_store.claim(session, job.id)
-    assert claim is not None
-    run(services, claim, drift_job.run)
-    with transaction(services.engine) as session:
-        return job_store.get(session, job.id)
+    return run_job(services, job.id, drift_job.run)
 
 
 def drift_result(services: Services) -> dict[str, Any]:
@@ -128,3 +124,9 @@ def add_ended_training(services: Services, hours_ago: float, result: dict[str, A
                 finished_at=func.now() - dt.timedelta(hours=hours_ago),
             )
         )
+
+
+def decide(services: Services, **settings: Any) -> retraining.Decision:
+    """Whether training starts now, with some settings changed."""
+    with transaction(services.engine) as session:
+        return retraining.decide(session, services.registry, replace(services.settings, **settings))

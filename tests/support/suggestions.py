@@ -14,6 +14,7 @@ from shared.experiments.traffic_split import TrafficSplit
 from shared.monitoring.database_collector import DatabaseCollector
 from shared.services import Services
 from shared.settings import Settings
+from tests.support.metrics import samples_by_label
 
 CHALLENGER = "20260101T000000Z-00000001"
 # Feedback to an arm, on average of a user; see `an_arm`.
@@ -94,9 +95,4 @@ def current_split(engine: Engine, settings: Settings) -> TrafficSplit:
 
 def suggestion_metrics(services: Services) -> dict[tuple[str, ...], float]:
     """Every sample that is read from the database, by name and label values."""
-    families = list(DatabaseCollector(services.engine, services.registry).collect())
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
+    return samples_by_label(DatabaseCollector(services.engine, services.registry).collect())

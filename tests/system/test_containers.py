@@ -206,7 +206,9 @@ def test_the_proxy_spreads_requests_and_loses_none_when_a_web_container_stops(
         with slow_senders(public, 100):  # many more than the web containers have threads
             assert twenty_answers(public) < max(5, 3 * usual_s)
         with callers(4, lambda: status(public)) as answers:
-            wait_until(lambda: all(asked(stack, it) > 20 for it in (1, 2)), "both are asked")
+            wait_until(
+                lambda: all(count_answers(stack, it) > 20 for it in (1, 2)), "both are asked"
+            )
             took = stop(both[1:])
             at_the_stop = len(answers)
             wait_until(lambda: len(answers) > at_the_stop + 200, "the other one goes on")
@@ -313,7 +315,7 @@ def status(port: int, path: str = "/healthz", headers: Mapping[str, str] | None 
         return 0
 
 
-def asked(stack: Stack, number: int) -> float:
+def count_answers(stack: Stack, number: int) -> float:
     """How many requests a web container has answered."""
     url = f"http://127.0.0.{number}:{stack.port}/metrics"
     with urllib.request.urlopen(url, timeout=5) as answer:

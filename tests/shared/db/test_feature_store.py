@@ -65,19 +65,19 @@ def test_loading_features_takes_one_query_and_one_more_for_missing_ones(engine):
     ids = add_transactions(engine, 50)
     queries: list[str] = []
 
-    def heard(*told: Any) -> None:
-        queries.append(told[2])
+    def record(*event_args: Any) -> None:
+        queries.append(event_args[2])
 
-    def asked() -> int:
+    def count_queries() -> int:
         queries.clear()
         with Session(engine) as session:
             feature_store.load_rows(session, ids)
         return len(queries)
 
-    event.listen(engine, "before_cursor_execute", heard)
+    event.listen(engine, "before_cursor_execute", record)
     try:
-        assert asked() == 2
+        assert count_queries() == 2
         feature_build.build_pending(engine, feature_build.Scope())
-        assert asked() == 1
+        assert count_queries() == 1
     finally:
-        event.remove(engine, "before_cursor_execute", heard)
+        event.remove(engine, "before_cursor_execute", record)

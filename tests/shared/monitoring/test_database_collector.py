@@ -5,33 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 
-from sqlalchemy import text
-
 from shared.db.engine import make_engine, transaction
 from shared.monitoring.database_collector import DatabaseCollector
 from tests.support.api import deploy_a_model
-
-
-def samples_by_label(families):
-    """Every sample by name and the values of its labels."""
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def a_job(session, kind, *, ago, waited, worked, state="succeeded"):
-    """One that was asked for *ago* seconds before now."""
-    session.execute(
-        text(
-            "INSERT INTO jobs (id, kind, state, requested_by, created_at, started_at, finished_at) "
-            "VALUES (md5(random()::text), :kind, :state, 'test', now() - :ago * interval '1 s', "
-            "now() - (:ago - :waited) * interval '1 s', "
-            "now() - (:ago - :waited - :worked) * interval '1 s')"
-        ),
-        {"kind": kind, "state": state, "ago": ago, "waited": waited, "worked": worked},
-    )
+from tests.support.metrics import add_job, samples_by_label
 
 
 def test_processes_of_a_folder_share_the_newest_queue_counts(
@@ -47,7 +24,7 @@ def test_processes_of_a_folder_share_the_newest_queue_counts(
     )
     before = samples_by_label(cut_off.collect())
     with transaction(engine) as session:
-        a_job(session, "train", ago=10, waited=1, worked=1, state="failed")
+        add_job(session, "train", ago=10, waited=1, worked=1, state="failed")
     cut_off._engine = gone
 
     newest = samples_by_label(other.collect())

@@ -12,6 +12,7 @@ from shared.db.tables import JobKind
 from shared.jobs import heartbeats
 from shared.jobs import store as job_store
 from shared.monitoring import job_metrics
+from tests.support.metrics import add_job, samples_by_label
 
 
 @pytest.fixture
@@ -21,32 +22,10 @@ def session(engine, clean):
         yield session
 
 
-def samples_by_label(families):
-    """Every sample by name and the values of its labels."""
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def a_job(session, kind, *, ago, waited, worked, state="succeeded"):
-    """One that was asked for *ago* seconds before now."""
-    session.execute(
-        text(
-            "INSERT INTO jobs (id, kind, state, requested_by, created_at, started_at, finished_at) "
-            "VALUES (md5(random()::text), :kind, :state, 'test', now() - :ago * interval '1 s', "
-            "now() - (:ago - :waited) * interval '1 s', "
-            "now() - (:ago - :waited - :worked) * interval '1 s')"
-        ),
-        {"kind": kind, "state": state, "ago": ago, "waited": waited, "worked": worked},
-    )
-
-
 def test_queue_time_and_run_time_are_measured_by_kind(session):
     """Each job once, in its bucket and all above; every kind and outcome is there at 0."""
-    a_job(session, "train", ago=1000, waited=3, worked=40)
-    a_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
+    add_job(session, "train", ago=1000, waited=3, worked=40)
+    add_job(session, "train", ago=2000, waited=90, worked=40, state="failed")
 
     found = samples_by_label(job_metrics.collect_history(session))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from dataclasses import replace
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -17,6 +15,7 @@ from shared.jobs import store as job_store
 from shared.services import Services
 from tests.support.drift import (
     count_last_week,
+    decide,
     drift_result,
     execute,
     in_last_week,
@@ -27,12 +26,6 @@ from tests.support.drift import (
 )
 from tests.support.factories import add_transactions, report
 from web.app import create_app
-from worker.drift import retraining
-
-
-def decide(services: Services, **settings: Any) -> retraining.Decision:
-    with transaction(services.engine) as session:
-        return retraining.decide(session, services.registry, replace(services.settings, **settings))
 
 
 def scrape_metrics(services: Services) -> str:

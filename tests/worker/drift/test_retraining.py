@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from shared.db.engine import transaction
@@ -12,16 +9,11 @@ from shared.services import Services
 from tests.support.drift import (
     SOON,
     add_ended_training,
+    decide,
     execute,
     relabel_sixty,
 )
 from tests.support.factories import add_transactions, report
-from worker.drift import retraining
-
-
-def decide(services: Services, **settings: Any) -> retraining.Decision:
-    with transaction(services.engine) as session:
-        return retraining.decide(session, services.registry, replace(services.settings, **settings))
 
 
 def test_first_training_does_not_wait_for_the_night(services: Services) -> None:

@@ -9,16 +9,8 @@ from sqlalchemy import text
 
 from shared.db.engine import transaction
 from shared.monitoring import job_metrics
+from tests.support.metrics import samples_by_label
 from worker.execution import beat_heartbeat
-
-
-def samples_by_label(families):
-    """Every sample by name and the values of its labels."""
-    return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in families
-        for sample in family.samples
-    }
 
 
 def test_beat_goes_on_while_its_heartbeat_cannot_be_written(settings, engine, clean):

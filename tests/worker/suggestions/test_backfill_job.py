@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert, text
 
-from shared.db.engine import transaction
 from shared.db.tables import Job, JobKind, JobState, LabelSource, TransactionLabel
 from shared.jobs import requests as job_requests
-from shared.jobs import store as job_store
 from shared.services import Services
 from tests.support.api import deploy_a_model
 from tests.support.factories import add_transactions
-from worker.execution.runner import run
+from tests.support.jobs import run_job
 from worker.suggestions import backfill_job, open_transactions
 
 
@@ -21,12 +19,7 @@ def done(own: Services, user_id: str | None = None) -> Job:
     job = job_requests.request_for_user(
         own.engine, own.publisher, JobKind.SUGGEST, requested_by="test", user_id=user_id
     )
-    with transaction(own.engine) as session:
-        claim = job_store.claim(session, job.id)
-    assert claim is not None
-    run(own, claim, backfill_job.run)
-    with transaction(own.engine) as session:
-        return job_store.get(session, job.id)
+    return run_job(own, job.id, backfill_job.run)
 
 
 def suggested(own: Services) -> list[int]:

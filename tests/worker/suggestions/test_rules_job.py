@@ -6,26 +6,17 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from shared.db.engine import transaction
-from shared.jobs import store as job_store
 from shared.services import Services
+from tests.support.jobs import job_result
 from tests.web.suggestions.test_rules import GYM, add_transactions, labels, put
-from worker.execution.runner import run
 from worker.suggestions import rules_job
 
 
 def apply(client: FlaskClient, services: Services, user: str | None = None) -> dict[str, Any]:
-    """What the job that a caller asks for reports when it is done."""
-    asked = client.post("/ml/v2/rules/apply", json={"user_id": user} if user else {})
-    assert asked.status_code == 202, asked.json
-    with transaction(services.engine) as session:
-        claim = job_store.claim(session, asked.json["job_id"])
-    assert claim is not None
-    run(services, claim, rules_job.apply_rules)
-    with transaction(services.engine) as session:
-        job = job_store.get(session, claim.job_id)
-    assert job.result is not None, job.error
-    return job.result
+    """The result of the job that a caller requests."""
+    response = client.post("/ml/v2/rules/apply", json={"user_id": user} if user else {})
+    assert response.status_code == 202, response.json
+    return job_result(services, response.json["job_id"], rules_job.apply_rules)
 
 
 def test_rules_label_old_transactions_and_replace_no_human_label(
