@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from flask import Flask, Response, g, request
 from flask.json.provider import JSONProvider
 from jinja2 import ChainableUndefined
 from pydantic import BaseModel
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from shared.errors import InvalidInput, NotFound
 from shared.monitoring import exposition, metrics
@@ -64,12 +63,14 @@ class Json(JSONProvider):
 
     def dumps(self, obj: Any, **_: Any) -> str:
         """*obj* as JSON text; of a model, the fields that were set."""
-        if isinstance(obj, BaseModel):
-            return obj.model_dump_json(exclude_unset=True)
         try:
+            if isinstance(obj, BaseModel):
+                return obj.model_dump_json(exclude_unset=True)
             return to_json(obj).decode()
         except PydanticSerializationError:  # a lone surrogate, from a file that is not all UTF-8
-            return json.dumps(obj, default=asdict)
+            if isinstance(obj, BaseModel):
+                obj = obj.model_dump(exclude_unset=True)
+            return json.dumps(to_jsonable_python(obj))
 
     def loads(self, s: str | bytes, **_: Any) -> Any:
         """The value of JSON text."""

@@ -138,6 +138,16 @@ def test_preview_shows_that_the_given_encoding_is_wrong(client: FlaskClient) -> 
     assert "CAF\udce9" in json.dumps(seen, ensure_ascii=False)
 
 
+def test_header_that_is_not_text_in_the_given_encoding_is_a_clear_error(
+    client: FlaskClient,
+) -> None:
+    answer = upload(client, "/ml/v2/imports/look", b"\xff\xfeD,x\n1,2\n", encoding="utf-8")
+
+    assert answer.status_code == 400, answer.data
+    assert answer.json["errors"][0]["field"] == "file"
+    assert "no date column" in answer.json["detail"]
+
+
 def test_imported_file_gets_suggestions_and_can_be_downloaded(
     client: FlaskClient, services: Services
 ) -> None:
