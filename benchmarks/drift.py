@@ -41,9 +41,10 @@ _CHANNELS = ("pos", "online", "atm", "transfer")
 def count(rows: Sequence[Row]) -> tuple[Counts, Counts]:
     """Histograms of a week's inputs and answers, as worker.drift.profile makes them."""
     histograms = []
+    labels = {prediction.label for *_, prediction in rows}
     for bins in (
         (pair for row, new, _ in rows for pair in inputs_of(row, is_new=new)),
-        (pair for *_, prediction in rows for pair in answers_of(prediction)),
+        (pair for *_, prediction in rows for pair in answers_of(prediction, labels)),
     ):
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for check, value in bins:

@@ -27,7 +27,7 @@ from shared.features import encoder, extract, taxonomy
 from shared.features.extract import RawTransaction, features_of
 from shared.model import label_history
 from shared.model.candidates import encode_rows
-from shared.model.classifier import THREADS, Model
+from shared.model.classifier import THREADS, Model, Ranking
 from shared.native.quickscorer import QuickScorer
 from shared.text import normalize
 from web.predictions.views import PREDICT
@@ -104,7 +104,8 @@ def _phases(model: Model, bodies: Sequence[bytes]) -> dict[str, list[int]]:
         marks.append(clock())
         odds = model.log_odds(candidates)
         marks.append(clock())
-        (prediction,) = model.answers(candidates, model.calibration.shares(candidates, odds))
+        shares = model.calibration.shares(candidates, odds)
+        (prediction,) = model.answers(inputs, Ranking(candidates, odds, shares))
         marks.append(clock())
         fields = {
             "label": prediction.label,

@@ -17,6 +17,7 @@ from shared.errors import SettingsError
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _THRESHOLDS = TypeAdapter(dict[str, Annotated[float, Field(ge=0, le=1)]])
+_NAMES = TypeAdapter(tuple[Annotated[str, Field(min_length=1)], ...])
 T = TypeVar("T")
 TOKEN_MIN = 16  # characters; a shorter token can be guessed
 TOKEN_VARIETY = 8  # different characters; changemechangeme has seven
@@ -42,6 +43,8 @@ class Settings:
     registry_keep: int  # versions beside those that are live, previous or being read
     retire_days: int  # after a user is deleted, for versions that may have learned from them
     deploy_threshold_f1: float  # validation macro-F1, 0..1; a run below it is stored, not deployed
+    shared_label_users: int  # who use a label before others are told it; 1: all labels are shared
+    shared_labels: tuple[str, ...]  # these are, whoever uses them
     min_labels: int  # labelled transactions needed before training starts
     retrain_labels: int  # new human labels that bring training forward; 0: never
     train_timeout_s: int
@@ -77,6 +80,8 @@ class Settings:
                 registry_keep=_whole_number(env, "ML_REGISTRY_KEEP", 10, low=1),
                 retire_days=_whole_number(env, "ML_RETIRE_DAYS", 30, low=1, high=3650),
                 deploy_threshold_f1=_read(env, "ML_DEPLOY_THRESHOLD_F1", "0.72", _share),
+                shared_label_users=_whole_number(env, "ML_SHARED_LABEL_USERS", 3, low=1),
+                shared_labels=_read(env, "ML_SHARED_LABELS", "[]", _names),
                 min_labels=_whole_number(env, "ML_MIN_LABELS", 20, low=2),
                 retrain_labels=_whole_number(env, "ML_RETRAIN_LABELS", 50, low=0),
                 train_timeout_s=_whole_number(env, "ML_TRAIN_TIMEOUT_S", 3600, low=10),
@@ -202,6 +207,12 @@ def _thresholds(text: str) -> Mapping[str, float]:
     raise ValueError(
         'a JSON object of categories (or *) and numbers 0 to 1, such as {"Rent": 0.95, "*": 0.8}'
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    with suppress(ValueError):
+        return _NAMES.validate_json(text, strict=True)
+    raise ValueError('a JSON list of categories, such as ["Groceries", "Rent"]')
 
 
 def _links(env: Mapping[str, str], **names: str) -> Mapping[str, str]:

@@ -52,15 +52,17 @@ _ARMS = text(
 _PAIRS = text(
     """
     WITH newest AS (
-        SELECT rules_label, model_label,
+        SELECT user_id, rules_label, model_label,
             CASE WHEN answer IN ('accept', 'correct') THEN answer_label END AS truth
         FROM suggestions WHERE rules_label <> model_label AND created_at >= :since
         ORDER BY created_at DESC LIMIT :rows
     )
     SELECT rules_label, model_label, count(*), count(truth),
         count(*) FILTER (WHERE truth = rules_label), count(*) FILTER (WHERE truth = model_label),
-        sum(count(*)) OVER ()
-    FROM newest GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT :pairs
+        sum(count(*)) OVER (),
+        count(DISTINCT user_id) >= :min_users
+            OR NOT EXISTS (SELECT FROM newest WHERE user_id <> '') AS is_shown
+    FROM newest GROUP BY 1, 2 ORDER BY is_shown DESC, 3 DESC, 1, 2 LIMIT :pairs
     """
 ).bindparams(bindparam("pairs", PAIRS))
 
@@ -135,11 +137,13 @@ def evidence_start(split: TrafficSplit) -> dt.datetime:
     return max(split.since, oldest) if split.since else oldest
 
 
-def load_disagreements(session: Session, days: int) -> tuple[int, list[Pair]]:
+def load_disagreements(session: Session, days: int, min_users: int) -> tuple[int, list[Pair]]:
     """Count the disagreements of rules and model in the last *days*; list the commonest pairs.
 
-    Of the newest ROWS of such suggestions at most.
+    Of the newest ROWS of such suggestions at most. A pair is listed if *min_users* have it, or
+    where there are no users.
     """
-    since = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
-    rows = session.execute(_PAIRS, {"since": since, "rows": ROWS}).all()
-    return (int(rows[0][-1]) if rows else 0), [Pair(*row[:-1]) for row in rows]
+    query = {"since": dt.datetime.now(dt.UTC) - dt.timedelta(days=days), "rows": ROWS}
+    rows = session.execute(_PAIRS, {**query, "min_users": min_users}).all()
+    pairs = [Pair(*row[:-2]) for row in rows if row.is_shown]
+    return (int(rows[0][-2]) if rows else 0), pairs

@@ -3,6 +3,9 @@
 Softmax regression and Naive Bayes over hashed text, and the label history, vote for labels. The
 labels with the most votes become candidates. Each (row, candidate) pair gets dense features that
 mean the same for every label, so one small reranker scores any number of labels.
+
+A closed label (worker/training/open_labels.py) is a candidate for its users alone. Of many labels,
+only the first D have columns of the linear models; the history alone speaks for the others.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from shared.model.label_history import (
     HISTORY_KEYS,
     NO_KEY,
     SLOTS,
+    USER,
     LabelHistory,
     add_linear_label,
     history_keys,
@@ -35,6 +39,8 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 CANDIDATES = 6  # the right label is among six nearly as often as among twelve, at half the cost
+NO_LABEL = -1  # in the place of a candidate, where a row has fewer
+NO_LABEL_SCORE = -50.0  # its linear score
 WEEKDAYS = 8  # Monday to Sunday, then unknown
 UNKNOWN_DAY = dt.date.min.toordinal()
 TOLERANCE = 1e-6  # relative and absolute: how far the kernel may be from the reference
@@ -47,7 +53,7 @@ PAIR_FEATURES = (
     *(f"{key}: amount off" for key in HISTORY_KEYS[:2]),
     *(f"linear: {what}" for what in ("score", "gap", "rank", "share")),
     *(f"bayes: {what}" for what in ("score", "gap", "rank", "share")),
-    "words: best", "words: mean", "amount ratio", "weekday ratio", "channel ratio",
+    "words: best", "words: mean", "amount ratio", "weekday ratio", "channel ratio", "open",
     # Of the row, the same for all its candidates:
     "linear best", "linear margin", "bayes margin", "unknown grams", "known words", "amount",
     "amount known", "money in", "has description", "word count", "subscription", "person to person",
@@ -93,9 +99,9 @@ class EncodedRows(NamedTuple):
 class Candidates(NamedTuple):
     """The candidates of n rows; M is the smaller of CANDIDATES and the number of labels."""
 
-    labels: IntArray  # (n, M) the best first
+    labels: IntArray  # (n, M) the best first, then NO_LABEL
     linear: FloatArray  # (n, M) the linear score of each
-    features: FloatArray  # (n, M, len(PAIR_FEATURES))
+    features: FloatArray  # (n, M, len(PAIR_FEATURES)); NaN where unknown, and for NO_LABEL
 
 
 def encode_rows(rows: Sequence[FeatureRow], hash_key: bytes) -> EncodedRows:
@@ -107,16 +113,17 @@ def encode_rows(rows: Sequence[FeatureRow], hash_key: bytes) -> EncodedRows:
 
 @dataclass(frozen=True, slots=True)
 class CandidateGenerator:
-    """The first stage of the model, fitted on some rows; K labels.
+    """The first stage of the model, fitted on some rows; K labels, the first D with columns.
 
     Attributes:
         encoder: TF-IDF of those rows.
-        weights: of softmax regression and Naive Bayes, shape (WIDTH, 2, K).
+        weights: of softmax regression and Naive Bayes, shape (WIDTH, 2, D).
         history: label counts by key.
-        log_prior: of each label, shape (K,). It informs the candidates alone: a reranker that sees
+        log_prior: of each label, shape (D,). It informs the candidates alone: a reranker that sees
             how frequent a label is gains half a point of accuracy and loses more of the rare ones.
-        amount_ratio: log of how much likelier a bin is under a label, shape (AMOUNT_BINS, K).
-        weekday_ratio, channel_ratio: likewise, shapes (WEEKDAYS, K) and (len(CHANNELS), K).
+        amount_ratio: log of how much likelier a bin is under a label, shape (AMOUNT_BINS, D).
+        weekday_ratio, channel_ratio: likewise, shapes (WEEKDAYS, D) and (len(CHANNELS), D).
+        is_open: whether every user may be told a label, shape (K,); of the first D, the open first.
         use_native: generate in C where the kernel is available.
         native: the same in C; None where the reference is used.
     """
@@ -128,6 +135,7 @@ class CandidateGenerator:
     amount_ratio: FloatArray
     weekday_ratio: FloatArray
     channel_ratio: FloatArray
+    is_open: NDArray[np.bool_]
     use_native: InitVar[bool] = True
     native: NativeCandidateGenerator | None = field(init=False, repr=False, compare=False)
 
@@ -138,6 +146,16 @@ class CandidateGenerator:
     @property
     def label_count(self) -> int:
         return self.history.label_count
+
+    @property
+    def column_count(self) -> int:
+        """D."""
+        return self.log_prior.size
+
+    @property
+    def open_columns(self) -> int:
+        """How many of the first D labels are open."""
+        return int(self.is_open[: self.column_count].sum())
 
     def generate(self, inputs: EncodedRows) -> Candidates:
         """The candidates of each row and the features of each pair, each row on its own."""
@@ -170,17 +188,29 @@ class CandidateGenerator:
         np.copyto(by_key, np.nan, where=~is_known[:, None, :key_count, None])
         last = history.pair_last[pairs[:, :, :2]]
         day = np.where(rows["day"] == UNKNOWN_DAY, np.nan, rows["day"]).astype(np.float32)
-        pick = np.arange(n)[:, None, None], np.arange(2)[:, None], labels[:, None, :]
-        picked = scores[pick]
+        has_column = (labels != NO_LABEL) & (labels < self.column_count)
+        column = np.where(has_column, labels, 0)
+        pick = np.arange(n)[:, None, None], np.arange(2)[:, None], column[:, None, :]
         best, margin = _lead(scores)
-        by_scorer = picked, picked - best[:, :, None], _rank(picked), shares[pick]
+        picked = np.where(has_column[:, None], scores[pick], np.float32(np.nan))
+        rank = np.where(has_column[:, None], _rank(picked), np.nan)
+        share = np.where(has_column[:, None], shares[pick], np.nan)
+        by_scorer = picked, picked - best[:, :, None], rank, share
+        even = best[:, 0] - np.log(shares[:, 0].max(axis=1)) - np.log(self.column_count)
+        linear = np.where(has_column, picked[:, 0], even[:, None]).astype(np.float32)
         by_word = history.pair_stats[pairs[:, :, key_count:], 1]
         words_and_ratios = (
             by_word.max(axis=2),
             by_word.sum(axis=2) / np.maximum(known_words, 1)[:, None],
-            self.amount_ratio[rows["amount_bin"][:, None], labels],
-            self.weekday_ratio[rows["weekday"][:, None], labels],
-            self.channel_ratio[rows["channel"][:, None], labels],
+            *(
+                np.where(has_column, ratio[rows[bin_of][:, None], column], np.nan)
+                for bin_of, ratio in (
+                    ("amount_bin", self.amount_ratio),
+                    ("weekday", self.weekday_ratio),
+                    ("channel", self.channel_ratio),
+                )
+            ),
+            self.is_open[labels],
         )
         of_row = (
             best[:, 0],
@@ -205,21 +235,33 @@ class CandidateGenerator:
             np.array(words_and_ratios, np.float32).transpose(1, 2, 0),
             np.array(of_row, np.float32).T[:, None],
         )
-        features = [np.broadcast_to(block, (n, m, block.shape[2])) for block in blocks]
-        return Candidates(labels, picked[:, 0], np.concatenate(features, axis=2, dtype=np.float32))
+        wide = [np.broadcast_to(block, (n, m, block.shape[2])) for block in blocks]
+        features = np.concatenate(wide, axis=2, dtype=np.float32)
+        features[labels == NO_LABEL] = np.nan
+        linear[labels == NO_LABEL] = NO_LABEL_SCORE
+        return Candidates(labels, linear, features)
 
     def _choose(self, votes: FloatArray, positions: IntArray) -> IntArray:
-        """The labels with the most votes: the shares of both scorers and of all history keys."""
-        n, k = votes.shape
+        """The labels with the most votes: the shares of both scorers and of all history keys.
+
+        A closed label gets votes of its users alone. A label without a column needs some vote.
+        """
+        n, d, k = len(votes), self.column_count, self.label_count
         total = np.zeros((n, k + 1), dtype=np.float32)  # the last column is for empty places
-        total[:, :k] = votes
+        total[:, :d] = votes
+        is_hidden = np.zeros((n, k), dtype=np.bool_)
+        is_hidden[:, self.open_columns : d] = True
+        is_hidden[self.history.labels_of(positions[:, USER])] = False
         # Flat: with one index array, add.at is several times as fast.
         index = np.arange(0, total.size, k + 1)[:, None, None] + self.history.proposed[positions]
         np.add.at(total.reshape(-1), index.ravel(), self.history.proposed_share[positions].ravel())
+        is_hidden[:, d:] = total[:, d:k] == 0
+        total[:, :k][is_hidden] = -1
         # Of many labels, six are found sooner one by one than by sorting all.
         labels = np.empty((n, min(k, CANDIDATES)), dtype=np.int64)
         for rank in range(labels.shape[1]):
-            labels[:, rank] = best = total[:, :k].argmax(axis=1)
+            best = total[:, :k].argmax(axis=1)
+            labels[:, rank] = np.where(total[np.arange(n), best] < 0, NO_LABEL, best)
             total[np.arange(n), best] = -1
         return labels
 
@@ -227,6 +269,7 @@ class CandidateGenerator:
         history = {item.name: getattr(self.history, item.name) for item in fields(self.history)}
         return NativeCandidateGenerator(
             {**self.arrays(), **history},
+            open_columns=self.open_columns,
             candidate_count=min(self.label_count, CANDIDATES),
             feature_count=len(PAIR_FEATURES),
             unknown_day=UNKNOWN_DAY,
@@ -259,7 +302,7 @@ class CandidateGenerator:
         )
 
 
-_ARRAYS = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio")
+_ARRAYS = ("log_prior", "amount_ratio", "weekday_ratio", "channel_ratio", "is_open")
 _CHANNEL_INDEX = {name: index for index, name in enumerate(CHANNELS)}
 
 

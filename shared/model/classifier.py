@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,15 +25,18 @@ from numpy.typing import NDArray
 from shared.errors import DamagedVersion
 from shared.features.encoder import WIDTH
 from shared.features.extract import FEATURE_VERSION, FeatureRow
-from shared.model.calibration import Calibration
+from shared.model.calibration import PROBABILITY_EPS, Calibration
 from shared.model.candidates import (
+    NO_LABEL,
     PAIR_FEATURES,
     CandidateGenerator,
     Candidates,
     EncodedRows,
     encode_rows,
 )
+from shared.model.label_history import NO_KEY, USER
 from shared.model.reranker import Reranker
+from shared.model.spellings import Spellings, fold_label
 from shared.model.thresholds import Thresholds
 
 SCHEMA = 4  # raise it when the files change their form or the pair features their meaning
@@ -57,11 +60,17 @@ class LabelScore(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The likeliest label and up to ALTERNATIVES others; their confidences sum to at most 1."""
+    """The likeliest label and up to ALTERNATIVES others; their confidences sum to at most 1.
+
+    The label is "" where there is none that this user may be told.
+    """
 
     label: str
     confidence: float  # calibrated, 0..1
     alternatives: tuple[LabelScore, ...]
+
+
+NO_PREDICTION = Prediction("", PROBABILITY_EPS, ())
 
 
 class Ranking(NamedTuple):
@@ -77,12 +86,13 @@ class Model:
     """A candidate generator, a LightGBM reranker (none for small training sets) and calibration.
 
     Attributes:
-        labels: the K labels, in the order of the generator's columns.
+        labels: the K labels as most users spell them, in the order of the generator.
         booster_text: the reranker as LightGBM writes it, or "".
         hash_key: the key of the label history's hashes.
         metadata: how the model was made; stored and not otherwise used.
         thresholds: the confidence that each layer needs.
         max_abs_error: of the kernel's log-odds, see Reranker; None where it was not measured.
+        spellings: of users who spell a label otherwise.
         native_agrees: whether the kernel and the reference generated the same candidates when the
             model was made; None where that was not checked. Only if so is the kernel used.
     """
@@ -96,6 +106,7 @@ class Model:
     thresholds: Thresholds = field(default_factory=Thresholds)
     max_abs_error: float | None = None
     native_agrees: bool | None = None
+    spellings: Spellings = field(default_factory=Spellings)
 
     @cached_property
     def reranker(self) -> Reranker | None:
@@ -124,37 +135,69 @@ class Model:
         """The reranker's log-odds of each candidate, shape (n, M); None without a reranker."""
         return self.reranker.log_odds(candidates.features) if self.reranker else None
 
+    @cached_property
+    def open_labels(self) -> tuple[str, ...]:
+        """The labels that every user may be told."""
+        return tuple(compress(self.labels, self.generator.is_open.tolist()))
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {fold_label(label): index for index, label in enumerate(self.labels)}
+
+    def index_of(self, label: str) -> int:
+        """The index of a label in whatever spelling; KeyError if there is none."""
+        return self._indices[fold_label(label)]
+
     def linear_contributions(
         self, columns: IntArray, entries: FloatArray, labels: IntArray | Sequence[int]
     ) -> NDArray[np.float64]:
         """What *entries* in these columns add to the linear score of each label: (columns, labels).
 
-        *entries* are as Encoder.values gives them, shape (columns,).
+        *entries* are as Encoder.values gives them, shape (columns,). The linear model says nothing
+        of a label that has no column there: all zeros.
         """
-        weights = self.generator.weights
-        of_labels = weights.values[columns[:, None], 0, labels] * weights.scale[columns, 0]
+        weights, of = self.generator.weights, np.asarray(labels)
+        has_column = (of >= 0) & (of < self.generator.column_count)
+        of_labels = weights.values[columns[:, None], 0, np.where(has_column, of, 0)]
+        of_labels = np.where(has_column, of_labels * weights.scale[columns, 0], 0)
         added: NDArray[np.float64] = entries[:, None].astype(np.float64) * of_labels
         return added
 
-    def answers(self, candidates: Candidates, shares: list[list[float]]) -> list[Prediction]:
-        """The prediction for each row, given the shares of its candidates, (n, M)."""
-        return list(map(self._answer, candidates.labels.tolist(), shares))
+    def answers(self, inputs: EncodedRows, ranking: Ranking) -> list[Prediction]:
+        """The prediction for each row, given its ranking."""
+        labels, users = ranking.candidates.labels.tolist(), inputs.rows["keys"][:, USER].tolist()
+        if ranking.log_odds is None:
+            odds = [[0.0] * len(row) for row in labels]
+        else:
+            odds = ranking.log_odds.tolist()
+        return list(map(self._answer, users, labels, ranking.shares, odds))
+
+    def name(self, label: int, user: int) -> str:
+        """How a user, given by their key, spells a label; all others as most do."""
+        if not self.spellings.size or user == NO_KEY:
+            return self.labels[label]
+        return self.spellings.spelled(label, user) or self.labels[label]
 
     def _predict(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
-        ranking = self.rank(encode_rows(rows, self.hash_key))
-        return self.answers(ranking.candidates, ranking.shares)
+        inputs = encode_rows(rows, self.hash_key)
+        return self.answers(inputs, self.rank(inputs))
 
-    def _answer(self, labels: list[int], shares: list[float]) -> Prediction:
+    def _answer(
+        self, user: int, labels: list[int], shares: list[float], odds: list[float]
+    ) -> Prediction:
         first, *rest = sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
-        confidence = self.calibration.confidence(shares[first])
+        if labels[first] == NO_LABEL:
+            return NO_PREDICTION
+        confidence = self.calibration.confidence(shares[first], odds[first])
         # The others share what the best leaves, in their proportion.
         scale = (1 - confidence) * self.calibration.candidate_recall / max(1 - shares[first], 1e-12)
         return Prediction(
-            self.labels[labels[first]],
+            self.name(labels[first], user),
             confidence,
             tuple(
-                LabelScore(self.labels[labels[other]], min(shares[other] * scale, confidence))
+                LabelScore(self.name(labels[other], user), min(shares[other] * scale, confidence))
                 for other in rest[:ALTERNATIVES]
+                if labels[other] != NO_LABEL
             ),
         )
 
@@ -164,6 +207,7 @@ class Model:
             **_format(),
             "libraries": {"lightgbm": version("lightgbm"), "numpy": np.__version__},
             "labels": self.labels,
+            "spellings": self.spellings.names,
             "calibration": self.calibration.as_json(),
             "hash_key": self.hash_key.hex(),
             "facts": dict(self.metadata),
@@ -173,7 +217,7 @@ class Model:
         }
         files = {
             _META: json.dumps(meta, ensure_ascii=False, indent=1, sort_keys=True).encode(),
-            _ARRAYS: _pack(self.generator.arrays()),
+            _ARRAYS: _pack({**self.generator.arrays(), **self.spellings.arrays()}),
         }
         if self.booster_text:
             files[_BOOSTER] = self.booster_text.encode()
@@ -193,7 +237,7 @@ class Model:
             for name, value in _format().items():
                 if meta.get(name) != value:
                     raise DamagedVersion(
-                        f"The model was made by other code: its {name} does not match"
+                        f"The model was made by other code (its {name} does not match): train again"
                     )
             with np.load(io.BytesIO(files[_ARRAYS]), allow_pickle=False) as archive:
                 arrays = dict(archive)
@@ -210,6 +254,7 @@ class Model:
                 Thresholds.from_json(meta["bars"]),
                 meta.get("agreement"),
                 native_agrees,
+                Spellings.from_arrays(meta["spellings"], arrays),
             )
         except _UNREADABLE as error:
             raise DamagedVersion(f"The model's files cannot be read: {error}") from error

@@ -21,10 +21,20 @@ from pydantic import Field
 from shared.features.brands import CategoryMatch, lookup_category
 from shared.features.encoder import SparseRows, word_columns
 from shared.features.extract import FeatureRow
-from shared.model.candidates import PAIR_FEATURES, encode_rows
+from shared.model.candidates import NO_LABEL, PAIR_FEATURES, encode_rows
 from shared.model.classifier import Model, Prediction
+from shared.model.label_history import HISTORY_KEYS, USER
 
 TOP = 8  # features, and words, of each candidate
+MOSTLY = 0.5  # share of a key's occurrences
+# From the most to the least specific.
+_OWN_NAMES = (
+    ("user + merchant", "you call this shop {}"),
+    ("user + canonical", "you call this shop {}"),
+    ("user + first word", "you call shops of this name {}"),
+    ("user + kind", "you call shops of this kind {}"),
+)
+_OWN_SLOTS = [HISTORY_KEYS.index(key) for key, _ in _OWN_NAMES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +83,26 @@ class Explanation:
     candidates: tuple[Candidate, ...]
 
 
+def own_name(model: Model, row: FeatureRow, label: str) -> str:
+    """What the user of *row* called such transactions before, in words; '' if mostly otherwise."""
+    history, index = model.generator.history, model.index_of(label)
+    keys = encode_rows([row], model.hash_key).rows["keys"][:, _OWN_SLOTS]
+    entries = history.find_pairs(history.find(keys), np.array([[index]]))[0, 0]
+    for (_, text), share in zip(_OWN_NAMES, history.pair_stats[entries, 1].tolist(), strict=True):
+        if share > MOSTLY:
+            return text.format(label)
+    is_closed = not model.generator.is_open[index]
+    return "one of your own categories" if is_closed else ""
+
+
 def explain(model: Model, row: FeatureRow) -> Explanation:
     """Explain each candidate of *row*; the prediction is that of `model.predict`."""
     inputs = encode_rows([row], model.hash_key)
-    ranked, log_odds, shares = model.rank(inputs)
-    labels = ranked.labels[0]
+    ranking = model.rank(inputs)
+    ranked, log_odds, shares = ranking
+    labels, user = ranked.labels[0], int(inputs.rows["keys"][0, USER])
     best_first = sorted(range(len(labels)), key=shares[0].__getitem__, reverse=True)
+    best_first = [index for index in best_first if labels[index] != NO_LABEL]
     if model.reranker is None:
         by_feature = np.zeros((len(labels), len(PAIR_FEATURES) + 1))
     else:
@@ -89,22 +113,23 @@ def explain(model: Model, row: FeatureRow) -> Explanation:
     candidates = []
     for index in best_first:
         features, rest, bias = _features(ranked.features[0, index], by_feature[index])
-        words, other = _words(texts, inputs.text, by_column[:, index])
+        words = _words(texts, inputs.text, by_column[:, index])
+        linear = float(ranked.linear[0, index])
         candidates.append(
             Candidate(
-                label=model.labels[labels[index]],
+                label=model.name(int(labels[index]), user),
                 share=shares[0][index],
                 log_odds=None if log_odds is None else float(log_odds[0, index]),
-                linear=float(ranked.linear[0, index]),
+                linear=linear,
                 bias=bias,
                 features=features,
                 rest=rest,
                 words=words,
-                other=other,
+                other=linear - math.fsum(word.contribution for word in words),
             )
         )
     return Explanation(
-        prediction=model.answers(ranked, shares)[0],
+        prediction=model.answers(inputs, ranking)[0],
         merchant=row.merchant,
         match=lookup_category(row),
         candidates=tuple(candidates),
@@ -127,14 +152,12 @@ def _features(
 
 def _words(
     texts: list[tuple[str, int]], row: SparseRows, contributions: NDArray[np.float64]
-) -> tuple[tuple[WordMove, ...], float]:
-    """The TOP words that moved a candidate, and what everything else in the row added."""
+) -> tuple[WordMove, ...]:
+    """The TOP words that moved a candidate."""
     added = dict(zip(row.columns.tolist(), contributions.tolist(), strict=True))
-    total = math.fsum(added.values())
     by_word: defaultdict[str, float] = defaultdict(float)
     for text, column in texts:  # a word of the merchant may stand in the description, too
         by_word[text] += added[column]
     moves = [WordMove(text, contribution) for text, contribution in by_word.items() if contribution]
     moves.sort(key=lambda move: -abs(move.contribution))
-    words = tuple(moves[:TOP])
-    return words, total - math.fsum(word.contribution for word in words)
+    return tuple(moves[:TOP])

@@ -2,6 +2,9 @@
 
 The tables hold 64-bit keyed hashes, never a text, sorted for binary search. Each model has its own
 key, so hashes of one model say nothing about another. With the whole model one can test a guess.
+
+Keys that users share count open labels alone (worker/training/open_labels.py); a closed label is
+found only by the keys of its users.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ HISTORY_KEYS = (
 USER, USER_LINEAR = HISTORY_KEYS.index("user"), HISTORY_KEYS.index("user + linear label")
 WORDS = 12  # of the merchant and of the description, the first six each
 SLOTS = len(HISTORY_KEYS) + WORDS
+IS_OWN = np.array([USER <= slot < len(HISTORY_KEYS) for slot in range(SLOTS)])  # keys of one user
 
 NO_KEY = 0
 LAST_KEY = 2**64 - 1  # ends the sorted keys; stands for every missing key
@@ -166,6 +170,13 @@ class LabelHistory:
         """The position of each key, shape as *keys*; that of LAST_KEY for a missing one."""
         at = self.keys.searchsorted(keys)
         return np.where(self.keys[at] == keys, at, self.keys.size - 1)
+
+    def labels_of(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], IntArray]:
+        """All labels of the n keys at these positions: which of the keys, and the label."""
+        sizes = self.starts[positions + 1] - self.starts[positions]
+        key = np.repeat(np.arange(positions.size), sizes)
+        within = np.arange(key.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return key, self.labels[self.starts[positions][key] + within]
 
     def find_pairs(
         self, positions: NDArray[np.int64], labels: NDArray[np.int64]

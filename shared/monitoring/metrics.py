@@ -25,6 +25,10 @@ PREDICT_REQUESTS = Counter(
     "Calls for predictions, a batch being one, by whether a model was there to answer",
     ["available"],
 )
+EMPTY_PREDICTIONS = Counter(
+    "lm_ml_predict_empty_total",
+    "Predictions without a category: there was none that the user may be told",
+)
 PREDICT_LATENCY = Histogram(
     "lm_ml_predict_latency_seconds",
     "Time from a parsed request to its prediction; a batch is one observation",
@@ -108,9 +112,11 @@ def count_request(route: str, status: int) -> None:
     _child(HTTP_REQUESTS, route, f"{status // 100}xx").inc()
 
 
-def count_prediction(*, available: bool, seconds: float) -> None:
-    """Count one call for predictions."""
+def count_prediction(*, available: bool, seconds: float, empty: int = 0) -> None:
+    """Count one call for predictions, *empty* of which have no category."""
     _child(PREDICT_REQUESTS, "true" if available else "false").inc()
+    if empty:
+        EMPTY_PREDICTIONS.inc(empty)
     PREDICT_LATENCY.observe(seconds)
 
 

@@ -20,6 +20,7 @@ _ARRAYS: dict[str, type[np.generic]] = {
     "amount_ratio": np.float32,
     "weekday_ratio": np.float32,
     "channel_ratio": np.float32,
+    "is_open": np.bool_,
     "keys": np.uint64,
     "starts": np.int32,
     "labels": np.int32,
@@ -36,6 +37,7 @@ class NativeCandidateGenerator:
 
     Args:
         arrays: all of _ARRAYS; copied only where their layout is not that of C.
+        open_columns: how many of the linear models' labels are open.
         candidate_count: M, how many labels a row gets.
         feature_count: f, of a (row, candidate) pair.
         unknown_day: stands for an unknown date.
@@ -45,15 +47,18 @@ class NativeCandidateGenerator:
         self,
         arrays: Mapping[str, Array],
         *,
+        open_columns: int,
         candidate_count: int,
         feature_count: int,
         unknown_day: int,
     ) -> None:
-        label_count = arrays["log_prior"].size
+        column_count = arrays["log_prior"].size
         self._shape = candidate_count, feature_count
-        self._scratch_size = 5 * label_count + 1
+        self._scratch_size = 5 * column_count
         config: list[int | float | Array] = [
-            label_count,
+            arrays["is_open"].size,
+            column_count,
+            open_columns,
             arrays["keys"].size,
             arrays["labels"].size,
             unknown_day,

@@ -17,27 +17,31 @@
 #define SLOTS 25 /* the history keys, then words */
 #define MAX_LABELS_PER_KEY 6
 #define CANDIDATES 6
-#define PAIR_FEATURES 107
+#define PAIR_FEATURES 108
 #define SCORERS 2
+#define NO_LABEL (-1) /* a place without a candidate */
+#define NO_LABEL_SCORE (-50.0f)
 
 const char *kernel_source(void) { return SOURCE; }
 
-/* A fitted candidate generator: K labels, m keys, e entries.
+/* A fitted candidate generator: K labels, m keys, e entries. The first D labels have columns of the
+ * linear models, the first of these are open.
  *
  * Its fields are in the order in which shared/native/candidates.py writes them.
  */
 typedef struct {
-    int64_t k, m, e;
+    int64_t k, d, open_columns, m, e;
     int64_t unknown_day;
     const float *idf;             /* (WIDTH), 0 for one-hot columns */
     const float *one_hot;         /* (WIDTH), 0 for text columns */
     const uint8_t *known;         /* (WIDTH) */
-    const int8_t *weights;        /* (WIDTH, SCORERS, K) */
+    const int8_t *weights;        /* (WIDTH, SCORERS, D) */
     const float *scale;           /* (WIDTH, SCORERS) */
-    const float *log_prior;       /* (K) */
-    const float *amount_ratio;    /* (bins, K) */
-    const float *weekday_ratio;   /* (days, K) */
-    const float *channel_ratio;   /* (channels, K) */
+    const float *log_prior;       /* (D) */
+    const float *amount_ratio;    /* (bins, D) */
+    const float *weekday_ratio;   /* (days, D) */
+    const float *channel_ratio;   /* (channels, D) */
+    const uint8_t *is_open;       /* (K) */
     const uint64_t *keys;         /* (m), ascending; the last stands for every other */
     const int32_t *starts;        /* (m + 1) */
     const int32_t *labels;        /* (e), ascending within a key */
@@ -57,10 +61,10 @@ typedef struct {
     float flags[3];
 } row;
 
-/* Write the scores (SCORERS, K) of a row; return the share of its columns that is unknown. */
+/* Write the scores (SCORERS, D) of a row; return the share of its columns that is unknown. */
 static float score_row(const generator *g, const int32_t *columns, int64_t size, float *scores)
 {
-    const int64_t k = g->k, wide = SCORERS * k;
+    const int64_t d = g->d, wide = SCORERS * d;
     double squared = 0;
     int64_t known = 0;
     for (int64_t at = 0; at < size; at++) {
@@ -77,41 +81,41 @@ static float score_row(const generator *g, const int32_t *columns, int64_t size,
         const int8_t *weights = g->weights + column * wide;
         for (int64_t s = 0; s < SCORERS; s++) {
             const float scale = g->scale[column * SCORERS + s];
-            for (int64_t j = s * k; j < (s + 1) * k; j++)
+            for (int64_t j = s * d; j < (s + 1) * d; j++)
                 scores[j] += ((float)weights[j] * scale) * entry;
         }
     }
-    for (int64_t j = 0; j < k; j++)
-        scores[k + j] += g->log_prior[j];
+    for (int64_t j = 0; j < d; j++)
+        scores[d + j] += g->log_prior[j];
     return (float)((double)(size - known) / (double)size);
 }
 
-/* Softmax of K scores. */
-static void softmax(const float *scores, int64_t k, float *shares)
+/* Softmax of D scores. */
+static void softmax(const float *scores, int64_t d, float *shares)
 {
     float most = scores[0];
     double sum = 0;
-    for (int64_t j = 1; j < k; j++)
+    for (int64_t j = 1; j < d; j++)
         most = scores[j] > most ? scores[j] : most;
-    for (int64_t j = 0; j < k; j++)
+    for (int64_t j = 0; j < d; j++)
         sum += shares[j] = expf(scores[j] - most);
     const float scale = (float)(1 / sum);
-    for (int64_t j = 0; j < k; j++)
+    for (int64_t j = 0; j < d; j++)
         shares[j] *= scale;
 }
 
 /* The key of a user's rows that the linear models label alike; add_linear_label in
- * shared/model/label_history.py. `shares` has (SCORERS, K). 0 without a user.
+ * shared/model/label_history.py. `shares` has (SCORERS, D). 0 without a user.
  */
-static uint64_t linear_key(uint64_t user, const float *shares, int64_t k)
+static uint64_t linear_key(uint64_t user, const float *shares, int64_t d)
 {
-    float most = shares[0] + shares[k];
+    float most = shares[0] + shares[d];
     int64_t label = 0;
     if (user == 0)
         return 0;
-    for (int64_t j = 1; j < k; j++)
-        most = shares[j] + shares[k + j] > most ? shares[j] + shares[k + j] : most;
-    while (shares[label] + shares[k + label] < most - LABEL_MARGIN)
+    for (int64_t j = 1; j < d; j++)
+        most = shares[j] + shares[d + j] > most ? shares[j] + shares[d + j] : most;
+    while (shares[label] + shares[d + label] < most - LABEL_MARGIN)
         label++;
     uint64_t mixed = user + (uint64_t)(label + 1) * 0x9E3779B97F4A7C15u;
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -149,34 +153,64 @@ static int64_t find_pair(const generator *g, int64_t key, int64_t label)
     return low < stop && g->labels[low] == label ? low : g->e;
 }
 
-/* Choose the labels with the most votes, best first, the lower of equals. `votes` has K + 1. */
+/* Choose the labels with the most votes, best first, the lower of equals; NO_LABEL where none is
+ * left. `votes` has room for D. The few labels without a column that got a vote are in a list.
+ */
 static void choose(const generator *g, const int64_t *positions, const float *shares, float *votes,
                    int64_t count, int64_t *labels)
 {
-    const int64_t k = g->k;
-    for (int64_t j = 0; j < k; j++)
-        votes[j] = shares[j] + shares[k + j];
-    votes[k] = 0; /* collects the votes of empty places */
+    const int64_t d = g->d;
+    float more_votes[HISTORY_KEYS * MAX_LABELS_PER_KEY];
+    int32_t more[HISTORY_KEYS * MAX_LABELS_PER_KEY];
+    int64_t size = 0;
+    for (int64_t j = 0; j < g->open_columns; j++)
+        votes[j] = shares[j] + shares[d + j];
+    for (int64_t j = g->open_columns; j < d; j++)
+        votes[j] = -1; /* a closed label is for its users alone */
+    for (int32_t at = g->starts[positions[USER]]; at < g->starts[positions[USER] + 1]; at++)
+        if (g->labels[at] < d && g->labels[at] >= g->open_columns)
+            votes[g->labels[at]] = shares[g->labels[at]] + shares[d + g->labels[at]];
     for (int64_t slot = 0; slot < HISTORY_KEYS; slot++)
         for (int64_t j = 0; j < MAX_LABELS_PER_KEY; j++) {
             const int64_t at = positions[slot] * MAX_LABELS_PER_KEY + j;
-            votes[g->proposed[at]] += g->proposed_share[at];
+            const int32_t label = g->proposed[at];
+            int64_t found = 0;
+            if (label == g->k)
+                break;
+            if (label < d) {
+                votes[label] += g->proposed_share[at];
+                continue;
+            }
+            while (found < size && more[found] != label)
+                found++;
+            if (found == size) {
+                more[size] = label;
+                more_votes[size++] = 0;
+            }
+            more_votes[found] += g->proposed_share[at];
         }
     for (int64_t place = 0; place < count; place++) {
-        int64_t best = 0;
-        for (int64_t j = 1; j < k; j++)
+        int64_t best = 0, best_more = -1;
+        for (int64_t j = 1; j < d; j++)
             if (votes[j] > votes[best])
                 best = j;
-        labels[place] = best;
-        votes[best] = -1;
+        float most = votes[best];
+        for (int64_t j = 0; j < size; j++)
+            if (more_votes[j] > most ||
+                (best_more >= 0 && more_votes[j] == most && more[j] < more[best_more])) {
+                most = more_votes[j];
+                best_more = j;
+            }
+        labels[place] = most < 0 ? NO_LABEL : best_more < 0 ? best : more[best_more];
+        *(best_more < 0 ? votes + best : more_votes + best_more) = -1;
     }
 }
 
-/* The best of K scores, and by how much it leads the second. */
-static void lead(const float *scores, int64_t k, float *best, float *margin)
+/* The best of D scores, and by how much it leads the second. */
+static void lead(const float *scores, int64_t d, float *best, float *margin)
 {
     float first = scores[0], second = -INFINITY;
-    for (int64_t j = 1; j < k; j++) {
+    for (int64_t j = 1; j < d; j++) {
         if (scores[j] > first) {
             second = first;
             first = scores[j];
@@ -185,30 +219,30 @@ static void lead(const float *scores, int64_t k, float *best, float *margin)
         }
     }
     *best = first;
-    *margin = k < 2 ? 0 : first - second;
+    *margin = d < 2 ? 0 : first - second;
 }
 
 /* The candidates of n rows and the features of each pair. M is the smaller of K and CANDIDATES.
  *
- * `columns` and `starts` are those of SparseRows; `scratch` has room for (2 SCORERS + 1) K + 1.
- * Results: labels and linear (n, M), features (n, M, PAIR_FEATURES).
+ * `columns` and `starts` are those of SparseRows; `scratch` has room for (2 SCORERS + 1) D.
+ * Results: labels and linear (n, M), features (n, M, PAIR_FEATURES), NAN for NO_LABEL.
  */
 void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
                          const int32_t *starts, const row *rows, float *scratch, int64_t *labels,
                          float *linear, float *features)
 {
-    const int64_t k = g->k, count = k < CANDIDATES ? k : CANDIDATES;
-    float *scores = scratch, *shares = scores + SCORERS * k, *votes = shares + SCORERS * k;
+    const int64_t d = g->d, count = g->k < CANDIDATES ? g->k : CANDIDATES;
+    float *scores = scratch, *shares = scores + SCORERS * d, *votes = shares + SCORERS * d;
     for (int64_t i = 0; i < n; i++, rows++, labels += count, linear += count) {
         int64_t positions[SLOTS], known_words = 0, words = 0;
         float best[SCORERS], margin[SCORERS];
         const float unknown = score_row(g, columns + starts[i], starts[i + 1] - starts[i], scores);
         for (int64_t s = 0; s < SCORERS; s++) {
-            softmax(scores + s * k, k, shares + s * k);
-            lead(scores + s * k, k, best + s, margin + s);
+            softmax(scores + s * d, d, shares + s * d);
+            lead(scores + s * d, d, best + s, margin + s);
         }
         for (int64_t slot = 0; slot < SLOTS; slot++) {
-            const uint64_t key = slot == USER_LINEAR ? linear_key(rows->keys[USER], shares, k)
+            const uint64_t key = slot == USER_LINEAR ? linear_key(rows->keys[USER], shares, d)
                                                      : rows->keys[slot];
             positions[slot] = find(g, key);
             if (slot >= HISTORY_KEYS) {
@@ -217,10 +251,22 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
             }
         }
         choose(g, positions, shares, votes, count, labels);
+        /* What a label without a column scores: an even share of all. */
+        float most = 0;
+        for (int64_t j = 0; j < d; j++)
+            most = shares[j] > most ? shares[j] : most;
+        const float even = best[0] - logf(most) - logf((float)d);
         for (int64_t place = 0; place < count; place++) {
             float *f = features + (i * count + place) * PAIR_FEATURES;
             const int64_t label = labels[place];
+            const int has_column = label < d;
             int64_t pairs[SLOTS];
+            if (label == NO_LABEL) {
+                linear[place] = NO_LABEL_SCORE;
+                for (int64_t feature = 0; feature < PAIR_FEATURES; feature++)
+                    f[feature] = NAN;
+                continue;
+            }
             for (int64_t slot = 0; slot < SLOTS; slot++)
                 pairs[slot] = find_pair(g, positions[slot], label);
             for (int64_t slot = 0; slot < HISTORY_KEYS; slot++)
@@ -235,17 +281,23 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
             for (int64_t slot = 0; slot < 2; slot++)
                 *f++ = fabsf(rows->amount - g->pair_last[2 * pairs[slot] + 1]);
             for (int64_t s = 0; s < SCORERS; s++) {
-                const float *score = scores + s * k;
+                const float *score = scores + s * d;
                 int64_t rank = 0;
+                if (!has_column) {
+                    for (int64_t j = 0; j < 4; j++)
+                        *f++ = NAN;
+                    continue;
+                }
                 for (int64_t j = 0; j < count; j++)
-                    rank += score[labels[j]] > score[label] ||
-                            (score[labels[j]] == score[label] && j < place);
+                    if (labels[j] != NO_LABEL && labels[j] < d)
+                        rank += score[labels[j]] > score[label] ||
+                                (score[labels[j]] == score[label] && j < place);
                 *f++ = score[label];
                 *f++ = score[label] - best[s];
                 *f++ = (float)rank;
-                *f++ = shares[s * k + label];
+                *f++ = shares[s * d + label];
             }
-            linear[place] = scores[label];
+            linear[place] = has_column ? scores[label] : even;
             float most = 0, sum = 0;
             for (int64_t slot = HISTORY_KEYS; slot < SLOTS; slot++) {
                 const float of_word = g->pair_stats[4 * pairs[slot] + 1];
@@ -254,9 +306,10 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
             }
             *f++ = most;
             *f++ = (float)((double)sum / (double)(known_words > 1 ? known_words : 1));
-            *f++ = g->amount_ratio[rows->amount_bin * k + label];
-            *f++ = g->weekday_ratio[rows->weekday * k + label];
-            *f++ = g->channel_ratio[rows->channel * k + label];
+            *f++ = has_column ? g->amount_ratio[rows->amount_bin * d + label] : NAN;
+            *f++ = has_column ? g->weekday_ratio[rows->weekday * d + label] : NAN;
+            *f++ = has_column ? g->channel_ratio[rows->channel * d + label] : NAN;
+            *f++ = g->is_open[label] ? 1 : 0;
             *f++ = best[0];
             *f++ = margin[0];
             *f++ = margin[1];

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeAlias
 
 Plain: TypeAlias = dict[str, Any]  # ready for JSON
@@ -13,10 +13,15 @@ Plain: TypeAlias = dict[str, Any]  # ready for JSON
 class EvaluationReport:
     """How good a model is on rows that it was not trained on, beside its baselines.
 
-    All scores are 0..1, None without a row, and over the rows whose class has enough rows.
+    All scores are 0..1, None without a row, and over the judged rows: those of an open label with
+    enough rows, and those of a closed label that their user gave before. No closed label is named.
 
     Attributes:
         rows, judged_rows: all rows, and those that the scores are over.
+        f1_macro: over the judged rows of open labels.
+        closed: {rows, judged, accuracy}: rows of closed labels, how many of them are judged.
+        users: {labelled, rows, accuracy, user_lookup}, by how many labelled rows the user had in
+            training; the last is the accuracy of that baseline.
         reliability: bins of equal width, see `worker.evaluation.calibration.reliability`.
         coverage_at_95, precision_curve: see `coverage` and `precision_curve` there.
         classes: {label, precision, recall, f1, support, learned}, by label.
@@ -42,6 +47,8 @@ class EvaluationReport:
     merchants: dict[str, Plain]
     baselines: dict[str, Plain]
     ceiling: Plain
+    closed: Plain = field(default_factory=lambda: {"rows": 0, "judged": 0, "accuracy": None})
+    users: list[Plain] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Evidence(NamedTuple):
     history: MerchantHistory | None = None
     shared_rule: RuleMatch | None = None
     prediction: Prediction | None = None  # None also where the user's arm has no model
+    own_name: Callable[[], str] = lambda: ""  # what the user called such transactions, in words
     words: Callable[[], tuple[str, ...]] = lambda: ()  # of the text, that moved the prediction most
     prior: Prior | None = None
     cold_start: ColdStart | None = None
@@ -129,8 +130,8 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
         yield LayerCandidate(
             "shared rule", "rule", shared.label, RULE_CONFIDENCE, 0.0, lambda: shared.reason
         )
-    if prediction := evidence.prediction:
-        reason = partial(_words, evidence)
+    if (prediction := evidence.prediction) and prediction.label:
+        reason = partial(_model_reason, evidence)
         first = LabelScore(prediction.label, prediction.confidence)
         for label, confidence in (first, *prediction.alternatives):
             needed = thresholds.model.get(label, thresholds.model_default)
@@ -149,7 +150,9 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
         )
 
 
-def _words(evidence: Evidence) -> str:
+def _model_reason(evidence: Evidence) -> str:
+    if own := evidence.own_name():
+        return own
     words = evidence.words()
     return f"words: {', '.join(words)}" if words else "amount and channel"
 

@@ -74,6 +74,18 @@ _OF_GROUP = f"""
     SELECT s.id FROM {_FROM} WHERE {_PENDING} AND s.user_id = :user AND s.merchant = :merchant
         AND s.label IS NOT DISTINCT FROM :label LIMIT :limit
 """  # noqa: S608
+_SHARED_LABELS = text(
+    """
+    SELECT label FROM transaction_labels JOIN transactions ON transactions.id = txn_id
+    GROUP BY label HAVING count(DISTINCT user_id) >= :users ORDER BY count(*) DESC LIMIT :limit
+    """
+)
+_LABELS_OF = text(
+    """
+    SELECT DISTINCT label FROM transaction_labels JOIN transactions ON transactions.id = txn_id
+    WHERE user_id = :user LIMIT :limit
+    """
+)
 # The distinct values of an index's first column, one index lookup each.
 _DISTINCT = """
     WITH RECURSIVE names AS (
@@ -202,6 +214,16 @@ def answer(
         except LedgerError as error:
             states[suggestion_id] = error
     return [states[suggestion_id] for suggestion_id in ids]
+
+
+def shared_labels(session: Session, users: int) -> list[str]:
+    """The labels that so many users use, the most frequent first, at most NAMES_MAX."""
+    return [*session.scalars(_SHARED_LABELS, {"users": users, "limit": NAMES_MAX})]
+
+
+def labels_of(session: Session, user_id: str) -> list[str]:
+    """The labels that a user uses, at most NAMES_MAX."""
+    return [*session.scalars(_LABELS_OF, {"user": user_id, "limit": NAMES_MAX})]
 
 
 def distinct_values(session: Session, column: str, table: str) -> list[str]:

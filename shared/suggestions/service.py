@@ -19,6 +19,7 @@ from shared.features.encoder import word_columns
 from shared.features.extract import FeatureRow
 from shared.log import get_logger
 from shared.model.classifier import Model, Prediction
+from shared.model.explain import own_name
 from shared.model.thresholds import Thresholds
 from shared.monitoring import metrics
 from shared.registry.challenger import ChallengerModel
@@ -223,8 +224,7 @@ def _suggest_in_arm(
                 Evidence(prediction=prediction, rejected=rejected), thresholds
             )
             if arm is not Arm.RULES:
-                words = partial(words_of, loaded.model, request.row, prediction.label)
-                evidence = evidence._replace(prediction=prediction, words=words)
+                evidence = _with_prediction(evidence, loaded.model, request.row, prediction)
         decision = decide(evidence, thresholds)
         results.append(SuggestionResult(request, decision, arm, version, rules_label, model_label))
     return results
@@ -233,6 +233,16 @@ def _suggest_in_arm(
 def _with_cold_start(evidence: Evidence, row: FeatureRow, context: SuggestionContext) -> Evidence:
     profile = context.profiles.get(row.user_id, EMPTY_PROFILE)
     return evidence._replace(cold_start=profile.cold_start(row))
+
+
+def _with_prediction(
+    evidence: Evidence, model: Model, row: FeatureRow, prediction: Prediction
+) -> Evidence:
+    return evidence._replace(
+        prediction=prediction,
+        own_name=partial(own_name, model, row, prediction.label),
+        words=partial(words_of, model, row, prediction.label),
+    )
 
 
 class ExplainedDecision(NamedTuple):
@@ -255,12 +265,11 @@ def explain(
     shadow: list[LayerCandidate] = []
     if loaded:
         (prediction,) = loaded.model.predict_many([row])
-        words = words_of(loaded.model, row, prediction.label)  # all reasons are shown
         if arm is Arm.RULES:
-            model_alone = Evidence(prediction=prediction, words=lambda: words)
+            model_alone = _with_prediction(Evidence(), loaded.model, row, prediction)
             shadow = [*layer_candidates(model_alone, thresholds)]
         else:
-            evidence = evidence._replace(prediction=prediction, words=lambda: words)
+            evidence = _with_prediction(evidence, loaded.model, row, prediction)
     candidates = [*layer_candidates(evidence, thresholds)]
     decision = decide(evidence, thresholds)
     return ExplainedDecision(decision, arm, candidates, shadow, evidence.rejected)
@@ -273,7 +282,7 @@ def words_of(model: Model, row: FeatureRow, label: str) -> tuple[str, ...]:
         return ()
     indices = np.array([column for _, column in columns])
     idf = model.generator.encoder.idf[indices]  # not scaled to length one: the order stays
-    scores = model.linear_contributions(indices, idf, [model.labels.index(label)])[:, 0]
+    scores = model.linear_contributions(indices, idf, [model.index_of(label)])[:, 0]
     words: list[str] = []
     for score, (word, _) in sorted(zip(scores.tolist(), columns, strict=True), reverse=True):
         # "hortons" adds nothing beside "tim hortons".

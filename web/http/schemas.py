@@ -247,7 +247,11 @@ class ModelName(Answer):
 
 
 class Prediction(Answer):
-    """`available` is false, and everything else is missing, while no model is deployed."""
+    """`available` is false, and everything else is missing, while no model is deployed.
+
+    `label` is null, and `confidence` 0, where the model has no category that this user may be told:
+    what fewer users than ML_SHARED_LABEL_USERS call something stays with them. Ask the user then.
+    """
 
     available: bool
     label: str | None = None

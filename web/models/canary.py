@@ -118,7 +118,9 @@ def show_disagreements() -> ResponseReturnValue:
     """Pairs of categories that rules and model gave to the same transaction, and who was right."""
     days = parse_query(DisagreementsQuery).days
     with transaction(get_services().engine) as session:
-        count, pairs = arm_statistics.load_disagreements(session, days)
+        count, pairs = arm_statistics.load_disagreements(
+            session, days, get_services().settings.shared_label_users
+        )
     pairs_shown = [canary_schemas.Disagreement.of(pair) for pair in pairs]
     return jsonify(Disagreements(days=days, count=count, pairs=pairs_shown))
 

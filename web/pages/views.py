@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Response, send_from_directory
+from flask import Response, request, send_from_directory
 from flask.typing import ResponseReturnValue
 
 from shared.statements.column_names import FIELDS
@@ -47,7 +47,8 @@ def csv_file() -> ResponseReturnValue:
 @bp.get("/review")
 def review_queue() -> ResponseReturnValue:
     """The review queue, which works by keyboard alone."""
-    return render("review.html", **review_views.load_filter_choices(get_services()))
+    user_id = request.args.get("user_id", "").strip().replace("\0", "")
+    return render("review.html", **review_views.load_filter_choices(get_services(), user_id))
 
 
 @bp.get("/charts/<name>.svg")

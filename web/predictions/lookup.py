@@ -60,8 +60,8 @@ def prediction_response(prediction: Prediction, served: LoadedModel) -> dict[str
     """A prediction, with the version that made it; a dict, since the fast path uses it."""
     return {
         "available": True,
-        "label": prediction.label,
-        "confidence": prediction.confidence,
+        "label": prediction.label or None,
+        "confidence": prediction.confidence if prediction.label else 0.0,
         "alternatives": [
             {"label": other.label, "confidence": other.confidence}
             for other in prediction.alternatives

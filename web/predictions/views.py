@@ -44,7 +44,8 @@ def predict_response(raw: RawTransaction, services: Services) -> dict[str, Any]:
         row = features_of(raw)
     with metrics.time_phase("predict", "model"):
         answer = services.live_model.predict(row)
-    metrics.count_prediction(available=answer is not None, seconds=time.perf_counter() - started)
+    seconds, empty = time.perf_counter() - started, bool(answer and not answer.prediction.label)
+    metrics.count_prediction(available=answer is not None, seconds=seconds, empty=empty)
     if answer is None:
         return {"available": False}
     return lookup.prediction_response(answer.prediction, answer.model)
@@ -58,7 +59,9 @@ def predict_batch() -> ResponseReturnValue:
     started = time.perf_counter()
     served = services.live_model.current()
     results = lookup.predict_many(services.engine, PREDICT, rows, served)
-    metrics.count_prediction(available=served is not None, seconds=time.perf_counter() - started)
+    empty = sum(it.get("available", False) and it["label"] is None for it in results)
+    seconds = time.perf_counter() - started
+    metrics.count_prediction(available=served is not None, seconds=seconds, empty=empty)
     return {"results": results}
 
 

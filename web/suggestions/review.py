@@ -200,19 +200,27 @@ def answer_merchant() -> ResponseReturnValue:
     return jsonify(ReviewAnswer(items=items, more=len(ids) > GROUP_MAX))
 
 
-def load_filter_choices(services: Services) -> dict[str, Any]:
-    """The users and categories to choose from on the page; `away` while PostgreSQL is down."""
-    served = services.live_model.current()
+def load_filter_choices(services: Services, user_id: str) -> dict[str, Any]:
+    """The users and categories to choose from on the page; `away` while PostgreSQL is down.
+
+    With several users, these are the open categories and those of *user_id*.
+    """
+    served, min_users = services.live_model.current(), services.settings.shared_label_users
     users: list[str] = []
     labels: list[str] = []
     away = False
     try:
         with transaction(services.engine) as session:
-            labels = review_queue.distinct_values(session, "label", "transaction_labels")
             users = review_queue.distinct_values(session, "user_id", "suggestions")
+            if len(users) < 2 or min_users == 1:
+                labels = review_queue.distinct_values(session, "label", "transaction_labels")
+            else:
+                labels = review_queue.labels_of(session, user_id)
+                labels += [] if served else review_queue.shared_labels(session, min_users)
     except Unavailable:
         away = True
-    categories = sorted({*labels, *(served.model.labels if served else ())}, key=str.casefold)
+    known = served.model.open_labels if served else ()
+    categories = sorted({*labels, *known}, key=str.casefold)
     return {"users": users, "away": away, "categories": categories}
 
 

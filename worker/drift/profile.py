@@ -11,7 +11,7 @@ import datetime as dt
 import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, Self
 
@@ -19,6 +19,7 @@ from sqlalchemy import Engine, text
 
 from shared.features.extract import FeatureRow
 from shared.model.classifier import Model, Prediction
+from shared.model.spellings import OWN, fold_label
 
 FILE = "reference.json"  # among the files of a version
 DAY, WEEK = dt.timedelta(days=1), dt.timedelta(days=7)
@@ -90,9 +91,10 @@ def inputs_of(row: FeatureRow, *, is_new: bool) -> Iterator[tuple[str, str]]:
     yield "new_merchant", str(is_new)
 
 
-def answers_of(prediction: Prediction) -> Iterator[tuple[str, str]]:
-    """The bin of each check of a prediction."""
-    yield "category", prediction.label
+def answers_of(prediction: Prediction, open_labels: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The bin of each check of a prediction; what one user calls things is not named."""
+    is_open = prediction.label in open_labels
+    yield "category", prediction.label if is_open else OWN if prediction.label else "none"
     yield "confidence", str(min(int(prediction.confidence * 10), 9))
 
 
@@ -146,9 +148,11 @@ def profile(
                 answer_weeks.append(week)
                 unlearned.append(row)
     predictions = model.predict_many(unlearned)
+    open_labels = frozenset(model.open_labels)
+    answers = (answers_of(prediction, open_labels) for prediction in predictions)
     return WindowProfile(
         _count(inputs, weeks),
-        _count(zip(answer_weeks, map(answers_of, predictions), strict=True), weeks),
+        _count(zip(answer_weeks, answers, strict=True), weeks),
         len(inputs),
         _mean_confidence(predictions) if predictions else None,
     )
@@ -171,7 +175,8 @@ def build_reference(
     span = DateRange(last - WEEKS * WEEK, last)
     learned_through = max(row.date for row in learned_rows if row.date)
     window = profile(engine, span, model, answers_from=learned_through + DAY)
-    right = sum(it.label == label for it, label in zip(predictions, truth, strict=True))
+    pairs = zip(predictions, truth, strict=True)
+    right = sum(fold_label(it.label) == fold_label(label) for it, label in pairs)
     return ReferenceProfile(
         inputs=tuple(window.inputs),
         answers=tuple(window.answers),

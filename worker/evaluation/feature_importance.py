@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from shared.features.extract import FeatureRow
-from shared.model.candidates import PAIR_FEATURES, encode_rows
+from shared.model.candidates import NO_LABEL, PAIR_FEATURES, encode_rows
 from shared.model.classifier import CHUNK, Model, Prediction
 
 TOP_FEATURES = 15
@@ -47,10 +47,11 @@ def predict_with_baseline(
     predictions: list[Prediction] = []
     linear: list[str] = []
     for start in range(0, len(rows), CHUNK):
-        ranking = model.rank(encode_rows(rows[start : start + CHUNK], model.hash_key))
+        inputs = encode_rows(rows[start : start + CHUNK], model.hash_key)
+        ranking = model.rank(inputs)
         candidates = ranking.candidates
-        predictions.extend(model.answers(candidates, ranking.shares))
+        predictions.extend(model.answers(inputs, ranking))
         best = candidates.linear.argmax(axis=1)[:, None]
         labels = np.take_along_axis(candidates.labels, best, axis=1)[:, 0]
-        linear.extend(model.labels[label] for label in labels.tolist())
+        linear.extend(model.labels[it] if it != NO_LABEL else "" for it in labels.tolist())
     return predictions, linear

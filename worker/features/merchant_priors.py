@@ -6,8 +6,6 @@ from sqlalchemy import Engine, text
 
 from shared.db.engine import transaction
 
-MIN_USERS = 3  # who agree: the labels of one or two people stay private
-
 # Each user has one vote per merchant: their most frequent label. Transactions without a user are
 # left out, since they may be of one user or of many.
 _COUNT = text(
@@ -30,12 +28,15 @@ _COUNT = text(
 )
 
 
-def refresh(engine: Engine) -> None:
+def refresh(engine: Engine, min_users: int) -> None:
     """Replace all priors in one database transaction.
+
+    Args:
+        min_users: who must agree: the labels of fewer people stay private.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
     with transaction(engine) as session:
         session.execute(text("DELETE FROM merchant_priors"))
-        session.execute(_COUNT, {"min_users": MIN_USERS})
+        session.execute(_COUNT, {"min_users": min_users})

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from shared.model.calibration import PROBABILITY_EPS, Calibration
-from shared.model.candidates import Candidates
+from shared.model.calibration import MAX_LOG_ODDS, PROBABILITY_EPS, Calibration
+from shared.model.candidates import NO_LABEL, NO_LABEL_SCORE, Candidates
 from shared.model.linear import softmax
 
 BETA_PULL = 4.0  # of the correction towards none, in rows
@@ -38,19 +38,27 @@ def calibrate(
     covered = np.any(right, axis=1)
     covered_share = min(float((covered.sum() + 1) / (covered.size + 1)), 0.999)
     calibration = replace(_weigh(pairs, odds, right, weight), candidate_recall=covered_share)
-    shares = np.array(calibration.shares(pairs, odds if calibration.reranker else None))
+    used = odds if calibration.reranker else None
+    shares = np.array(calibration.shares(pairs, used))
     best = np.arange(len(shares)), shares.argmax(axis=1)
-    calibration = replace(calibration, beta=_fit_beta(shares[best], right[best]))
-    confidence = np.array([calibration.confidence(share) for share in shares[best].tolist()])
-    return calibration, HeldOut(pairs.labels[best], confidence, right[best])
+    best_odds = np.zeros(len(shares)) if used is None else used[best]
+    is_answer = pairs.labels[best] != NO_LABEL
+    fitted = _fit_beta(shares[best][is_answer], best_odds[is_answer], right[best][is_answer])
+    calibration = replace(calibration, beta=fitted)
+    confidence = map(calibration.confidence, shares[best].tolist(), best_odds.tolist())
+    of_answers = np.where(is_answer, np.fromiter(confidence, np.float64), PROBABILITY_EPS)
+    return calibration, HeldOut(pairs.labels[best], of_answers, right[best])
 
 
-def _fit_beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Beta calibration by likelihood; three numbers, since isotonic steps would fit the noise."""
+def _fit_beta(
+    share: NDArray[np.float64], odds: NDArray[np.float64], right: NDArray[np.bool_]
+) -> tuple[float, float, float, float]:
+    """Beta calibration by likelihood; four numbers, since isotonic steps would fit the noise."""
     share = np.clip(share, PROBABILITY_EPS, 1 - PROBABILITY_EPS)
-    logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share)))
+    odds = np.clip(odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    logs = np.column_stack((np.log(share), -np.log1p(-share), np.ones_like(share), odds))
     sign = np.where(right, 1.0, -1.0)
-    start = np.array([1.0, 1.0, 0.0])
+    start = np.array([1.0, 1.0, 0.0, 0.0])
 
     def loss(beta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         margin = sign * (logs @ beta)
@@ -59,9 +67,9 @@ def _fit_beta(share: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[flo
         fit = np.logaddexp(0, -margin).sum() + BETA_PULL / 2 * pull @ pull
         return float(fit), slope + BETA_PULL * pull
 
-    bounds = [(0, None), (0, None), (None, None)]
-    a, b, c = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
-    return a, b, c
+    bounds = [(0, None), (0, None), (None, None), (0, None)]
+    a, b, c, d = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
+    return a, b, c, d
 
 
 def _weigh(
@@ -80,7 +88,9 @@ def _weigh(
         scores.append(odds)
     covered = np.any(right, axis=1)
     right, weight = right[covered], weight[covered]
-    stacked = np.stack(scores, axis=-1)[covered]
+    stacked = np.stack(scores, axis=-1)
+    stacked[pairs.labels == NO_LABEL] = NO_LABEL_SCORE
+    stacked = stacked[covered]
     of_truth = weight @ stacked[right]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -22,6 +22,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # h
 from shared.features.extract import FeatureRow
 from shared.model.candidates import (
     CANDIDATES,
+    NO_LABEL,
+    NO_LABEL_SCORE,
     PAIR_FEATURES,
     CandidateGenerator,
     Candidates,
@@ -29,17 +31,21 @@ from shared.model.candidates import (
     encode_rows,
 )
 from shared.model.classifier import CHUNK, Model
+from shared.model.label_history import USER
+from shared.model.spellings import Spellings
 from shared.model.thresholds import Thresholds
 from worker.training.calibrate import HeldOut
-from worker.training.fit_candidates import LabelArray, fit_generator
+from worker.training.fit_candidates import fit_generator
 from worker.training.fit_reranker import ROUNDS, count_calibration_rows, start_fit
+from worker.training.label_names import LabelNames, find_spellings, name_labels
+from worker.training.open_labels import LabelArray, LabelSharing, order_labels
 from worker.training.parallel import FitPool, Progress
 from worker.training.thresholds import RepeatRateFit, fit_repeat_rates, fit_thresholds
 
 BLOCK_ROWS = 24_000  # of each of the three blocks of a large set: bounds the reranker's cost
 SMALL_ROWS = 3_000  # below, more and finer blocks
 SELF_TEST_ROWS = CHUNK  # for which the kernel must generate as the reference does
-NO_LABEL_SCORE = -50.0  # linear score of a candidate that is none
+EVERYBODY = LabelSharing()
 
 
 class FitResult(NamedTuple):
@@ -55,6 +61,7 @@ class TestedGenerator(NamedTuple):
     labels: tuple[str, ...]
     generator: CandidateGenerator
     native_agrees: bool | None
+    spellings: Spellings
 
 
 def fit(rows: Sequence[FeatureRow], labels: Sequence[str], **options: Any) -> Model:
@@ -69,6 +76,7 @@ def fit_and_refit(
     learned: int,
     seed: int = 0,
     target_precision: float = 0.9,
+    sharing: LabelSharing = EVERYBODY,
     progress: Progress = lambda *_: None,
 ) -> FitResult:
     """Fit on the first *learned* of *rows*; then refit the candidate generator on all of them.
@@ -80,6 +88,7 @@ def fit_and_refit(
         seed: the same rows and seed give the same bytes.
         target_precision: share of the shown suggestions that should be right, 0..1; sets the
             thresholds.
+        sharing: which labels are open.
         progress: called with phase, steps done and steps in all, many times a second, by one thread
             at a time; what it raises ends the run and reaches the caller.
 
@@ -92,12 +101,12 @@ def fit_and_refit(
     with threadpool_limits(limits=1), FitPool(progress) as pool:
         hash_key = _hash_key(early, early_labels, seed)
         inputs = _read(early, hash_key, pool.report_progress)
-        names, ids = _numbered(early_labels)
-        fitted = pool.submit(partial(_fit_tested, inputs, names, ids, pool))
-        pairs, truth = _held_out(inputs, ids, len(names), pool)
+        names = name_labels(early_labels)
+        fitted = pool.submit(partial(_fit_tested, inputs, early_labels, sharing, pool))
+        pairs, truth = _held_out(inputs, names, sharing, pool)
         # The reranker takes the longest; what is submitted later is done beside it.
         wait_for_reranker = start_fit(pairs, truth, seed, pool)
-        refit = partial(_refit, inputs, rows[learned:], hash_key, labels, pool)
+        refit = partial(_refit, inputs, rows[learned:], hash_key, labels, sharing, pool)
         refitted = pool.submit(refit) if learned < len(rows) else fitted
         repeats = pool.submit(partial(fit_repeat_rates, early, early_labels, target_precision))
         booster, agreement, calibration, held_out = wait_for_reranker()
@@ -115,16 +124,11 @@ def fit_and_refit(
             calibration=calibration,
             hash_key=hash_key,
             metadata=metadata,
-            thresholds=_fit_thresholds(repeats.result(), names, held_out, target_precision),
+            thresholds=_fit_thresholds(repeats.result(), names.usual, held_out, target_precision),
             max_abs_error=agreement,
         )
         metadata = {**metadata, "base_rows": len(rows)}
         return FitResult(judged, replace(judged, **refitted.result()._asdict(), metadata=metadata))
-
-
-def _numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], LabelArray]:
-    names, ids = np.unique(np.array(labels, dtype=object), return_inverse=True)
-    return tuple(names.tolist()), ids
 
 
 def _hash_key(rows: Sequence[FeatureRow], labels: Sequence[str], seed: int) -> bytes:
@@ -148,20 +152,28 @@ def _refit(
     later: Sequence[FeatureRow],
     hash_key: bytes,
     labels: Sequence[str],
+    sharing: LabelSharing,
     pool: FitPool,
 ) -> TestedGenerator:
     """A generator fitted on *inputs* and the *later* rows; *labels* are those of both."""
     encoded = _read(later, hash_key, lambda *_: pool.check_cancelled())
-    return _fit_tested(EncodedRows.joined([inputs, encoded]), *_numbered(labels), pool)
+    return _fit_tested(EncodedRows.joined([inputs, encoded]), labels, sharing, pool)
 
 
 def _fit_tested(
-    inputs: EncodedRows, names: tuple[str, ...], ids: LabelArray, pool: FitPool
+    inputs: EncodedRows, labels: Sequence[str], sharing: LabelSharing, pool: FitPool
 ) -> TestedGenerator:
-    generator = fit_generator(inputs, ids, len(names), pool.check_cancelled)
+    names, users = name_labels(labels), inputs.rows["keys"][:, USER]
+    order = order_labels(names.ids, users, names.folded, sharing)
+    generator = fit_generator(inputs, order, pool.check_cancelled)
     newest = inputs.part(max(0, inputs.size - SELF_TEST_ROWS), inputs.size)
     agrees = generator.native_agrees(newest)
-    return TestedGenerator(names, replace(generator, use_native=agrees is True), agrees)
+    return TestedGenerator(
+        tuple(names.usual[it] for it in order.ids.tolist()),
+        replace(generator, use_native=agrees is True),
+        agrees,
+        find_spellings(labels, names, users, order),
+    )
 
 
 def _cuts(day: NDArray[np.int64]) -> list[int]:
@@ -182,9 +194,10 @@ def _cuts(day: NDArray[np.int64]) -> list[int]:
 
 
 def _held_out(
-    inputs: EncodedRows, ids: LabelArray, label_count: int, pool: FitPool
+    inputs: EncodedRows, names: LabelNames, sharing: LabelSharing, pool: FitPool
 ) -> tuple[Candidates, LabelArray]:
     """The candidates of the blocks' rows, by generators fitted on earlier rows; and the truth."""
+    ids, label_count = names.ids, len(names.folded)
     width = min(label_count, CANDIDATES)
     steps = count(1)
 
@@ -193,13 +206,15 @@ def _held_out(
 
     def generate(cut: int, end: int) -> list[Candidates]:
         # A label that comes only later must not even have a column: it would take a share.
-        present, present_ids = np.unique(ids[:cut], return_inverse=True)
-        generator = fit_generator(inputs.part(0, cut), present_ids, present.size, tick)
+        users = inputs.rows["keys"][:cut, USER]
+        order = order_labels(ids[:cut], users, names.folded, sharing)
+        generator = fit_generator(inputs.part(0, cut), order, tick)
         chunks = []
         for start in range(cut, end, CHUNK):
             pool.report_progress("candidates", start, inputs.size)
             chunk = generator.generate(inputs.part(start, min(start + CHUNK, end)))
-            chunks.append(_pad(chunk._replace(labels=present[chunk.labels]), width))
+            labels = np.where(chunk.labels == NO_LABEL, NO_LABEL, order.ids[chunk.labels])
+            chunks.append(_pad(chunk._replace(labels=labels), width))
         return chunks
 
     blocks = [
@@ -220,7 +235,7 @@ def _pad(pairs: Candidates, width: int) -> Candidates:
     if not missing:
         return pairs
     return Candidates(
-        np.pad(pairs.labels, ((0, 0), (0, missing)), constant_values=-1),
+        np.pad(pairs.labels, ((0, 0), (0, missing)), constant_values=NO_LABEL),
         np.pad(pairs.linear, ((0, 0), (0, missing)), constant_values=NO_LABEL_SCORE),
         np.pad(pairs.features, ((0, 0), (0, missing), (0, 0)), constant_values=np.nan),
     )
@@ -234,6 +249,7 @@ def _fit_thresholds(
         return thresholds
     # The model decides only where the merchant history does not, and those are the harder rows.
     rest = ~repeats.answers[repeats.answers.size - held_out.labels.size :]
+    rest &= held_out.labels != NO_LABEL
     predicted = [names[number] for number in held_out.labels[rest].tolist()]
     confidence, right = held_out.confidence[rest], held_out.right[rest]
     model, default = fit_thresholds(predicted, confidence, right, target)

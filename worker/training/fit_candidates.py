@@ -13,6 +13,7 @@ from shared.features.encoder import AMOUNT_BINS, WIDTH, Encoder
 from shared.features.extract import CHANNELS
 from shared.model.candidates import UNKNOWN_DAY, WEEKDAYS, CandidateGenerator, EncodedRows
 from shared.model.label_history import (
+    IS_OWN,
     LAST_KEY,
     NO_KEY,
     KeyArray,
@@ -20,6 +21,7 @@ from shared.model.label_history import (
     add_linear_label,
 )
 from shared.model.linear import QuantizedWeights, softmax
+from worker.training.open_labels import LabelArray, LabelOrder
 
 HALF_LIFE_DAYS = 180.0
 OLDEST_DAYS = 3650.0  # older rows weigh as much as these: never nothing
@@ -34,27 +36,31 @@ BAYES_SMOOTHING = 0.1
 RATIO_SMOOTHING = 5.0  # rows of the overall distribution added to each label's own
 
 FloatArray = NDArray[np.float32]
-LabelArray = NDArray[np.int64]
 
 
 def fit_generator(
-    inputs: EncodedRows, labels: LabelArray, label_count: int, tick: Callable[[], None]
+    inputs: EncodedRows, order: LabelOrder, tick: Callable[[], None]
 ) -> CandidateGenerator:
     """Fit every scorer on the same rows, at least one, the earliest first.
 
+    The linear models are fitted on the rows whose label has a column.
+
     Args:
-        labels: the label of each row, 0..label_count.
-        label_count: K; labels without a row get a prior of next to nothing.
+        order: of the rows' labels.
         tick: called now and then; may raise to end the work.
     """
     encoder = Encoder.fitted(inputs.text)
-    matrix = encoder.weigh(inputs.text)
+    whole = encoder.weigh(inputs.text)
+    column_count, rows = order.column_count, order.rows
+    has_column = rows < column_count
+    is_whole = bool(has_column.all())
+    matrix, labels = (whole, rows) if is_whole else (whole[has_column], rows[has_column])
     targets = csr_array(
         (np.ones(labels.size, np.float32), (np.arange(labels.size), labels)),
-        shape=(labels.size, label_count),
+        shape=(labels.size, column_count),
     )
-    weights = np.empty((WIDTH, 2, label_count), dtype=np.float32)
-    weights[:, 0] = _softmax_regression(matrix, labels, label_count, tick)
+    weights = np.empty((WIDTH, 2, column_count), dtype=np.float32)
+    weights[:, 0] = _softmax_regression(matrix, labels, column_count, tick)
     tick()
     weights[:, 1] = _naive_bayes(matrix, targets)
     days = inputs.rows["day"][inputs.rows["day"] != UNKNOWN_DAY]
@@ -62,18 +68,20 @@ def fit_generator(
     today = np.quantile(days, 0.99) if days.size else 0
     age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
-    log_prior = _log_prior(labels, label_count)
-    keys = _add_linear_labels(inputs.rows["keys"], matrix, weights, log_prior)
-    history = _history(inputs, keys, labels, label_count, recent)
+    log_prior = _log_prior(labels, column_count)
+    keys = _add_linear_labels(inputs.rows["keys"], whole, weights, log_prior)
+    history = _history(inputs, keys, order, recent)
     tick()
+    of_columns = inputs.rows if is_whole else inputs.rows[has_column]
     return CandidateGenerator(
         encoder,
         QuantizedWeights.of(weights),
         history,
         log_prior,
-        _ratio(inputs.rows["amount_bin"], AMOUNT_BINS, labels, label_count),
-        _ratio(inputs.rows["weekday"], WEEKDAYS, labels, label_count),
-        _ratio(inputs.rows["channel"], len(CHANNELS), labels, label_count),
+        _ratio(of_columns["amount_bin"], AMOUNT_BINS, labels, column_count),
+        _ratio(of_columns["weekday"], WEEKDAYS, labels, column_count),
+        _ratio(of_columns["channel"], len(CHANNELS), labels, column_count),
+        order.is_open,
     )
 
 
@@ -175,13 +183,14 @@ def _ratio(bins: LabelArray, bin_count: int, labels: LabelArray, label_count: in
 def _history(
     inputs: EncodedRows,
     keys_of_rows: KeyArray,
-    labels: LabelArray,
-    label_count: int,
+    order: LabelOrder,
     recent: NDArray[np.float64],
 ) -> LabelHistory:
-    """Count labels by key; see LabelHistory."""
-    row, _ = np.nonzero(keys_of_rows != NO_KEY)
-    keys, key = np.unique(keys_of_rows[keys_of_rows != NO_KEY], return_inverse=True)
+    """Count labels by key, closed ones by the keys of their users alone; see LabelHistory."""
+    labels, label_count = order.rows, order.ids.size
+    counts = (keys_of_rows != NO_KEY) & (order.is_open[labels][:, None] | IS_OWN)
+    row, _ = np.nonzero(counts)
+    keys, key = np.unique(keys_of_rows[counts], return_inverse=True)
     pairs, pair = np.unique(key * label_count + labels[row], return_inverse=True)
     size = pairs.size
     owner = pairs // label_count

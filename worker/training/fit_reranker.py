@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.model.calibration import Calibration
-from shared.model.candidates import Candidates
+from shared.model.candidates import NO_LABEL, Candidates
 from shared.model.classifier import CHUNK
 from shared.model.reranker import Reranker, max_abs_difference
 from worker.training.calibrate import DEFAULT_LINEAR_WEIGHT, HeldOut, calibrate
-from worker.training.fit_candidates import LabelArray
+from worker.training.open_labels import LabelArray
 from worker.training.parallel import FitPool
 
 ROUNDS = 400
@@ -77,14 +77,15 @@ def start_fit(
         pool.report_progress("forest", REPORT_ROUNDS * next(steps), 2 * ROUNDS)
 
     def calibrate_on_later() -> tuple[Calibration, HeldOut]:
-        text = _grow(pairs.features[:cut], right[:cut], truth[:cut], trees, seed, tick)
+        early = Candidates._make(part[:cut] for part in pairs)
+        text = _grow(early, right[:cut], truth[:cut], trees, seed, tick)
         late = Candidates._make(part[cut:] for part in pairs)
         # It never serves: that the kernel agrees on some rows is enough.
         agreement = max_abs_difference(text, late.features[-CHUNK:])
         odds = Reranker(text, agreement).log_odds(late.features)
         return calibrate(late, odds, right[cut:], weight[cut:])
 
-    serving = pool.submit(lambda: _grow(pairs.features, right, truth, trees, seed, tick))
+    serving = pool.submit(lambda: _grow(pairs, right, truth, trees, seed, tick))
     calibrating = pool.submit(calibrate_on_later)
     samples = pool.submit(lambda: _self_test_sample(pairs.features, seed))
 
@@ -119,7 +120,7 @@ def _fit_without_booster(
 
 
 def _grow(
-    features: NDArray[np.float32],
+    pairs: Candidates,
     right: NDArray[np.bool_],
     truth: LabelArray,
     trees: dict[str, Any],
@@ -131,9 +132,12 @@ def _grow(
     Rows whose truth is no candidate stay: they teach what an unusual row looks like.
     """
     params: dict[str, Any] = {**_PARAMETERS, **trees, "seed": seed}
-    weights = np.repeat(_balance(truth), features.shape[1])
-    flat = features.reshape(-1, features.shape[2])  # a line for each pair
-    data = lightgbm.Dataset(flat, right.ravel(), weight=weights, params=params)
+    weights = np.repeat(_balance(truth), pairs.labels.shape[1])
+    flat, is_right = pairs.features.reshape(-1, pairs.features.shape[2]), right.ravel()
+    is_pair = pairs.labels.ravel() != NO_LABEL
+    if not is_pair.all():
+        flat, is_right, weights = flat[is_pair], is_right[is_pair], weights[is_pair]
+    data = lightgbm.Dataset(flat, is_right, weight=weights, params=params)
 
     def report(env: Any) -> None:
         if env.iteration % REPORT_ROUNDS == 0:

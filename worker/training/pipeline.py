@@ -29,6 +29,7 @@ from worker.evaluation import feature_importance, promotion_gate
 from worker.evaluation import report as evaluation_report
 from worker.features import build, merchant_priors
 from worker.training import dataset, fit
+from worker.training.open_labels import LabelSharing
 from worker.training.parallel import Progress
 
 ONE_LABEL = "All labelled transactions have one category; the model can give no other."
@@ -45,6 +46,7 @@ class TrainRequest:
     min_labels: int  # labelled transactions that a run needs
     threshold_f1: float  # the least macro-F1 with which the gate passes, 0..1
     target_precision: float = 0.9  # share of the shown suggestions that should be right, 0..1
+    sharing: LabelSharing = fit.EVERYBODY  # which labels are open
     retire_days: int = 30  # how long a version that learned from a deleted user may stay
 
 
@@ -60,7 +62,7 @@ def run(
         NotEnoughLabels: fewer than `min_labels` transactions are labelled, and the run was not
             `only_if_new`.
     """
-    _update_features(engine, report_progress)
+    _update_features(engine, request.sharing.users, report_progress)
     fingerprint = dataset.fingerprint(engine, limit=request.limit)
     if request.only_if_new and not _is_needed(engine, registry, fingerprint, request.retire_days):
         return SkippedRun("no label or transaction has changed since the last run")
@@ -78,13 +80,17 @@ def run(
         data["label"].tolist(),
         learned=len(train),
         target_precision=request.target_precision,
+        sharing=request.sharing,
         progress=report_progress,
     )
     report_progress("evaluate", 0, 0)
-    predictions, evaluation = _evaluate(models.judged, train, held_out)
+    open_labels = _open_labels(models.judged, train, request.sharing)
+    predictions, evaluation = _evaluate(models.judged, train, held_out, open_labels)
     # Read as late as can be: another version may be live by now.
     live = _live(engine, registry, request.retire_days)
-    comparison = _compare_with_live(registry, live, held_out, predictions)
+    groups = evaluation_report.group_users(train["row"], held_out["row"])
+    table = held_out.assign(new=[it.label for it in predictions], group=groups)
+    comparison = _compare_with_live(registry, live, table, open_labels)
     verdict = promotion_gate.decide_promotion(
         evaluation, threshold_f1=request.threshold_f1, live=comparison
     )
@@ -108,17 +114,20 @@ def run(
     return report
 
 
-def _update_features(engine: Engine, report_progress: Progress) -> None:
+def _update_features(engine: Engine, min_users: int, report_progress: Progress) -> None:
     report_progress("features", 0, 0)
     labelled = build.Scope(labelled=True)
     build.build_pending(
         engine, labelled, progress=lambda done: report_progress("features", done, 0)
     )
-    merchant_priors.refresh(engine)
+    merchant_priors.refresh(engine, min_users)
 
 
 def _evaluate(
-    model: Model, train: pd.DataFrame, held_out: pd.DataFrame
+    model: Model,
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    open_labels: Sequence[str] | None,
 ) -> tuple[list[Prediction], EvaluationReport]:
     rows = held_out["row"].tolist()
     predictions, linear = feature_importance.predict_with_baseline(model, rows)
@@ -129,8 +138,18 @@ def _evaluate(
         learned_rows=train["row"].tolist(),
         learned_labels=train["label"].tolist(),
         linear=linear,
+        open_labels=open_labels,
     )
     return predictions, report
+
+
+def _open_labels(
+    model: Model, train: pd.DataFrame, sharing: LabelSharing
+) -> tuple[str, ...] | None:
+    """Those of the evaluation; None where all are, labels that come later, too."""
+    if sharing.users == 1 or not any(row.user_id for row in train["row"]):
+        return None
+    return model.open_labels
 
 
 def _summarize(
@@ -187,12 +206,15 @@ def _is_needed(engine: Engine, registry: Registry, fingerprint: str, retire_days
 
 
 def _compare_with_live(
-    registry: Registry, live: Live, held_out: pd.DataFrame, predictions: Sequence[Prediction]
+    registry: Registry, live: Live, table: pd.DataFrame, open_labels: Sequence[str] | None
 ) -> promotion_gate.Comparison | None:
     """Compare with the live model on the held-out rows that are new to it; None without one.
 
     The live model was refitted on every label of its time, those of held-out rows included. Fair
     are rows whose label came or changed after that.
+
+    Args:
+        table: the held-out rows, with the columns `new`, the label of the new model, and `group`.
     """
     if live.pointer is None or live.is_retiring:
         return None
@@ -203,11 +225,12 @@ def _compare_with_live(
     except (DamagedVersion, NotFound) as error:
         log.warning("gate.live_version_damaged", run_id=run_id, reason=str(error))
         return None
-    table = held_out.assign(new=[it.label for it in predictions])
     table = table[[at > version.manifest.trained_through for at in table["labelled_at"]]]
     return promotion_gate.compare(
         run_id=run_id,
         truth=table["label"].tolist(),
         new=table["new"].tolist(),
         live=[it.label for it in model.predict_many(table["row"].tolist())],
+        groups=table["group"].tolist(),
+        open_labels=open_labels,
     )

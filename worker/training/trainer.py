@@ -52,7 +52,10 @@ def main() -> int:
 
 
 def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
-    from worker.training import pipeline  # LightGBM, scikit-learn: under the memory limit
+    # LightGBM, scikit-learn: under the memory limit
+    from shared.model.spellings import fold_label
+    from worker.training import pipeline
+    from worker.training.open_labels import LabelSharing
 
     report = pipeline.run(
         make_engine(settings.database_url, application="ledger trainer"),
@@ -64,6 +67,9 @@ def _train(settings: Settings, request: dict[str, Any]) -> dict[str, Any]:
             min_labels=settings.min_labels,
             threshold_f1=settings.deploy_threshold_f1,
             target_precision=settings.suggest_target_precision,
+            sharing=LabelSharing(
+                settings.shared_label_users, frozenset(map(fold_label, settings.shared_labels))
+            ),
             retire_days=settings.retire_days,
         ),
         lambda *progress: _write({"progress": progress}),

@@ -62,7 +62,7 @@ def test_evidence_starts_at_the_last_change_of_the_split(engine, settings, clean
 
 def test_disagreements_are_counted_by_pair_and_by_the_right_side(engine, clean):
     """The commonest pair first; what nobody answered counts for neither."""
-    one = {"rules_label": "Fuel", "model_label": "Coffee", "label": "Coffee"}
+    one = {"rules_label": "Fuel", "model_label": "Coffee", "label": "Coffee", "user_id": ""}
     right = {"answer": Action.ACCEPT, "answer_label": "Coffee"}
     add(
         engine,
@@ -78,9 +78,25 @@ def test_disagreements_are_counted_by_pair_and_by_the_right_side(engine, clean):
     add(engine, {**one, **right}, ago="8 days")
 
     with transaction(engine) as session:
-        count, pairs = arm_statistics.load_disagreements(session, days=7)
-        longer, _ = arm_statistics.load_disagreements(session, days=30)
+        count, pairs = arm_statistics.load_disagreements(session, days=7, min_users=3)
+        longer, _ = arm_statistics.load_disagreements(session, days=30, min_users=3)
 
     assert (count, longer) == (6, 7)
     assert [(it.rules_label, it.count) for it in pairs] == [("Fuel", 5), ("Rent", 1)]
     assert (pairs[0].answered, pairs[0].rules_right, pairs[0].model_right) == (3, 1, 1)
+
+
+def test_disagreements_of_few_users_are_counted_and_not_named(engine, clean):
+    """A category that two people have is theirs."""
+    shared, own = ({"rules_label": "Fuel", "model_label": name} for name in ("Coffee", "My secret"))
+    add(
+        engine,
+        *({**shared, "user_id": user} for user in "abc"),
+        *({**own, "user_id": user} for user in "aabb"),
+    )
+
+    with transaction(engine) as session:
+        count, pairs = arm_statistics.load_disagreements(session, days=7, min_users=3)
+
+    assert count == 7
+    assert [(it.model_label, it.count) for it in pairs] == [("Coffee", 3)]

@@ -74,14 +74,14 @@ def test_default_correction_changes_no_share(value: float) -> None:
     assert Calibration(1.0, 1.0).confidence(value) == pytest.approx(expected)
 
 
-@given(positive, positive, st.floats(-5, 5), share, share)
+@given(positive, positive, st.floats(-5, 5), positive, share, share, st.floats(-20, 20))
 def test_larger_share_has_no_less_confidence(
-    a: float, b: float, c: float, one: float, other: float
+    a: float, b: float, c: float, d: float, one: float, other: float, odds: float
 ) -> None:
     """And no answer is ever certain."""
-    calibration = Calibration(1.0, 1.0, beta=(a, b, c))
+    calibration = Calibration(1.0, 1.0, beta=(a, b, c, d))
 
-    low, high = (calibration.confidence(value) for value in sorted((one, other)))
+    low, high = (calibration.confidence(value, odds) for value in sorted((one, other)))
 
     assert PROBABILITY_EPS <= low <= high + 1e-12
     assert high <= 1 - PROBABILITY_EPS

@@ -14,7 +14,7 @@ from shared.features.encoder import word_columns
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.candidates import PAIR_FEATURES, encode_rows
 from shared.model.classifier import Model
-from shared.model.explain import TOP, explain
+from shared.model.explain import TOP, explain, own_name
 from tests.worker.evaluation.test_feature_importance import rows_and_labels
 from worker.training import fit
 
@@ -140,3 +140,24 @@ def test_explaining_leaves_no_merchant_text_in_the_model(model):
 
     for word in (b"bean", b"house", b"petrol", b"fresh", b"nobody"):
         assert not any(word in content.lower() for content in stored)
+
+
+def test_reason_names_what_the_user_called_this_shop_before():
+    """The closed label is the owner's alone; the others are told by words."""
+    rows, labels = [], []
+    for user in ("ada", "bob", "eve"):
+        for shop, label in (("night clinic", f"care of {user}"), ("corner grocer", "food")):
+            row = features_of(RawTransaction(merchant=shop, amount=-9, user_id=user))
+            rows += [row] * 10
+            labels += [label] * 10
+    model = fit.fit(rows, labels)
+
+    again = features_of(RawTransaction(merchant="night clinic", amount=-9, user_id="ada"))
+    elsewhere = again._replace(line="new place", merchant="new place")
+
+    assert model.predict(again).label == "care of ada"
+    assert own_name(model, again, "care of ada") == "you call this shop care of ada"
+    assert own_name(model, elsewhere, "care of ada") == "one of your own categories"
+    assert own_name(model, elsewhere, "food") == ""
+    assert {it.label for it in explain(model, again).candidates} == {"care of ada", "food"}
+    assert {it.label for it in explain(model, again._replace(user_id="x")).candidates} == {"food"}

@@ -16,7 +16,7 @@ from shared.model.candidates import CandidateGenerator, encode_rows
 from shared.model.classifier import Model
 from shared.native import library
 from tests.support.trained_models import transactions
-from worker.training import fit
+from worker.training import fit, open_labels
 
 compiled = pytest.mark.skipif(not library.is_available(), reason="there is no C compiler here")
 
@@ -30,8 +30,16 @@ ODD = [
 
 
 def model_and_rows(rows: int, categories: int) -> tuple[Model, list[FeatureRow]]:
-    """A model, and rows: of its training set, of other shops, and odd ones."""
+    """A model, and rows: of its training set, of other shops, and odd ones.
+
+    In every third category, each user has a label of their own.
+    """
     known, labels = transactions(rows, categories)
+    own = {f"Category {number}" for number in range(0, categories, 3)}
+    labels = [
+        f"{label} of {row.user_id}" if label in own else label
+        for row, label in zip(known, labels, strict=True)
+    ]
     others, _ = transactions(50, 5, seed=2)
     return fit.fit(known, labels), [*known[::7], *others, *map(features_of, ODD)]
 
@@ -44,6 +52,21 @@ def test_native_and_reference_candidates_are_equal(rows: int, categories: int) -
 
     assert model.generator.native_agrees(inputs)
     assert not replace(model.generator, use_native=False).native
+
+
+@compiled
+@pytest.mark.parametrize("open_columns", [1, 2, 5])
+def test_candidates_are_equal_where_few_labels_have_columns(
+    open_columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_labels, "OPEN_COLUMNS", open_columns)
+    monkeypatch.setattr(open_labels, "CLOSED_COLUMNS", 2)
+    model, examples = model_and_rows(900, 9)
+    inputs = encode_rows(examples, model.hash_key)
+
+    assert model.generator.column_count < 9
+    assert (model.generator.generate(inputs).labels >= model.generator.column_count).any()
+    assert model.generator.native_agrees(inputs)
 
 
 @compiled
@@ -94,14 +117,16 @@ def test_no_rows_have_no_candidates(small_model: Model, use_native: bool) -> Non
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("votes[g->proposed[at]] += g->", "votes[g->proposed[at]] -= g->"),
+        ("votes[label] += g->", "votes[label] -= g->"),
         ("score[labels[j]] > score[label]", "score[labels[j]] >= score[label]"),
         ("rows->amount - g->pair_last", "rows->amount + g->pair_last"),
         ("isnan(rows->amount) ? 0 : 1", "1"),
-        ("rows->weekday * k + label", "label"),
+        ("rows->weekday * d + label", "label"),
         ("rows->day == g->unknown_day ? NAN", "0 ? NAN"),
         ("known += g->known[columns[at]] != 0", "known += 1"),
         ("1 / sum", "1.00001 / sum"),
+        ("votes[j] = -1; /* a closed", "votes[j] = shares[j]; /* a closed"),
+        ("g->is_open[label] ? 1 : 0", "1"),
     ],
     ids=[
         "votes",
@@ -112,6 +137,8 @@ def test_no_rows_have_no_candidates(small_model: Model, use_native: bool) -> Non
         "no date",
         "unknown grams",
         "shares",
+        "closed labels",
+        "open",
     ],
 )
 def test_training_finds_a_kernel_whose_candidates_differ_from_the_reference(

@@ -224,12 +224,13 @@ def test_disagreements_are_listed_by_pair_of_labels(client, engine):
     add(
         engine,
         {
+            "user_id": "",
             "rules_label": "Fuel",
             "model_label": "Coffee",
             "answer": Action.ACCEPT,
             "answer_label": "Coffee",
         },
-        {"rules_label": "Fuel", "model_label": "Coffee"},
+        {"user_id": "", "rules_label": "Fuel", "model_label": "Coffee"},
     )
 
     found = client.get("/ml/v2/suggestions/disagreements?days=3").json

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.registry.train_report import EvaluationReport
@@ -128,3 +130,72 @@ def test_too_few_new_rows_are_not_compared_and_the_reason_says_so():
 
     assert verdict.passed
     assert "20 rows are new to the live model, too few" in verdict.reason
+
+
+def own_names(f1: float | None, accuracy: float, judged: int = 900) -> EvaluationReport:
+    closed = {"rows": judged, "judged": judged, "accuracy": accuracy}
+    return replace(report(f1, ceiling=None), closed=closed)
+
+
+def test_installation_of_own_names_goes_live_by_their_accuracy():
+    verdict = promotion_gate.decide_promotion(own_names(None, 0.8), threshold_f1=0.72, live=None)
+
+    assert verdict.passed
+    assert verdict.reason == (
+        "reaches the threshold: accuracy of users' own names 0.800, threshold 0.720"
+    )
+
+
+@pytest.mark.parametrize(
+    ("f1", "accuracy", "reason"),
+    [
+        (0.9, 0.5, "below the threshold for names of users' own: "),
+        (0.5, 0.9, "below the threshold: "),
+    ],
+)
+def test_refusal_says_whether_shared_or_own_names_failed(f1: float, accuracy: float, reason: str):
+    found = own_names(f1, accuracy)
+
+    verdict = promotion_gate.decide_promotion(found, threshold_f1=0.72, live=None)
+
+    assert not verdict.passed
+    assert verdict.reason == (
+        f"{reason}macro-F1 {f1:.3f}, accuracy of users' own names {accuracy:.3f}, "
+        "threshold 0.720, best baseline 0.350"
+    )
+
+
+def test_a_few_own_names_do_not_decide():
+    found = own_names(0.9, 0.1, judged=29)
+
+    assert promotion_gate.decide_promotion(found, threshold_f1=0.72, live=None).passed
+
+
+def test_model_that_helps_many_and_hurts_new_users_is_refused():
+    """The total is better, so nobody would see it."""
+    truth = ["Food"] * 400
+    new = ["Fuel"] * 40 + ["Food"] * 360
+    live = ["Food"] * 40 + ["Food"] * 260 + ["Fuel"] * 100
+    groups = ["0"] * 40 + ["11-100"] * 360
+    found = promotion_gate.compare(
+        run_id="the-live-one", truth=truth, new=new, live=live, groups=groups
+    )
+
+    verdict = promotion_gate.decide_promotion(report(0.9), threshold_f1=0.72, live=found)
+
+    assert found.only_new_right > found.only_live_right
+    assert not verdict.passed
+    assert verdict.reason.startswith("worse than the live model for users with 0 labelled, ")
+
+
+def test_closed_labels_do_not_enter_the_compared_f1():
+    found = promotion_gate.compare(
+        run_id="the-live-one",
+        truth=["Food", "food", "own of ada"],
+        new=["Food", "FOOD ", "Food"],
+        live=["Food", "Fuel", "own of ada"],
+        open_labels=["Food", "Fuel"],
+    )
+
+    assert found.f1_macro == 1.0
+    assert (found.only_new_right, found.only_live_right) == (1, 1)

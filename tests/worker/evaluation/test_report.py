@@ -173,3 +173,55 @@ def test_single_correct_label_has_perfect_scores() -> None:
 
     assert (report.accuracy, report.f1_macro, report.calibration_error) == (1.0, 1.0, 0.0)
     assert report.confusions == []
+
+
+def own_report() -> EvaluationReport:
+    """Three users name a shop alike; each has a word of their own for another."""
+    users = ("ada", "bob", "eve")
+    learned = [
+        (shop(name)._replace(user_id=user), label)
+        for user in users
+        for name, label in [("bean", "coffee")] * 10 + [("clinic", f"secret of {user}")] * 3
+    ]
+    judged = [
+        ("ada", "clinic", "secret of ada", "secret of ada"),
+        ("bob", "clinic", "secret of bob", "coffee"),
+        ("new", "clinic", "secret of ada", ""),
+        ("ada", "bean", "coffee", "COFFEE "),
+        ("bob", "bean", "coffee", "secret of bob"),
+    ]
+    return evaluation_report.evaluate(
+        [shop(name)._replace(user_id=user) for user, name, *_ in judged],
+        [label for *_, label, _ in judged],
+        [guess(predicted) for *_, predicted in judged],
+        learned_rows=[row for row, _ in learned],
+        learned_labels=[label for _, label in learned],
+        linear=["coffee"] * 5,
+        open_labels=["coffee"],
+    )
+
+
+def test_closed_labels_count_by_accuracy_within_their_users() -> None:
+    """The new user never gave the label, so no model could know it; spellings are one label."""
+    report = own_report()
+
+    assert report.closed == {"rows": 3, "judged": 2, "accuracy": 0.5}
+    assert report.judged_rows == 4
+    assert report.accuracy == 0.5
+    assert report.f1_macro == pytest.approx(2 / 3)
+
+
+def test_report_names_no_closed_label() -> None:
+    assert "secret" not in json.dumps(asdict(own_report()))
+    assert own_report().confusions == [
+        {"label": "coffee", "predicted": "(a name of one user)", "count": 1}
+    ]
+
+
+def test_accuracy_is_given_by_how_many_labelled_rows_the_user_had() -> None:
+    report = own_report()
+
+    assert report.users == [
+        {"labelled": "11-100", "rows": 4, "accuracy": 0.5, "user_lookup": 1.0},
+    ]
+    assert report.baselines["user_lookup"]["accuracy"] == 1.0

@@ -29,7 +29,7 @@ def label(engine: Engine, merchant: str, by_user: dict[str | None, list[str]]) -
 
 
 def priors(engine: Engine) -> list[tuple[object, ...]]:
-    merchant_priors.refresh(engine)
+    merchant_priors.refresh(engine, 3)
     with engine.connect() as connection:
         rows = connection.execute(
             text("SELECT merchant, label, users, of_users FROM merchant_priors ORDER BY 1, 2")

@@ -12,8 +12,8 @@ import pytest
 
 from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.candidates import CandidateGenerator, Candidates, EncodedRows
-from tests.support.trained_models import FIRST_DAY, accuracy, train, transactions
-from worker.training import fit, parallel
+from tests.support.trained_models import ALL_OPEN, FIRST_DAY, accuracy, train, transactions
+from worker.training import fit, label_names, parallel
 from worker.training.fit_candidates import fit_generator
 
 # Words for eight trades, and letters to make up shops of.
@@ -98,7 +98,7 @@ def test_label_with_a_single_row_is_learned(n: int) -> None:
     rows, _ = transactions(n, 1)
     labels = [f"Own {index}" for index in range(n)]
 
-    model = fit.fit(rows, labels)
+    model = fit.fit(rows, labels, sharing=ALL_OPEN)
 
     assert set(model.labels) == set(labels)
     assert model.predict(rows[0]).label in labels
@@ -155,9 +155,8 @@ def test_undated_rows_do_not_split_the_held_out_blocks() -> None:
 @staticmethod
 def held_out(rows: list[FeatureRow], labels: list[str]) -> Candidates:
     inputs = fit._read(rows, b"key", lambda *_: None)
-    names, ids = fit._numbered(labels)
     with parallel.FitPool(lambda *_: None) as own:
-        return fit._held_out(inputs, ids, len(names), own)[0]
+        return fit._held_out(inputs, label_names.name_labels(labels), ALL_OPEN, own)[0]
 
 
 def test_row_dated_years_ahead_hardly_changes_other_predictions() -> None:
