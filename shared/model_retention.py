@@ -17,11 +17,10 @@ from sqlalchemy.orm import Session
 from shared.db.tables import Deletion
 from shared.errors import DamagedVersion
 from shared.experiments import traffic_split
+from shared.registry.deleted_users import DELETION_TIME
 from shared.registry.store import ModelVersion, Registry
 from shared.settings import Settings
 
-# A run that began this soon after a deletion may have read rows that were being deleted.
-DELETION_TIME = dt.timedelta(hours=1)
 NIGHT = dt.timedelta(days=1)  # a version due before the next night is removed in this one
 
 

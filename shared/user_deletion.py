@@ -24,6 +24,14 @@ _COUNTS = text(
     """
 )
 _DELETE = (
+    # Without their vote, too few users may be left. The next training counts again.
+    text(
+        """
+        DELETE FROM merchant_priors WHERE users <= :min_users AND merchant IN (
+            SELECT merchant FROM ml_features WHERE user_id = :user
+        )
+        """
+    ),
     # First: it waits for an import that is being stored, so that its rows are deleted, too.
     text("DELETE FROM imports WHERE user_id = :user"),
     text("DELETE FROM transactions WHERE user_id = :user"),
@@ -55,11 +63,12 @@ class DeletionReport(NamedTuple):
     known_since: dt.datetime | None
 
 
-def delete_user(session: Session, user_id: str) -> DeletionReport:
+def delete_user(session: Session, user_id: str, min_users: int) -> DeletionReport:
     """Delete a user's transactions, labels, features, suggestions, answers, rules and files.
 
-    Cancels the user's open jobs. Data sent later is stored as for a new user. Merchant priors are
-    computed without them at the next training.
+    Cancels the user's open jobs. Data sent later is stored as for a new user. Merchant priors that
+    rest on no more than *min_users* are removed; all are computed without them at the next
+    training.
     """
     user = {"user": user_id}
     report = DeletionReport(*session.execute(_COUNTS, user).one())
@@ -69,7 +78,7 @@ def delete_user(session: Session, user_id: str) -> DeletionReport:
     for job_id in session.scalars(open_jobs).all():
         job_store.cancel(session, job_id)
     for statement in _DELETE:
-        session.execute(statement, user)
+        session.execute(statement, {**user, "min_users": min_users})
     if report.known_since is not None:
         session.add(Deletion(known_since=report.known_since))
         session.flush()

@@ -25,6 +25,7 @@ from benchmarks.quality.simple import (
 from shared.features.extract import features_of
 from shared.model.classifier import Model
 from worker.training import fit as learner
+from worker.training.open_labels import LabelSharing
 
 
 class Ours:
@@ -32,8 +33,12 @@ class Ours:
 
     _model: Model
 
+    def __init__(self, sharing: LabelSharing = learner.EVERYBODY) -> None:
+        self._sharing = sharing
+
     def fit(self, txns: Txns, labels: Labels) -> None:
-        self._model = learner.fit([features_of(txn) for txn in txns], labels, seed=0)
+        rows = [features_of(txn) for txn in txns]
+        self._model = learner.fit(rows, labels, seed=0, sharing=self._sharing)
 
     def answer(self, txns: Txns) -> Answers:
         found = self._model.predict_many([features_of(txn) for txn in txns])
@@ -93,8 +98,13 @@ METHODS = {
 }
 
 
-def fitted(key: str, txns: Txns, labels: Labels) -> Method:
-    """The method of that name, having learned; of one label only there is nothing to learn."""
+def fitted(key: str, txns: Txns, labels: Labels, *, few: bool = False) -> Method:
+    """The method of that name, having learned; of one label only there is nothing to learn.
+
+    *few* labels are those of a small installation, which shares them.
+    """
     method = METHODS[key].make() if len(set(labels)) > 1 else MostFrequent()
+    if few and isinstance(method, Ours):
+        method = Ours(LabelSharing(users=1))
     method.fit(txns, labels)
     return method

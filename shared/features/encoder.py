@@ -49,7 +49,6 @@ _MERCHANT_MAX = 80  # characters read; a longer line is a sentence, not a name
 _DESCRIPTION_MAX = 120
 _CHANNEL_COLUMNS = {name: _CHANNEL + index for index, name in enumerate(CHANNELS)}
 _CATEGORY_COLUMNS = {name: _CATEGORY + index for index, name in enumerate(categories())}
-_HASHED = {"user": (_USER, USER_COLUMNS), "account": (_ACCOUNT, ACCOUNT_COLUMNS)}
 
 
 def amount_bin(amount: float | None) -> int:
@@ -71,10 +70,8 @@ def columns_of(row: FeatureRow, category: str, hash_key: bytes) -> list[IntArray
         pieces.append(_description_columns(row.norm_desc, row.mcc))
     channel = _CHANNEL_COLUMNS.get(row.channel, _CHANNEL)
     pieces.append(_one_hots(_AMOUNT + amount_bin(row.amount), channel, category))
-    if row.user_id:
-        pieces.append(_hashed_one_hot(row.user_id, "user", hash_key))
-    if row.account:
-        pieces.append(_hashed_one_hot(row.account, "account", hash_key))
+    if row.user_id or row.account:
+        pieces.append(_owner_one_hots(row.user_id, row.account, hash_key))
     return pieces
 
 
@@ -211,9 +208,13 @@ def _one_hots(amount: int, channel: int, category: str) -> IntArray:
 
 
 @cached(8_192)
-def _hashed_one_hot(text: str, kind: str, hash_key: bytes) -> IntArray:
-    first, count = _HASHED[kind]
-    return np.array([first + keyed_hash(text, f"{kind} column", hash_key) % count], dtype=np.int32)
+def _owner_one_hots(user_id: str, account: str, hash_key: bytes) -> IntArray:
+    columns = []
+    if user_id:
+        columns.append(_USER + keyed_hash(user_id, "user column", hash_key) % USER_COLUMNS)
+    if account:
+        columns.append(_ACCOUNT + keyed_hash(account, "account column", hash_key) % ACCOUNT_COLUMNS)
+    return np.array(columns, dtype=np.int32)
 
 
 @cached(8_192)

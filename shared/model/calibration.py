@@ -59,14 +59,17 @@ class Calibration:
         The share of NO_LABEL is 0. By numbers rather than arrays: for one row, arrays would take
         four times as long.
         """
-        scores = [[self.linear * score for score in row] for row in candidates.linear.tolist()]
-        if log_odds is not None:
+        linear = candidates.linear.tolist()
+        if log_odds is None:
+            scores = [[self.linear * score for score in row] for row in linear]
+        else:
             scores = [
-                [a + self.reranker * b for a, b in zip(*row, strict=True)]
-                for row in zip(scores, log_odds.tolist(), strict=True)
+                [self.linear * a + self.reranker * b for a, b in zip(*row, strict=True)]
+                for row in zip(linear, log_odds.tolist(), strict=True)
             ]
-        for row, place in np.argwhere(candidates.labels == NO_LABEL).tolist():
-            scores[row][place] = -math.inf
+        for row, labels in zip(scores, candidates.labels.tolist(), strict=True):
+            if NO_LABEL in labels:
+                row[labels.index(NO_LABEL) :] = [-math.inf] * labels.count(NO_LABEL)
         return list(map(_softmax, scores))
 
     def confidence(self, share: float, log_odds: float = 0.0) -> float:

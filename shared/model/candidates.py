@@ -28,7 +28,7 @@ from shared.model.label_history import (
     SLOTS,
     USER,
     LabelHistory,
-    add_linear_label,
+    add_own_keys,
     history_keys,
 )
 from shared.model.linear import QuantizedWeights, softmax
@@ -177,7 +177,7 @@ class CandidateGenerator:
         scores[:, 1] += self.log_prior
         shares = softmax(scores)
         votes = shares[:, 0] + shares[:, 1]
-        positions = history.find(add_linear_label(rows["keys"], votes))
+        positions = history.find(add_own_keys(rows["keys"], votes))
         is_known = positions != history.keys.size - 1
         known_words = is_known[:, key_count:].sum(axis=1)
         labels = self._choose(votes, positions[:, :key_count])

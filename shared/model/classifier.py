@@ -6,12 +6,13 @@ threads. A row gets the same prediction alone and among many.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,6 +94,8 @@ class Model:
         thresholds: the confidence that each layer needs.
         max_abs_error: of the kernel's log-odds, see Reranker; None where it was not measured.
         spellings: of users who spell a label otherwise.
+        unknown_users: ids that are treated as no user, since they were deleted after the training;
+            not stored.
         native_agrees: whether the kernel and the reference generated the same candidates when the
             model was made; None where that was not checked. Only if so is the kernel used.
     """
@@ -107,11 +110,27 @@ class Model:
     max_abs_error: float | None = None
     native_agrees: bool | None = None
     spellings: Spellings = field(default_factory=Spellings)
+    unknown_users: Container[str] = ()
 
     @cached_property
     def reranker(self) -> Reranker | None:
         """The reranker, parsed from its text; None without one."""
         return Reranker(self.booster_text, self.max_abs_error) if self.booster_text else None
+
+    def without_users(self, user_ids: Container[str]) -> Model:
+        """The same model, all of it shared, which does not know these users."""
+        other = copy.copy(self)
+        object.__setattr__(other, "unknown_users", user_ids)
+        return other
+
+    def encode(self, rows: Sequence[FeatureRow]) -> EncodedRows:
+        """The rows as arrays; those of unknown users have neither user nor account."""
+        if self.unknown_users:
+            rows = [
+                row._replace(user_id="", account="") if row.user_id in self.unknown_users else row
+                for row in rows
+            ]
+        return encode_rows(rows, self.hash_key)
 
     def predict(self, row: FeatureRow) -> Prediction:
         """Predict the label of *row*."""
@@ -179,7 +198,7 @@ class Model:
         return self.spellings.spelled(label, user) or self.labels[label]
 
     def _predict(self, rows: Sequence[FeatureRow]) -> list[Prediction]:
-        inputs = encode_rows(rows, self.hash_key)
+        inputs = self.encode(rows)
         return self.answers(inputs, self.rank(inputs))
 
     def _answer(

@@ -21,9 +21,9 @@ from pydantic import Field
 from shared.features.brands import CategoryMatch, lookup_category
 from shared.features.encoder import SparseRows, word_columns
 from shared.features.extract import FeatureRow
-from shared.model.candidates import NO_LABEL, PAIR_FEATURES, encode_rows
+from shared.model.candidates import NO_LABEL, PAIR_FEATURES
 from shared.model.classifier import Model, Prediction
-from shared.model.label_history import HISTORY_KEYS, USER
+from shared.model.label_history import HISTORY_KEYS, USER, add_own_keys
 
 TOP = 8  # features, and words, of each candidate
 MOSTLY = 0.5  # share of a key's occurrences
@@ -86,7 +86,7 @@ class Explanation:
 def own_name(model: Model, row: FeatureRow, label: str) -> str:
     """What the user of *row* called such transactions before, in words; '' if mostly otherwise."""
     history, index = model.generator.history, model.index_of(label)
-    keys = encode_rows([row], model.hash_key).rows["keys"][:, _OWN_SLOTS]
+    keys = add_own_keys(model.encode([row]).rows["keys"])[:, _OWN_SLOTS]
     entries = history.find_pairs(history.find(keys), np.array([[index]]))[0, 0]
     for (_, text), share in zip(_OWN_NAMES, history.pair_stats[entries, 1].tolist(), strict=True):
         if share > MOSTLY:
@@ -97,7 +97,7 @@ def own_name(model: Model, row: FeatureRow, label: str) -> str:
 
 def explain(model: Model, row: FeatureRow) -> Explanation:
     """Explain each candidate of *row*; the prediction is that of `model.predict`."""
-    inputs = encode_rows([row], model.hash_key)
+    inputs = model.encode([row])
     ranking = model.rank(inputs)
     ranked, log_odds, shares = ranking
     labels, user = ranked.labels[0], int(inputs.rows["keys"][0, USER])

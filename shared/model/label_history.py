@@ -37,9 +37,13 @@ HISTORY_KEYS = (
     "user + canonical",
     "user + first word",
     "user + kind",
-    "user + linear label",  # what all users' labels would make of the row; see `add_linear_label`
+    "user + linear label",  # what all users' labels would make of the row; see `add_own_keys`
 )
 USER, USER_LINEAR = HISTORY_KEYS.index("user"), HISTORY_KEYS.index("user + linear label")
+OWN_PAIRS = {  # the keys of a user and of another key: their slots
+    HISTORY_KEYS.index(f"user + {key}"): HISTORY_KEYS.index(key)
+    for key in ("merchant", "canonical", "first word", "kind")
+}
 WORDS = 12  # of the merchant and of the description, the first six each
 SLOTS = len(HISTORY_KEYS) + WORDS
 IS_OWN = np.array([USER <= slot < len(HISTORY_KEYS) for slot in range(SLOTS)])  # keys of one user
@@ -52,11 +56,13 @@ LABEL_MARGIN = np.float32(1e-4)
 
 _EACH = WORDS // 2
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_NO_USER = (NO_KEY,) * (len(HISTORY_KEYS) - USER)
+_NO_PAIRS = (NO_KEY,) * (len(HISTORY_KEYS) - USER - 1)
 
 
 def history_keys(row: FeatureRow, category: str, hash_key: bytes) -> tuple[int, ...]:
     """The SLOTS hashes by which *row* is looked up; NO_KEY where it lacks the text.
+
+    The keys of a user and something else are added later, by `add_own_keys`.
 
     *category* is its likely one, or ''; *hash_key* is the key of the hashes, up to 64 bytes.
     """
@@ -70,25 +76,27 @@ def history_keys(row: FeatureRow, category: str, hash_key: bytes) -> tuple[int, 
     description, *memo = _description_keys(row.norm_desc, hash_key)
     mcc = _word_key(row.mcc, "mcc", hash_key) if row.mcc else NO_KEY
     kind = _word_key(category, "kind", hash_key) if category else NO_KEY
+    user = _word_key(row.user_id, "user", hash_key) if row.user_id else NO_KEY
     shared = (exact, canonical, first, amount, description, mcc, kind)
-    if not row.user_id:
-        return (*shared, *_NO_USER, *words, *memo)
-    user = _word_key(row.user_id, "user", hash_key)
-    own = [_pair_key(user, key) for key in (exact, canonical, first, kind)]
-    return (*shared, user, *own, NO_KEY, *words, *memo)
+    return (*shared, user, *_NO_PAIRS, *words, *memo)
 
 
-def add_linear_label(keys: KeyArray, votes: FloatArray) -> KeyArray:
-    """*keys*, shape (n, SLOTS), with the key of each user's rows that linear models label alike.
+def add_own_keys(keys: KeyArray, votes: FloatArray | None = None) -> KeyArray:
+    """*keys*, shape (n, SLOTS), with those of a user and something else.
 
-    So the history learns that what is Office to all is Materials to this user. The label is the
-    first one whose votes, shape (n, K), are within LABEL_MARGIN of the most: rounding must not
+    One of them stands for the user's rows that the linear models label alike, whose *votes* have
+    the shape (n, D). So the history learns that what is Office to all is Materials to this user.
+    The label is the first one whose votes are within LABEL_MARGIN of the most: rounding must not
     decide between equals.
     """
-    label = (votes >= votes.max(axis=1, keepdims=True) - LABEL_MARGIN).argmax(axis=1)
-    users = keys[:, USER]
     added = keys.copy()
-    added[:, USER_LINEAR] = np.where(users == NO_KEY, NO_KEY, pair_keys(users, label + 1))
+    users, has_user = keys[:, USER], keys[:, USER] != NO_KEY
+    for slot, of in OWN_PAIRS.items():
+        is_pair = has_user & (keys[:, of] != NO_KEY)
+        added[:, slot] = np.where(is_pair, pair_keys(users, keys[:, of]), NO_KEY)
+    if votes is not None:
+        label = (votes >= votes.max(axis=1, keepdims=True) - LABEL_MARGIN).argmax(axis=1)
+        added[:, USER_LINEAR] = np.where(has_user, pair_keys(users, label + 1), NO_KEY)
     return added
 
 
@@ -211,16 +219,6 @@ _ARRAYS = ("keys", "starts", "labels", "count", "recent", "latest", "last_day", 
 def _key(text: str, kind: str, hash_key: bytes) -> int:
     """The keyed hash of *text*; never NO_KEY or LAST_KEY."""
     return min(max(keyed_hash(text, kind, hash_key), NO_KEY + 1), LAST_KEY - 1)
-
-
-def _pair_key(user: int, key: int) -> int:
-    """As `pair_keys`, for one row; NO_KEY where *key* is."""
-    if key == NO_KEY:
-        return NO_KEY
-    mixed = (user + key * _GOLDEN) & LAST_KEY
-    mixed = ((mixed ^ (mixed >> 30)) * _MIX_1) & LAST_KEY
-    mixed = ((mixed ^ (mixed >> 27)) * _MIX_2) & LAST_KEY
-    return min(max(mixed ^ (mixed >> 31), NO_KEY + 1), LAST_KEY - 1)
 
 
 @cached(8_192)

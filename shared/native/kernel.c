@@ -13,6 +13,7 @@
 #define HISTORY_KEYS 13
 #define USER 7
 #define USER_LINEAR 12 /* the last of the history keys */
+static const int OWN_PAIRS[] = {0, 1, 2, 6}; /* the other key of the keys after USER */
 #define LABEL_MARGIN 1e-4f
 #define SLOTS 25 /* the history keys, then words */
 #define MAX_LABELS_PER_KEY 6
@@ -104,24 +105,30 @@ static void softmax(const float *scores, int64_t d, float *shares)
         shares[j] *= scale;
 }
 
-/* The key of a user's rows that the linear models label alike; add_linear_label in
- * shared/model/label_history.py. `shares` has (SCORERS, D). 0 without a user.
+/* The user's own key for what another key stands for; pair_keys in shared/model/label_history.py.
+ * 0 without a user or a key.
  */
-static uint64_t linear_key(uint64_t user, const float *shares, int64_t d)
+static uint64_t pair_key(uint64_t user, uint64_t key)
 {
-    float most = shares[0] + shares[d];
-    int64_t label = 0;
-    if (user == 0)
+    if (user == 0 || key == 0)
         return 0;
-    for (int64_t j = 1; j < d; j++)
-        most = shares[j] + shares[d + j] > most ? shares[j] + shares[d + j] : most;
-    while (shares[label] + shares[d + label] < most - LABEL_MARGIN)
-        label++;
-    uint64_t mixed = user + (uint64_t)(label + 1) * 0x9E3779B97F4A7C15u;
+    uint64_t mixed = user + key * 0x9E3779B97F4A7C15u;
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
     mixed ^= mixed >> 31;
     return mixed < 1 ? 1 : mixed > UINT64_MAX - 1 ? UINT64_MAX - 1 : mixed;
+}
+
+/* The label that both linear models together give, plus 1. `shares` has (SCORERS, D). */
+static uint64_t linear_label(const float *shares, int64_t d)
+{
+    float most = shares[0] + shares[d];
+    int64_t label = 0;
+    for (int64_t j = 1; j < d; j++)
+        most = shares[j] + shares[d + j] > most ? shares[j] + shares[d + j] : most;
+    while (shares[label] + shares[d + label] < most - LABEL_MARGIN)
+        label++;
+    return (uint64_t)(label + 1);
 }
 
 /* The position of a key by binary search; m - 1 where it is missing. */
@@ -234,6 +241,7 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
     const int64_t d = g->d, count = g->k < CANDIDATES ? g->k : CANDIDATES;
     float *scores = scratch, *shares = scores + SCORERS * d, *votes = shares + SCORERS * d;
     for (int64_t i = 0; i < n; i++, rows++, labels += count, linear += count) {
+        const uint64_t user = rows->keys[USER];
         int64_t positions[SLOTS], known_words = 0, words = 0;
         float best[SCORERS], margin[SCORERS];
         const float unknown = score_row(g, columns + starts[i], starts[i + 1] - starts[i], scores);
@@ -242,9 +250,13 @@ void generate_candidates(const generator *g, int64_t n, const int32_t *columns,
             lead(scores + s * d, d, best + s, margin + s);
         }
         for (int64_t slot = 0; slot < SLOTS; slot++) {
-            const uint64_t key = slot == USER_LINEAR ? linear_key(rows->keys[USER], shares, d)
-                                                     : rows->keys[slot];
-            positions[slot] = find(g, key);
+            uint64_t key = rows->keys[slot];
+            if (slot > USER && slot <= USER_LINEAR)
+                key = user == 0 ? 0
+                                : pair_key(user, slot == USER_LINEAR
+                                                     ? linear_label(shares, d)
+                                                     : rows->keys[OWN_PAIRS[slot - USER - 1]]);
+            positions[slot] = key == 0 ? g->m - 1 : find(g, key);
             if (slot >= HISTORY_KEYS) {
                 known_words += positions[slot] != g->m - 1;
                 words += rows->keys[slot] != 0;

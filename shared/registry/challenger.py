@@ -21,6 +21,7 @@ from shared.registry.live_model import (
     LoadedModel,
     Loader,
     Outcome,
+    follow_deletions,
     load_model,
     outcome_of,
     parse_model,
@@ -65,7 +66,12 @@ class ChallengerModel:
         """
         served = self._served
         if served is not None and served.deployment.run_id == run_id:
-            return served
+            followed = follow_deletions(self._registry, served)
+            if followed is not served:
+                with self._lock:
+                    if self._served is served:
+                        self._served = followed
+            return followed
         with self._lock:
             if run_id != self._run_id:
                 self._run_id, self._served, self._retry_at = run_id, None, 0.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from shared.errors import LedgerError, NotFound, Unavailable
 from shared.log import get_logger
+from shared.registry.deleted_users import Stamp
 from shared.registry.gil import short_switch_interval
 from shared.registry.store import Deployment, Manifest, Registry
 
@@ -40,6 +41,7 @@ class LoadedModel:
     manifest: Manifest
     model: Model
     loaded_at: dt.datetime
+    deletions: Stamp | None = None  # that `model` follows; see deleted_users.py
 
 
 class ServedPrediction(NamedTuple):
@@ -73,7 +75,24 @@ def load_model(registry: Registry, deployment: Deployment, loader: Loader) -> Lo
         model = loader(version.files)
     if not deployment.manifest_sha256:  # of a version that is not deployed
         deployment = replace(deployment, manifest_sha256=version.manifest_sha256)
-    return LoadedModel(deployment, version.manifest, model, dt.datetime.now(dt.UTC))
+    loaded = LoadedModel(deployment, version.manifest, model, dt.datetime.now(dt.UTC))
+    return follow_deletions(registry, loaded)
+
+
+def follow_deletions(registry: Registry, loaded: LoadedModel) -> LoadedModel:
+    """The same version, which does not know the users who were deleted since its training.
+
+    Returns *loaded* itself if nobody was; also if the disk fails: answering goes on.
+    """
+    try:
+        stamp = registry.deletions_stamp()
+        if stamp == loaded.deletions:
+            return loaded
+        unknown = registry.deleted_users(loaded.manifest.read_at)
+    except LedgerError as error:
+        _log.warning("registry.deletions_unreadable", code=error.code)
+        return loaded
+    return replace(loaded, model=loaded.model.without_users(unknown), deletions=stamp)
 
 
 def quarantine_version(registry: Registry, run_id: str, fault: Exception) -> None:
@@ -142,7 +161,15 @@ class LiveModel:
         """The model to answer with now. Take it once a request."""
         if self._watcher is None:  # not started yet, or in a process forked from one that was
             self.start()
-        return self._served
+        served = self._served
+        if served is None:
+            return None
+        followed = follow_deletions(self._registry, served)
+        if followed is not served:
+            with self._lock:
+                if self._served is served:  # else another version was loaded, with its deletions
+                    self._served = followed
+        return followed
 
     def predict(self, row: FeatureRow) -> ServedPrediction | None:
         """The model's prediction and its version, or None while no model is served."""

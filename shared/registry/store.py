@@ -29,8 +29,10 @@ from shared.errors import (
     DeployConflict,
     NotFound,
     NothingToRollBack,
+    Unavailable,
 )
-from shared.registry import durable_files
+from shared.registry import deleted_users, durable_files
+from shared.registry.deleted_users import DeletedUsers, Stamp
 from shared.registry.deployments import Deployment, DeploymentLog, DeploymentState
 from shared.registry.manifest import Manifest, StoredFile
 
@@ -98,6 +100,7 @@ class Registry:
     """
 
     def __init__(self, root: Path, *, lock_wait_s: float = 10.0) -> None:
+        self._root = root
         self._versions = root / "versions"
         self._log = DeploymentLog(root / "deploy", lock_wait_s)
 
@@ -259,6 +262,35 @@ class Registry:
             raise _no_such(run_id)
         with durable_files.map_disk_errors():
             return self._log.quarantined(run_id)
+
+    def delete_user(self, user_id: str) -> None:
+        """Make every process treat a user as nobody, where its version may have learned of them."""
+        with durable_files.map_disk_errors(), self._log.locked():
+            try:
+                users = deleted_users.read(self._root)
+            except ValueError as error:
+                raise Unavailable(f"the registry's {error}", dependency="registry") from error
+            now = dt.datetime.now(dt.UTC)
+            read_at = [it.manifest.read_at for it in self.versions() if it.created_at]
+            users = users.known_to(min(read_at, default=now)).with_user(user_id, now)
+            deleted_users.write(self._root, users)
+
+    def deleted_users(self, read_at: dt.datetime) -> DeletedUsers:
+        """From whom a version may have learned that read its labels at that time.
+
+        Raises:
+            DamagedVersion: the file is damaged.
+        """
+        with durable_files.map_disk_errors():
+            try:
+                return deleted_users.read(self._root).known_to(read_at)
+            except ValueError as error:
+                raise DamagedVersion(str(error)) from error
+
+    def deletions_stamp(self) -> Stamp | None:
+        """Changes with each deleted user; None before the first."""
+        with durable_files.map_disk_errors():
+            return deleted_users.stamp(self._root)
 
     def prune(self, keep: int, *, spare: Collection[str] = ()) -> list[str]:
         """Remove the oldest versions; return their ids.

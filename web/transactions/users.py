@@ -42,16 +42,18 @@ def delete_user_data() -> ResponseReturnValue:
 
     Their transactions, labels, features, suggestions, answers, rules and files.
 
-    A model version holds none of their merchants and descriptions. Versions that may have learned
-    from them are removed by `retire_by`, the live one as soon as another has replaced it: then, at
-    the latest, the next version that reaches the threshold goes live, better or not. A version that
-    is being trained meanwhile retires, too. Train again to have one without this user at once.
+    From the next request on, no version uses what it learned of this user: they are answered as
+    somebody new, until a version is trained after this. A version holds none of their merchants and
+    descriptions. Versions that may have learned from them are removed by `retire_by`, the live one
+    as soon as another has replaced it: then, at the latest, the next version that reaches the
+    threshold goes live, better or not. A version that is being trained meanwhile retires, too.
     """
     services, user_id = get_services(), parse_query(UserQuery).user_id
     versions, live = services.registry.versions(), model_retention.live(services.registry)
     days = services.settings.retire_days
+    services.registry.delete_user(user_id)
     with transaction(services.engine) as session:
-        report = delete_user(session, user_id)
+        report = delete_user(session, user_id, services.settings.shared_label_users)
         due = model_retention.retirement_due(session, versions, days)
     models = [
         LearnedModel(run_id=it.run_id, live=it.run_id == live, retire_by=due[it.run_id])

@@ -104,8 +104,10 @@ def fit_and_refit(
         names = name_labels(early_labels)
         fitted = pool.submit(partial(_fit_tested, inputs, early_labels, sharing, pool))
         pairs, truth = _held_out(inputs, names, sharing, pool)
+        order = order_labels(names.ids, inputs.rows["keys"][:, USER], names.folded, sharing)
+        is_open = order.is_open[order.rows][inputs.size - truth.size :]
         # The reranker takes the longest; what is submitted later is done beside it.
-        wait_for_reranker = start_fit(pairs, truth, seed, pool)
+        wait_for_reranker = start_fit(pairs, truth, is_open, seed, pool)
         refit = partial(_refit, inputs, rows[learned:], hash_key, labels, sharing, pool)
         refitted = pool.submit(refit) if learned < len(rows) else fitted
         repeats = pool.submit(partial(fit_repeat_rates, early, early_labels, target_precision))

@@ -18,7 +18,7 @@ from shared.model.label_history import (
     NO_KEY,
     KeyArray,
     LabelHistory,
-    add_linear_label,
+    add_own_keys,
 )
 from shared.model.linear import QuantizedWeights, softmax
 from worker.training.open_labels import LabelArray, LabelOrder
@@ -69,7 +69,7 @@ def fit_generator(
     age = today - np.where(inputs.rows["day"] == UNKNOWN_DAY, today, inputs.rows["day"])
     recent = np.exp2(-np.clip(age, 0, OLDEST_DAYS) / HALF_LIFE_DAYS)
     log_prior = _log_prior(labels, column_count)
-    keys = _add_linear_labels(inputs.rows["keys"], whole, weights, log_prior)
+    keys = _add_own_keyss(inputs.rows["keys"], whole, weights, log_prior)
     history = _history(inputs, keys, order, recent)
     tick()
     of_columns = inputs.rows if is_whole else inputs.rows[has_column]
@@ -153,15 +153,15 @@ def _naive_bayes(matrix: csr_array, targets: csr_array) -> FloatArray:
     return ratio
 
 
-def _add_linear_labels(
+def _add_own_keyss(
     keys: KeyArray, matrix: csr_array, weights: FloatArray, log_prior: FloatArray
 ) -> KeyArray:
-    """The keys of the rows of *matrix* with those of their users' linear labels."""
+    """The keys of the rows of *matrix* with those of their users and something else."""
     added = []
     for start in range(0, matrix.shape[0], CHUNK):
         part = matrix[start : start + CHUNK]
         votes = softmax(part @ weights[:, 0]) + softmax(part @ weights[:, 1] + log_prior)
-        added.append(add_linear_label(keys[start : start + CHUNK], votes))
+        added.append(add_own_keys(keys[start : start + CHUNK], votes))
     return np.concatenate(added)
 
 

@@ -16,7 +16,7 @@ from shared.model.label_history import (
     NO_KEY,
     SLOTS,
     LabelHistory,
-    add_linear_label,
+    add_own_keys,
     history_keys,
     pair_keys,
 )
@@ -27,7 +27,8 @@ LINEAR = "user + linear label"
 
 def keys_of(merchant: str = "KRONTAL 12", hash_key: bytes = HASH_KEY, **known: Any) -> list[int]:
     row = features_of(RawTransaction(merchant=merchant, **{"amount": -9.5, **known}))
-    return list(history_keys(row, likely_category(row), hash_key))
+    keys = np.array([history_keys(row, likely_category(row), hash_key)], np.uint64)
+    return [int(key) for key in add_own_keys(keys)[0]]
 
 
 def named(keys: list[int]) -> dict[str, int]:
@@ -152,7 +153,7 @@ def test_users_share_the_keys_of_a_shop_and_have_keys_of_their_own() -> None:
             assert ada[name] == bob[name] == nobody[name]
 
 
-def test_key_of_a_user_and_a_shop_is_the_same_for_one_row_and_for_many() -> None:
+def test_key_of_a_user_and_a_shop_is_that_of_the_pair() -> None:
     keys = [named(keys_of(user_id=user)) for user in ("ada", "bob")]
     users, shops = (
         np.array([each[name] for each in keys], dtype=np.uint64) for name in ("user", "merchant")
@@ -165,8 +166,8 @@ def test_rows_of_a_user_that_get_one_linear_label_share_a_key() -> None:
     keys = np.array([keys_of(user_id=user) for user in ("ada", "ada", "bob", None)], np.uint64)
     votes = np.array([[0.2, 0.9], [0.1, 0.8], [0.2, 0.9], [0.2, 0.9]], np.float32)
 
-    first, same, other, nobody = add_linear_label(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
-    another = add_linear_label(keys, votes[:, ::-1])[0, HISTORY_KEYS.index(LINEAR)]
+    first, same, other, nobody = add_own_keys(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
+    another = add_own_keys(keys, votes[:, ::-1])[0, HISTORY_KEYS.index(LINEAR)]
 
     assert first == same
     assert len({first, other, another, NO_KEY}) == 4
@@ -177,6 +178,6 @@ def test_rounding_does_not_decide_between_equal_votes() -> None:
     keys = np.array([keys_of(user_id="ada")] * 2, np.uint64)
     votes = np.array([[0.5, 0.500001, 0.1], [0.500001, 0.5, 0.1]], np.float32)
 
-    one, other = add_linear_label(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
+    one, other = add_own_keys(keys, votes)[:, HISTORY_KEYS.index(LINEAR)]
 
     assert one == other
