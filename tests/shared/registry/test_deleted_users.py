@@ -1,4 +1,4 @@
-"""A deleted user is nobody to every version that may have learned from them, at the next request."""
+"""A deleted user is nobody, at the next request, to every version that learned from them."""
 
 from __future__ import annotations
 
