@@ -19,21 +19,19 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
 from shared.experiments.traffic_split import TrafficSplit
-from shared.features.extract import RawTransaction, features_of
+from shared.features.extract import FeatureRow, RawTransaction, features_of
 from shared.model.thresholds import RECENT
 from shared.rules import store as rule_store
 from shared.rules.matcher import RuleMatcher
 from shared.suggestions.cold_start import LabelProfile
 from shared.suggestions.decision import Prior
-from shared.suggestions.merchant_history import LabelCount, MerchantHistory
+from shared.suggestions.merchant_history import PastLabel
 
 LABEL_SEARCH_ROWS = 2_000  # newest transactions of a merchant, or user, searched for labels
 PROFILE_ROWS = 100  # labelled ones of those that make a user's label profile
 
 _PROFILE_FEATURES = ("line", "merchant", "norm_desc", "mcc", "amount", "currency", "channel")
 _BLANK = features_of(RawTransaction())
-
-Merchants = Sequence[tuple[str, str]]  # user ('' if unknown) and cleaned merchant
 
 # By the index of a user's transactions, the newest first. Without a user they are nobody's.
 _NEWEST = (
@@ -57,28 +55,41 @@ _PROFILES = f"""
 """  # noqa: S608
 _PROFILES_OF = text(_PROFILES).bindparams(bindparam("users", type_=ARRAY(Text)))
 
+# The label given last comes first; of those given in one statement, that of the newest transaction.
+_AGE = "given.updated_at DESC, given.date DESC, given.txn_id DESC"
 _QUERIES = {
     "histories": f"""
-    SELECT pair.user_id, pair.merchant, given.label, count(*), max(given.date),
-        bool_or(CASE WHEN given.newest THEN EXISTS (
+    SELECT past.user_id, past.merchant, past.text, past.label, count(*) AS rows,
+        count(DISTINCT coalesce(nullif(past.norm_desc, ''), past.txn_id::text)) AS texts,
+        max(past.date) AS last, min(past.age) AS age,
+        bool_or(CASE WHEN 1 IN (past.age, past.age_in_text) THEN EXISTS (
             SELECT FROM suggestions JOIN suggestion_answers AS answer
                 ON answer.suggestion_id = suggestions.id
-            WHERE suggestions.txn_id = given.txn_id AND answer.action = 'correct'
-                AND answer.undone_at IS NULL AND answer.label = given.label
-        ) END)
-    FROM unnest(:users, :merchants) AS pair(user_id, merchant)
-    CROSS JOIN LATERAL (
-        SELECT near.txn_id, near.date, label.label,
-            row_number() OVER (ORDER BY label.updated_at DESC, label.txn_id DESC) = 1 AS newest
-        FROM (
-            SELECT f.txn_id, f.date FROM ml_features AS f
-            WHERE f.user_id = pair.user_id AND f.merchant = pair.merchant
-            ORDER BY f.date DESC LIMIT {LABEL_SEARCH_ROWS}
-        ) AS near
-        JOIN transaction_labels AS label ON label.txn_id = near.txn_id AND label.source <> 'rule'
-        ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
-    ) AS given
-    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 5 DESC
+            WHERE suggestions.txn_id = past.txn_id AND suggestions.label <> past.label
+                AND answer.action = 'correct'
+                AND answer.undone_at IS NULL AND answer.label = past.label
+        ) END) AS corrected
+    FROM (
+        SELECT pair.user_id, pair.merchant, given.*,
+            row_number() OVER (PARTITION BY pair.user_id, pair.merchant ORDER BY {_AGE}) AS age,
+            row_number() OVER (
+                PARTITION BY pair.user_id, pair.merchant, given.text ORDER BY {_AGE}
+            ) AS age_in_text
+        FROM unnest(:users, :merchants) AS pair(user_id, merchant)
+        CROSS JOIN LATERAL (
+            SELECT near.*, label.label, label.updated_at,
+                CASE WHEN near.norm_desc = ANY(:texts) THEN near.norm_desc END AS text
+            FROM (
+                SELECT f.txn_id, f.date, f.norm_desc FROM ml_features AS f
+                WHERE f.user_id = pair.user_id AND f.merchant = pair.merchant
+                ORDER BY f.date DESC LIMIT {LABEL_SEARCH_ROWS}
+            ) AS near
+            JOIN transaction_labels AS label
+                ON label.txn_id = near.txn_id AND label.source <> 'rule'
+            ORDER BY near.date DESC, near.txn_id DESC LIMIT {RECENT}
+        ) AS given
+    ) AS past
+    GROUP BY 1, 2, 3, 4
 """,  # noqa: S608  constants of our own
     "rejected": """
     SELECT user_id, merchant, array_agg(label) FROM suggestion_answers AS rejection
@@ -110,16 +121,18 @@ _QUERIES = {
 _AS_JSON = "(SELECT coalesce(json_agg(part), '[]') FROM ({}) AS part) AS {}"
 _ALL = (
     text("SELECT " + ", ".join(_AS_JSON.format(query, name) for name, query in _QUERIES.items()))
-    .bindparams(*(bindparam(it, type_=ARRAY(Text)) for it in ("users", "merchants", "owners")))
+    .bindparams(
+        *(bindparam(it, type_=ARRAY(Text)) for it in ("users", "merchants", "texts", "owners"))
+    )
     .columns(**dict.fromkeys(_QUERIES, JSON()))
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuggestionContext:
-    """Histories and rejected labels by user and merchant, priors by merchant, the rest by user."""
+    """Past and rejected labels by user and merchant, priors by merchant, the rest by user."""
 
-    histories: Mapping[tuple[str, str], MerchantHistory]
+    past_labels: Mapping[tuple[str, str], Sequence[PastLabel]]
     rejected: Mapping[tuple[str, str], frozenset[str]]
     priors: Mapping[str, Prior]
     profiles: Mapping[str, LabelProfile]
@@ -127,22 +140,23 @@ class SuggestionContext:
     rollout: TrafficSplit | None = None  # None: nobody changed what the settings say
 
 
-EMPTY_CONTEXT = SuggestionContext(histories={}, rejected={}, priors={}, profiles={}, matchers={})
+EMPTY_CONTEXT = SuggestionContext(past_labels={}, rejected={}, priors={}, profiles={}, matchers={})
 
 
-def load_context(session: Session, merchants: Merchants) -> SuggestionContext:
-    """All but the label profiles, which take the longest and are seldom needed."""
-    pairs = sorted({(user, merchant) for user, merchant in merchants if merchant})
+def load_context(session: Session, rows: Sequence[FeatureRow]) -> SuggestionContext:
+    """All that *rows* need but the label profiles, which take the longest and are seldom needed."""
+    pairs = sorted({(row.user_id, row.merchant) for row in rows if row.merchant})
     histories, rejected, priors, rule_sets, changes = session.execute(
         _ALL,
         {
             "users": [user for user, _ in pairs],
             "merchants": [merchant for _, merchant in pairs],
-            "owners": sorted({rule_store.SHARED, *(user for user, _ in merchants)}),
+            "texts": sorted({row.norm_desc for row in rows if row.norm_desc}),
+            "owners": sorted({rule_store.SHARED, *(row.user_id for row in rows)}),
         },
     ).one()
     return SuggestionContext(
-        histories=_histories(histories),
+        past_labels=_past_labels(histories),
         rejected={
             (user, merchant): frozenset(labels)
             for user, merchant, labels in (row.values() for row in rejected)
@@ -167,15 +181,14 @@ def add_label_profiles(
     return replace(context, profiles=profiles)
 
 
-def _histories(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], MerchantHistory]:
-    counts: defaultdict[tuple[str, str], dict[str, LabelCount]] = defaultdict(dict)
-    corrected: dict[tuple[str, str], str] = {}
+def _past_labels(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[PastLabel]]:
+    found: defaultdict[tuple[str, str], list[PastLabel]] = defaultdict(list)
     for row in rows:
-        user, merchant, label, times, last, is_correction = row.values()
-        counts[user, merchant][label] = LabelCount(times, dt.date.fromisoformat(last))
-        if is_correction:
-            corrected[user, merchant] = label
-    return {key: MerchantHistory(labels, corrected.get(key)) for key, labels in counts.items()}
+        user, merchant, text_, label, times, texts, last, age, corrected = row.values()
+        found[user, merchant].append(
+            PastLabel(text_, label, times, texts, dt.date.fromisoformat(last), age, bool(corrected))
+        )
+    return found
 
 
 def _rollout(change: Mapping[str, Any]) -> TrafficSplit:

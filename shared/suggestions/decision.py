@@ -6,11 +6,12 @@ table, and tests/shared/suggestions/test_decision.py a case for each of its rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
 from shared.model.classifier import LabelScore, Prediction
+from shared.model.spellings import fold_label
 from shared.model.thresholds import Thresholds
 from shared.rules.matcher import RuleMatch
 from shared.suggestions.merchant_history import MerchantHistory
@@ -20,6 +21,8 @@ Layer = Literal["own rule", "own memory", "shared rule", "model", "other users",
 
 ALTERNATIVES = 3
 RULE_CONFIDENCE = 0.99
+CORRECTION = 0.55  # threshold of a label that corrected a suggestion: clearly likelier right
+NEVER = 1.0  # threshold above every confidence: only an alternative
 
 
 class Prior(NamedTuple):
@@ -115,15 +118,21 @@ def decided_label(evidence: Evidence, thresholds: Thresholds) -> str | None:
 
 def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[LayerCandidate]:
     """All candidates in the order of the layers; within a layer, the best first."""
-    if own := evidence.own_rule:
+    if rule := evidence.own_rule:
         yield LayerCandidate(
-            "own rule", "rule", own.label, RULE_CONFIDENCE, 0.0, lambda: own.reason
+            "own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, lambda: rule.reason
         )
-    if history := evidence.history:
-        for label in history.labels:
-            confidence = history.confidence(label, thresholds.repeat_rates)
-            # A correction counts at once, however few labels there are.
-            needed = 0.0 if label == history.corrected_to else thresholds.memory
+    history, own = evidence.history, []
+    if history:
+        own = [
+            (label, confidence)
+            for label, confidence in history.candidates(thresholds.repeat_rates)
+            if label not in evidence.rejected
+        ]
+        for label, confidence in own:
+            needed = thresholds.memory
+            if history.is_correction and label == history.newest:
+                needed = min(needed, CORRECTION)  # it counts at once, unless likelier wrong
             reason = partial(history.reason, label)
             yield LayerCandidate("own memory", "memory", label, confidence, needed, reason)
     if shared := evidence.shared_rule:
@@ -135,19 +144,37 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
         first = LabelScore(prediction.label, prediction.confidence)
         for label, confidence in (first, *prediction.alternatives):
             needed = thresholds.model.get(label, thresholds.model_default)
-            yield LayerCandidate("model", "model", label, confidence, needed, reason)
+            yield LayerCandidate(
+                "model",
+                "model",
+                label,
+                confidence,
+                _unless_contradicted(label, needed, own),
+                reason,
+            )
     if prior := evidence.prior:
         yield LayerCandidate(
-            "other users", "memory", prior.label, prior.confidence, thresholds.prior,
-            lambda: prior.reason,
+            "other users", "memory", prior.label, prior.confidence,
+            _unless_contradicted(prior.label, thresholds.prior, own), lambda: prior.reason,
         )  # fmt: skip
     if start := evidence.cold_start:
         # The model has read the same text. Where it is unsure, the cold start is seldom right, so
         # it is only an alternative then.
-        needed = thresholds.starter if evidence.prediction is None else 1.0
+        needed = thresholds.starter if evidence.prediction is None else NEVER
         yield LayerCandidate(
-            "starter", "rule", start.label, start.confidence, needed, lambda: start.reason
-        )
+            "starter", "rule", start.label, start.confidence,
+            _unless_contradicted(start.label, needed, own), lambda: start.reason,
+        )  # fmt: skip
+
+
+def _unless_contradicted(label: str, threshold: float, own: Sequence[tuple[str, float]]) -> float:
+    """The confidence that a layer needs which knows less of the user than their own labels.
+
+    Where those differ, nothing else is right often enough, however sure it is: measured, see
+    docs/suggestions.md.
+    """
+    agrees = {fold_label(other) for other, _ in own} <= {fold_label(label)}
+    return threshold if agrees else NEVER
 
 
 def _model_reason(evidence: Evidence) -> str:

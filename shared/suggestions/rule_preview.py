@@ -86,7 +86,7 @@ def preview(
     """
     of, rows = _newest(session, user_id, limit)
     requests = [SuggestionRequest(features_of(raw_transaction(row)), row["id"]) for row in rows]
-    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    context = load_context(session, [it.row for it in requests])
     serving = serving._replace(shadow=False)
     before = suggestion_service.gather_evidence(requests, context, serving)
     matcher = rule_store.matcher_for(user_id, rules)

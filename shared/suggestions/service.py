@@ -37,6 +37,7 @@ from shared.suggestions.decision import (
     decided_label,
     layer_candidates,
 )
+from shared.suggestions.merchant_history import merchant_history
 
 log = get_logger()
 WORDS = 4  # in the reason of the model
@@ -137,7 +138,7 @@ def look_up(
         forced: the arm of all transactions, in place of their users' arms.
         all_profiles: load the profile of every user, for `explain`.
     """
-    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    context = load_context(session, [it.row for it in requests])
     serving = serving_for(context.rollout)
     gathered = gather_evidence(requests, context, serving, forced)
     users = {it.row.user_id for it in requests} if all_profiles else users_needing_profile(gathered)
@@ -161,7 +162,7 @@ def gather_evidence(
         evidence = Evidence(
             own_rule=own.match(row),
             shared_rule=context.matchers.get(rule_store.SHARED, NO_RULES).match(row),
-            history=context.histories.get(key),
+            history=merchant_history(row, context.past_labels.get(key, ())),
             prior=context.priors.get(row.merchant),
             rejected=context.rejected.get(key, frozenset()),
         )
@@ -216,8 +217,10 @@ def _suggest_in_arm(
         rejected, model_label = evidence.rejected, None
         if rules_label is None:
             evidence = _with_cold_start(evidence, request.row, context)
-            # No earlier layer reached its threshold, so the cold start decides alone.
-            text = Evidence(cold_start=evidence.cold_start, rejected=rejected)
+            # No earlier layer reached its threshold, so it is up to the cold start.
+            text = Evidence(
+                history=evidence.history, cold_start=evidence.cold_start, rejected=rejected
+            )
             rules_label = decided_label(text, thresholds)
         if loaded is not None and prediction is not None:
             model_label = decided_label(

@@ -148,6 +148,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
 function outcome(layer, shown) {
   if (!layer.heard) return "not heard: this user gets the rules";
   if (layer.rejected) return "rejected by you";
+  if (layer.needed >= 1 && layer.confidence < 1) return "only an alternative here";
   if (layer.confidence < layer.needed) return `${percent(layer.needed)} needed`;
   return layer.layer === shown.layer && layer.label === shown.label ? "shown" : "comes after it";
 }
@@ -183,7 +184,8 @@ async function explainOne(form) {
   ];
   if (model.available) {
     const kind = model.kind ? `Kind of shop: ${model.kind.kind} (${model.kind.source}: ${model.kind.evidence}). ` : "";
-    const own = `${kind}The model alone says ${model.label} (${percent(model.confidence)}), version ${model.model.run_id}.`;
+    const says = model.label ? `${model.label} (${percent(model.confidence)})` : "nothing: no category that it may name to this user";
+    const own = `${kind}The model alone says ${says}, version ${model.model.run_id}.`;
     parts.push(card("What the model weighed", element("p", own), ...model.candidates.map((it, at) => candidateOf(it, at === 0))));
   } else {
     parts.push(card("The model", element("p", "No version is live yet.")));

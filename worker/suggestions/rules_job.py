@@ -47,7 +47,7 @@ def labels_by_rule(
     session: Session, requests: Sequence[SuggestionRequest], serving: ServingContext
 ) -> dict[int, str | None]:
     """By transaction, the label of the rule that decides; None where another layer comes first."""
-    context = load_context(session, [(it.row.user_id, it.row.merchant) for it in requests])
+    context = load_context(session, [it.row for it in requests])
     thresholds = serving.thresholds_for(Arm.RULES)
     decided: dict[int, str | None] = {}
     for item in suggestion_service.gather_evidence(requests, context, serving, Arm.RULES):

@@ -38,9 +38,16 @@ from worker.training.calibrate import HeldOut
 from worker.training.fit_candidates import fit_generator
 from worker.training.fit_reranker import ROUNDS, count_calibration_rows, start_fit
 from worker.training.label_names import LabelNames, find_spellings, name_labels
+from worker.training.layer_answers import (
+    HistoryReplay,
+    LayerAnswers,
+    replay_cold_start,
+    replay_history,
+    replay_priors,
+)
 from worker.training.open_labels import LabelArray, LabelSharing, order_labels
 from worker.training.parallel import FitPool, Progress
-from worker.training.thresholds import RepeatRateFit, fit_repeat_rates, fit_thresholds
+from worker.training.thresholds import fit_later_thresholds, fit_memory_threshold
 
 BLOCK_ROWS = 24_000  # of each of the three blocks of a large set: bounds the reranker's cost
 SMALL_ROWS = 3_000  # below, more and finer blocks
@@ -110,7 +117,7 @@ def fit_and_refit(
         wait_for_reranker = start_fit(pairs, truth, is_open, seed, pool)
         refit = partial(_refit, inputs, rows[learned:], hash_key, labels, sharing, pool)
         refitted = pool.submit(refit) if learned < len(rows) else fitted
-        repeats = pool.submit(partial(fit_repeat_rates, early, early_labels, target_precision))
+        memory = pool.submit(partial(_fit_memory, early, early_labels, target_precision))
         booster, agreement, calibration, held_out = wait_for_reranker()
         metadata = {
             "rows": learned,
@@ -126,7 +133,15 @@ def fit_and_refit(
             calibration=calibration,
             hash_key=hash_key,
             metadata=metadata,
-            thresholds=_fit_thresholds(repeats.result(), names.usual, held_out, target_precision),
+            thresholds=_fit_thresholds(
+                early,
+                early_labels,
+                memory.result(),
+                names,
+                held_out,
+                sharing.users,
+                target_precision,
+            ),
             max_abs_error=agreement,
         )
         metadata = {**metadata, "base_rows": len(rows)}
@@ -243,16 +258,35 @@ def _pad(pairs: Candidates, width: int) -> Candidates:
     )
 
 
+def _fit_memory(
+    rows: Sequence[FeatureRow], labels: Sequence[str], target: float
+) -> tuple[Thresholds, HistoryReplay]:
+    history = replay_history(rows, labels)
+    return fit_memory_threshold(history, target), history
+
+
 def _fit_thresholds(
-    repeats: RepeatRateFit, names: Sequence[str], held_out: HeldOut | None, target: float
+    rows: Sequence[FeatureRow],
+    labels: Sequence[str],
+    memory: tuple[Thresholds, HistoryReplay],
+    names: LabelNames,
+    held_out: HeldOut | None,
+    min_users: int,
+    target: float,
 ) -> Thresholds:
-    thresholds = Thresholds(memory=repeats.threshold, repeat_rates=repeats.rates)
+    """The thresholds of all layers; those behind merchant history on the held-out rows."""
+    thresholds, history = memory
     if held_out is None:
         return thresholds
-    # The model decides only where the merchant history does not, and those are the harder rows.
-    rest = ~repeats.answers[repeats.answers.size - held_out.labels.size :]
-    rest &= held_out.labels != NO_LABEL
-    predicted = [names[number] for number in held_out.labels[rest].tolist()]
-    confidence, right = held_out.confidence[rest], held_out.right[rest]
-    model, default = fit_thresholds(predicted, confidence, right, target)
-    return replace(thresholds, model=model, model_default=default)
+    count = held_out.labels.size
+    folded = np.array([*names.folded, ""], dtype=object)  # the last for NO_LABEL
+    fitted = fit_later_thresholds(
+        thresholds,
+        history.last(count),
+        LayerAnswers(folded[held_out.labels], held_out.confidence, held_out.right),
+        replay_priors(rows, labels, min_users).pick(slice(len(rows) - count, None)),
+        replay_cold_start(rows, labels, count),
+        target,
+    )
+    usual = dict(zip(names.folded, names.usual, strict=True))
+    return replace(fitted, model={usual[name]: it for name, it in fitted.model.items()})

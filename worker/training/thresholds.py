@@ -1,100 +1,93 @@
-"""Fits repeat rates and thresholds on labelled rows in time order."""
+"""Fits how sure each layer must be, so that the target share of what it shows is right."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.features.extract import FeatureRow
-from shared.model.thresholds import (
-    DEFAULT_REPEAT_RATES,
-    RECENT,
-    SHARES,
-    TIMES,
-    RepeatRates,
-    Thresholds,
-    share_bin,
-    times_bin,
-)
+from shared.model.thresholds import Thresholds
+from worker.training.layer_answers import HistoryReplay, LayerAnswers
 
-PRIOR_ROWS = 20  # the weight of DEFAULT_REPEAT_RATES in each cell
-MIN_LABEL_ROWS = 30  # rows that a label needs for a threshold of its own
+MIN_ROWS = 30  # that a label, or a layer, needs for a threshold of its own
+MEMORY_MARGIN = 0.1  # that a label from merchant history may be less sure than the target
 LOWEST, HIGHEST = 0.5, 0.99  # of any threshold: nothing is shown that is more likely wrong
 
 
-class RepeatRateFit(NamedTuple):
-    """The repeat rates of n rows."""
+def fit_memory_threshold(history: HistoryReplay, target: float) -> Thresholds:
+    """The threshold of merchant history, with its rates; all others are the default.
 
-    rates: RepeatRates  # each cell starts from that of DEFAULT_REPEAT_RATES
-    threshold: float  # the lowest rate from which on the target share of repeated labels is right
-    answers: NDArray[np.bool_]  # shape (n,): whether the merchant history alone would have decided
+    No label is shown that is much less sure than the target, though surer ones make up for it: some
+    users have few of those.
+    """
+    answers, default = history.answers, Thresholds(repeat_rates=history.rates)
+    fitted = _fit_layer(answers.pick(answers.labels != ""), default.memory, target)
+    return replace(default, memory=round(max(fitted, target - MEMORY_MARGIN), 4))
 
 
-def fit_repeat_rates(
-    rows: Sequence[FeatureRow], labels: Sequence[str], target: float
-) -> RepeatRateFit:
-    """Fit how often users give a merchant the same label again, and the threshold to suggest it.
+def fit_later_thresholds(
+    thresholds: Thresholds,
+    history: HistoryReplay,
+    model: LayerAnswers,
+    priors: LayerAnswers,
+    cold_start: LayerAnswers,
+    target: float,
+) -> Thresholds:
+    """*thresholds* with those of the layers that are asked where merchant history is unsure.
 
     Args:
-        rows: the earliest first; those without a merchant count for nothing.
-        target: share of the repeated labels that should be right, 0..1.
+        history, model, priors, cold_start: what they say of the same n rows, on which the model was
+            not trained.
     """
-    history: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=RECENT))
-    trials = np.full((len(TIMES), len(SHARES)), float(PRIOR_ROWS))
-    repeated = trials * DEFAULT_REPEAT_RATES
-    best = []  # of each row's most frequent label: the row, its cell, and whether it was right
-    for index, (row, truth) in enumerate(zip(rows, labels, strict=True)):
-        if not row.merchant:
-            continue
-        earlier = history[row.user_id, row.merchant]
-        for rank, (label, count) in enumerate(Counter(earlier).most_common()):
-            cell = times_bin(len(earlier)), share_bin(count / len(earlier))
-            trials[cell] += 1
-            repeated[cell] += label == truth
-            if rank == 0:
-                best.append((index, *cell, label == truth))
-        earlier.append(truth)
-    answers = np.zeros(len(rows), dtype=np.bool_)
-    if not best:
-        return RepeatRateFit(DEFAULT_REPEAT_RATES, Thresholds().memory, answers)
-    rates = (repeated / trials).round(4)
-    indices, times, share, right = np.array(best, dtype=np.int64).T
-    confidence = rates[times, share]
-    threshold = _threshold(confidence, right == 1, target)
-    answers[indices] = confidence >= threshold
-    return RepeatRateFit(tuple(map(tuple, rates.tolist())), threshold, answers)
+    own = history.answers
+    asks = (own.labels == "") | (own.confidence < thresholds.memory) & ~history.differs
+
+    def is_asked(layer: LayerAnswers) -> NDArray[np.bool_]:
+        agrees = (own.labels == "") | (own.labels == layer.labels)
+        mask: NDArray[np.bool_] = asks & agrees & (layer.labels != "")
+        return mask
+
+    by_label, default = fit_label_thresholds(model.pick(is_asked(model)), target)
+    needed = np.array([by_label.get(name, default) for name in model.labels.tolist()])
+    shown = is_asked(model) & (model.confidence >= needed)
+    return replace(
+        thresholds,
+        model=by_label,
+        model_default=default,
+        prior=_fit_layer(priors.pick(is_asked(priors) & ~shown), thresholds.prior, target),
+        starter=_fit_layer(cold_start.pick(is_asked(cold_start)), thresholds.starter, target),
+    )
 
 
-def fit_thresholds(
-    predicted: Sequence[str],
-    confidence: NDArray[np.float64],
-    right: NDArray[np.bool_],
-    target: float,
-) -> tuple[dict[str, float], float]:
+def _fit_layer(answers: LayerAnswers, default: float, target: float) -> float:
+    if answers.right.size < MIN_ROWS:
+        return default
+    return fit_threshold(answers.confidence, answers.right, target)
+
+
+def fit_label_thresholds(answers: LayerAnswers, target: float) -> tuple[dict[str, float], float]:
     """Fit the confidence that each label needs to be shown, and the one of labels with few rows.
 
     Args:
-        predicted: the model's label of each of n rows that it was not trained on.
-        confidence, right: shape (n,).
+        answers: the model's, on rows that it was not trained on.
         target: share of the shown labels that should be right, 0..1.
 
     Returns:
         Thresholds by label, and the default.
     """
-    names = np.asarray(predicted, dtype=object)
     by_label = {
-        name: _threshold(confidence[names == name], right[names == name], target)
-        for name, count in Counter(predicted).items()
-        if count >= MIN_LABEL_ROWS
+        name: fit_threshold(*answers.pick(answers.labels == name)[1:], target)
+        for name, count in Counter(answers.labels.tolist()).items()
+        if count >= MIN_ROWS
     }
-    return by_label, _threshold(confidence, right, target)
+    return by_label, fit_threshold(answers.confidence, answers.right, target)
 
 
-def _threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float) -> float:
+def fit_threshold(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], target: float
+) -> float:
     """The lowest confidence from which on *target* of the rows are right."""
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]

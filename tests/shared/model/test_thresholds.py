@@ -11,31 +11,32 @@ from shared.model.thresholds import (
     SHARES,
     TIMES,
     Thresholds,
-    share_bin,
-    times_bin,
+    repeat_cell,
 )
 
 LEARNED = Thresholds(model={"Gifts": 0.95, "Fuel": 0.6}, model_default=0.8, memory=0.65)
 
 
 @pytest.mark.parametrize(
-    ("times", "row"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 3), (10, 4), (50, 4)]
+    ("of_times", "place"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 3), (10, 4), (50, 4)]
 )
-def test_number_of_labels_gives_the_row_of_the_repeat_rates(times: int, row: int) -> None:
-    assert times_bin(times) == row
+def test_number_of_labels_gives_the_row_of_the_repeat_rates(of_times: int, place: int) -> None:
+    assert repeat_cell(1, of_times, newest=True).times == place
 
 
-@pytest.mark.parametrize(("share", "column"), [(0.02, 0), (0.5, 1), (0.79, 1), (0.8, 2), (1.0, 3)])
-def test_share_of_a_label_gives_the_column_of_the_repeat_rates(share: float, column: int) -> None:
-    assert share_bin(share) == column
+@pytest.mark.parametrize(("times", "place"), [(1, 0), (50, 1), (79, 1), (80, 2), (99, 2), (100, 3)])
+def test_share_of_a_label_gives_the_column_of_the_repeat_rates(times: int, place: int) -> None:
+    assert repeat_cell(times, 100, newest=True).share == place
 
 
-def test_default_repeat_rates_are_probabilities_that_grow_with_the_share() -> None:
-    assert len(DEFAULT_REPEAT_RATES) == len(TIMES)
-    for rates in DEFAULT_REPEAT_RATES:
-        assert len(rates) == len(SHARES)
-        assert [*rates] == sorted(rates)
-        assert 0 <= rates[0] <= rates[-1] < 1
+def test_default_repeat_rates_grow_with_the_share_and_are_larger_for_the_newest_label() -> None:
+    for older, newest in DEFAULT_REPEAT_RATES:
+        assert len(older) == len(newest) == len(TIMES)
+        for rates, larger in zip(older, newest, strict=True):
+            assert len(rates) == len(larger) == len(SHARES)
+            assert [*larger] == sorted(larger)
+            assert [*rates] == sorted(rates)
+            assert all(0 <= rate <= more < 1 for rate, more in zip(rates, larger, strict=True))
 
 
 def test_setting_for_a_label_replaces_its_threshold_alone() -> None:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
 from shared.model.classifier import LabelScore, Prediction
-from shared.model.thresholds import Thresholds
+from shared.model.thresholds import DEFAULT_REPEAT_RATES, Thresholds
 from shared.rules.matcher import RuleMatch
 from shared.suggestions.decision import RULE_CONFIDENCE, ColdStart, Evidence, Prior, decide
 from shared.suggestions.merchant_history import LabelCount, MerchantHistory
 
 DAY = dt.date(2026, 3, 1)
+UNSURE_RATES = ((0.6,) * 4,) * 5  # repeat rates below the threshold
 THRESHOLDS = Thresholds(
-    model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7
-)
+    model={"Gifts": 0.95}, model_default=0.8, memory=0.7, prior=0.7, starter=0.7,
+    repeat_rates=((UNSURE_RATES, UNSURE_RATES), DEFAULT_REPEAT_RATES[1]),
+)  # fmt: skip
 OWN = RuleMatch("Coffee", 'your rule "Beans"')
 SHARED = RuleMatch("Snacks", 'shared rule "Kiosks"')
-KNOWN = MerchantHistory({"Groceries": LabelCount(14, DAY), "Gifts": LabelCount(1, DAY)})
-TORN = MerchantHistory({"Groceries": LabelCount(2, DAY), "Gifts": LabelCount(2, DAY)})
+KNOWN = MerchantHistory(
+    {"Groceries": LabelCount(14, DAY), "Gifts": LabelCount(1, DAY)}, newest="Groceries"
+)
+TORN = MerchantHistory({"Groceries": LabelCount(2, DAY), "Gifts": LabelCount(1, DAY)}, "Gifts")
+ONCE = MerchantHistory({"Fuel": LabelCount(1, DAY)}, "Fuel", same_text=False)
+CORRECTED = TORN._replace(is_correction=True)
+RARE = ((0.1,) * 4,) * 5  # repeat rates of labels that are seldom given again
 SURE = Prediction("Fuel", 0.9, (LabelScore("Groceries", 0.06), LabelScore("Travel", 0.02)))
 UNSURE = Prediction("Fuel", 0.5, (LabelScore("Groceries", 0.3), LabelScore("Travel", 0.1)))
+OTHER = Prediction("Groceries", 0.95, ())
 PRIOR = Prior("Household", 40, 41)
 STARTER = ColdStart("Fuel", 0.9, "brand: Shell")
 
@@ -43,8 +52,24 @@ TABLE = {
         ("Snacks", "shared rule", "rule"),
     ),
     "a model above its threshold decides": (
-        Evidence(history=TORN, prediction=SURE, prior=PRIOR),
+        Evidence(prediction=SURE, prior=PRIOR, cold_start=STARTER),
         ("Fuel", "model", "model"),
+    ),
+    "a merchant with several categories asks, however sure the model and others are": (
+        Evidence(history=TORN, prediction=SURE, prior=PRIOR),
+        (None, "none", "none"),
+    ),
+    "a model may confirm a label of one's own that is not sure enough": (
+        Evidence(history=ONCE, prediction=SURE, prior=PRIOR),
+        ("Fuel", "model", "model"),
+    ),
+    "and so may other users": (
+        Evidence(history=ONCE, prediction=UNSURE, prior=Prior("fuel", 40, 41)),
+        ("fuel", "other users", "memory"),
+    ),
+    "but none may say something else": (
+        Evidence(history=ONCE, prediction=OTHER, prior=PRIOR),
+        (None, "none", "none"),
     ),
     "each category has its own threshold": (
         Evidence(prediction=Prediction("Gifts", 0.9, ())),
@@ -59,7 +84,7 @@ TABLE = {
         ("Fuel", "starter", "rule"),
     ),
     "the text alone is the last layer": (
-        Evidence(history=TORN, cold_start=STARTER),
+        Evidence(cold_start=STARTER),
         ("Fuel", "starter", "rule"),
     ),
     "the text alone decides nothing beside a model": (
@@ -72,7 +97,7 @@ TABLE = {
     ),
     "there is no evidence": (Evidence(), (None, "none", "none")),
     "a correction counts at once": (
-        Evidence(history=MerchantHistory(TORN.counts, corrected_to="Gifts"), prediction=SURE),
+        Evidence(history=CORRECTED, prediction=SURE),
         ("Gifts", "own memory", "memory"),
     ),
     "a rejected category is not offered by a rule": (
@@ -98,6 +123,15 @@ def test_the_decision_table_holds(row: str) -> None:
     assert offered.isdisjoint(evidence.rejected)
 
 
+def test_a_correction_that_is_likelier_wrong_than_right_is_not_shown() -> None:
+    rare = replace(THRESHOLDS, repeat_rates=((RARE, RARE), (RARE, RARE)))
+
+    decision = decide(Evidence(history=CORRECTED), rare)
+
+    assert decision.label is None
+    assert {other.label for other in decision.alternatives} == {"Gifts", "Groceries"}
+
+
 @pytest.mark.parametrize(
     ("thresholds", "label"),
     [({}, "Fuel"), ({"Fuel": 0.95}, None), ({"*": 0.95}, None), ({"*": 0.95, "Fuel": 0.5}, "Fuel")],
@@ -111,7 +145,7 @@ def test_each_layer_gives_its_reason() -> None:
         layer: decide(evidence, THRESHOLDS).reasons
         for layer, evidence in {
             "memory": Evidence(history=KNOWN),
-            "once": Evidence(history=MerchantHistory({"Rent": LabelCount(1, DAY)})),
+            "once": Evidence(history=MerchantHistory({"Rent": LabelCount(1, DAY)}, "Rent")),
             "model": Evidence(prediction=SURE, words=lambda: ("shell", "oil")),
             "no words": Evidence(prediction=SURE),
             "others": Evidence(prior=PRIOR),
@@ -137,7 +171,7 @@ def test_alternatives_are_the_best_of_all_layers_with_no_more_than_the_confidenc
     decision = decide(Evidence(own_rule=OWN, history=KNOWN, prediction=SURE), THRESHOLDS)
 
     assert decision.confidence == RULE_CONFIDENCE
-    assert [other.label for other in decision.alternatives] == ["Fuel", "Groceries", "Gifts"]
+    assert [other.label for other in decision.alternatives] == ["Groceries", "Fuel", "Gifts"]
     assert all(other.confidence <= 1 - decision.confidence for other in decision.alternatives)
 
 

@@ -44,15 +44,18 @@ def session(engine: Engine, clean: None) -> Iterator[Session]:
 
 
 def store_transaction(
-    session: Session, merchant: str = "ZORBLAX 12", user: str | None = "ada"
+    session: Session,
+    merchant: str = "ZORBLAX 12",
+    user: str | None = "ada",
+    description: str | None = None,
 ) -> SuggestionRequest:
-    """A stored transaction at a merchant that is in no list of brands."""
-    raw = RawTransaction(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
-    txn_id = session.scalar(
-        insert(Transaction)
-        .values(merchant=merchant, amount=-9.5, currency="EUR", date=DAY, user_id=user)
-        .returning(Transaction.id)
-    )
+    """A stored transaction, of a merchant that is in no list of brands if none is given."""
+    raw = RawTransaction(
+        merchant=merchant, description=description, amount=-9.5, currency="EUR", date=DAY,
+        user_id=user,
+    )  # fmt: skip
+    given = {name: value for name, value in raw._asdict().items() if value is not None}
+    txn_id = session.scalar(insert(Transaction).values(given).returning(Transaction.id))
     return SuggestionRequest(features_of(raw), txn_id)
 
 
@@ -64,9 +67,12 @@ def store_suggestion(session: Session, asked: SuggestionRequest) -> tuple[str, S
     return suggestion_id, result
 
 
-def correct(session: Session, label: str) -> None:
-    """Correct the suggestion for another transaction of ada at ZORBLAX."""
-    suggestion, _ = store_suggestion(session, store_transaction(session))
+def correct(
+    session: Session, label: str, merchant: str = "ZORBLAX 12", description: str | None = None
+) -> None:
+    """Correct the suggestion for another transaction of ada, at ZORBLAX if nothing is given."""
+    asked = store_transaction(session, merchant, description=description)
+    suggestion, _ = store_suggestion(session, asked)
     feedback.record(session, suggestion, Action.CORRECT, label)
 
 
@@ -144,6 +150,21 @@ def test_a_correction_outweighs_all_earlier_labels(session: Session) -> None:
     correct(session, "Gifts")
 
     assert store_suggestion(session, store_transaction(session))[1].decision.label == "Gifts"
+
+
+def test_a_payment_service_has_a_history_for_each_description(session: Session) -> None:
+    def shown(description: str) -> str | None:
+        asked = store_transaction(session, "PayPal", description=description)
+        return store_suggestion(session, asked)[1].decision.label
+
+    for _ in range(4):
+        correct(session, "Music", "PayPal", "SONGS BY MAIL")
+    before = shown("SHOE SHOP")
+    correct(session, "Clothes", "PayPal", "SHOE SHOP")
+
+    assert before is None
+    assert (shown("SONGS BY MAIL"), shown("SHOE SHOP")) == ("Music", "Clothes")
+    assert shown("A HAT") is None
 
 
 def test_only_an_answered_suggestion_becomes_a_label(

@@ -50,14 +50,12 @@ def counted(engine: Engine) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
-def test_without_a_model_known_brands_are_suggested_and_others_are_asked(client) -> None:
+def test_without_a_model_or_labels_it_asks_with_the_category_of_known_brands_first(client) -> None:
     items = ask(client, transactions=[raw("SHELL OIL 5744"), raw("ZORBLAX")])["items"]
 
-    assert [(item["label"], item["layer"]) for item in items] == [
-        ("Fuel", "starter"),
-        (None, "none"),
-    ]
-    assert items[0]["reasons"] == ["brand: Shell"]
+    assert [item["label"] for item in items] == [None, None]
+    assert [[it["label"] for it in item["alternatives"]] for item in items] == [["Fuel"], []]
+    assert items[0]["reasons"][-1] == "brand: Shell"
 
 
 def test_only_the_model_arm_gets_labels_of_the_model(client: FlaskClient, live: str) -> None:
