@@ -108,6 +108,8 @@ def test_texts_of_transactions_appear_in_no_log_metric_message_model_or_title(
     stack.env |= {"LOG_LEVEL": "debug", "ML_MIN_LABELS": "20", "WEB_PROCESSES": "1"}
     flower_port = free_port()
     add_transactions(database, 400, labelled=400)
+    with database.begin() as connection:  # of users enough that their categories are shared
+        connection.execute(text("UPDATE transactions SET user_id = 'user ' || id % 5"))
     stack.web()
     stack.worker("features")
     stack.worker("training")

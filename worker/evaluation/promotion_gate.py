@@ -20,6 +20,11 @@ CEILING_ROWS, CEILING_SHARE = 30, 0.2  # rows with a peer; with fewer, no ceilin
 Z = 1.96
 GROUP_Z = 2.5  # for each of the four groups of users, so that together they are as strict
 
+_CLOSED_HINT = (
+    "; {rows} have a category that too few users share to be told to others: see"
+    " ML_SHARED_LABEL_USERS, 1 shares all"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -88,7 +93,10 @@ def decide_promotion(
     """
     own = report.closed["accuracy"] if _is_closed_judged(report) else None
     if report.f1_macro is None and own is None:
-        return GateDecision(False, "no category has enough labelled transactions to be judged")
+        reason = "no category has enough labelled transactions to be judged"
+        if report.closed["rows"]:
+            reason += _CLOSED_HINT.format(rows=report.closed["rows"])
+        return GateDecision(False, reason)
     scores = _scores(report, threshold_f1)
     if report.f1_macro is not None and report.f1_macro < threshold_f1:
         return GateDecision(False, f"below the threshold: {scores}")

@@ -92,6 +92,19 @@ def test_model_without_a_class_large_enough_is_refused():
 
     assert not verdict.passed
     assert "no category" in verdict.reason
+    assert "ML_SHARED_LABEL_USERS" not in verdict.reason
+
+
+def test_refusal_says_how_a_household_shares_all_its_categories() -> None:
+    closed = {"rows": 70, "judged": 0, "accuracy": None}
+
+    verdict = promotion_gate.decide_promotion(
+        replace(report(None), closed=closed), threshold_f1=0.5, live=None
+    )
+
+    assert not verdict.passed
+    assert "; 70 have a category that too few users share" in verdict.reason
+    assert "ML_SHARED_LABEL_USERS" in verdict.reason
 
 
 def test_significantly_worse_model_is_refused():
