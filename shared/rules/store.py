@@ -19,6 +19,7 @@ from shared.errors import Conflict, NotFound
 from shared.features.extract import RawTransaction, features_of
 from shared.rules.matcher import RuleMatcher
 from shared.rules.schema import PATTERN_MAX, Rule, parse, to_json
+from shared.text.collectors import is_collector
 
 SHARED = ""  # the user_id of the rules for all users
 PROPOSED_FROM = 3  # newest corrections of a merchant that must be equal to propose a rule
@@ -140,7 +141,8 @@ _CORRECTED = text(
 def propose_rules(session: Session, user_id: str) -> list[RuleProposal]:
     """Propose a rule for each merchant that the user corrected to the same category each time.
 
-    None for a merchant that one of their rules names, even a disabled one.
+    None for a merchant that one of their rules names, even a disabled one, and none for payment
+    services, behind which are many shops.
     """
     existing = RuleMatcher(
         tuple(
@@ -153,5 +155,6 @@ def propose_rules(session: Session, user_id: str) -> list[RuleProposal]:
     return [
         RuleProposal(Rule(label=label, merchant=merchant[:PATTERN_MAX]), times, last)
         for merchant, label, times, last in rows
-        if existing.find(features_of(RawTransaction(merchant=merchant))) is None
+        if not is_collector(merchant)
+        and existing.find(features_of(RawTransaction(merchant=merchant))) is None
     ]

@@ -25,7 +25,7 @@ from shared.rules import store as rule_store
 from shared.rules.matcher import RuleMatcher
 from shared.suggestions.cold_start import LabelProfile
 from shared.suggestions.decision import Prior
-from shared.suggestions.merchant_history import PastLabel
+from shared.suggestions.merchant_history import PastLabel, Rejection
 
 LABEL_SEARCH_ROWS = 2_000  # newest transactions of a merchant, or user, searched for labels
 PROFILE_ROWS = 100  # labelled ones of those that make a user's label profile
@@ -92,16 +92,18 @@ _QUERIES = {
     GROUP BY 1, 2, 3, 4
 """,  # noqa: S608  constants of our own
     "rejected": """
-    SELECT user_id, merchant, array_agg(label) FROM suggestion_answers AS rejection
-    WHERE (user_id, merchant) IN (SELECT * FROM unnest(:users, :merchants))
-        AND action = 'reject' AND undone_at IS NULL AND label IS NOT NULL
+    SELECT DISTINCT rejection.user_id, rejection.merchant, f.norm_desc, rejection.label
+    FROM suggestion_answers AS rejection
+    JOIN suggestions ON suggestions.id = rejection.suggestion_id
+    LEFT JOIN ml_features AS f ON f.txn_id = suggestions.txn_id
+    WHERE (rejection.user_id, rejection.merchant) IN (SELECT * FROM unnest(:users, :merchants))
+        AND action = 'reject' AND undone_at IS NULL AND rejection.label IS NOT NULL
         AND NOT EXISTS (
             SELECT FROM suggestion_answers AS later
             WHERE later.user_id = rejection.user_id AND later.merchant = rejection.merchant
                 AND later.label = rejection.label AND later.action <> 'reject'
                 AND later.undone_at IS NULL AND later.id > rejection.id
         )
-    GROUP BY user_id, merchant
 """,
     "priors": """
     SELECT merchant, label, users, of_users FROM merchant_priors
@@ -130,17 +132,19 @@ _ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuggestionContext:
-    """Past and rejected labels by user and merchant, priors by merchant, the rest by user."""
+    """Past labels and rejections by user and merchant, priors by merchant, the rest by user."""
 
     past_labels: Mapping[tuple[str, str], Sequence[PastLabel]]
-    rejected: Mapping[tuple[str, str], frozenset[str]]
+    rejections: Mapping[tuple[str, str], Sequence[Rejection]]
     priors: Mapping[str, Prior]
     profiles: Mapping[str, LabelProfile]
     matchers: Mapping[str, RuleMatcher]  # those of shared rules, too
     rollout: TrafficSplit | None = None  # None: nobody changed what the settings say
 
 
-EMPTY_CONTEXT = SuggestionContext(past_labels={}, rejected={}, priors={}, profiles={}, matchers={})
+EMPTY_CONTEXT = SuggestionContext(
+    past_labels={}, rejections={}, priors={}, profiles={}, matchers={}
+)
 
 
 def load_context(session: Session, rows: Sequence[FeatureRow]) -> SuggestionContext:
@@ -157,10 +161,7 @@ def load_context(session: Session, rows: Sequence[FeatureRow]) -> SuggestionCont
     ).one()
     return SuggestionContext(
         past_labels=_past_labels(histories),
-        rejected={
-            (user, merchant): frozenset(labels)
-            for user, merchant, labels in (row.values() for row in rejected)
-        },
+        rejections=_rejections(rejected),
         priors={merchant: Prior(*prior) for merchant, *prior in (row.values() for row in priors)},
         profiles={},
         matchers=rule_store.load_matchers(session, [tuple(row.values()) for row in rule_sets]),
@@ -188,6 +189,13 @@ def _past_labels(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], lis
         found[user, merchant].append(
             PastLabel(text_, label, times, texts, dt.date.fromisoformat(last), age, bool(corrected))
         )
+    return found
+
+
+def _rejections(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Rejection]]:
+    found: defaultdict[tuple[str, str], list[Rejection]] = defaultdict(list)
+    for user, merchant, *rejection in (row.values() for row in rows):
+        found[user, merchant].append(Rejection(*rejection))
     return found
 
 

@@ -8,7 +8,7 @@ service (`shared.text.collectors`) are other shops and say nothing.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from shared.features.extract import FeatureRow
@@ -26,6 +26,13 @@ class PastLabel(NamedTuple):
     last: dt.date
     age: int  # of the newest of these labels: 1 is the user's newest for the merchant
     corrected: bool  # whether that one corrected a suggestion
+
+
+class Rejection(NamedTuple):
+    """A label that a user refused for a merchant."""
+
+    text: str | None  # the description; None before the features of the transaction are built
+    label: str
 
 
 class LabelCount(NamedTuple):
@@ -93,3 +100,10 @@ def merchant_history(row: FeatureRow, past: Sequence[PastLabel]) -> MerchantHist
         counts[it.label] = LabelCount(times, last)
     newest = min(past, key=lambda it: it.age)
     return MerchantHistory(counts, newest.label, newest.corrected, same_text)
+
+
+def rejected_labels(row: FeatureRow, rejections: Iterable[Rejection]) -> frozenset[str]:
+    """The labels that must not be suggested for *row*, of those refused for its merchant."""
+    one_shop = not row.norm_desc or not is_collector(row.merchant)
+    texts = (row.norm_desc, None)
+    return frozenset(it.label for it in rejections if one_shop or it.text in texts)

@@ -37,7 +37,8 @@ from shared.suggestions.decision import (
     decided_label,
     layer_candidates,
 )
-from shared.suggestions.merchant_history import merchant_history
+from shared.suggestions.merchant_history import merchant_history, rejected_labels
+from shared.text.collectors import is_collector
 
 log = get_logger()
 WORDS = 4  # in the reason of the model
@@ -163,8 +164,8 @@ def gather_evidence(
             own_rule=own.match(row),
             shared_rule=context.matchers.get(rule_store.SHARED, NO_RULES).match(row),
             history=merchant_history(row, context.past_labels.get(key, ())),
-            prior=context.priors.get(row.merchant),
-            rejected=context.rejected.get(key, frozenset()),
+            prior=None if is_collector(row.merchant) else context.priors.get(row.merchant),
+            rejected=rejected_labels(row, context.rejections.get(key, ())),
         )
         label = decided_label(evidence, thresholds[arm])
         gathered.append(GatheredEvidence(request, arm, evidence, label))

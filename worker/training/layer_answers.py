@@ -25,6 +25,7 @@ from shared.model.thresholds import (
 from shared.suggestions.cold_start import LabelProfile
 from shared.suggestions.decision import Prior
 from shared.suggestions.merchant_history import same_text_speaks
+from shared.text.collectors import is_collector
 
 PRIOR_ROWS = 20  # the weight of DEFAULT_REPEAT_RATES in each cell
 
@@ -126,7 +127,7 @@ def _priors(rows: Sequence[FeatureRow], labels: Sequence[str], min_users: int) -
     votes: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by merchant
     vote_of: dict[tuple[str, str], str] = {}  # by user and merchant
     for row, truth in zip(rows, labels, strict=True):
-        if not row.merchant or not row.user_id:
+        if not row.merchant or not row.user_id or is_collector(row.merchant):
             yield None
             continue
         counts, key = votes[row.merchant], (row.user_id, row.merchant)

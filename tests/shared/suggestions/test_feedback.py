@@ -165,6 +165,11 @@ def test_a_payment_service_has_a_history_for_each_description(session: Session) 
     assert before is None
     assert (shown("SONGS BY MAIL"), shown("SHOE SHOP")) == ("Music", "Clothes")
     assert shown("A HAT") is None
+    refused, _ = store_suggestion(
+        session, store_transaction(session, "PayPal", description="SHOE SHOP")
+    )
+    feedback.record(session, refused, Action.REJECT, None)
+    assert (shown("SONGS BY MAIL"), shown("SHOE SHOP")) == ("Music", None)
 
 
 def test_only_an_answered_suggestion_becomes_a_label(

@@ -12,7 +12,9 @@ from shared.suggestions.merchant_history import (
     LabelCount,
     MerchantHistory,
     PastLabel,
+    Rejection,
     merchant_history,
+    rejected_labels,
 )
 
 DAY = dt.date(2026, 5, 1)
@@ -79,6 +81,14 @@ def test_row_without_a_description_has_the_history_of_its_whole_merchant(merchan
 
 def test_without_labels_there_is_no_history() -> None:
     assert merchant_history(bought("Krontal"), []) is None
+
+
+def test_rejection_holds_for_all_of_a_shop_but_one_description_of_a_payment_service() -> None:
+    refused = [Rejection("shoe shop", "Music")]
+
+    assert rejected_labels(bought("Krontal", "Songs"), refused) == {"Music"}
+    assert rejected_labels(bought("PayPal", "Shoe shop"), refused) == {"Music"}
+    assert rejected_labels(bought("PayPal", "Songs"), refused) == frozenset()
 
 
 def test_reason_has_the_counts_in_words() -> None:

@@ -184,6 +184,12 @@ def test_three_equal_corrections_propose_a_rule_without_adding_it(
     assert proposed(client) == []
 
 
+def test_a_payment_service_gets_no_rule_proposed(client: FlaskClient, services: Services) -> None:
+    corrected(client, add_transactions(services, *["PayPal"] * 3), "Music", "Music", "Music")
+
+    assert proposed(client) == []
+
+
 def test_different_corrections_or_those_of_one_transaction_propose_no_rule(
     client: FlaskClient, services: Services
 ) -> None:

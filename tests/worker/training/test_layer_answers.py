@@ -77,6 +77,12 @@ def test_prior_is_the_label_of_enough_other_users_with_one_vote_each() -> None:
     assert answers.right[4:].all()
 
 
+def test_other_users_say_nothing_of_what_is_behind_a_payment_service() -> None:
+    rows = [row for user in ("ada", "bob", "cyd", "dan") for row in bought("PayPal", user=user)]
+
+    assert set(replay_priors(rows, ["Fun"] * 4, min_users=3).labels) == {""}
+
+
 def test_cold_start_knows_the_labels_of_the_same_user_until_then() -> None:
     rows = bought("STARBUCKS 1", "COSTA COFFEE", "STARBUCKS 2") + bought("STARBUCKS", user="bob")
 
