@@ -6,7 +6,7 @@ table, and tests/shared/suggestions/test_decision.py a case for each of its rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -135,6 +135,7 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
                 needed = min(needed, CORRECTION)  # it counts at once, unless likelier wrong
             reason = partial(history.reason, label)
             yield LayerCandidate("own memory", "memory", label, confidence, needed, reason)
+    own_names = {fold_label(label) for label, _ in own}
     if shared := evidence.shared_rule:
         yield LayerCandidate(
             "shared rule", "rule", shared.label, RULE_CONFIDENCE, 0.0, lambda: shared.reason
@@ -149,13 +150,13 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
                 "model",
                 label,
                 confidence,
-                _unless_contradicted(label, needed, own),
+                _unless_contradicted(label, needed, own_names),
                 reason,
             )
     if prior := evidence.prior:
         yield LayerCandidate(
             "other users", "memory", prior.label, prior.confidence,
-            _unless_contradicted(prior.label, thresholds.prior, own), lambda: prior.reason,
+            _unless_contradicted(prior.label, thresholds.prior, own_names), lambda: prior.reason,
         )  # fmt: skip
     if start := evidence.cold_start:
         # The model has read the same text. Where it is unsure, the cold start is seldom right, so
@@ -163,18 +164,17 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
         needed = thresholds.starter if evidence.prediction is None else NEVER
         yield LayerCandidate(
             "starter", "rule", start.label, start.confidence,
-            _unless_contradicted(start.label, needed, own), lambda: start.reason,
+            _unless_contradicted(start.label, needed, own_names), lambda: start.reason,
         )  # fmt: skip
 
 
-def _unless_contradicted(label: str, threshold: float, own: Sequence[tuple[str, float]]) -> float:
-    """The confidence that a layer needs which knows less of the user than their own labels.
+def _unless_contradicted(label: str, threshold: float, own: Collection[str]) -> float:
+    """The confidence that a layer needs which knows less of the user than their *own* labels.
 
     Where those differ, nothing else is right often enough, however sure it is: measured, see
     docs/suggestions.md.
     """
-    agrees = {fold_label(other) for other, _ in own} <= {fold_label(label)}
-    return threshold if agrees else NEVER
+    return threshold if not own or own == {fold_label(label)} else NEVER
 
 
 def _model_reason(evidence: Evidence) -> str:

@@ -8,12 +8,14 @@ service (`shared.text.collectors`) are other shops and say nothing.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import NamedTuple
 
 from shared.features.extract import FeatureRow
 from shared.model.thresholds import RepeatRates, repeat_cell
 from shared.text.collectors import is_collector
+
+NOTHING_REJECTED: frozenset[str] = frozenset()
 
 
 class PastLabel(NamedTuple):
@@ -56,15 +58,18 @@ class MerchantHistory(NamedTuple):
         return sum([count.times for count in self.counts.values()])
 
     def candidates(self, rates: RepeatRates) -> list[tuple[str, float]]:
-        """The labels with their confidence, the likeliest first."""
-        found = [(label, self.confidence(label, rates)) for label in self.counts]
-        return sorted(found, key=lambda item: -item[1])
-
-    def confidence(self, label: str, rates: RepeatRates) -> float:
-        """How often the next label was the same, for histories with such counts."""
-        newest, times = label == self.newest, self.counts[label].times
-        cell = repeat_cell(times, self.times, newest=newest, same_text=self.same_text)
-        return cell.rate(rates)
+        """The labels, each with how often the next one was the same, the likeliest first."""
+        times = self.times
+        found = [
+            (
+                label,
+                repeat_cell(
+                    count.times, times, newest=label == self.newest, same_text=self.same_text
+                ).rate(rates),
+            )
+            for label, count in self.counts.items()
+        ]
+        return sorted(found, key=lambda item: -item[1]) if len(found) > 1 else found
 
     def reason(self, label: str) -> str:
         """The counts in words."""
@@ -87,8 +92,10 @@ def same_text_speaks(row: FeatureRow, texts: Container[str | None]) -> bool | No
 
 def merchant_history(row: FeatureRow, past: Sequence[PastLabel]) -> MerchantHistory | None:
     """The history that speaks for *row*, of all that its user called its merchant; None if none."""
-    same_text = same_text_speaks(row, {it.text for it in past})
-    if same_text is None or not past:
+    if not past:
+        return None
+    same_text = same_text_speaks(row, [it.text for it in past])
+    if same_text is None:
         return None
     if same_text and row.norm_desc:
         past = [it for it in past if it.text == row.norm_desc]
@@ -102,8 +109,10 @@ def merchant_history(row: FeatureRow, past: Sequence[PastLabel]) -> MerchantHist
     return MerchantHistory(counts, newest.label, newest.corrected, same_text)
 
 
-def rejected_labels(row: FeatureRow, rejections: Iterable[Rejection]) -> frozenset[str]:
+def rejected_labels(row: FeatureRow, rejections: Collection[Rejection]) -> frozenset[str]:
     """The labels that must not be suggested for *row*, of those refused for its merchant."""
+    if not rejections:
+        return NOTHING_REJECTED
     one_shop = not row.norm_desc or not is_collector(row.merchant)
     texts = (row.norm_desc, None)
     return frozenset(it.label for it in rejections if one_shop or it.text in texts)

@@ -36,7 +36,7 @@ def test_confidence_is_the_repeat_rate_of_such_counts() -> None:
     cell = repeat_cell(3, 4, newest=True)
 
     assert MIXED.times == 4
-    assert MIXED.confidence("Food", DEFAULT_REPEAT_RATES) == cell.rate(DEFAULT_REPEAT_RATES)
+    assert MIXED.candidates(DEFAULT_REPEAT_RATES)[0] == ("Food", cell.rate(DEFAULT_REPEAT_RATES))
 
 
 def test_label_given_last_outweighs_one_given_as_often() -> None:
