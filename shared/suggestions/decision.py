@@ -122,20 +122,16 @@ def layer_candidates(evidence: Evidence, thresholds: Thresholds) -> Iterator[Lay
         yield LayerCandidate(
             "own rule", "rule", rule.label, RULE_CONFIDENCE, 0.0, lambda: rule.reason
         )
-    history, own = evidence.history, []
-    if history:
-        own = [
-            (label, confidence)
-            for label, confidence in history.candidates(thresholds.repeat_rates)
-            if label not in evidence.rejected
-        ]
-        for label, confidence in own:
+    own_names = set()
+    if history := evidence.history:
+        for label, confidence in history.candidates(thresholds.repeat_rates):
             needed = thresholds.memory
             if history.is_correction and label == history.newest:
                 needed = min(needed, CORRECTION)  # it counts at once, unless likelier wrong
             reason = partial(history.reason, label)
             yield LayerCandidate("own memory", "memory", label, confidence, needed, reason)
-    own_names = {fold_label(label) for label, _ in own}
+            if label not in evidence.rejected:
+                own_names.add(fold_label(label))
     if shared := evidence.shared_rule:
         yield LayerCandidate(
             "shared rule", "rule", shared.label, RULE_CONFIDENCE, 0.0, lambda: shared.reason

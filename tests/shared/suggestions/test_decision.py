@@ -104,6 +104,10 @@ TABLE = {
         Evidence(own_rule=OWN, prediction=SURE, rejected=frozenset({"Coffee"})),
         ("Fuel", "model", "model"),
     ),
+    "a rejected label of one's own contradicts no other layer": (
+        Evidence(history=TORN, prediction=OTHER, rejected=frozenset({"Gifts"})),
+        ("Groceries", "model", "model"),
+    ),
     "nor by the model, whose next candidate needs its own threshold": (
         Evidence(prediction=SURE, rejected=frozenset({"Fuel"})),
         (None, "none", "none"),
